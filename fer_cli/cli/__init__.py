@@ -1,0 +1,1 @@
+"""The console: parse, call one library function, show the result."""

@@ -1,0 +1,1 @@
+"""One file per corpus: what its owners ship, read into records."""

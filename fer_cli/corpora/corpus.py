@@ -1,0 +1,55 @@
+"""What every corpus reader is: a small dataclass with a layout, a protocol's defaults, and a way to read.
+
+The fields of the dataclass are the reader's own settings. Each is annotated with :class:`annotated_doc.Doc`, and the
+command line turns it into a flag of ``fer prepare CORPUS`` with that text as its help.
+"""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from fer_cli.corpora.record import Reading
+from fer_cli.progress import Progress, silent
+
+
+class Corpus(ABC):
+    """One corpus as its owners ship it.
+
+    A reader knows the layout and the codes of one corpus and nothing else. Its class attributes are the published
+    protocol's defaults: the class set, how many last frames are the apex, how many folds, by which rule.
+    """
+
+    #: What a person types after ``fer prepare``.
+    name: ClassVar[str]
+    #: What papers call it.
+    title: ClassVar[str]
+    #: One line for ``fer prepare --help``.
+    summary: ClassVar[str]
+    #: The tree a reader expects, drawn for error messages.
+    layout: ClassVar[str]
+    #: A class set's name, or ``found`` for every expression that the corpus shows.
+    classes: ClassVar[str] = "found"
+    apex_frames: ClassVar[int] = 3
+    folds: ClassVar[int] = 10
+    fold_rule: ClassVar[str] = "id-step"
+    #: Pictures are faces already cropped, so that no detector is needed.
+    cropped: ClassVar[bool] = False
+    #: Lines that a person could type, for ``--help``.
+    examples: ClassVar[tuple[str, ...]] = ()
+
+    def make(self, root: Path, progress: Progress = silent) -> None:  # noqa: B027 (most corpora are given)
+        """Make the corpus at ``root``, for one that is drawn rather than shipped."""
+
+    @abstractmethod
+    def locate(self, root: Path) -> Path:
+        """The folder at or below ``root`` in which this corpus's layout begins.
+
+        Raises :class:`~fer_cli.errors.CorpusError`, saying what was looked for and what is there.
+        """
+
+    @abstractmethod
+    def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
+        """Every record of the corpus at ``root``, in a stable order whatever the file system's.
+
+        ``apex_frames`` last frames of a sequence are its apex, where the corpus does not annotate it.
+        """

@@ -1,0 +1,70 @@
+"""What a corpus reader yields: sequences and stills, without pixels, crops, folds or tensors."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a corpus.
+
+    ``landmarks`` is the owners' file of facial points for it, where they give one: 68 lines ``x y`` in pixels of
+    this picture, in the iBUG order.
+    """
+
+    path: Path
+    landmarks: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """One subject's face moving from neutral to the apex of an expression.
+
+    ``frames`` are in time order; ``neutral`` and ``apexes`` are indices into it and never overlap. ``label`` is None
+    where the owners gave none. ``apex_source`` says where the apex came from: ``last 3 frames``, ``annotated``,
+    ``assumed``.
+    """
+
+    subject: str
+    sequence: str
+    frames: tuple[Frame, ...]
+    label: str | None
+    neutral: int | None
+    apexes: tuple[int, ...]
+    apex_source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """One picture with a label. ``subject`` is None in corpora that do not say who is shown.
+
+    ``split`` is the owners' own split (``train``, ``val``, ``test``) where there is one.
+    """
+
+    frame: Frame
+    label: str
+    subject: str | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something of a corpus that could not be used: where it is, and why in a few words that can be counted by.
+
+    ``fault`` is False for what a protocol leaves out by rule (a sequence without a label), True for what is broken
+    (a label that names no sequence).
+    """
+
+    path: str
+    reason: str
+    fault: bool = True
+
+
+@dataclass(slots=True)
+class Reading:
+    """All that a reader found: records in a stable order, what was left out, and what was counted on the way."""
+
+    records: list[Sequence | Still] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    found: Counter[str] = field(default_factory=Counter)

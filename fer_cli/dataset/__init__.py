@@ -1,0 +1,1 @@
+"""The prepared dataset: its schema, pairing, folds, writing, reading, and loading into tensors."""

@@ -1,0 +1,47 @@
+"""The errors that a person can mend, each with its mend.
+
+A message says what was looked for and what was found; ``mend`` says what to type or do next. The command line
+shows both on standard error and exits with ``exit_code``; from Python they are ordinary exceptions. Anything that
+is not a :class:`FerError` is a fault of the program.
+"""
+
+
+class FerError(Exception):
+    """Something went wrong that a person can mend: exit code 1."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, mend: str = ""):
+        super().__init__(message)
+        self.message = message
+        self.mend = mend
+
+
+class UsageError(FerError):
+    """The command was typed in a way that cannot be meant: exit code 2."""
+
+    exit_code = 2
+
+
+class CorpusError(FerError):
+    """A folder is not the corpus it was said to be, or breaks its owners' layout beyond reading."""
+
+
+class PictureError(FerError):
+    """One picture cannot be used: unreadable, too large, or without a face."""
+
+
+class DetectorError(FerError):
+    """The face detector's model file cannot be had or is not the right one."""
+
+
+class DatasetError(FerError):
+    """A prepared dataset is absent, unfinished, in the way, or does not fit what is asked of it."""
+
+
+class ModelError(FerError):
+    """A model's weights or configuration cannot be had, or do not fit."""
+
+
+class RunError(FerError):
+    """A folder is not a run, or a run does not hold what is asked of it."""

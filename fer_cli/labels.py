@@ -1,0 +1,80 @@
+"""The expression vocabulary and the class sets made from it.
+
+Every corpus writes its expressions in its own way; each reader in :mod:`fer_cli.corpora` maps them to these
+eight names and nothing else in the program knows another spelling.
+"""
+
+from fer_cli.errors import UsageError
+
+NEUTRAL = "neutral"
+
+#: The vocabulary: the neutral face, then Ekman's six and contempt in alphabetical order. Class indices follow
+#: this order wherever classes are numbered, and the names travel with every model and dataset.
+EXPRESSIONS = ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
+
+BASIC_SIX = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
+
+#: Published work says "seven classes" of two different sets, so the seventh is part of the name.
+CLASS_SETS = {
+    "6": BASIC_SIX,
+    "7-contempt": tuple(name for name in EXPRESSIONS if name in (*BASIC_SIX, "contempt")),
+    "7-neutral": tuple(name for name in EXPRESSIONS if name in (*BASIC_SIX, NEUTRAL)),
+    "8": EXPRESSIONS,
+}
+
+
+def in_order(names) -> tuple[str, ...]:
+    """The given expressions, each once, in the vocabulary's order.
+
+    Raises :class:`~fer_cli.errors.UsageError` for a name that is not in the vocabulary.
+    """
+    names = set(names)
+    unknown = sorted(names.difference(EXPRESSIONS))
+    if unknown:
+        raise UsageError(
+            f"Not in the vocabulary: {', '.join(unknown)}.",
+            mend=f"The expressions are {', '.join(EXPRESSIONS)}.",
+        )
+    return tuple(name for name in EXPRESSIONS if name in names)
+
+
+def class_set(text: str) -> tuple[str, ...]:
+    """The classes named by ``text``: a set (``6``, ``7-contempt``, ``7-neutral``, ``8``) or a comma-separated list.
+
+    >>> class_set("6")
+    ('anger', 'disgust', 'fear', 'happiness', 'sadness', 'surprise')
+    >>> class_set("surprise,neutral")
+    ('neutral', 'surprise')
+    """
+    text = text.strip().lower()
+    if text in CLASS_SETS:
+        return CLASS_SETS[text]
+    if text == "7":
+        raise UsageError(
+            "'7' could mean either of two class sets.",
+            mend="Type --classes 7-contempt or --classes 7-neutral.",
+        )
+    try:
+        classes = in_order(name.strip() for name in text.split(",") if name.strip())
+    except UsageError as error:
+        raise UsageError(
+            error.message,
+            mend=f"Type one of {', '.join(CLASS_SETS)}, or a list such as neutral,happiness of "
+            f"{', '.join(EXPRESSIONS)}.",
+        ) from None
+    if len(classes) < 2:
+        raise UsageError(f"'{text}' names {len(classes)} class(es); a classifier needs two or more.")
+    return classes
+
+
+def class_set_name(classes: tuple[str, ...]) -> str:
+    """What a class set is called in a protocol line: ``7 classes with contempt``, ``6 classes``, or the list itself.
+
+    >>> class_set_name(CLASS_SETS["7-contempt"])
+    '7 classes with contempt'
+    """
+    for name, members in CLASS_SETS.items():
+        if tuple(classes) == members:
+            size, _, seventh = name.partition("-")
+            return f"{size} classes" + (f" with {seventh}" if seventh else "")
+    return f"{len(classes)} classes ({', '.join(classes)})"

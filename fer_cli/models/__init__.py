@@ -1,0 +1,1 @@
+"""The networks, their configurations, and how they are saved and loaded."""

@@ -1,0 +1,18 @@
+"""How the library says how far it has come.
+
+The library never prints. A function that takes long takes a ``progress`` argument, a callable with the signature
+of :class:`Progress`, and calls it as it goes; :func:`silent` is the default. The command line passes one that draws
+a bar.
+"""
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Called with a stage's name, how many of its steps are done, how many there are, and facts worth showing."""
+
+    def __call__(self, stage: str, done: int, total: int | None, /, **facts: float | str) -> None: ...
+
+
+def silent(stage: str, done: int, total: int | None, /, **facts: float | str) -> None:
+    """Say nothing."""
