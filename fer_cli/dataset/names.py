@@ -1,0 +1,67 @@
+"""File names for crops: readable, safe on every file system, and each used once."""
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from fer_cli.corpora.record import Frame
+
+
+def crop_names(frames: Iterable[tuple[Frame, str | None]], root: Path) -> dict[Frame, str]:
+    """The crop's path, inside the dataset, for each picture and its subject.
+
+    A crop is called after its picture, with as many of the folders above it as make it unique among its subject's:
+    ``images/S005/S005_001_00000011.png``, ``images/017/smiling-017.png``. Any picture gets the same name whatever
+    order they come in. Characters that could leave the folder, hide a file or start a formula are replaced.
+    """
+    by_folder: dict[str, list[Frame]] = {}
+    for frame, subject in frames:
+        by_folder.setdefault(_safe(subject) if subject is not None else "unknown", []).append(frame)
+    names = {}
+    for folder, members in by_folder.items():
+        for frame, tail in _shortest_unique_tails(list(dict.fromkeys(members)), root):
+            names[frame] = str(PurePosixPath("images", folder, f"{tail}.png"))
+    return _disambiguate(names)
+
+
+def _shortest_unique_tails(frames: list[Frame], root: Path) -> list[tuple[Frame, str]]:
+    parts = {}
+    for frame in frames:
+        relative = frame.path.relative_to(root) if frame.path.is_relative_to(root) else frame.path
+        parts[frame] = [_safe(part) for part in relative.with_suffix("").parts]
+    depth = dict.fromkeys(frames, 1)
+    while True:
+        tails = {frame: "-".join(parts[frame][-depth[frame] :]) for frame in frames}
+        shared = Counter(tail.casefold() for tail in tails.values())
+        clashing = [
+            frame
+            for frame in frames
+            if shared[tails[frame].casefold()] > 1 and depth[frame] < len(parts[frame])
+        ]
+        if not clashing:
+            return list(tails.items())
+        for frame in clashing:
+            depth[frame] += 1
+
+
+def _disambiguate(names: dict[Frame, str]) -> dict[Frame, str]:
+    """Add a digest of the picture's path to names that are still shared (``a.jpg`` beside ``a.png``)."""
+    shared = Counter(name.casefold() for name in names.values())
+    return {
+        frame: name
+        if shared[name.casefold()] == 1
+        else f"{name.removesuffix('.png')}-{_digest(frame.path)}.png"
+        for frame, name in names.items()
+    }
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(str(path).encode(errors="surrogateescape")).hexdigest()[:8]
+
+
+def _safe(text: str) -> str:
+    text = unicodedata.normalize("NFC", text.encode(errors="replace").decode())
+    return re.sub(r"[^\w.-]", "_", text).strip("._-")[:80] or "_"

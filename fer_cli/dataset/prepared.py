@@ -1,0 +1,168 @@
+"""A prepared dataset, opened for reading."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from fer_cli.dataset.protocol import Protocol
+from fer_cli.dataset.schema import CARD, COLUMNS, METADATA, ROLES, UNFINISHED, VERSION
+from fer_cli.errors import DatasetError
+from fer_cli.labels import EXPRESSIONS
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A folder that ``fer prepare`` wrote: its ``path``, its ``card`` (``dataset.json``) and its rows.
+
+    ``metadata`` has one row a crop, with the columns of :data:`fer_cli.dataset.schema.COLUMNS`; ``fold`` is a nullable
+    integer, every other column a string with NA for what is not known.
+
+    >>> dataset = PreparedDataset.open("data/ckplus")  # doctest: +SKIP
+    >>> dataset.protocol.name  # doctest: +SKIP
+    'CK+ 7 classes with contempt, last 3 frames, 10 folds by ID step 10'
+    """
+
+    path: Path
+    card: dict[str, Any]
+    metadata: pd.DataFrame
+
+    @classmethod
+    def open(cls, path: Path | str) -> "PreparedDataset":
+        """Open the dataset in the folder ``path``.
+
+        Raises :class:`~fer_cli.errors.DatasetError` if it is not one, is unfinished, was written by a later version, or
+        holds rows that point outside the folder.
+        """
+        path = Path(path)
+        card = _read_card(path)
+        try:
+            metadata = pd.read_csv(
+                path / METADATA,
+                dtype={**dict.fromkeys(COLUMNS, "string"), "fold": "Int64"},
+                keep_default_na=False,
+                na_values=[""],
+            )
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{path / METADATA} cannot be read: {error}.") from error
+        _check(metadata, path)
+        return cls(path, card, metadata)
+
+    @property
+    def name(self) -> str:
+        """The folder's name, by which people call the dataset."""
+        return self.path.resolve().name
+
+    @property
+    def protocol(self) -> Protocol:
+        """How the samples were chosen and divided."""
+        return Protocol.from_dict(self.card["protocol"])
+
+    @property
+    def crop(self) -> dict[str, Any]:
+        """The settings of the crops: ``size`` in pixels, ``margin``, ``detector``."""
+        return dict(self.card["crop"])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of the rows as they are now and of the crops as they were written."""
+        digest = hashlib.sha256((self.path / METADATA).read_bytes())
+        digest.update(self.card["checksums"]["crops"].encode())
+        return digest.hexdigest()
+
+    def samples(self, *, paired: bool) -> pd.DataFrame:
+        """The rows that show a class of the protocol; ``paired`` keeps those with a neutral picture to compare with.
+
+        Raises :class:`~fer_cli.errors.DatasetError` if fewer than two classes are left.
+        """
+        rows = self.metadata[self.metadata["label"].isin(self.protocol.classes)]
+        if paired:
+            rows = rows[rows["neutral_file_name"].notna()]
+        if rows["label"].nunique() < 2:
+            shown = ", ".join(sorted(rows["label"].unique())) or "none"
+            kind = "pairs" if paired else "pictures"
+            raise DatasetError(
+                f"{self.path} has {kind} of fewer than two classes ({shown}): there is nothing to tell apart.",
+                mend="Type --features target to train on single pictures." if paired else "",
+            )
+        return rows
+
+    def split(self, fold: int, *, paired: bool) -> dict[str, pd.DataFrame]:
+        """The samples to train on, to choose the epoch by, and to test on: ``train``, ``val``, ``test``.
+
+        The test fold is ``fold``, the validation fold the next one round, and a subject is on one side only.
+        """
+        folds = self.protocol.folds
+        if not folds:
+            raise DatasetError(
+                f"{self.path} has no folds: its corpus does not say who is shown in its pictures."
+            )
+        if not 0 <= fold < folds:
+            raise DatasetError(
+                f"There is no fold {fold} in {self.path}.", mend=f"Its folds are 0 to {folds - 1}."
+            )
+        rows = self.samples(paired=paired)
+        validation = (fold + 1) % folds
+        sides = {
+            "train": rows[~rows["fold"].isin([fold, validation])],
+            "val": rows[rows["fold"] == validation],
+            "test": rows[rows["fold"] == fold],
+        }
+        for side, part in sides.items():
+            if part.empty:
+                raise DatasetError(f"Fold {fold} of {self.path} leaves nothing for {side}.")
+        return sides
+
+
+def latest_dataset(folder: Path) -> Path | None:
+    """The dataset in ``folder`` that was finished last, if there is any."""
+    cards = sorted(folder.glob(f"*/{CARD}"), key=lambda card: card.stat().st_mtime)
+    return cards[-1].parent if cards else None
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    if not (path / CARD).is_file():
+        if not path.is_dir():
+            raise DatasetError(f"There is no folder {path}.", mend="fer prepare makes a dataset.")
+        if (path / UNFINISHED).is_file():
+            raise DatasetError(
+                f"{path} was not finished.", mend="Type its fer prepare line again to go on with it."
+            )
+        raise DatasetError(
+            f"{path} is not a prepared dataset: it has no {CARD}.",
+            mend=f"fer prepare files {path} --help shows how to make one from pictures.",
+        )
+    try:
+        card = json.loads((path / CARD).read_text(encoding="utf-8"))
+        version, _ = int(card["version"]), Protocol.from_dict(card["protocol"])
+        card["checksums"]["crops"], card["crop"]["size"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path / CARD} is not what fer wrote: {error!r}.") from error
+    if version > VERSION:
+        raise DatasetError(
+            f"{path} was written by a later version of fer.", mend="Update fer, or prepare it again."
+        )
+    return card
+
+
+def _check(metadata: pd.DataFrame, path: Path) -> None:
+    missing = [column for column in COLUMNS if column not in metadata]
+    if missing:
+        raise DatasetError(f"{path / METADATA} lacks the columns {', '.join(missing)}.")
+    for column, allowed in (("label", EXPRESSIONS), ("role", ROLES)):
+        strange = sorted(set(metadata[column].fillna("(none)")).difference(allowed))
+        if strange:
+            raise DatasetError(
+                f"{path / METADATA} has values in '{column}' that mean nothing here: {strange[:3]}."
+            )
+    names = pd.concat([metadata["file_name"], metadata["neutral_file_name"].dropna()])
+    for name in names:
+        inside = PurePosixPath(name) if isinstance(name, str) else None
+        if inside is None or inside.is_absolute() or ".." in inside.parts:
+            raise DatasetError(f"{path / METADATA} points outside its folder: {name!r}.")
+    if (metadata["file_name"] == metadata["neutral_file_name"]).fillna(False).any():
+        raise DatasetError(f"{path / METADATA} compares a picture with itself.")

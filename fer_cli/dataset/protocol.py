@@ -1,0 +1,56 @@
+"""The protocol: which classes, which frames, which folds, and in what order these were chosen.
+
+A number means nothing without it, so it is stored with the dataset, carried by every run and printed beside every
+result.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fer_cli.labels import class_set_name
+
+FOLD_RULES = ("id-step", "stratified-group")
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How samples were chosen and divided.
+
+    ``folds`` is 0 where no subject-independent folds can be made. ``order`` says whether the class filter came before
+    the folds were drawn: on CK+ with six classes the two orders put seven subjects into different folds.
+    """
+
+    corpus: str
+    classes: tuple[str, ...]
+    frames: str
+    folds: int
+    fold_rule: str
+    order: str = "filter, then fold"
+
+    @property
+    def name(self) -> str:
+        """One line for people: ``CK+ 7 classes with contempt, last 3 frames, 10 folds by ID step 10``."""
+        parts = [f"{self.corpus} {class_set_name(self.classes)}", self.frames]
+        if not self.folds:
+            parts.append("no folds")
+        elif self.fold_rule == "id-step":
+            parts.append(f"{self.folds} folds by ID step {self.folds}")
+        else:
+            parts.append(f"{self.folds} stratified folds of subjects")
+        return ", ".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The protocol as JSON holds it, its name first."""
+        return {"name": self.name, **asdict(self), "classes": list(self.classes)}
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> "Protocol":
+        """The protocol that :meth:`to_dict` wrote."""
+        return cls(
+            corpus=str(stored["corpus"]),
+            classes=tuple(stored["classes"]),
+            frames=str(stored["frames"]),
+            folds=int(stored["folds"]),
+            fold_rule=str(stored["fold_rule"]),
+            order=str(stored["order"]),
+        )
