@@ -11,7 +11,8 @@ from typing import Protocol
 class Progress(Protocol):
     """Called with a stage's name, how many of its steps are done, how many there are, and facts worth showing."""
 
-    def __call__(self, stage: str, done: int, total: int | None, /, **facts: float | str) -> None: ...
+    def __call__(self, stage: str, done: int, total: int | None, /, **facts: float | str) -> None:
+        """Take note of it."""
 
 
 def silent(stage: str, done: int, total: int | None, /, **facts: float | str) -> None:

@@ -39,9 +39,7 @@ def claim(out: Path, identity: dict[str, Any], *, overwrite: bool) -> str:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / schema.UNFINISHED, identity)
     except OSError as error:
-        raise DatasetError(
-            f"{out} cannot be written: {error.strerror}.", mend="Type --out FOLDER."
-        ) from error
+        raise DatasetError(f"{out} cannot be written: {error.strerror}.", mend="Type --out FOLDER.") from error
     return "new"
 
 
@@ -93,9 +91,7 @@ class Journal:
         self._file.write("\n" if self._path.stat().st_size else "")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ):
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
         self._file.close()
 
     def holds(self, name: str) -> bool:
@@ -121,9 +117,7 @@ class Journal:
         return json.dumps({"file_name": name, **self.entries[name]}, ensure_ascii=False)
 
 
-def finish(
-    out: Path, metadata: pd.DataFrame, card: dict[str, Any], journal: Journal, *, keep: set[str]
-) -> None:
+def finish(out: Path, metadata: pd.DataFrame, card: dict[str, Any], journal: Journal, *, keep: set[str]) -> None:
     """Write the tables, then the card, which is the mark of a finished dataset."""
     journal.rewrite(keep)
     with written_whole(out / schema.METADATA) as beside:

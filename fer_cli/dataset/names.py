@@ -37,9 +37,7 @@ def _shortest_unique_tails(frames: list[Frame], root: Path) -> list[tuple[Frame,
         tails = {frame: "-".join(parts[frame][-depth[frame] :]) for frame in frames}
         shared = Counter(tail.casefold() for tail in tails.values())
         clashing = [
-            frame
-            for frame in frames
-            if shared[tails[frame].casefold()] > 1 and depth[frame] < len(parts[frame])
+            frame for frame in frames if shared[tails[frame].casefold()] > 1 and depth[frame] < len(parts[frame])
         ]
         if not clashing:
             return list(tails.items())
@@ -51,9 +49,7 @@ def _disambiguate(names: dict[Frame, str]) -> dict[Frame, str]:
     """Add a digest of the picture's path to names that are still shared (``a.jpg`` beside ``a.png``)."""
     shared = Counter(name.casefold() for name in names.values())
     return {
-        frame: name
-        if shared[name.casefold()] == 1
-        else f"{name.removesuffix('.png')}-{_digest(frame.path)}.png"
+        frame: name if shared[name.casefold()] == 1 else f"{name.removesuffix('.png')}-{_digest(frame.path)}.png"
         for frame, name in names.items()
     }
 

@@ -45,9 +45,7 @@ def pair(records: list[Sequence | Still], classes: tuple[str, ...]) -> Pairing:
     for record in wanted:
         if isinstance(record, Sequence):
             pairing.samples.extend(_from_sequence(record))
-    pairing.samples.extend(
-        _from_stills([record for record in wanted if isinstance(record, Still)], pairing.left_out)
-    )
+    pairing.samples.extend(_from_stills([record for record in wanted if isinstance(record, Still)], pairing.left_out))
     pairing.samples = _pair_neutrals(pairing.samples, classes, pairing.left_out)
     return pairing
 

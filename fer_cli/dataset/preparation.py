@@ -23,9 +23,7 @@ class Preparation:
     apex_frames: Annotated[
         int | None, Doc("How many last frames of a sequence are its apex. Default: the published number.")
     ] = None
-    folds: Annotated[
-        int | None, Doc("How many subject-independent folds. Default: the published number.")
-    ] = None
+    folds: Annotated[int | None, Doc("How many subject-independent folds. Default: the published number.")] = None
     fold_rule: Annotated[
         Literal["id-step", "stratified-group"] | None,
         Doc(

@@ -128,9 +128,7 @@ def _folds(
     corpus: Corpus, settings: Preparation, classes: tuple[str, ...], samples: list[Sample], frames: str
 ) -> tuple[dict[str, int], Protocol]:
     folds, rule = settings.folds or corpus.folds, settings.fold_rule or corpus.fold_rule
-    known = [
-        (sample.subject, sample.label) for sample in samples if sample.subject and sample.label in classes
-    ]
+    known = [(sample.subject, sample.label) for sample in samples if sample.subject and sample.label in classes]
     if not known:
         return {}, Protocol(corpus.title, classes, frames, 0, rule)
     return assign_folds(known, folds, rule), Protocol(corpus.title, classes, frames, folds, rule)
@@ -206,9 +204,7 @@ def _metadata(samples: list[Sample], made: dict[Frame, str], fold_of: dict[str, 
     return table.sort_values(["subject", "sequence", "file_name"], na_position="last", ignore_index=True)
 
 
-def _counts(
-    reading: Reading, metadata: pd.DataFrame, journal: Journal, made: dict[Frame, str]
-) -> dict[str, Any]:
+def _counts(reading: Reading, metadata: pd.DataFrame, journal: Journal, made: dict[Frame, str]) -> dict[str, Any]:
     apexes = metadata[metadata["role"] == "apex"]
     several = sum(1 for name in made.values() if journal.entries[name]["faces_found"] > 1)
     return {
@@ -217,9 +213,7 @@ def _counts(
         "subjects": int(metadata["subject"].nunique()),
         "sequences": int(apexes[["subject", "sequence"]].dropna().drop_duplicates().shape[0]),
         "pairs": int(metadata["neutral_file_name"].notna().sum()),
-        "per_class": {
-            name: count for name in EXPRESSIONS if (count := int((metadata["label"] == name).sum()))
-        },
+        "per_class": {name: count for name in EXPRESSIONS if (count := int((metadata["label"] == name).sum()))},
         "pictures_with_several_faces": several,
     }
 
@@ -232,13 +226,9 @@ def _grouped(left_out: list[LeftOut]) -> list[dict[str, Any]]:
             "reason": reason,
             "fault": fault,
             "count": count,
-            "paths": sorted(
-                entry.path for entry in left_out if (entry.reason, entry.fault) == (reason, fault)
-            ),
+            "paths": sorted(entry.path for entry in left_out if (entry.reason, entry.fault) == (reason, fault)),
         }
-        for (reason, fault), count in sorted(
-            reasons.items(), key=lambda item: (not item[0][1], -item[1], item[0][0])
-        )
+        for (reason, fault), count in sorted(reasons.items(), key=lambda item: (not item[0][1], -item[1], item[0][0]))
     ]
 
 
@@ -253,6 +243,4 @@ def _from(path: Path, root: Path) -> str:
 
 def _first_reasons(left_out: list[LeftOut]) -> str:
     reasons = Counter(entry.reason for entry in left_out).most_common(3)
-    return (
-        "Left out: " + "; ".join(f"{count} × {reason}" for reason, count in reasons) + "." if reasons else ""
-    )
+    return "Left out: " + "; ".join(f"{count} × {reason}" for reason, count in reasons) + "." if reasons else ""

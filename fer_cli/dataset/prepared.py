@@ -98,13 +98,9 @@ class PreparedDataset:
         """
         folds = self.protocol.folds
         if not folds:
-            raise DatasetError(
-                f"{self.path} has no folds: its corpus does not say who is shown in its pictures."
-            )
+            raise DatasetError(f"{self.path} has no folds: its corpus does not say who is shown in its pictures.")
         if not 0 <= fold < folds:
-            raise DatasetError(
-                f"There is no fold {fold} in {self.path}.", mend=f"Its folds are 0 to {folds - 1}."
-            )
+            raise DatasetError(f"There is no fold {fold} in {self.path}.", mend=f"Its folds are 0 to {folds - 1}.")
         rows = self.samples(paired=paired)
         validation = (fold + 1) % folds
         sides = {
@@ -129,9 +125,7 @@ def _read_card(path: Path) -> dict[str, Any]:
         if not path.is_dir():
             raise DatasetError(f"There is no folder {path}.", mend="fer prepare makes a dataset.")
         if (path / UNFINISHED).is_file():
-            raise DatasetError(
-                f"{path} was not finished.", mend="Type its fer prepare line again to go on with it."
-            )
+            raise DatasetError(f"{path} was not finished.", mend="Type its fer prepare line again to go on with it.")
         raise DatasetError(
             f"{path} is not a prepared dataset: it has no {CARD}.",
             mend=f"fer prepare files {path} --help shows how to make one from pictures.",
@@ -143,9 +137,7 @@ def _read_card(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path / CARD} is not what fer wrote: {error!r}.") from error
     if version > VERSION:
-        raise DatasetError(
-            f"{path} was written by a later version of fer.", mend="Update fer, or prepare it again."
-        )
+        raise DatasetError(f"{path} was written by a later version of fer.", mend="Update fer, or prepare it again.")
     return card
 
 
@@ -156,9 +148,7 @@ def _check(metadata: pd.DataFrame, path: Path) -> None:
     for column, allowed in (("label", EXPRESSIONS), ("role", ROLES)):
         strange = sorted(set(metadata[column].fillna("(none)")).difference(allowed))
         if strange:
-            raise DatasetError(
-                f"{path / METADATA} has values in '{column}' that mean nothing here: {strange[:3]}."
-            )
+            raise DatasetError(f"{path / METADATA} has values in '{column}' that mean nothing here: {strange[:3]}.")
     names = pd.concat([metadata["file_name"], metadata["neutral_file_name"].dropna()])
     for name in names:
         inside = PurePosixPath(name) if isinstance(name, str) else None

@@ -1,0 +1,116 @@
+"""Difference of Embeddings: a face beside its difference from the same person's neutral face.
+
+One encoder embeds both faces. The embedding of the target minus that of the neutral takes away what the two have in
+common, which is the person; the target's own embedding stands beside it, and a small head classifies the two.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import ImageClassifierOutput
+
+from fer_cli.errors import ModelError
+from fer_cli.models.encoder import Encoder
+
+FEATURES = ("both", "difference", "target")
+
+
+class DifferenceConfig(PretrainedConfig):
+    """Configuration of :class:`DifferenceModel`.
+
+    ``features`` says what the head sees: ``both`` the difference and the target, ``difference`` or ``target`` alone.
+    ``hidden_sizes`` are the head's layers. ``tune_encoder`` False keeps the encoder frozen: no gradient, and BatchNorm
+    in evaluation mode. The classes are ``id2label``, in order.
+    """
+
+    model_type = "fer-difference"
+
+    def __init__(
+        self,
+        backbone: str = "mobilenet_v3_large",
+        features: str = "both",
+        hidden_sizes: tuple[int, ...] | list[int] = (256, 128, 64, 32),
+        tune_encoder: bool = False,
+        **kwargs: Any,
+    ):
+        self.backbone = backbone
+        self.features = features
+        self.hidden_sizes = list(hidden_sizes)
+        self.tune_encoder = tune_encoder
+        super().__init__(**kwargs)
+
+
+class DifferenceModel(PreTrainedModel):
+    """Difference of Embeddings as a ``transformers`` model.
+
+    >>> from fer_cli.models import DifferenceModel  # doctest: +SKIP
+    >>> model = DifferenceModel.from_pretrained("runs/difference-ckplus-fold0")  # doctest: +SKIP
+    """
+
+    config_class = DifferenceConfig
+    base_model_prefix = "encoder"
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: DifferenceConfig):
+        super().__init__(config)
+        if config.features not in FEATURES:
+            raise ModelError(f"features '{config.features}' is none of {', '.join(FEATURES)}.")
+        self.encoder = Encoder(config.backbone)
+        widths = [self.encoder.width * (2 if config.features == "both" else 1), *config.hidden_sizes]
+        layers: list[nn.Module] = []
+        for inward, outward in zip(widths, widths[1:], strict=False):
+            layers += [nn.Linear(inward, outward), nn.ReLU()]
+        self.head = nn.Sequential(*layers, nn.Linear(widths[-1], config.num_labels))
+        self.post_init()
+        self.encoder.requires_grad_(config.tune_encoder)
+
+    @property
+    def paired(self) -> bool:
+        """Whether a face is compared with its person's neutral face."""
+        return self.config.features != "target"
+
+    def train(self, mode: bool = True) -> "DifferenceModel":
+        """Switch to training mode, which leaves a frozen encoder's BatchNorm in evaluation mode."""
+        super().train(mode)
+        if not self.config.tune_encoder:
+            self.encoder.eval()
+        return self
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        neutral_pixel_values: Tensor | None = None,
+        labels: Tensor | None = None,
+        **_: Any,
+    ) -> ImageClassifierOutput:
+        """Classify B faces.
+
+        ``pixel_values`` and ``neutral_pixel_values`` are B×3×H×W, normalised; the second holds the same persons'
+        neutral faces, in order, and is left out where ``features`` is ``target``. ``labels`` are B class indices.
+        Returns ``logits``, B×classes, and with labels the cross-entropy ``loss``. Raises ``ValueError`` where a neutral
+        face is needed and not given.
+        """
+        logits = self.head(self._features(pixel_values, neutral_pixel_values))
+        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        return ImageClassifierOutput(loss=loss, logits=logits)
+
+    def _features(self, target: Tensor, neutral: Tensor | None) -> Tensor:
+        if not self.paired:
+            return self.encoder(target)
+        if neutral is None:
+            raise ValueError("neutral_pixel_values: this model compares a face with the person's neutral face")
+        # One pass over both halves: the same statistics for both where BatchNorm is in training mode.
+        target, neutral = self.encoder(torch.cat([target, neutral])).chunk(2)
+        difference = target - neutral
+        return difference if self.config.features == "difference" else torch.cat([difference, target], dim=1)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        # The encoder comes initialised from torchvision; the head keeps torch's own initialisation.
+        pass
+
+
+AutoConfig.register(DifferenceConfig.model_type, DifferenceConfig)
+AutoModelForImageClassification.register(DifferenceConfig, DifferenceModel)

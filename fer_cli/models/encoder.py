@@ -1,0 +1,106 @@
+"""Encoders: an image in, an embedding out.
+
+MobileNetV3 (Howard et al. 2019, arXiv 1905.02244) as torchvision builds it, its features and average pool without the
+classifier: 960 numbers an image for ``mobilenet_v3_large``, 576 for ``mobilenet_v3_small``.
+"""
+
+from pathlib import Path
+
+import torch
+import torchvision
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fer_cli.errors import ModelError
+
+BACKBONES = ("mobilenet_v3_large", "mobilenet_v3_small")
+
+#: torchvision's MobileNetV3 updates BatchNorm's running statistics by 0.01 a step, which suits the many steps of
+#: ImageNet; in the few hundred steps of a face corpus they would hardly leave their initial values.
+BATCH_NORM_MOMENTUM = 0.1
+
+
+class Encoder(nn.Module):
+    """A torchvision MobileNetV3 up to its average pool.
+
+    Input B×3×H×W, normalised; output B×``width``.
+    """
+
+    def __init__(self, backbone: str):
+        super().__init__()
+        if backbone not in BACKBONES:
+            raise ModelError(f"There is no backbone '{backbone}'.", mend=f"The backbones are {', '.join(BACKBONES)}.")
+        network = getattr(torchvision.models, backbone)(weights=None)
+        self.features = network.features
+        self.avgpool = network.avgpool
+        self.width: int = network.classifier[0].in_features
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = BATCH_NORM_MOMENTUM
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """The embeddings of a batch of images."""
+        return torch.flatten(self.avgpool(self.features(pixel_values)), 1)
+
+
+def imagenet_weights(backbone: str) -> dict[str, Tensor]:
+    """torchvision's ImageNet weights for ``backbone``, downloaded once into torch's own cache and checked by its hash.
+
+    Raises :class:`~fer_cli.errors.ModelError` where they can be neither found nor downloaded.
+    """
+    weights = torchvision.models.get_model_weights(backbone).DEFAULT
+    try:
+        return _encoder_part(weights.get_state_dict(progress=False, check_hash=True))
+    except (OSError, RuntimeError) as error:
+        file = Path(weights.url).name
+        cache = Path(torch.hub.get_dir()) / "checkpoints"
+        raise ModelError(
+            f"The ImageNet weights of {backbone} are not in {cache} and cannot be downloaded: {error}.",
+            mend=f"Put {file} there, or type --encoder PATH with the file, --encoder RUN with a trained run, "
+            "or --encoder scratch to train without.",
+        ) from error
+
+
+def weights_from(path: Path) -> dict[str, Tensor]:
+    """The encoder's weights in a file (.safetensors, or a .pth state dict as torchvision names them) or a model's folder.
+
+    No pickle is run: a .pth is read by torch's own reader of plain tensors. Raises
+    :class:`~fer_cli.errors.ModelError` if it holds none.
+    """
+    file = path / "model.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        raise ModelError(
+            f"There are no weights at {file}.",
+            mend="--encoder takes imagenet, scratch, a run's folder, or a .safetensors or .pth file.",
+        )
+    try:
+        state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+    except Exception as error:  # whatever a file that is no weights makes a reader raise
+        raise ModelError(f"{file} cannot be read as weights: {error}".splitlines()[0] + ".") from error
+    return _encoder_part(state)
+
+
+def load_into(encoder: Encoder, weights: dict[str, Tensor], source: str) -> None:
+    """Give ``encoder`` the weights, all of them or none.
+
+    Raises :class:`~fer_cli.errors.ModelError`, naming the first layer that does not fit.
+    """
+    own = encoder.state_dict()
+    missing = sorted(name for name in own if name not in weights and not name.endswith("num_batches_tracked"))
+    wrong = sorted(name for name in own if name in weights and weights[name].shape != own[name].shape)
+    if missing or wrong:
+        first = (missing or wrong)[0]
+        raise ModelError(
+            f"The weights of {source} do not fit this encoder: {first} is {'missing' if missing else 'of another shape'}.",
+            mend="Type the --backbone that they were trained with.",
+        )
+    encoder.load_state_dict({name: weights.get(name, own[name]) for name in own})
+
+
+def _encoder_part(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's own names out of a model's (``encoder.features…``) or torchvision's (``features…``)."""
+    return {
+        name.removeprefix("encoder."): tensor
+        for name, tensor in state.items()
+        if isinstance(tensor, Tensor) and name.removeprefix("encoder.").startswith("features.")
+    }
