@@ -12,9 +12,8 @@ from transformers import AutoConfig, AutoModelForImageClassification, Pretrained
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
+from fer_cli.models.choices import FEATURES
 from fer_cli.models.encoder import Encoder
-
-FEATURES = ("both", "difference", "target")
 
 
 class DifferenceConfig(PretrainedConfig):
@@ -74,6 +73,8 @@ class DifferenceModel(PreTrainedModel):
     def train(self, mode: bool = True) -> "DifferenceModel":
         """Switch to training mode, which leaves a frozen encoder's BatchNorm in evaluation mode."""
         super().train(mode)
+        # Said here again because from_pretrained makes every parameter trainable.
+        self.encoder.requires_grad_(self.config.tune_encoder)
         if not self.config.tune_encoder:
             self.encoder.eval()
         return self
@@ -83,7 +84,6 @@ class DifferenceModel(PreTrainedModel):
         pixel_values: Tensor,
         neutral_pixel_values: Tensor | None = None,
         labels: Tensor | None = None,
-        **_: Any,
     ) -> ImageClassifierOutput:
         """Classify B faces.
 
@@ -98,13 +98,17 @@ class DifferenceModel(PreTrainedModel):
 
     def _features(self, target: Tensor, neutral: Tensor | None) -> Tensor:
         if not self.paired:
-            return self.encoder(target)
+            return self._embed(target)
         if neutral is None:
             raise ValueError("neutral_pixel_values: this model compares a face with the person's neutral face")
         # One pass over both halves: the same statistics for both where BatchNorm is in training mode.
-        target, neutral = self.encoder(torch.cat([target, neutral])).chunk(2)
+        target, neutral = self._embed(torch.cat([target, neutral])).chunk(2)
         difference = target - neutral
         return difference if self.config.features == "difference" else torch.cat([difference, target], dim=1)
+
+    def _embed(self, pictures: Tensor) -> Tensor:
+        with torch.set_grad_enabled(self.config.tune_encoder and torch.is_grad_enabled()):
+            return self.encoder(pictures)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -12,8 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fer_cli.errors import ModelError
-
-BACKBONES = ("mobilenet_v3_large", "mobilenet_v3_small")
+from fer_cli.models.choices import BACKBONES
 
 #: torchvision's MobileNetV3 updates BatchNorm's running statistics by 0.01 a step, which suits the many steps of
 #: ImageNet; in the few hundred steps of a face corpus they would hardly leave their initial values.

@@ -1,0 +1,64 @@
+"""A trained model with its preprocessing, on a device: crops in, probabilities out."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
+
+from fer_cli.errors import ModelError
+from fer_cli.models import difference as _difference  # registers the model with the Auto classes
+from fer_cli.models.device import choose_device
+from fer_cli.models.preprocessing import Preprocessing
+
+MODEL_TYPES = (_difference.DifferenceConfig.model_type,)
+
+
+class Classifier:
+    """A model in evaluation mode, with all that turns a crop into probabilities.
+
+    >>> classifier = Classifier.load("runs/difference-ckplus-fold0")  # doctest: +SKIP
+    >>> classifier.probabilities(crops, neutrals).shape  # doctest: +SKIP
+    (8, 7)
+    """
+
+    def __init__(self, model: PreTrainedModel, preprocessing: Preprocessing, device: torch.device):
+        self.model = model.to(device=device, memory_format=torch.channels_last).eval()
+        self.preprocessing = preprocessing
+        self.device = device
+        names = model.config.id2label
+        #: The classes, in the order of the probabilities, by the names that the model carries.
+        self.classes = tuple(names[index] for index in range(len(names)))
+
+    @classmethod
+    def load(cls, folder: Path | str, device: str = "auto") -> "Classifier":
+        """Load the model that training saved in ``folder``.
+
+        Raises :class:`~fer_cli.errors.ModelError` if there is no model of ours there.
+        """
+        folder = Path(folder)
+        if not (folder / "config.json").is_file():
+            raise ModelError(f"There is no model in {folder}: it has no config.json.", mend="fer train makes one.")
+        try:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            if config.model_type not in MODEL_TYPES:
+                raise ModelError(f"{folder} holds a {config.model_type} model, which is not one of fer's.")
+            model = AutoModelForImageClassification.from_pretrained(folder, config=config, local_files_only=True)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise ModelError(f"The model in {folder} cannot be loaded: {str(error).splitlines()[0]}") from error
+        return cls(model, Preprocessing.load(folder), choose_device(device))
+
+    @property
+    def paired(self) -> bool:
+        """Whether a face is compared with its person's neutral face."""
+        return self.model.paired
+
+    @torch.inference_mode()
+    def probabilities(self, crops: Tensor, neutrals: Tensor | None = None) -> np.ndarray:
+        """B×classes probabilities for B×3×H×W uint8 crops and, for a paired model, the same persons' neutral crops."""
+        inputs = {"pixel_values": self.preprocessing(crops)}
+        if self.paired and neutrals is not None:
+            inputs["neutral_pixel_values"] = self.preprocessing(neutrals)
+        logits = self.model(**{name: value.to(self.device) for name, value in inputs.items()}).logits
+        return torch.softmax(logits.float(), dim=-1).cpu().numpy()

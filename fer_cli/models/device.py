@@ -1,0 +1,49 @@
+"""Which processor a model runs on."""
+
+import torch
+
+from fer_cli.errors import UsageError
+
+KINDS = ("cpu", "cuda", "mps", "xpu")
+
+
+def choose_device(wanted: str = "auto") -> torch.device:
+    """The device ``wanted`` names: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps`` or ``xpu``.
+
+    ``auto`` is the first GPU of whatever kind is present (ROCm's are called ``cuda`` by torch), else the CPU. Raises
+    :class:`~fer_cli.errors.UsageError` if there is no such device here.
+    """
+    present = available_devices()
+    wanted = wanted.strip().lower()
+    if wanted == "auto":
+        return present[-1] if len(present) == 1 else present[1]
+    kind, _, index = wanted.partition(":")
+    if kind not in KINDS or (index and not index.isdigit()) or (kind == "cpu" and index):
+        raise UsageError(
+            f"--device {wanted}: not a device.", mend=f"Type auto, {', '.join(KINDS)}, or one by number such as cuda:1."
+        )
+    # "cuda" alone is the first of its kind: a device without an index is not equal to the one with index 0.
+    device = torch.device(kind) if kind == "cpu" else torch.device(kind, int(index or 0))
+    if device not in present:
+        raise UsageError(
+            f"--device {wanted}: there is none here; torch {torch.__version__} sees {', '.join(map(str, present))}.",
+            mend="Type --device auto to use what is present.",
+        )
+    return device
+
+
+def available_devices() -> list[torch.device]:
+    """The CPU, then every GPU that torch sees."""
+    devices = [torch.device("cpu")]
+    if torch.accelerator.is_available():
+        kind = torch.accelerator.current_accelerator().type
+        devices += [torch.device(kind, index) for index in range(torch.accelerator.device_count())]
+    return devices
+
+
+def device_name(device: torch.device) -> str:
+    """What a person calls the device: ``NVIDIA H100 80GB HBM3 (cuda:0)``, ``CPU (8 threads)``."""
+    if device.type == "cpu":
+        return f"CPU ({torch.get_num_threads()} threads)"
+    namer = getattr(getattr(torch, device.type, None), "get_device_name", None)
+    return f"{namer(device)} ({device})" if namer else str(device)
