@@ -10,7 +10,7 @@ from typing import Any
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A path beside ``path`` to write to; it takes ``path``'s place when the block ends, and goes if the block fails."""
+    """A path beside ``path`` to write to, which takes its place when the block ends and goes if the block fails."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield beside

@@ -70,7 +70,7 @@ def _pool(workers: int, template: CropTemplate, detector_model: Path | None) -> 
 def _through(
     pool: ProcessPoolExecutor, jobs: list[CropJob], workers: int, suspects: list[CropJob]
 ) -> Iterator[CropResult]:
-    """Results from the pool, with no more jobs under way than keep it busy; on its death, the jobs it may have died of."""
+    """Results from the pool, with no more jobs under way than keep it busy; on its death, what it may have died of."""
     queue = iter(jobs)
     running: dict[Future, CropJob] = {}
     try:

@@ -35,9 +35,7 @@ class Preparation:
     margin: Annotated[float, Doc("Room around the face, as a part of the tight crop's side.")] = 0.15
     detector: Annotated[
         Literal["auto", "none"],
-        Doc(
-            "auto: the owners' landmarks where they ship them, else YuNet. none: the pictures are faces already cropped."
-        ),
+        Doc("auto: the owners' landmarks where they ship them, else YuNet. none: the pictures are cropped faces."),
     ] = "auto"
     detector_model: Annotated[
         Path | None,

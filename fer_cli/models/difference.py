@@ -4,6 +4,7 @@ One encoder embeds both faces. The embedding of the target minus that of the neu
 common, which is the person; the target's own embedding stands beside it, and a small head classifies the two.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -59,7 +60,7 @@ class DifferenceModel(PreTrainedModel):
         self.encoder = Encoder(config.backbone)
         widths = [self.encoder.width * (2 if config.features == "both" else 1), *config.hidden_sizes]
         layers: list[nn.Module] = []
-        for inward, outward in zip(widths, widths[1:], strict=False):
+        for inward, outward in pairwise(widths):
             layers += [nn.Linear(inward, outward), nn.ReLU()]
         self.head = nn.Sequential(*layers, nn.Linear(widths[-1], config.num_labels))
         self.post_init()

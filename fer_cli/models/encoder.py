@@ -61,7 +61,7 @@ def imagenet_weights(backbone: str) -> dict[str, Tensor]:
 
 
 def weights_from(path: Path) -> dict[str, Tensor]:
-    """The encoder's weights in a file (.safetensors, or a .pth state dict as torchvision names them) or a model's folder.
+    """The encoder's weights in a file (.safetensors, or a .pth state dict named as torchvision's) or a model's folder.
 
     No pickle is run: a .pth is read by torch's own reader of plain tensors. Raises
     :class:`~fer_cli.errors.ModelError` if it holds none.
@@ -89,8 +89,9 @@ def load_into(encoder: Encoder, weights: dict[str, Tensor], source: str) -> None
     wrong = sorted(name for name in own if name in weights and weights[name].shape != own[name].shape)
     if missing or wrong:
         first = (missing or wrong)[0]
+        what = "missing" if missing else "of another shape"
         raise ModelError(
-            f"The weights of {source} do not fit this encoder: {first} is {'missing' if missing else 'of another shape'}.",
+            f"The weights of {source} do not fit this encoder: {first} is {what}.",
             mend="Type the --backbone that they were trained with.",
         )
     encoder.load_state_dict({name: weights.get(name, own[name]) for name in own})

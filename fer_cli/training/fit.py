@@ -4,6 +4,7 @@ import dataclasses
 import json
 import platform
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 import torch
 import torchvision
 import transformers
+from torchvision.transforms import v2
 
 import fer_cli
 from fer_cli.dataset.prepared import PreparedDataset
@@ -55,13 +57,16 @@ def fit(
     size = recipe.size or dataset.crop["size"]
     preprocessing = Preprocessing(size, face_crop=dataset.crop)
     crops = Crops(dataset.path)
-    train, val = (Faces(sides[side], crops, model.config.label2id, paired=recipe.paired) for side in ("train", "val"))
+
+    def faces(side: str, transform: Callable) -> Faces:
+        return Faces(sides[side], crops, model.config.label2id, paired=recipe.paired, transform=transform)
+
     trainer = make_trainer(
         model,
         recipe,
-        train,
-        val,
-        lambda training: Collator(preprocessing, augmentation() if training else None),
+        faces("train", v2.Compose([preprocessing.resize, augmentation()])),
+        faces("val", preprocessing.resize),
+        Collator(preprocessing),
         chosen,
         out / CHECKPOINTS,
         progress,
@@ -113,7 +118,7 @@ def fit(
 
 
 def will_resume(recipe: Recipe, dataset: PreparedDataset, out: Path) -> bool:
-    """Whether ``out`` holds an unfinished training of just this recipe and dataset, which :func:`fit` would go on with."""
+    """Whether ``out`` holds an unfinished training of this recipe and dataset, which :func:`fit` would go on with."""
     return _unfinished(out) == _identity(recipe, dataset)
 
 
@@ -171,9 +176,9 @@ def _seen(
         if known and not allow_seen:
             shown = ", ".join(known[:5]) + (" …" if len(known) > 5 else "")
             raise RunError(
-                f"{folder} was trained on {len(known)} of the {corpus} subjects that fold {recipe.fold} tests: {shown}. "
-                "The accuracy would be that of faces it knows.",
-                mend="Start from a run of the same fold, or type --allow-seen if these are other people of the same names.",
+                f"{folder} was trained on {len(known)} of the {corpus} subjects that fold {recipe.fold} tests "
+                f"({shown}): the accuracy would be that of faces it knows.",
+                mend="Start from a run of the same fold; or, if other people have these names, type --allow-seen.",
             )
         for name, subjects in before.items():
             seen[name] = sorted({*seen.get(name, []), *subjects})
