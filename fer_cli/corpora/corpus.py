@@ -34,11 +34,17 @@ class Corpus(ABC):
     fold_rule: ClassVar[str] = "id-step"
     #: Pictures are faces already cropped, so that no detector is needed.
     cropped: ClassVar[bool] = False
+    #: Where it is unless a person says otherwise.
+    default_root: ClassVar[str] = "."
     #: Lines that a person could type, for ``--help``.
     examples: ClassVar[tuple[str, ...]] = ()
 
     def make(self, root: Path, progress: Progress = silent) -> None:  # noqa: B027 (most corpora are given)
         """Make the corpus at ``root``, for one that is drawn rather than shipped."""
+
+    def dataset_name(self, root: Path) -> str:
+        """What a dataset prepared from ``root`` is called unless a person says otherwise."""
+        return self.name
 
     @abstractmethod
     def locate(self, root: Path) -> Path:

@@ -96,7 +96,7 @@ def prepare(
         "crop": {
             "size": template.size,
             "margin": template.margin,
-            "detector": "yunet" if model else settings.detector,
+            "detector": _aligned_by(settings, corpus, model),
         },
         "counts": _counts(reading, metadata, journal, made),
         "left_out": _grouped(left_out),
@@ -160,6 +160,12 @@ def _detector_model(settings: Preparation, corpus: Corpus, frames: dict[Frame, s
     model = find_detector_model(settings.detector_model)
     Detector(model)
     return model
+
+
+def _aligned_by(settings: Preparation, corpus: Corpus, model: Path | None) -> str:
+    if model is not None:
+        return "yunet"
+    return "none" if corpus.cropped or settings.detector == "none" else "landmarks"
 
 
 def _crop_all(

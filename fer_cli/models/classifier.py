@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
 
@@ -11,6 +12,7 @@ from fer_cli.errors import ModelError
 from fer_cli.models import difference as _difference  # registers the model with the Auto classes
 from fer_cli.models.device import choose_device
 from fer_cli.models.preprocessing import Preprocessing
+from fer_cli.models.quiet import hush
 
 MODEL_TYPES = (_difference.DifferenceConfig.model_type,)
 
@@ -37,6 +39,7 @@ class Classifier:
 
         Raises :class:`~fer_cli.errors.ModelError` if there is no model of ours there.
         """
+        hush()
         folder = Path(folder)
         if not (folder / "config.json").is_file():
             raise ModelError(f"There is no model in {folder}: it has no config.json.", mend="fer train makes one.")
@@ -45,7 +48,7 @@ class Classifier:
             if config.model_type not in MODEL_TYPES:
                 raise ModelError(f"{folder} holds a {config.model_type} model, which is not one of fer's.")
             model = AutoModelForImageClassification.from_pretrained(folder, config=config, local_files_only=True)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise ModelError(f"The model in {folder} cannot be loaded: {str(error).splitlines()[0]}") from error
         return cls(model, Preprocessing.load(folder), choose_device(device))
 

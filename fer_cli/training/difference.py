@@ -20,6 +20,11 @@ class DifferenceRecipe(Recipe):
     """A MobileNetV3 embeds the face and the same person's neutral face; a head classifies their difference."""
 
     name: ClassVar[str] = "difference"
+    examples: ClassVar[tuple[str, ...]] = (
+        "fer train difference",
+        "fer train difference --features target --encoder scratch --backbone mobilenet_v3_small --size 112",
+        "fer train difference --encoder runs/difference-synthetic-fold0 --tune-encoder --fold 3",
+    )
 
     features: Annotated[
         Features,

@@ -18,6 +18,8 @@ class Recipe(ABC):
 
     #: What a person types after ``fer train``.
     name: ClassVar[str]
+    #: Lines that a person could type, for ``--help``.
+    examples: ClassVar[tuple[str, ...]] = ()
 
     fold: Annotated[int, Doc("The test fold. The next one round chooses the epoch; the others train.")] = 0
     epochs: Annotated[int, Doc("Passes over the training folds.")] = 30
@@ -34,7 +36,8 @@ class Recipe(ABC):
         for flag, value, least in (
             ("--fold", self.fold, 0),
             ("--epochs", self.epochs, 1),
-            ("--batch-size", self.batch_size, 1),
+            # BatchNorm has no statistics of one.
+            ("--batch-size", self.batch_size, 2),
             ("--size", self.size or 32, 32),
             ("--seed", self.seed, 0),
         ):

@@ -9,8 +9,8 @@ from sklearn.metrics import accuracy_score
 from torch.utils.data import Dataset
 from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
-from transformers.utils import logging
 
+from fer_cli.models.quiet import hush
 from fer_cli.progress import Progress
 from fer_cli.training.augmentation import Collator
 from fer_cli.training.progress import Reporter
@@ -32,11 +32,10 @@ def make_trainer(
     progress: Progress,
 ) -> Trainer:
     """A trainer that writes a checkpoint an epoch into ``checkpoints`` and ends with the best epoch's weights."""
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    hush()
     trainer = Trainer(
         model=model,
-        args=_arguments(recipe, device, checkpoints),
+        args=_arguments(recipe, device, checkpoints, samples=len(train)),
         train_dataset=train,
         eval_dataset=val,
         data_collator=collate,
@@ -47,7 +46,7 @@ def make_trainer(
     return trainer
 
 
-def _arguments(recipe: Recipe, device: torch.device, checkpoints: Path) -> TrainingArguments:
+def _arguments(recipe: Recipe, device: torch.device, checkpoints: Path, *, samples: int) -> TrainingArguments:
     # TrainingArguments takes the first GPU, or all of them in one process; accelerate reads its device from here.
     chosen = {} if device.type == "cpu" else {"ACCELERATE_TORCH_DEVICE": str(device)}
     with patch_environment(**chosen):
@@ -70,9 +69,11 @@ def _arguments(recipe: Recipe, device: torch.device, checkpoints: Path) -> Train
             metric_for_best_model="eval_loss",
             greater_is_better=False,
             logging_strategy="steps",
-            logging_steps=5,
+            logging_steps=max(1, samples // recipe.batch_size // 20),
             logging_nan_inf_filter=False,
             remove_unused_columns=False,
+            # A last batch of one has no variance for BatchNorm to normalise by.
+            dataloader_drop_last=samples > recipe.batch_size and samples % recipe.batch_size == 1,
             label_names=["labels"],
             dataloader_pin_memory=device.type == "cuda",
             disable_tqdm=True,

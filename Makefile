@@ -1,0 +1,32 @@
+# The two commands of the README, from nothing: each makes .venv, installs into it, and runs.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint clean
+
+demo: .venv/installed
+	$(BIN)/fer demo
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.venv/installed: pyproject.toml | .venv
+	$(BIN)/pip install --disable-pip-version-check --editable .
+	touch $@
+
+.venv/installed-dev: pyproject.toml | .venv
+	$(BIN)/pip install --disable-pip-version-check --editable '.[dev]'
+	touch $@ .venv/installed
+
+.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "fer needs Python 3.11 or later; $$($(PYTHON) --version) is what '$(PYTHON)' is. Try: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; \
+	  exit 2; }
+	$(PYTHON) -m venv .venv
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

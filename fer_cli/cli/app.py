@@ -1,0 +1,74 @@
+"""The program ``fer``: its commands, and what happens when one fails."""
+
+import errno
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import fer_cli
+from fer_cli.cli import demo, evaluate, predict, prepare, train
+from fer_cli.cli.console import complain, say
+from fer_cli.errors import FerError
+
+INTERRUPTED = 130
+
+
+class _Program(TyperGroup):
+    """Turns what went wrong into a sentence on standard error and an exit code, with no traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FerError as error:
+            complain(error)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt:
+            say("\nStopped. What is done is kept: type the same line again to go on from there.")
+            raise typer.Exit(INTERRUPTED) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE or error.filename is None:
+                raise
+            complain(FerError(f"{error.filename}: {error.strerror}."))
+            raise typer.Exit(FerError.exit_code) from error
+
+
+app = typer.Typer(
+    name="fer",
+    cls=_Program,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 failed, 2 typed wrongly, 3 done with some inputs left out.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"fer {fer_cli.__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Facial expression recognition: prepare a corpus, train a model, evaluate it, predict on pictures.
+
+    [bold]fer demo[/] shows the whole path in a few minutes, on drawn faces.
+    """
+
+
+app.add_typer(prepare.app, name="prepare")
+app.add_typer(train.app, name="train")
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("demo")(demo.demo)
+
+
+def run() -> None:
+    """Run the program on the command line's arguments."""
+    app()

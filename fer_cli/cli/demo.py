@@ -1,0 +1,60 @@
+"""``fer demo``: the whole path on drawn faces."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fer_cli.cli.console import err, say
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where everything goes.")] = Path("demo"),
+) -> None:
+    """Draw a corpus, prepare it, train on it, evaluate, and predict: the whole path, in a folder of its own.
+
+    Typed again, it goes on where it was interrupted.
+    """
+    corpus, data, run = folder / "corpus", folder / "data" / "synthetic", folder / "runs" / "difference"
+    predictions = folder / "predictions.csv"
+    _line("prepare", "synthetic", corpus, "--out", data)
+    if not (run / "run.json").is_file():
+        _line(
+            *("train", "difference", "--data", data, "--out", run),
+            *("--encoder", "scratch", "--backbone", "mobilenet_v3_small", "--size", "96", "--epochs", "20"),
+        )
+    _line("evaluate", run)
+    faces, neutral = _held_out(run, data)
+    _line(
+        *("predict", faces, "--neutral", neutral, "--run", run, "--detector", "none"),
+        *("--out", predictions, "--overwrite"),
+    )
+    say("\nWhere to look:")
+    for path, what in (
+        (data, "the prepared dataset: metadata.csv, dataset.json, and the crops in images/"),
+        (run, "the run: the model, run.json, epochs.csv"),
+        (run / "evaluation" / "confusion.png", "the confusion matrix on the people held out"),
+        (predictions, "a prediction for each face of one of them"),
+    ):
+        err.print(f"  [bold]{path}[/]  {what}", soft_wrap=True)
+
+
+def _line(*words: str | Path) -> None:
+    """Say a command as a person would type it, and run it."""
+    from fer_cli.cli.app import app
+
+    arguments = [str(word) for word in words]
+    err.print(f"\n[bold cyan]$ fer {shlex.join(arguments)}[/]", soft_wrap=True, highlight=False)
+    app(arguments, prog_name="fer", standalone_mode=False)
+
+
+def _held_out(run: Path, data: Path) -> tuple[Path, Path]:
+    """The crops of a person whom the run was tested on, and that person's neutral face."""
+    from fer_cli.dataset.prepared import PreparedDataset
+    from fer_cli.runs.run import Run
+
+    rows = PreparedDataset.open(data).metadata
+    subject = Run.open(run).card["subjects"]["test"][0]
+    neutral = rows.loc[(rows["subject"] == subject) & (rows["role"] == "neutral"), "file_name"].iloc[0]
+    return (data / neutral).parent, data / neutral

@@ -1,0 +1,111 @@
+"""``fer prepare``: a command a corpus."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from fer_cli.cli.choose import DATA
+from fer_cli.cli.console import Bars, err, out, say
+from fer_cli.cli.settings import with_settings
+from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.registry import corpora, detect
+from fer_cli.dataset.preparation import Preparation
+from fer_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from fer_cli.dataset.prepare import Prepared
+
+app = typer.Typer(rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]})
+
+SOME_LEFT_OUT = 3
+
+
+@app.callback(invoke_without_command=True)
+def prepare(context: typer.Context) -> None:
+    """Turn a corpus into a dataset: faces found, aligned, cropped, paired with their neutral, divided into folds.
+
+    Without the name of a corpus, the one in the current folder is recognised by its layout.
+
+    fer prepare ckplus ~/corpora/CK+
+
+    fer prepare files ./photos --pattern '{label}/{subject}.jpg' --rename smiling=happiness
+    """
+    if context.invoked_subcommand is not None:
+        return
+    here = Path()
+    found = detect(here)
+    if len(found) == 1:
+        [kind] = found
+        say(f"corpus    {kind.title}, recognised in the current folder")
+        _prepare(kind(), here, None, Preparation())
+        return
+    table = Table("type", "corpus", box=None, padding=(0, 2), title_justify="left")
+    for name, kind in corpora().items():
+        table.add_row(f"fer prepare {name}", kind.summary)
+    err.print(table)
+    what = f"{len(found)} corpora are" if found else "No corpus is"
+    raise UsageError(
+        f"{what} recognised in the current folder ({here.resolve()}).",
+        mend="Type one of the lines above with the corpus's folder, such as: fer prepare ckplus FOLDER.",
+    )
+
+
+def _command(kind: type[Corpus]) -> Callable[..., None]:
+    @with_settings(corpus=kind, settings=Preparation)
+    def command(
+        corpus: Any,
+        settings: Any,
+        root: Annotated[
+            Path, typer.Argument(help="The corpus's folder." if kind.default_root == "." else "Where to make it.")
+        ] = Path(kind.default_root),
+        output: Annotated[
+            Path | None,
+            typer.Option("--out", help=f"Where the dataset goes. Default: ./{DATA}/ and the corpus's name."),
+        ] = None,
+    ) -> None:
+        _prepare(corpus, root, output, settings)
+
+    command.__doc__ = "\n\n".join([kind.summary, "[dim]" + kind.layout.replace("[", r"\[") + "[/]", *kind.examples])
+    return command
+
+
+def _prepare(corpus: Corpus, root: Path, output: Path | None, settings: Preparation) -> None:
+    from fer_cli.dataset.prepare import prepare
+
+    path = output or DATA / corpus.dataset_name(root)
+    with Bars() as bars:
+        prepared = prepare(corpus, root, path, settings, progress=bars)
+    _show(prepared)
+    if prepared.faults:
+        raise typer.Exit(SOME_LEFT_OUT)
+
+
+def _show(prepared: "Prepared") -> None:
+    card = prepared.card
+    counts = card["counts"]
+    table = Table(title=card["protocol"]["name"], title_justify="left", show_header=False, box=None, padding=(0, 2))
+    for what, count in counts["found"].items():
+        table.add_row(f"{what} found", str(count))
+    for what in ("sequences", "subjects", "crops", "pairs"):
+        if counts[what]:
+            table.add_row(f"{what} used", str(counts[what]))
+    table.add_row("by class", ", ".join(f"{name} {count}" for name, count in counts["per_class"].items()))
+    if counts["pictures_with_several_faces"]:
+        table.add_row("several faces, the largest taken", str(counts["pictures_with_several_faces"]))
+    for entry in card["left_out"]:
+        mark = "[red]left out[/]" if entry["fault"] else "left out"
+        example = f" [dim](such as {entry['paths'][0]})[/]" if entry["fault"] else ""
+        table.add_row(f"{mark}: {entry['reason']}", f"{entry['count']}{example}")
+    out.print(table)
+    made = f"{prepared.made} crops made now" if prepared.made else "it was complete already"
+    say(f"dataset   {prepared.path} ({made})")
+    if prepared.faults:
+        say(f"{prepared.faults} inputs could not be used; {prepared.path / 'dataset.json'} lists them all.")
+    say("next      fer train difference")
+
+
+for _name, _kind in corpora().items():
+    app.command(_name, short_help=_kind.summary)(_command(_kind))

@@ -1,0 +1,32 @@
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Before torch is imported: the tests run side by side, one core each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Nothing here may reach the network, and a test that tries should fail at once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+# The first example of a test pays for its imports; how long one takes is not what these tests are about.
+settings.register_profile("fer", deadline=None)
+settings.load_profile("fer")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture
+def shared() -> Path:
+    """Data that is not part of the project: real faces and the detector, beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no data beside the checkout ({SHARED.name}/)")
+    return SHARED
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A prepared dataset of squares, opened."""
+    from tests.made import made_dataset
+
+    return made_dataset(tmp_path / "data" / "made")

@@ -1,0 +1,71 @@
+import pickle
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from fer_cli.errors import ModelError
+from fer_cli.models.encoder import Encoder, imagenet_weights, load_into, weights_from
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(1)
+    return torchvision.models.mobilenet_v3_small(weights=None)
+
+
+def test_it_is_torchvisions_network_up_to_the_average_pool(network, tmp_path):
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    encoder = Encoder("mobilenet_v3_small").eval()
+    load_into(encoder, weights_from(tmp_path / "weights.pth"), "a file")
+    picture = torch.randn(1, 3, 64, 64)
+    network.eval()
+    with torch.no_grad():
+        expected = network.avgpool(network.features(picture)).flatten(1)
+        assert torch.allclose(encoder(picture), expected)
+    assert encoder.width == expected.shape[1] == 576
+
+
+def test_its_statistics_move_faster_than_torchvisions():
+    momenta = {
+        module.momentum for module in Encoder("mobilenet_v3_small").modules() if isinstance(module, nn.BatchNorm2d)
+    }
+    assert momenta == {0.1}
+
+
+def test_weights_of_another_network_are_refused_by_name(network, tmp_path):
+    torch.save(network.state_dict(), tmp_path / "small.pth")
+    with pytest.raises(ModelError, match=r"features\.\S+ is"):
+        load_into(Encoder("mobilenet_v3_large"), weights_from(tmp_path / "small.pth"), "small.pth")
+
+
+def test_no_pickle_is_run(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    with (tmp_path / "trap.pth").open("wb") as file:
+        pickle.dump({"features.0.0.weight": Trap()}, file)
+    with pytest.raises(ModelError, match="cannot be read as weights"):
+        weights_from(tmp_path / "trap.pth")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_missing_file_says_what_encoder_takes(tmp_path):
+    with pytest.raises(ModelError) as caught:
+        weights_from(tmp_path / "nowhere.pth")
+    assert "imagenet, scratch" in caught.value.mend
+
+
+def test_imagenet_weights_that_cannot_be_downloaded_say_what_to_type(monkeypatch, tmp_path):
+    def no_network(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
+    with pytest.raises(ModelError) as caught:
+        imagenet_weights("mobilenet_v3_small")
+    assert "no route to host" in caught.value.message
+    assert "--encoder scratch" in caught.value.mend
+    assert ".pth" in caught.value.mend

@@ -1,0 +1,78 @@
+"""The house keeps its floors: a file imports only from its own room and from the floors below."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import fer_cli
+
+HOUSE = Path(fer_cli.__file__).parent
+FLOORS = {
+    "cli": 5,
+    "prediction": 4,
+    "evaluation": 4,
+    "training": 4,
+    "models": 3,
+    "dataset": 3,
+    "runs": 3,
+    "corpora": 2,
+    "faces": 2,
+    "labels": 1,
+    "errors": 1,
+    "progress": 1,
+    "files": 1,
+}
+DOORS = {"__init__", "__main__"}
+#: What takes seconds to import, and so must wait until a command needs it.
+HEAVY = {"torch", "torchvision", "transformers", "accelerate", "sklearn", "matplotlib", "cv2", "pandas"}
+
+
+def room(module: str) -> str:
+    """``fer_cli.dataset.folds`` → ``dataset``."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def imports(path: Path, *, at_start: bool = False) -> set[str]:
+    """The modules that a file imports; ``at_start`` leaves out those imported inside functions or for types only."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if at_start else list(ast.walk(tree))
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports by a relative name"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+FILES = sorted(HOUSE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))
+def test_imports_go_down_the_floors(path):
+    own = path.relative_to(HOUSE).with_suffix("").parts[0]
+    if own in DOORS:
+        return
+    for name in imports(path):
+        if name == "fer_cli" or name.startswith("fer_cli.__"):
+            continue
+        if name.startswith("fer_cli."):
+            other = room(name)
+            assert other == own or FLOORS[other] < FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {name}"
+
+
+def test_every_room_has_a_floor():
+    rooms = {path.relative_to(HOUSE).with_suffix("").parts[0] for path in FILES} - DOORS
+    assert rooms == set(FLOORS)
+
+
+@pytest.mark.parametrize("path", sorted((HOUSE / "cli").rglob("*.py")), ids=lambda path: path.name)
+def test_the_command_line_imports_nothing_heavy_at_start(path):
+    assert not {name.split(".")[0] for name in imports(path, at_start=True)} & HEAVY
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))
+def test_a_file_is_short_enough_to_read_in_one_sitting(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
