@@ -75,7 +75,7 @@ def prepare(
     jobs = [CropJob(frame, out / name) for frame, name in names.items()]
     journal = Journal(out)
     missing = [job for job in jobs if not journal.holds(names[job.frame])]
-    lost = _crop_all(missing, template, model, settings.jobs, journal, names, root, progress)
+    lost = _crop_all(missing, template, model, settings.jobs, journal, names, root, progress) if missing else []
     left_out = _relative([*reading.left_out, *pairing.left_out, *lost], root)
     made = {frame: name for frame, name in names.items() if name in journal.entries}
     if not made:

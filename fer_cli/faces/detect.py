@@ -1,0 +1,110 @@
+"""Finding faces, with OpenCV's YuNet (Wu, Peng & Yu 2023, doi 10.1007/s11633-023-1423-y)."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fer_cli.errors import DetectorError, PictureError
+from fer_cli.faces.align import CropTemplate
+from fer_cli.faces.detector_model import MEND
+
+#: A picture is looked at with its longest side at this many pixels, and made smaller where no face is found: YuNet
+#: finds faces of about 10 to 300 pixels, and a face that fills its picture is larger than that.
+SIDES = (640, 320, 160)
+
+#: Each face is looked at again, upright, in these sizes and mirrored, and its points are the mean of what is found. A
+#: single look places the eyes less well: on 102 portraits with hand-marked eyes this takes the median error from 4.7
+#: to 3.1 % of the distance between the eyes, and the worst from 13 to 9 %.
+SECOND_LOOKS = (CropTemplate(256, margin=0.3), CropTemplate(288, margin=0.3))
+#: A second look that finds the eyes farther off than this many distances between the eyes has found another face.
+SAME_FACE = 0.3
+#: The five points' order in a mirrored picture.
+MIRRORED = [1, 0, 2, 4, 3]
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face of a picture.
+
+    ``box`` is x, y, width and height in pixels of the picture, from its top left corner. ``landmarks`` are 5×2, x and
+    y of the right eye, the left eye, the tip of the nose, the right and the left corner of the mouth, right and left
+    being the person's own. ``score`` is the detector's, 0 to 1.
+    """
+
+    box: tuple[float, float, float, float]
+    landmarks: np.ndarray
+    score: float
+
+    @property
+    def area(self) -> float:
+        """The box's area in pixels."""
+        return self.box[2] * self.box[3]
+
+
+class Detector:
+    """YuNet, from the file ``model``.
+
+    Raises :class:`~fer_cli.errors.DetectorError` if the file is not the detector's.
+    """
+
+    def __init__(self, model: Path, threshold: float = 0.7):
+        # OpenCV would write warnings about its own engine to standard error.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        try:
+            self._net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), threshold)
+            self._find(np.zeros((32, 32, 3), np.uint8), 32)
+        except (cv2.error, SystemError) as error:
+            raise DetectorError(f"{model} is not a face detector that OpenCV can load.", mend=MEND) from error
+
+    def detect(self, pixels: np.ndarray) -> list[Face]:
+        """The faces in H×W×3 uint8 RGB ``pixels``, the largest first."""
+        faces: list[Face] = []
+        for side in SIDES:
+            faces = self._find(pixels, side)
+            if faces:
+                break
+        return [self._looked_at_again(pixels, face) for face in sorted(faces, key=lambda face: -face.area)]
+
+    def _find(self, pixels: np.ndarray, longest: int) -> list[Face]:
+        height, width = pixels.shape[:2]
+        scale = longest / max(height, width)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        resized = cv2.resize(pixels, size, interpolation=method)
+        self._net.setInputSize(size)
+        _, rows = self._net.detect(cv2.cvtColor(resized, cv2.COLOR_RGB2BGR))
+        back = np.array([width / size[0], height / size[1]])
+        return [
+            Face(tuple(map(float, row[:4] * np.tile(back, 2))), row[4:14].reshape(5, 2) * back, float(row[14]))
+            for row in (rows if rows is not None else ())
+        ]
+
+    def _looked_at_again(self, pixels: np.ndarray, face: Face) -> Face:
+        looks = []
+        for template in SECOND_LOOKS:
+            try:
+                upright, matrix = template.align(pixels, face.landmarks), template.matrix(face.landmarks)
+            except PictureError:
+                return face
+            back = cv2.invertAffineTransform(matrix)
+            for mirrored in (False, True):
+                points = self._points(upright, template, mirrored=mirrored)
+                if points is not None:
+                    looks.append(points @ back[:, :2].T + back[:, 2])
+        return replace(face, landmarks=np.mean(looks, axis=0)) if looks else face
+
+    def _points(self, upright: np.ndarray, template: CropTemplate, *, mirrored: bool) -> np.ndarray | None:
+        """The points of the face that ``template`` has brought to the middle, if it is found there again."""
+        seen = np.ascontiguousarray(upright[:, ::-1]) if mirrored else upright
+        faces = self._find(seen, template.size)
+        if not faces:
+            return None
+        points = max(faces, key=lambda face: face.area).landmarks.astype(float)
+        if mirrored:
+            points[:, 0] = template.size - 1 - points[:, 0]
+            points = points[MIRRORED]
+        (right, left), found = template.eyes, points[:2]
+        near = np.linalg.norm(found - template.eyes, axis=1) < SAME_FACE * np.linalg.norm(left - right)
+        return points if near.all() else None

@@ -1,0 +1,53 @@
+"""Where the detector's file comes from."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from fer_cli.errors import DetectorError
+
+REPOSITORY = "opencv/face_detection_yunet"
+FILE = "face_detection_yunet_2023mar.onnx"
+REVISION = "3cc26e7f1014a5ee5d74a42acee58bafc9d0a310"
+SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+VARIABLE = "FER_YUNET"
+
+MEND = (
+    f"Type --detector-model PATH with {FILE}, set {VARIABLE} to it, or type --detector none if the pictures are faces "
+    "already cropped."
+)
+
+
+def find_detector_model(path: Path | None = None) -> Path:
+    """The detector's file: ``path``, else the one that FER_YUNET names, else downloaded once from the Hugging Face Hub.
+
+    Raises :class:`~fer_cli.errors.DetectorError` if it is not there, or what was downloaded is not what is expected.
+    """
+    given = path or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
+    if given is None:
+        return _downloaded()
+    if not given.is_file():
+        by = "--detector-model" if path else VARIABLE
+        raise DetectorError(f"{by} names {given}, which is not a file.", mend=MEND)
+    return given
+
+
+def _downloaded() -> Path:
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.utils import disable_progress_bars, logging
+
+    disable_progress_bars()
+    logging.set_verbosity_error()
+    try:
+        file = Path(hf_hub_download(REPOSITORY, FILE, revision=REVISION))
+    except Exception as error:  # the hub's errors, the network's, and the disk's
+        raise DetectorError(
+            f"The face detector {FILE} is not in {constants.HF_HUB_CACHE} and cannot be downloaded from "
+            f"{REPOSITORY}: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            mend=MEND,
+        ) from error
+    if hashlib.sha256(file.read_bytes()).hexdigest() != SHA256:
+        raise DetectorError(
+            f"{file} is not the file that was expected: its checksum differs.", mend=f"Remove it. {MEND}"
+        )
+    return file

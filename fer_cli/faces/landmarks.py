@@ -1,0 +1,41 @@
+"""Facial points that a corpus's owners ship: 68 lines ``x y``, in the iBUG order."""
+
+from pathlib import Path
+
+import numpy as np
+
+from fer_cli.errors import PictureError
+
+MAX_BYTES = 64 * 1024
+
+RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
+NOSE_TIP, RIGHT_MOUTH_CORNER, LEFT_MOUTH_CORNER = 30, 48, 54
+
+
+def read_landmarks(path: Path) -> np.ndarray:
+    """68×2 points, x and y in pixels.
+
+    Raises :class:`~fer_cli.errors.PictureError` if the file does not hold just those.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        points = np.array(data.decode("ascii").split(), dtype=float)
+    except (OSError, ValueError) as error:
+        raise PictureError("landmarks that cannot be read") from error
+    if len(data) > MAX_BYTES or points.size != 136 or not np.isfinite(points).all():
+        raise PictureError("landmarks that are not 68 points")
+    return points.reshape(68, 2)
+
+
+def five_points(landmarks: np.ndarray) -> np.ndarray:
+    """5×2: right eye, left eye, tip of the nose, right and left corner of the mouth, of 68×2 ``landmarks``."""
+    return np.array(
+        [
+            landmarks[RIGHT_EYE].mean(axis=0),
+            landmarks[LEFT_EYE].mean(axis=0),
+            landmarks[NOSE_TIP],
+            landmarks[RIGHT_MOUTH_CORNER],
+            landmarks[LEFT_MOUTH_CORNER],
+        ]
+    )

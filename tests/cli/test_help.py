@@ -1,0 +1,65 @@
+"""Help is quick: nothing heavy is imported for it, and every command teaches by example."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from fer_cli.cli.app import app
+
+HEAVY = ("torch", "torchvision", "transformers", "sklearn", "matplotlib", "cv2", "pandas", "PIL")
+
+
+def commands(group=None, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Every command of the program, as the words that a person types."""
+    group = group or typer.main.get_command(app)
+    found = [path]
+    for name, command in getattr(group, "commands", {}).items():
+        found += commands(command, (*path, name))
+    return found
+
+
+def test_the_lines_that_must_work_are_there():
+    assert {
+        ("prepare",),
+        ("prepare", "ckplus"),
+        ("train", "difference"),
+        ("evaluate",),
+        ("predict",),
+        ("demo",),
+    } <= set(commands())
+
+
+@pytest.mark.parametrize("words", commands(), ids=lambda words: " ".join(words) or "fer")
+def test_every_command_has_help_with_a_description_of_every_option(words):
+    result = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert result.exit_code == 0
+    command = typer.main.get_command(app)
+    for word in words:
+        command = command.commands[word]
+    for parameter in command.params:
+        if parameter.name not in ("help", "install_completion", "show_completion"):
+            assert parameter.help, f"{words}: {parameter.name} has no help"
+
+
+def test_help_imports_neither_torch_nor_transformers():
+    program = (
+        "import json, sys\n"
+        "from typer.testing import CliRunner\n"
+        "from fer_cli.cli.app import app\n"
+        f"for words in {[list(words) for words in commands()]!r}:\n"
+        "    result = CliRunner().invoke(app, [*words, '--help'])\n"
+        "    assert result.exit_code == 0, (words, result.output)\n"
+        "print(json.dumps(sorted(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not set(HEAVY) & set(json.loads(done.stdout))
+
+
+def test_the_version_is_printed():
+    import fer_cli
+
+    assert CliRunner().invoke(app, ["--version"]).output.strip() == f"fer {fer_cli.__version__}"
