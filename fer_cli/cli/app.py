@@ -17,6 +17,10 @@ INTERRUPTED = 130
 class _Program(TyperGroup):
     """Turns what went wrong into a sentence on standard error and an exit code, with no traceback."""
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order in which a person meets them."""
+        return ["prepare", "train", "evaluate", "predict", "demo"]
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)

@@ -34,6 +34,8 @@ class Corpus(ABC):
     fold_rule: ClassVar[str] = "id-step"
     #: Pictures are faces already cropped, so that no detector is needed.
     cropped: ClassVar[bool] = False
+    #: Whether a folder can be recognised by its layout alone.
+    detectable: ClassVar[bool] = True
     #: Where it is unless a person says otherwise.
     default_root: ClassVar[str] = "."
     #: Lines that a person could type, for ``--help``.

@@ -17,6 +17,8 @@ from fer_cli.errors import PictureError, UsageError
 SIDE = 2.5
 #: How far down the square, without margin, the line of the eyes is.
 EYE_LINE = 0.32
+#: How many times finer than a crop a larger face is mapped, to be averaged.
+OVERSAMPLING = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +58,57 @@ class CropTemplate:
         return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
     def align(self, pixels: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        """The face in H×W×3 ``pixels`` as size×size×3; what lies outside the picture repeats its edge."""
+        """The face in H×W×3 uint8 ``pixels`` as size×size×3; what lies outside the picture repeats its edge.
+
+        Raises :class:`~fer_cli.errors.PictureError` if the eyes are in one place.
+        """
         matrix = self.matrix(landmarks)
+        pixels, matrix = _around(pixels, matrix, self.size)
         scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-        if scale < 1:
-            # Each pixel of the crop stands for several of the picture: blurred first, so that none is skipped over.
-            pixels, matrix = _smoothed(pixels, matrix, scale)
-        return cv2.warpAffine(
-            pixels, matrix, (self.size, self.size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        if scale >= 1:
+            return _warped(pixels, matrix, self.size)
+        # Each pixel of the crop stands for several of the picture. Mapped twice as fine and then averaged, none is
+        # skipped over, and the crop is as sharp wherever the face lies on the picture's grid.
+        finer = OVERSAMPLING * matrix + [[0, 0, (OVERSAMPLING - 1) / 2]]
+        if OVERSAMPLING * scale < 1:
+            pixels, finer = _shrunk(pixels, finer, OVERSAMPLING * scale)
+        warped = _warped(pixels, finer, OVERSAMPLING * self.size)
+        return cv2.resize(warped, (self.size, self.size), interpolation=cv2.INTER_AREA)
 
     def fit(self, pixels: np.ndarray) -> np.ndarray:
         """The whole of a face already cropped as size×size×3; the shorter side is filled up by repeating its edge."""
         height, width = pixels.shape[:2]
-        side = max(height, width)
-        top, left = (side - height) // 2, (side - width) // 2
-        square = cv2.copyMakeBorder(
-            pixels, top, side - height - top, left, side - width - left, borderType=cv2.BORDER_REPLICATE
-        )
-        method = cv2.INTER_AREA if side > self.size else cv2.INTER_LINEAR
-        return cv2.resize(square, (self.size, self.size), interpolation=method)
+        scale = self.size / max(height, width)
+        inside = (max(1, round(width * scale)), max(1, round(height * scale)))
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        resized = cv2.resize(pixels, inside, interpolation=method)
+        left, top = (self.size - inside[0]) // 2, (self.size - inside[1]) // 2
+        right, bottom = self.size - inside[0] - left, self.size - inside[1] - top
+        return cv2.copyMakeBorder(resized, top, bottom, left, right, borderType=cv2.BORDER_REPLICATE)
 
 
-def _smoothed(pixels: np.ndarray, matrix: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """The picture shrunk by area to the scale of the crop, and the matrix from there."""
+def _warped(pixels: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    return cv2.warpAffine(pixels, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _around(pixels: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The part of the picture that a crop of ``size`` shows, with room to average in, and the matrix from there.
+
+    The rest need not be averaged, and OpenCV maps no picture that is wider than 32,767 pixels.
+    """
+    height, width = pixels.shape[:2]
+    back = cv2.invertAffineTransform(matrix)
+    corners = np.array([[0, 0, 1], [size, 0, 1], [0, size, 1], [size, size, 1]]) @ back.T
+    room = 2 + 2 * float(np.hypot(back[0, 0], back[1, 0]))
+    left, top = np.clip(np.floor(corners.min(axis=0) - room), 0, [width - 1, height - 1]).astype(int)
+    right, bottom = np.clip(np.ceil(corners.max(axis=0) + room), [left + 1, top + 1], [width, height]).astype(int)
+    moved = matrix.copy()
+    moved[:, 2] += matrix[:, :2] @ (left, top)
+    return pixels[top:bottom, left:right], moved
+
+
+def _shrunk(pixels: np.ndarray, matrix: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """The picture shrunk, by averaging areas, to ``scale``, and the matrix from there."""
     height, width = pixels.shape[:2]
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     across, down = size[0] / width, size[1] / height

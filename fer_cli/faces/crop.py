@@ -35,10 +35,14 @@ def crop_face(
     """The largest face in H×W×3 uint8 RGB ``pixels``.
 
     It is aligned by the 68×2 ``landmarks`` where there are any, else by what ``detector`` finds; without a detector the
-    whole picture is taken as the face. Raises :class:`~fer_cli.errors.PictureError` if no face is found.
+    whole picture is taken as the face. Raises :class:`~fer_cli.errors.PictureError` if no face is found, or the
+    landmarks are not this picture's.
     """
     if landmarks is not None:
-        return Crop(template.align(pixels, five_points(landmarks)), "landmarks")
+        points = five_points(landmarks)
+        if (points[:2] < 0).any() or (points[:2] >= pixels.shape[1::-1]).any():
+            raise PictureError("landmarks of another picture: its eyes are outside")
+        return Crop(template.align(pixels, points), "landmarks")
     if detector is None:
         return Crop(template.fit(pixels), "none")
     return crop_faces(pixels, template, detector)[0]

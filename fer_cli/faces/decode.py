@@ -5,7 +5,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from fer_cli.errors import PictureError
 
@@ -16,6 +16,18 @@ FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "PPM")
 MAX_PIXELS = 100_000_000
 #: The largest file taken on, in bytes.
 MAX_BYTES = 500_000_000
+TOO_MANY_PIXELS = f"larger than {MAX_PIXELS // 1_000_000} million pixels"
+
+#: What turns a picture upright, by its EXIF orientation (Exif 2.32, tag 0x0112).
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def decode(source: Path | str | bytes | Image.Image | np.ndarray) -> np.ndarray:
@@ -27,19 +39,28 @@ def decode(source: Path | str | bytes | Image.Image | np.ndarray) -> np.ndarray:
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
-    if isinstance(source, Image.Image):
-        return _read(source)
     try:
-        if isinstance(source, bytes):
-            return _open(BytesIO(source), len(source))
-        path = Path(source)
-        if path.is_dir():
-            raise PictureError("a folder, not a picture")
-        return _open(path, path.stat().st_size)
+        with warnings.catch_warnings():
+            # Pillow warns of sizes and odd metadata; the size is judged here, the metadata is not used.
+            warnings.simplefilter("ignore")
+            if isinstance(source, Image.Image):
+                return _read(source)
+            if isinstance(source, bytes):
+                return _open(BytesIO(source), len(source))
+            path = Path(source)
+            return _open(path, _size(path))
+    except PictureError:
+        raise
     except FileNotFoundError:
         raise PictureError("no such file") from None
     except PermissionError:
         raise PictureError("no permission to read it") from None
+    except UnidentifiedImageError:
+        raise PictureError("not a picture") from None
+    except Image.DecompressionBombError:
+        raise PictureError(TOO_MANY_PIXELS) from None
+    except Exception as error:  # a broken file makes Pillow's readers raise nearly anything
+        raise PictureError("broken or cut short") from error
 
 
 def _from_array(pixels: np.ndarray) -> np.ndarray:
@@ -52,35 +73,36 @@ def _from_array(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
+def _size(path: Path) -> int:
+    """The file's size in bytes."""
+    try:
+        if path.is_dir():
+            raise PictureError("a folder, not a picture")
+        return path.stat().st_size
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, ValueError) as error:
+        raise PictureError("no path to a file") from error
+
+
 def _open(file: Path | BytesIO, size: int) -> np.ndarray:
     if size == 0:
         raise PictureError("empty file")
     if size > MAX_BYTES:
         raise PictureError(f"larger than {MAX_BYTES // 1_000_000} MB")
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of sizes and odd metadata; the size is judged here, the metadata is not used.
-            warnings.simplefilter("ignore")
-            with Image.open(file, formats=FORMATS) as picture:
-                return _read(picture)
-    except UnidentifiedImageError:
-        raise PictureError("not a picture") from None
+    with Image.open(file, formats=FORMATS) as picture:
+        return _read(picture)
 
 
 def _read(picture: Image.Image) -> np.ndarray:
     width, height = picture.size
     if width * height > MAX_PIXELS:
-        raise PictureError(f"larger than {MAX_PIXELS // 1_000_000} million pixels")
-    try:
-        picture.load()
-        upright = ImageOps.exif_transpose(picture)
-        return np.asarray(_to_rgb(upright)).copy()
-    except PictureError:
-        raise
-    except (PermissionError, FileNotFoundError):
-        raise
-    except Exception as error:  # a broken file makes Pillow's readers raise nearly anything
-        raise PictureError("broken or cut short") from error
+        raise PictureError(TOO_MANY_PIXELS)
+    picture.load()
+    # ImageOps.exif_transpose also writes the metadata anew, and fails on much that it could have read.
+    turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
+    shown = _to_rgb(picture)
+    return np.array(shown if turn is None else shown.transpose(turn))
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
@@ -95,7 +117,8 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
 
 def _from_deep(picture: Image.Image) -> Image.Image:
     """Grey of 16 bits scaled to 8. Pillow's own conversion cuts off whatever is above 255."""
-    values = np.asarray(picture).astype(np.int64) if picture.mode != "F" else None
-    if values is None or values.min() < 0 or values.max() > 65535:
+    values = np.asarray(picture)
+    if picture.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise PictureError("pixels that are neither of 8 nor of 16 bits")
-    return Image.fromarray(np.round(values / 257).astype(np.uint8))
+    # 65535 / 255 = 257, and half of that rounds: 0 stays 0 and 65535 becomes 255.
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))

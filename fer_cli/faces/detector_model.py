@@ -23,9 +23,10 @@ def find_detector_model(path: Path | None = None) -> Path:
 
     Raises :class:`~fer_cli.errors.DetectorError` if it is not there, or what was downloaded is not what is expected.
     """
-    given = path or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
-    if given is None:
+    named = path or os.environ.get(VARIABLE)
+    if not named:
         return _downloaded()
+    given = Path(named).expanduser()
     if not given.is_file():
         by = "--detector-model" if path else VARIABLE
         raise DetectorError(f"{by} names {given}, which is not a file.", mend=MEND)
@@ -47,7 +48,8 @@ def _downloaded() -> Path:
             mend=MEND,
         ) from error
     if hashlib.sha256(file.read_bytes()).hexdigest() != SHA256:
+        # The cache shows a link; only without what it links to does the hub download anew.
         raise DetectorError(
-            f"{file} is not the file that was expected: its checksum differs.", mend=f"Remove it. {MEND}"
+            f"{file.resolve()} is not the file that was expected: its checksum differs.", mend=f"Remove it. {MEND}"
         )
     return file

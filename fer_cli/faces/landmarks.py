@@ -18,14 +18,15 @@ def read_landmarks(path: Path) -> np.ndarray:
     Raises :class:`~fer_cli.errors.PictureError` if the file does not hold just those.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-        points = np.array(data.decode("ascii").split(), dtype=float)
+        if path.stat().st_size > MAX_BYTES:
+            raise PictureError("landmarks that are not 68 points")
+        rows = [line.split() for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
+        points = np.array(rows, dtype=float)
     except (OSError, ValueError) as error:
         raise PictureError("landmarks that cannot be read") from error
-    if len(data) > MAX_BYTES or points.size != 136 or not np.isfinite(points).all():
+    if points.shape != (68, 2) or not np.isfinite(points).all():
         raise PictureError("landmarks that are not 68 points")
-    return points.reshape(68, 2)
+    return points
 
 
 def five_points(landmarks: np.ndarray) -> np.ndarray:

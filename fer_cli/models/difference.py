@@ -113,8 +113,11 @@ class DifferenceModel(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        # The encoder comes initialised from torchvision; the head keeps torch's own initialisation.
-        pass
+        # The encoder comes initialised from torchvision. torch's own initialisation of linear layers shrinks what
+        # passes through five of them with ReLU to next to nothing, and a head of such does not begin to learn.
+        if isinstance(module, nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(module.bias)
 
 
 AutoConfig.register(DifferenceConfig.model_type, DifferenceConfig)

@@ -1,0 +1,170 @@
+"""Any folder of pictures whose paths say who shows what."""
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from annotated_doc import Doc
+
+from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence, Still
+from fer_cli.errors import CorpusError, UsageError
+from fer_cli.labels import EXPRESSIONS, NEUTRAL
+
+FIELDS = ("label", "subject", "sequence", "frame")
+PICTURES = {".jpg", ".jpeg", ".png", ".gif", ".tif", ".tiff", ".bmp", ".webp"}
+
+
+@dataclass
+class Files(Corpus):
+    """A folder whose pictures' paths follow a pattern."""
+
+    name: ClassVar[str] = "files"
+    title: ClassVar[str] = "Files"
+    summary: ClassVar[str] = "Any folder of pictures, by a pattern of their paths."
+    layout: ClassVar[str] = (
+        "--pattern '{label}/{subject}.jpg'            happiness/001.jpg  neutral/001.jpg\n"
+        "--pattern '{subject}/{label}/{frame}.jpg'    001/anger/0.jpg … 3.jpg"
+    )
+    examples: ClassVar[tuple[str, ...]] = (
+        "fer prepare files portraits --pattern '{label}/{subject}.jpg' --rename smiling=happiness",
+        "fer prepare files takes --pattern '{subject}/{label}/{frame}.png' --apex-frames 1",
+    )
+    detectable: ClassVar[bool] = False
+
+    pattern: Annotated[
+        str,
+        Doc(
+            "The pictures' paths below the folder, with {label} and, where paths say so, {subject}, {sequence} and "
+            "{frame}; * stands for anything else. With {frame} a subject's label (or sequence) is a run of frames, the "
+            "first neutral and the last ones the apex."
+        ),
+    ]
+    rename: Annotated[
+        tuple[str, ...], Doc("What a label of the folder means here, such as smiling=happiness. May be given again.")
+    ] = ()
+
+    def __post_init__(self):
+        self._parts = _compile(self.pattern)
+        self._meaning = dict(map(_renaming, self.rename))
+
+    def dataset_name(self, root: Path) -> str:
+        """The folder's own name."""
+        return root.resolve().name or self.name
+
+    def locate(self, root: Path) -> Path:
+        """``root`` itself, if it is a folder."""
+        if not root.is_dir():
+            raise CorpusError(f"There is no folder {root}.")
+        return root
+
+    def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
+        """Every picture whose path follows the pattern, as sequences where it has a ``{frame}``, else as stills."""
+        reading = Reading()
+        matched: list[tuple[Path, dict[str, str]]] = []
+        for path in _files(root):
+            found = self._parts.fullmatch(path.relative_to(root).as_posix())
+            if found:
+                matched.append((path, found.groupdict()))
+            elif path.suffix.lower() in PICTURES:
+                reading.left_out.append(LeftOut(str(path), "does not follow the pattern", fault=False))
+        reading.found["pictures"] = len(matched) + len(reading.left_out)
+        if not matched:
+            raise CorpusError(
+                f"No path in {root} follows the pattern {self.pattern}.", mend=_what_is_there(root)
+            )
+        if "{frame}" in self.pattern:
+            reading.records = self._sequences(matched, root, apex_frames, reading)
+        else:
+            reading.records = [
+                Still(Frame(path), self._label(fields["label"], path), fields.get("subject")) for path, fields in matched
+            ]
+        return reading
+
+    def _sequences(
+        self, matched: list[tuple[Path, dict[str, str]]], root: Path, apex_frames: int, reading: Reading
+    ) -> list[Sequence]:
+        runs: dict[tuple[str, str, str], list[tuple[str, Path]]] = defaultdict(list)
+        for path, fields in matched:
+            sequence = fields.get("sequence") or fields["label"]
+            runs[fields["subject"], sequence, fields["label"]].append((fields["frame"], path))
+        shared = Counter((subject, sequence) for subject, sequence, _ in runs)
+        records = []
+        for (subject, sequence, label), frames in runs.items():
+            paths = [path for _, path in sorted(frames, key=lambda entry: (_natural(entry[0]), entry[1]))]
+            if len(paths) < 2:
+                reading.left_out.append(LeftOut(str(paths[0]), "a sequence of one frame"))
+                continue
+            apexes = tuple(range(max(1, len(paths) - apex_frames), len(paths)))
+            name = sequence if shared[subject, sequence] == 1 else f"{sequence}-{label}"
+            records.append(
+                Sequence(
+                    subject,
+                    name,
+                    tuple(map(Frame, paths)),
+                    self._label(label, paths[0]),
+                    0,
+                    apexes,
+                    f"last {apex_frames} frames" if apex_frames > 1 else "last frame",
+                )
+            )
+        reading.found["sequences"] = len(runs)
+        return records
+
+    def _label(self, spelling: str, path: Path) -> str:
+        label = self._meaning.get(spelling.lower(), spelling.lower())
+        if label not in EXPRESSIONS:
+            raise CorpusError(
+                f"The label '{spelling}' of {path} is not in the vocabulary.",
+                mend=f"Type --rename {spelling}=… with one of {', '.join(EXPRESSIONS)}.",
+            )
+        return label
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    fields = re.findall(r"\{(.*?)\}", pattern)
+    wrong = [name for name in fields if name not in FIELDS or fields.count(name) > 1]
+    if wrong or "label" not in fields or ("frame" in fields and "subject" not in fields):
+        raise UsageError(
+            f"--pattern '{pattern}' is not one.",
+            mend="It needs {label}, may have {subject}, {sequence} and {frame}, each once; {frame} needs {subject}.",
+        )
+    out = ""
+    for piece in re.split(r"(\{.*?\}|\*)", pattern.strip("/")):
+        if piece == "*":
+            out += "[^/]*"
+        elif piece.startswith("{"):
+            out += f"(?P<{piece[1:-1]}>[^/]+?)"
+        else:
+            out += re.escape(piece)
+    return re.compile(out, re.IGNORECASE)
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    spelling, equals, label = text.partition("=")
+    if not equals or label not in EXPRESSIONS:
+        raise UsageError(
+            f"--rename {text}: not a renaming.",
+            mend=f"Type it like --rename smiling=happiness, with one of {', '.join(EXPRESSIONS)} on the right.",
+        )
+    return spelling.strip().lower(), label
+
+
+def _natural(text: str) -> list[tuple[bool, int, str]]:
+    """So that frame 10 comes after frame 2."""
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", text) if part]
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _what_is_there(root: Path) -> str:
+    paths = [path.relative_to(root).as_posix() for path, _ in zip(_files(root), range(3), strict=False)]
+    return f"There is, for example: {', '.join(paths)}." if paths else "The folder is empty."

@@ -1,0 +1,190 @@
+"""Who a drawn person is: measures, colours and hair, all decided by the seed and the person's number."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+Colour = tuple[float, float, float]
+
+#: Skin from light to dark, and what the blood and the shade make of it. RGB, 0 to 255.
+SKINS = np.array(
+    [(246, 218, 198), (236, 198, 170), (222, 178, 144), (198, 148, 112), (166, 116, 84), (128, 86, 62), (98, 65, 48)],
+    dtype=float,
+)
+HAIRS = np.array(
+    [
+        *((28, 24, 24), (48, 34, 28), (78, 52, 36), (116, 76, 46), (164, 116, 66), (206, 168, 108)),
+        *((134, 62, 36), (150, 148, 148), (62, 58, 60)),
+    ],
+    dtype=float,
+)
+IRISES = np.array(
+    [(72, 46, 28), (96, 66, 38), (112, 104, 58), (84, 116, 96), (88, 122, 152), (108, 116, 124)], dtype=float
+)
+BACKGROUNDS = np.array(
+    [
+        (188, 198, 204),
+        (206, 200, 188),
+        (176, 190, 178),
+        (200, 186, 190),
+        (168, 176, 192),
+        (212, 208, 204),
+        (150, 162, 168),
+    ],
+    dtype=float,
+)
+CLOTHES = np.array(
+    [
+        (62, 78, 104),
+        (120, 56, 60),
+        (72, 92, 78),
+        (58, 58, 64),
+        (176, 168, 156),
+        (98, 78, 112),
+        (44, 88, 96),
+        (188, 142, 84),
+    ],
+    dtype=float,
+)
+
+HAIR_FRONTS = ("crop", "part", "fringe", "swept", "receding", "shaven")
+HAIR_BACKS = ("none", "bob", "long", "bun", "curls")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One person. Lengths are in distances between the eyes' centres; a factor of 1 is the average face's."""
+
+    #: Distance between the eyes' centres, in pixels of the picture.
+    size: float
+    face_width: float
+    jaw_width: float
+    chin_drop: float
+    chin_point: float
+    crown: float
+    eye_width: float
+    eye_height: float
+    eye_slant: float
+    eye_spacing: float
+    iris_size: float
+    brow_height: float
+    brow_slant: float
+    brow_arch: float
+    brow_weight: float
+    nose_length: float
+    nose_width: float
+    mouth_width: float
+    mouth_height: float
+    upper_lip: float
+    lower_lip: float
+    cupid: float
+    ears: float
+    #: Lines that years have left, 0 to 1.
+    age: float
+    #: How warm the cheeks are, 0 to 1.
+    blush: float
+    freckles: int
+    stubble: float
+    lashes: float
+    lipstick: float
+    skin: Colour
+    hair: Colour
+    iris: Colour
+    lips: Colour
+    clothes: Colour
+    background: Colour
+    hair_front: str
+    hair_back: str
+    hair_volume: float
+    parting: float
+    collar: float
+    #: Where the light comes from: to the picture's right, down, towards the camera.
+    light: tuple[float, float, float]
+    contrast: float
+
+
+def draw_identity(rng: np.random.Generator) -> Identity:
+    """A person drawn from ``rng``; one generator gives one person, whoever else there is."""
+
+    def about(centre: float, spread: float, least: float = -np.inf, most: float = np.inf) -> float:
+        return float(np.clip(rng.normal(centre, spread), least, most))
+
+    tone = rng.uniform(0, len(SKINS) - 1)
+    skin = _between(SKINS, tone) + rng.normal(0, 3, 3)
+    feminine = rng.random() < 0.5
+    age = float(rng.beta(1.3, 2.2))
+    front = str(
+        rng.choice(HAIR_FRONTS, p=(0.1, 0.35, 0.25, 0.3, 0, 0) if feminine else (0.4, 0.2, 0.05, 0.1, 0.15, 0.1))
+    )
+    back = str(rng.choice(HAIR_BACKS, p=(0.1, 0.27, 0.33, 0.15, 0.15) if feminine else (0.9, 0.02, 0.03, 0.0, 0.05)))
+    if tone > 3.5 and front not in ("shaven", "receding") and rng.random() < 0.22:
+        back = "curls"
+    hair = HAIRS[rng.choice(len(HAIRS), p=_hair_odds(tone, age))] * rng.uniform(0.88, 1.12)
+    side = rng.choice((-1.0, 1.0))
+    redness = np.array((196, 96, 96)) if feminine else np.array((178, 102, 92))
+    lips = skin * 0.62 + redness * (0.34 if tone < 4 else 0.24)
+    return Identity(
+        size=about(86, 3, 80, 92),
+        face_width=about(1.0, 0.045, 0.9, 1.1) * (0.97 if feminine else 1.01),
+        jaw_width=about(0.97 if feminine else 1.05, 0.06, 0.85, 1.18),
+        chin_drop=about(0.97 if feminine else 1.03, 0.05, 0.88, 1.14),
+        chin_point=about(0.0, 0.5, -1.0, 1.0),
+        crown=about(1.0, 0.04, 0.92, 1.08),
+        eye_width=about(1.0, 0.07, 0.85, 1.16),
+        eye_height=about(1.06 if feminine else 0.97, 0.09, 0.8, 1.25),
+        eye_slant=about(0.0, 0.022, -0.045, 0.05),
+        eye_spacing=about(1.0, 0.03, 0.93, 1.07),
+        iris_size=about(0.108, 0.005, 0.098, 0.118),
+        brow_height=about(0.02 if feminine else 0.0, 0.03, -0.05, 0.07),
+        brow_slant=about(0.0, 0.022, -0.045, 0.045),
+        brow_arch=about(0.02 if feminine else 0.0, 0.02, -0.03, 0.06),
+        brow_weight=about(0.8 if feminine else 1.25, 0.2, 0.55, 1.7),
+        nose_length=about(1.0, 0.05, 0.88, 1.12),
+        nose_width=about(0.95 if feminine else 1.05, 0.1, 0.78, 1.3),
+        mouth_width=about(1.0, 0.07, 0.85, 1.17),
+        mouth_height=about(0.0, 0.025, -0.05, 0.06),
+        upper_lip=about(1.1 if feminine else 0.9, 0.18, 0.6, 1.5),
+        lower_lip=about(1.1 if feminine else 0.95, 0.16, 0.7, 1.5),
+        cupid=about(1.0, 0.4, 0.2, 1.8),
+        ears=about(1.0, 0.12, 0.75, 1.25),
+        age=age,
+        blush=float(rng.uniform(0.1, 0.9)),
+        freckles=int(rng.integers(20, 60)) if tone < 2.2 and rng.random() < 0.3 else 0,
+        stubble=0.0 if feminine or rng.random() < 0.5 else float(rng.uniform(0.15, 0.55)),
+        lashes=about(1.25 if feminine else 0.8, 0.15, 0.5, 1.6),
+        lipstick=float(rng.uniform(0.2, 0.8)) if feminine and rng.random() < 0.45 else 0.0,
+        skin=_colour(skin),
+        hair=_colour(hair),
+        iris=_colour(IRISES[rng.choice(len(IRISES), p=_iris_odds(tone))] * rng.uniform(0.85, 1.1)),
+        lips=_colour(lips),
+        clothes=_colour(CLOTHES[rng.integers(len(CLOTHES))] * rng.uniform(0.85, 1.15)),
+        background=_colour(BACKGROUNDS[rng.integers(len(BACKGROUNDS))] * rng.uniform(0.9, 1.05)),
+        hair_front=front,
+        hair_back=back,
+        hair_volume=about(1.0, 0.2, 0.6, 1.5),
+        parting=float(side * rng.uniform(0.15, 0.55)),
+        collar=float(rng.uniform(0, 1)),
+        light=(float(side * rng.uniform(0.15, 0.6)), float(rng.uniform(-0.55, -0.25)), 1.0),
+        contrast=float(rng.uniform(0.8, 1.15)),
+    )
+
+
+def _between(colours: np.ndarray, place: float) -> np.ndarray:
+    return np.array([np.interp(place, np.arange(len(colours)), channel) for channel in colours.T])
+
+
+def _colour(values: np.ndarray) -> Colour:
+    red, green, blue = np.clip(values, 0, 255)
+    return float(red), float(green), float(blue)
+
+
+def _hair_odds(tone: float, age: float) -> np.ndarray:
+    light = max(0.0, 1 - tone / 3)
+    odds = np.array((1, 1.2, 0.3 + light, light, light, light, 0.5 * light, 3 * max(0.0, age - 0.5), 0.4))
+    return odds / odds.sum()
+
+
+def _iris_odds(tone: float) -> np.ndarray:
+    light = max(0.0, 1 - tone / 3)
+    odds = np.array((1, 1, 0.1 + light, light, light, light))
+    return odds / odds.sum()

@@ -1,0 +1,105 @@
+import hashlib
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+from fer_cli.errors import DetectorError
+from fer_cli.faces import detector_model
+from fer_cli.faces.detector_model import find_detector_model
+
+
+@pytest.fixture(autouse=True)
+def no_variable(monkeypatch):
+    monkeypatch.delenv("FER_YUNET", raising=False)
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """The Hub, replaced: what was asked of it, and what it answers."""
+
+    class Hub:
+        asked: tuple | None = None
+        answer: Path | Exception = OfflineModeIsEnabled("offline")
+
+        def download(self, repository, file, *, revision):
+            self.asked = (repository, file, revision)
+            if isinstance(self.answer, Exception):
+                raise self.answer
+            return str(self.answer)
+
+    hub = Hub()
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hub.download)
+    return hub
+
+
+def test_a_path_comes_first_then_the_variable(tmp_path, monkeypatch, hub):
+    typed, set_ = tmp_path / "typed.onnx", tmp_path / "set.onnx"
+    for path in (typed, set_):
+        path.write_bytes(b"any")
+    monkeypatch.setenv("FER_YUNET", str(set_))
+    assert find_detector_model(typed) == typed
+    assert find_detector_model() == set_
+    assert hub.asked is None
+
+
+@pytest.mark.parametrize("by", ["--detector-model", "FER_YUNET"])
+def test_a_path_to_nothing_is_named_with_who_named_it(tmp_path, monkeypatch, hub, by):
+    absent = tmp_path / "absent.onnx"
+    monkeypatch.setenv("FER_YUNET", str(absent))
+    with pytest.raises(DetectorError) as caught:
+        find_detector_model(absent if by == "--detector-model" else None)
+    assert caught.value.message == f"{by} names {absent}, which is not a file."
+    assert hub.asked is None
+
+
+def test_the_home_folder_may_be_a_tilde(tmp_path, monkeypatch, hub):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "yunet.onnx").write_bytes(b"any")
+    monkeypatch.setenv("FER_YUNET", "~/yunet.onnx")
+    assert find_detector_model() == tmp_path / "yunet.onnx"
+
+
+def test_otherwise_one_pinned_revision_is_downloaded_and_checked(tmp_path, monkeypatch, hub):
+    hub.answer = tmp_path / "yunet.onnx"
+    hub.answer.write_bytes(b"the right bytes")
+    monkeypatch.setattr(detector_model, "SHA256", hashlib.sha256(b"the right bytes").hexdigest())
+    assert find_detector_model() == hub.answer
+    assert hub.asked == (
+        "opencv/face_detection_yunet",
+        "face_detection_yunet_2023mar.onnx",
+        "3cc26e7f1014a5ee5d74a42acee58bafc9d0a310",
+    )
+
+
+def test_other_bytes_than_expected_are_refused_naming_what_to_remove(tmp_path, hub):
+    blob = tmp_path / "blob"
+    blob.write_bytes(b"something else")
+    hub.answer = tmp_path / "yunet.onnx"
+    hub.answer.symlink_to(blob)
+    with pytest.raises(DetectorError, match="checksum differs") as caught:
+        find_detector_model()
+    assert str(blob) in caught.value.message
+    assert "Remove it" in caught.value.mend
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [LocalEntryNotFoundError("not in the cache"), OfflineModeIsEnabled("offline"), OSError(28, "no space"), OSError()],
+    ids=["no network", "offline", "disk", "says nothing"],
+)
+def test_without_the_file_or_a_network_the_person_learns_what_to_type(capfd, hub, trouble):
+    hub.answer = trouble
+    with pytest.raises(DetectorError) as caught:
+        find_detector_model()
+    assert "face_detection_yunet_2023mar.onnx" in caught.value.message
+    assert huggingface_hub.constants.HF_HUB_CACHE in caught.value.message
+    for way in ("--detector-model PATH", "FER_YUNET", "--detector none"):
+        assert way in caught.value.mend
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_copy_beside_the_checkout_is_the_one_that_is_pinned(shared):
+    copy = shared / "models" / detector_model.FILE
+    assert hashlib.sha256(copy.read_bytes()).hexdigest() == detector_model.SHA256
