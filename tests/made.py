@@ -10,8 +10,8 @@ from PIL import Image
 from fer_cli.dataset.folder import Journal, claim, finish
 from fer_cli.dataset.folds import assign_folds
 from fer_cli.dataset.prepared import PreparedDataset
-from fer_cli.dataset.protocol import Protocol
 from fer_cli.dataset.schema import COLUMNS
+from fer_cli.protocol import Protocol
 
 CLASSES = ("anger", "happiness", "surprise")
 

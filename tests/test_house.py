@@ -18,6 +18,7 @@ FLOORS = {
     "runs": 3,
     "corpora": 2,
     "faces": 2,
+    "protocol": 1,
     "labels": 1,
     "errors": 1,
     "progress": 1,
@@ -60,7 +61,9 @@ def test_imports_go_down_the_floors(path):
             continue
         if name.startswith("fer_cli."):
             other = room(name)
-            assert other == own or FLOORS[other] < FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {name}"
+            # The ground floor is one room of single files.
+            same_room = other == own or FLOORS[other] == FLOORS[own] == 1
+            assert same_room or FLOORS[other] < FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {name}"
 
 
 def test_every_room_has_a_floor():

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from fer_cli.corpora.corpus import Corpus
-from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
+from fer_cli.corpora.record import Frame, Reading, Sequence
 from fer_cli.errors import CorpusError
 
 CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")

@@ -13,7 +13,7 @@ from annotated_doc import Doc
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence, Still
 from fer_cli.errors import CorpusError, UsageError
-from fer_cli.labels import EXPRESSIONS, NEUTRAL
+from fer_cli.labels import EXPRESSIONS
 
 FIELDS = ("label", "subject", "sequence", "frame")
 PICTURES = {".jpg", ".jpeg", ".png", ".gif", ".tif", ".tiff", ".bmp", ".webp"}
@@ -74,14 +74,13 @@ class Files(Corpus):
                 reading.left_out.append(LeftOut(str(path), "does not follow the pattern", fault=False))
         reading.found["pictures"] = len(matched) + len(reading.left_out)
         if not matched:
-            raise CorpusError(
-                f"No path in {root} follows the pattern {self.pattern}.", mend=_what_is_there(root)
-            )
+            raise CorpusError(f"No path in {root} follows the pattern {self.pattern}.", mend=_what_is_there(root))
         if "{frame}" in self.pattern:
             reading.records = self._sequences(matched, root, apex_frames, reading)
         else:
             reading.records = [
-                Still(Frame(path), self._label(fields["label"], path), fields.get("subject")) for path, fields in matched
+                Still(Frame(path), self._label(fields["label"], path), fields.get("subject"))
+                for path, fields in matched
             ]
         return reading
 

@@ -19,13 +19,13 @@ from fer_cli.dataset.folds import assign_folds
 from fer_cli.dataset.names import crop_names
 from fer_cli.dataset.pairing import Sample, pair
 from fer_cli.dataset.preparation import Preparation
-from fer_cli.dataset.protocol import Protocol
 from fer_cli.errors import DatasetError
 from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.detect import Detector
 from fer_cli.faces.detector_model import find_detector_model
 from fer_cli.labels import EXPRESSIONS, class_set
 from fer_cli.progress import Progress, silent
+from fer_cli.protocol import Protocol
 
 
 @dataclass(frozen=True)

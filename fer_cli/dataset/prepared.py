@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from fer_cli.dataset.protocol import Protocol
 from fer_cli.dataset.schema import CARD, COLUMNS, METADATA, ROLES, UNFINISHED, VERSION
 from fer_cli.errors import DatasetError
 from fer_cli.labels import EXPRESSIONS
+from fer_cli.protocol import Protocol
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fer_cli.dataset.protocol import Protocol
 from fer_cli.errors import RunError
+from fer_cli.protocol import Protocol
 
 #: The run's own record. Written last: a folder without it is no finished run.
 CARD = "run.json"

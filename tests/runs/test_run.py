@@ -3,8 +3,8 @@ import os
 
 import pytest
 
-from fer_cli.dataset.protocol import Protocol
 from fer_cli.errors import RunError
+from fer_cli.protocol import Protocol
 from fer_cli.runs.run import Run, latest_run, overlap
 
 CARD = {
