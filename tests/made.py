@@ -63,6 +63,26 @@ def made_dataset(
     return PreparedDataset.open(folder)
 
 
+def made_model(*, features: str = "both", classes: tuple[str, ...] = CLASSES):
+    """A small model whose answers depend on what it sees, which those of a network fresh from its seed hardly do."""
+    import torch
+
+    from fer_cli.models import DifferenceConfig, DifferenceModel
+
+    torch.manual_seed(0)
+    names = dict(enumerate(classes))
+    labels = {name: index for index, name in names.items()}
+    config = DifferenceConfig(backbone="mobilenet_v3_small", features=features, id2label=names, label2id=labels)
+    model = DifferenceModel(config)
+    batch_norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for module in batch_norms:
+        module.momentum = 1.0
+        module.train()
+    with torch.no_grad():
+        model.encoder(torch.randn(16, 3, 64, 64))
+    return model.eval()
+
+
 def _picture(subject: int, label: str, size: int) -> np.ndarray:
     noise = np.random.default_rng([subject, len(label)]).integers(0, 12, (size, size, 3))
     picture = (noise + 40 + 12 * (subject % 9)).astype(np.uint8)

@@ -63,7 +63,7 @@ def show(evaluation: "Evaluation") -> None:
 
 def _matrix(scores: "Scores") -> Table:
     """The confusion matrix with precision, recall and F1 beside it; columns bear the first letters of the classes."""
-    table = Table("true ↓  predicted →", box=None, padding=(0, 1), header_style="dim")
+    table = Table("true ↓ as →", box=None, padding=(0, 1, 0, 0), header_style="dim")
     for name in scores.classes:
         table.add_column(name[:4], justify="right")
     for name in ("recall", "prec.", "F1"):

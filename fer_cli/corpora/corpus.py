@@ -48,6 +48,10 @@ class Corpus(ABC):
         """What a dataset prepared from ``root`` is called unless a person says otherwise."""
         return self.name
 
+    def title_at(self, root: Path) -> str:
+        """What the protocol's line calls the corpus at ``root``."""
+        return self.title
+
     @abstractmethod
     def locate(self, root: Path) -> Path:
         """The folder at or below ``root`` in which this corpus's layout begins.

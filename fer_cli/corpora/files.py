@@ -49,12 +49,16 @@ class Files(Corpus):
     ] = ()
 
     def __post_init__(self):
-        self._parts = _compile(self.pattern)
+        self._parts = path_pattern(self.pattern)
         self._meaning = dict(map(_renaming, self.rename))
 
     def dataset_name(self, root: Path) -> str:
         """The folder's own name."""
         return root.resolve().name or self.name
+
+    def title_at(self, root: Path) -> str:
+        """The folder's own name."""
+        return self.dataset_name(root)
 
     def locate(self, root: Path) -> Path:
         """``root`` itself, if it is a folder."""
@@ -124,10 +128,16 @@ class Files(Corpus):
         return label
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
+def path_pattern(pattern: str) -> re.Pattern[str]:
+    """The paths that ``pattern`` means, its fields as named groups; letters match whatever their case.
+
+    Raises :class:`~fer_cli.errors.UsageError` if it is not a pattern.
+    """
     fields = re.findall(r"\{(.*?)\}", pattern)
-    wrong = [name for name in fields if name not in FIELDS or fields.count(name) > 1]
-    if wrong or "label" not in fields or ("frame" in fields and "subject" not in fields):
+    stray = re.search(r"[{}]", re.sub(r"\{.*?\}", "", pattern))
+    unknown = [name for name in fields if name not in FIELDS or fields.count(name) > 1]
+    lacking = "label" not in fields or ("frame" in fields and "subject" not in fields)
+    if stray or unknown or lacking:
         raise UsageError(
             f"--pattern '{pattern}' is not one.",
             mend="It needs {label}, may have {subject}, {sequence} and {frame}, each once; {frame} needs {subject}.",
@@ -145,7 +155,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
 
 def _renaming(text: str) -> tuple[str, str]:
     spelling, equals, label = text.partition("=")
-    if not equals or label not in EXPRESSIONS:
+    if not spelling.strip() or not equals or label not in EXPRESSIONS:
         raise UsageError(
             f"--rename {text}: not a renaming.",
             mend=f"Type it like --rename smiling=happiness, with one of {', '.join(EXPRESSIONS)} on the right.",

@@ -62,7 +62,7 @@ def prepare(
         raise DatasetError(f"Nothing in {root} can be used.", mend=_first_reasons(reading.left_out))
     classes = _classes(settings.classes or corpus.classes, reading)
     pairing = pair(reading.records, classes)
-    fold_of, protocol = _folds(corpus, settings, classes, pairing.samples, _frame_rule(reading, apex_frames))
+    fold_of, protocol = _folds(corpus, root, settings, classes, pairing.samples, _frame_rule(reading, apex_frames))
     names = crop_names(((sample.frame, sample.subject) for sample in pairing.samples), root)
     if not names:
         raise DatasetError(
@@ -89,7 +89,7 @@ def prepare(
         "version": schema.VERSION,
         "fer": fer_cli.__version__,
         "corpus": corpus.name,
-        "title": corpus.title,
+        "title": protocol.corpus,
         "root": str(root),
         "settings": identity,
         "protocol": protocol.to_dict(),
@@ -125,13 +125,14 @@ def _frame_rule(reading: Reading, apex_frames: int) -> str:
 
 
 def _folds(
-    corpus: Corpus, settings: Preparation, classes: tuple[str, ...], samples: list[Sample], frames: str
+    corpus: Corpus, root: Path, settings: Preparation, classes: tuple[str, ...], samples: list[Sample], frames: str
 ) -> tuple[dict[str, int], Protocol]:
     folds, rule = settings.folds or corpus.folds, settings.fold_rule or corpus.fold_rule
     known = [(sample.subject, sample.label) for sample in samples if sample.subject and sample.label in classes]
+    title = corpus.title_at(root)
     if not known:
-        return {}, Protocol(corpus.title, classes, frames, 0, rule)
-    return assign_folds(known, folds, rule), Protocol(corpus.title, classes, frames, folds, rule)
+        return {}, Protocol(title, classes, frames, 0, rule)
+    return assign_folds(known, folds, rule), Protocol(title, classes, frames, folds, rule)
 
 
 def _identity(corpus: Corpus, root: Path, settings: Preparation, protocol: Protocol) -> dict[str, Any]:

@@ -17,8 +17,8 @@ def augmentation() -> v2.Transform:
     return v2.Compose(
         [
             v2.RandomHorizontalFlip(),
-            v2.RandomAffine(10, translate=(0.06, 0.06), scale=(0.9, 1.1), interpolation=v2.InterpolationMode.BILINEAR),
-            v2.ColorJitter(brightness=0.3, contrast=0.3),
+            v2.RandomAffine(4, translate=(0.03, 0.03), scale=(0.95, 1.05), interpolation=v2.InterpolationMode.BILINEAR),
+            v2.ColorJitter(brightness=0.2, contrast=0.2),
         ]
     )
 

@@ -3,14 +3,13 @@ import pytest
 import torch
 
 from fer_cli.errors import ModelError
-from fer_cli.models import Classifier, DifferenceConfig, DifferenceModel, Preprocessing
+from fer_cli.models import Classifier, Preprocessing
+from tests.made import made_model
 
 
 @pytest.fixture
 def folder(tmp_path):
-    torch.manual_seed(0)
-    model = DifferenceModel(DifferenceConfig(backbone="mobilenet_v3_small", id2label={0: "fear", 1: "anger"}))
-    model.save_pretrained(tmp_path)
+    made_model(classes=("fear", "anger")).save_pretrained(tmp_path)
     Preprocessing(32, face_crop={"size": 32, "margin": 0.15}).save(tmp_path)
     return tmp_path
 
@@ -22,6 +21,7 @@ def test_probabilities_have_the_models_own_order_of_classes(folder):
     probabilities = classifier.probabilities(faces, faces.flip(0))
     assert probabilities.shape == (3, 2)
     assert np.allclose(probabilities.sum(axis=1), 1)
+    assert len(np.unique(probabilities.round(4), axis=0)) == 3
 
 
 def test_a_face_has_the_same_probabilities_alone_and_in_a_batch(folder):

@@ -1,0 +1,177 @@
+"""The Extended Cohn-Kanade corpus, CK+ (Lucey et al., CVPR Workshops 2010), and CK (Kanade, Cohn & Tian, FG 2000).
+
+593 sequences of 123 subjects, from neutral to the apex; 327 sequences of 118 subjects have an emotion label.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from fer_cli.corpora.ckplus.mirrors import cropped_mirror, explain, read_cropped_mirror
+from fer_cli.corpora.ckplus.names import CODES, FRAME, LABEL_SUFFIX, LANDMARKS_SUFFIX
+from fer_cli.corpora.ckplus.tree import Tree, find_tree
+from fer_cli.corpora.ckplus.zips import find_zips, unpack
+from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
+from fer_cli.errors import CorpusError
+from fer_cli.progress import Progress, silent
+
+#: A label file holds sixteen bytes; one that is much larger is something else.
+MAX_LABEL_BYTES = 1024
+#: What file systems leave behind in every folder.
+LITTER = {"thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True)
+class CKPlus(Corpus):
+    """CK+ as its owners ship it: unzipped in any of the usual nestings, or still in its zips."""
+
+    name: ClassVar[str] = "ckplus"
+    title: ClassVar[str] = "CK+"
+    summary: ClassVar[str] = "Extended Cohn-Kanade (CK+) and the original CK, unzipped or in their zips."
+    layout: ClassVar[str] = (
+        "cohn-kanade-images/S005/001/S005_001_00000011.png …\n"
+        "Emotion/S005/001/S005_001_00000011_emotion.txt\n"
+        "Landmarks/S005/001/S005_001_00000011_landmarks.txt …"
+    )
+    classes: ClassVar[str] = "7-contempt"
+    apex_frames: ClassVar[int] = 3
+    folds: ClassVar[int] = 10
+    fold_rule: ClassVar[str] = "id-step"
+    examples: ClassVar[tuple[str, ...]] = (
+        "fer prepare ckplus ~/corpora/CK+",
+        "fer prepare ckplus ~/corpora/CK+ --classes 6 --out data/ckplus-6",
+        "fer prepare ckplus ~/corpora/CK+ --classes 8 --out data/ckplus-8",
+    )
+
+    def make(self, root: Path, progress: Progress = silent) -> None:
+        """Unpack the owners' zips, beside them, where what they hold is not there yet."""
+        if root.is_dir() and cropped_mirror(root) is None:
+            unpack(root, find_zips(root), find_tree(root), progress)
+
+    def locate(self, root: Path) -> Path:
+        """``root``, if pictures in CK+'s layout are anywhere below it, unzipped or not."""
+        if not root.is_dir():
+            raise CorpusError(f"There is no folder {root}.", mend="Type the folder that CK+ was unzipped into.")
+        if find_tree(root).images is None and "images" not in find_zips(root) and cropped_mirror(root) is None:
+            raise CorpusError(
+                f"{root} is not CK+: {explain(root)}", mend=f"What is looked for, at any depth:\n{self.layout}"
+            )
+        return root
+
+    def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
+        """Every sequence, labelled or not: the first frame neutral, the last ``apex_frames`` the apex.
+
+        The mirror CK+48 gives stills. Raises :class:`~fer_cli.errors.CorpusError` if there are no labels at all, or
+        for a label file that holds no code.
+        """
+        tree, mirror = find_tree(root), cropped_mirror(root)
+        if tree.images is None and mirror is not None:
+            return read_cropped_mirror(mirror)
+        if tree.images is None:
+            raise CorpusError(f"The zips in {root} are not unpacked.", mend="Python: call make(root) first.")
+        if tree.emotion is None:
+            raise CorpusError(
+                f"{tree.images} has pictures, and no emotion label was found below {root}.",
+                mend="The labels are a download of their own, Emotion_labels.zip: put it, or the folder Emotion, in "
+                f"{root}.",
+            )
+        reading = Reading()
+        labels = _labels(tree.emotion, reading)
+        for folder in _sequence_folders(tree.images):
+            subject, number = folder.parent.name, folder.name
+            frames = _frames(folder, tree, reading)
+            reading.found["sequences"] += 1
+            label = _label_of(frames, labels.pop((subject, number), []), reading)
+            reading.found["labelled"] += label is not None
+            if len(frames) < 2:
+                reading.left_out.append(LeftOut(str(folder), "a sequence of fewer than two frames"))
+                continue
+            reading.records.append(
+                Sequence(
+                    subject,
+                    number,
+                    frames,
+                    label,
+                    neutral=0,
+                    apexes=tuple(range(max(1, len(frames) - apex_frames), len(frames))),
+                    apex_source=f"last {apex_frames} frames" if apex_frames > 1 else "last frame",
+                )
+            )
+        for files in labels.values():
+            reading.left_out += [LeftOut(str(path), "a label without pictures") for path in files]
+        return reading
+
+
+def _sequence_folders(folder: Path) -> list[Path]:
+    return [
+        sequence
+        for subject in sorted(folder.iterdir())
+        if subject.is_dir() and not subject.name.startswith(".")
+        for sequence in sorted(subject.iterdir())
+        if sequence.is_dir() and not sequence.name.startswith(".")
+    ]
+
+
+def _frames(folder: Path, tree: Tree, reading: Reading) -> tuple[Frame, ...]:
+    """The frames in the order of their numbers, which in the original CK are time codes."""
+    marks: set[str] = set()
+    points = None if tree.landmarks is None else tree.landmarks / folder.parent.name / folder.name
+    if points is not None and points.is_dir():
+        marks = {path.name for path in points.iterdir()}
+    frames = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.name.lower() in LITTER or not path.is_file():
+            continue
+        if not FRAME.fullmatch(path.name) or not path.name.startswith(f"{folder.parent.name}_{folder.name}_"):
+            reading.left_out.append(LeftOut(str(path), "a file that is no frame of its sequence"))
+            continue
+        mark = f"{path.stem}{LANDMARKS_SUFFIX}"
+        frames.append(Frame(path, points / mark if mark in marks else None))
+    return tuple(frames)
+
+
+def _labels(folder: Path, reading: Reading) -> dict[tuple[str, str], list[Path]]:
+    """The label files of each subject and sequence; an empty or absent folder is no label."""
+    found: dict[tuple[str, str], list[Path]] = {}
+    for sequence in _sequence_folders(folder):
+        files = sorted(path for path in sequence.iterdir() if not path.name.startswith("."))
+        for path in files:
+            if path.name.endswith(LABEL_SUFFIX):
+                found.setdefault((sequence.parent.name, sequence.name), []).append(path)
+            elif path.name.lower() not in LITTER:
+                reading.left_out.append(LeftOut(str(path), "a file that is no label"))
+    return found
+
+
+def _label_of(frames: tuple[Frame, ...], files: list[Path], reading: Reading) -> str | None:
+    """The sequence's label, from the one file that is named after one of its frames."""
+    named = {frame.path.stem for frame in frames}
+    ours = [path for path in files if path.name.removesuffix(LABEL_SUFFIX) in named]
+    strangers = [path for path in files if path not in ours]
+    reading.left_out += [LeftOut(str(path), "a label that names no frame of its sequence") for path in strangers]
+    codes = [code for path in ours if (code := _code(path)) is not None]
+    if len(set(codes)) > 1:
+        reading.left_out += [LeftOut(str(path), "one of several labels for a sequence") for path in ours]
+        return None
+    return codes[0] if codes else None
+
+
+def _code(path: Path) -> str | None:
+    """The expression that a label file names; None for an empty one."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_LABEL_BYTES).decode("ascii").strip()
+        if not text:
+            return None
+        number = float(text)
+        if number != int(number):
+            raise ValueError
+        return CODES[int(number)]
+    except (ValueError, KeyError, OverflowError):
+        raise CorpusError(
+            f"The label file {path} holds no code of CK+.",
+            mend="A code is one number, such as 3.0000000e+00: "
+            + ", ".join(f"{code} {name}" for code, name in CODES.items())
+            + ".",
+        ) from None

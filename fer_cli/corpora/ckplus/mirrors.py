@@ -1,0 +1,48 @@
+"""Copies of CK+ that others pass on, and what can be done with them."""
+
+from pathlib import Path
+
+from fer_cli.corpora.ckplus.names import FRAME
+from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
+from fer_cli.labels import EXPRESSIONS
+
+#: The folders of ``CK+48`` where they are not called as here.
+SPELLINGS = {"happy": "happiness", "sad": "sadness", "angry": "anger"}
+
+
+def cropped_mirror(root: Path) -> Path | None:
+    """The folder at or just below ``root`` that is ``CK+48``: ``anger/S010_004_00000017.png``, grey, 48×48."""
+    if not root.is_dir():
+        return None
+    for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
+        if any(FRAME.fullmatch(path.name) for path in folder.glob("[Aa]nger/*.png")):
+            return folder
+    return None
+
+
+def read_cropped_mirror(folder: Path) -> Reading:
+    """The pictures of ``CK+48`` as stills: apexes whose subject is in their name, without any neutral face."""
+    reading = Reading()
+    for path in sorted(folder.glob("*/*")):
+        label = SPELLINGS.get(path.parent.name.lower(), path.parent.name.lower())
+        match = FRAME.fullmatch(path.name)
+        if match and label in EXPRESSIONS:
+            reading.found["pictures"] += 1
+            reading.records.append(Still(Frame(path), label, match[1].upper()))
+        elif not path.name.startswith("."):
+            reading.left_out.append(LeftOut(str(path), "neither a picture of CK+48 nor in a class's folder"))
+    return reading
+
+
+def explain(root: Path) -> str:
+    """What is at ``root`` instead of CK+."""
+    tables = sorted(path.name for path in root.glob("*.csv") if "ck" in path.name.lower())
+    if tables:
+        return (
+            f"{tables[0]} is a table of 48×48 pixels that does not say who is shown, so that no subject-independent "
+            "fold can be made of it, and any number from it may be that of faces seen in training."
+        )
+    names = sorted(path.name + ("/" * path.is_dir()) for path in root.iterdir() if not path.name.startswith("."))
+    if not names:
+        return "it is empty."
+    return f"it holds {', '.join(names[:8])}{' …' if len(names) > 8 else ''}."

@@ -1,0 +1,145 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fer_cli.corpora.files import Files, path_pattern
+from fer_cli.corpora.record import Sequence, Still
+from fer_cli.errors import CorpusError, UsageError
+
+
+def tree(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def test_stills_are_told_by_their_paths(tmp_path):
+    tree(tmp_path, "neutral/001.jpg", "smiling/001.JPG", "smiling/002.jpg", "eyes.csv", "README.md")
+    reading = Files(pattern="{label}/{subject}.jpg", rename=("smiling=happiness",)).read(tmp_path)
+    assert [(still.subject, still.label, still.frame.path.name) for still in reading.records] == [
+        ("001", "neutral", "001.jpg"),
+        ("001", "happiness", "001.JPG"),
+        ("002", "happiness", "002.jpg"),
+    ]
+    assert reading.left_out == []
+    assert reading.found == {"pictures": 3}
+
+
+def test_frames_make_sequences_in_the_order_of_their_numbers(tmp_path):
+    tree(tmp_path, *(f"A/fear/{frame}.png" for frame in (10, 9, 0, 1, 2)))
+    [record] = Files(pattern="{subject}/{label}/{frame}.png").read(tmp_path).records
+    assert isinstance(record, Sequence)
+    assert [frame.path.stem for frame in record.frames] == ["0", "1", "2", "9", "10"]
+    assert (record.subject, record.label, record.neutral, record.apexes) == ("A", "fear", 0, (2, 3, 4))
+    [record] = Files(pattern="{subject}/{label}/{frame}.png").read(tmp_path, apex_frames=1).records
+    assert record.apexes == (4,)
+
+
+def test_a_sequence_may_have_a_name_of_its_own(tmp_path):
+    names = [f"A_fear_{take}_{frame}.png" for take in "12" for frame in range(3)]
+    reading = Files(pattern="{subject}_{label}_{sequence}_{frame}.png").read(tree(tmp_path, *names))
+    assert [(record.sequence, len(record.frames)) for record in reading.records] == [("1", 3), ("2", 3)]
+    assert reading.found["sequences"] == 2
+
+
+def test_without_a_subject_pictures_are_stills_of_nobody(tmp_path):
+    [still] = Files(pattern="{label}/*.png").read(tree(tmp_path, "fear/x.png")).records
+    assert still == Still(still.frame, "fear", None)
+
+
+def test_a_sequence_of_one_frame_is_left_out(tmp_path):
+    tree(tmp_path, "A/fear/0.png", "B/fear/0.png", "B/fear/1.png")
+    reading = Files(pattern="{subject}/{label}/{frame}.png").read(tmp_path)
+    assert [record.subject for record in reading.records] == ["B"]
+    assert [entry.reason for entry in reading.left_out] == ["a sequence of one frame"]
+
+
+def test_pictures_that_do_not_follow_the_pattern_are_counted_and_hidden_files_are_not(tmp_path):
+    tree(tmp_path, "fear/001.jpg", "loose.jpg", "fear/deep/002.jpg", "fear/._001.jpg", ".git/fear/9.jpg")
+    reading = Files(pattern="{label}/{subject}.jpg").read(tmp_path)
+    assert len(reading.records) == 1
+    assert sorted(Path(entry.path).name for entry in reading.left_out) == ["002.jpg", "loose.jpg"]
+    assert {entry.fault for entry in reading.left_out} == {False}
+
+
+def test_an_unknown_label_is_an_error_that_names_the_file_and_the_way_out(tmp_path):
+    tree(tmp_path, "smiling/001.jpg")
+    with pytest.raises(CorpusError) as caught:
+        Files(pattern="{label}/{subject}.jpg").read(tmp_path)
+    assert "smiling/001.jpg" in caught.value.message
+    assert "--rename smiling=" in caught.value.mend
+
+
+def test_nothing_that_follows_the_pattern_is_told_with_what_is_there(tmp_path):
+    tree(tmp_path, "001/happy.jpg")
+    with pytest.raises(CorpusError) as caught:
+        Files(pattern="{label}/{subject}.png").read(tmp_path)
+    assert "{label}/{subject}.png" in caught.value.message
+    assert "001/happy.jpg" in caught.value.mend
+    with pytest.raises(CorpusError, match="no folder"):
+        Files(pattern="{label}.png").locate(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "pattern", ["", "{subject}.jpg", "{label}/{label}.jpg", "{emotion}/{label}.jpg", "{label}/{frame}.jpg", "{label/x"]
+)
+def test_what_is_no_pattern_is_a_typing_error(pattern):
+    with pytest.raises(UsageError, match="--pattern"):
+        Files(pattern=pattern)
+
+
+@pytest.mark.parametrize("rename", ["smiling", "smiling=joy", "=happiness", ""])
+def test_what_is_no_renaming_is_a_typing_error(rename):
+    with pytest.raises(UsageError, match="--rename"):
+        Files(pattern="{label}.jpg", rename=(rename,))
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path):
+    outside = tree(tmp_path / "outside", "fear/001.jpg")
+    root = tree(tmp_path / "root", "fear/002.jpg")
+    (root / "linked").symlink_to(outside)
+    (root / "anger").symlink_to(outside / "fear")
+    reading = Files(pattern="{label}/{subject}.jpg").read(root)
+    assert [(still.label, still.subject) for still in reading.records] == [("fear", "002")]
+
+
+def test_the_dataset_is_called_after_the_folder(tmp_path):
+    assert Files(pattern="{label}.jpg").dataset_name(tmp_path / "portraits") == "portraits"
+
+
+names = st.text("abcXYZ0189-. ", min_size=1, max_size=8).filter(lambda text: text.strip(". ") == text)
+
+
+@given(subject=names, label=names, frame=st.integers(0, 9999))
+def test_a_path_made_from_fields_gives_them_back(subject, label, frame):
+    match = path_pattern("{subject}/{label}/f_{frame}.png").fullmatch(f"{subject}/{label}/f_{frame}.png")
+    assert match.groupdict() == {"subject": subject, "label": label, "frame": str(frame)}
+
+
+@given(st.text("a.b+c(*)[x]/", max_size=8).filter(lambda text: "*" not in text), names)
+def test_everything_but_fields_and_stars_stands_for_itself(literal, label):
+    literal = literal.strip("/")
+    pattern = path_pattern(f"{literal}{{label}}.png")
+    assert pattern.fullmatch(f"{literal}{label}.png")
+    assert not pattern.fullmatch(f"{literal}{label}xpng")
+
+
+def test_the_london_portraits(shared):
+    folder = shared / "data" / "london"
+    if not folder.is_dir():
+        pytest.skip("no portraits beside the checkout")
+    reading = Files(pattern="{label}/{subject}.jpg", rename=("smiling=happiness",)).read(folder)
+    assert len(reading.records) == 204
+    assert len({still.subject for still in reading.records}) == 102
+
+
+def test_the_acted_portraits(shared):
+    folder = shared / "data" / "london-acted"
+    if not folder.is_dir():
+        pytest.skip("no portraits beside the checkout")
+    reading = Files(pattern="{subject}/{label}/{frame}.jpg").read(folder)
+    assert len(reading.records) == 714
+    assert {len(record.apexes) for record in reading.records} == {3}
