@@ -75,8 +75,9 @@ def acted(folder: Path) -> None:
     """Seven imitated expressions, one fold, with and without the neutral face."""
     corpus = Files(pattern="{subject}/{label}/{frame}.jpg")
     dataset = PreparedDataset.open(prepare(corpus, folder, OUT / "data" / "acted").path)
+    encoder = drawn_encoder()
     for features in ("both", "difference", "target"):
-        recipe = DifferenceRecipe(features=features, encoder="scratch", epochs=20, lr=2e-3, **SMALL)
+        recipe = DifferenceRecipe(features=features, encoder=encoder, tune_encoder=True, epochs=15, **SMALL)
         [accuracy] = accuracies(recipe, dataset, f"acted-{features}", range(1))
         print(f"acted {features}: {accuracy:.3f}", flush=True)
 

@@ -44,7 +44,7 @@ class Bars:
     An instance is what the library takes as its ``progress``.
     """
 
-    #: A stage shorter than this many seconds needs no bar.
+    #: A stage that counts its steps needs no bar before this many seconds.
     PATIENCE = 0.5
 
     def __init__(self):
@@ -71,7 +71,8 @@ class Bars:
 
     def __call__(self, stage: str, done: int, total: int | None, /, **facts: float | str) -> None:
         """Move the stage's bar."""
-        if time.monotonic() - self._begun.setdefault(stage, time.monotonic()) < self.PATIENCE:
+        brief = time.monotonic() - self._begun.setdefault(stage, time.monotonic()) < self.PATIENCE
+        if brief and total is not None:
             return
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(stage, total=total, facts="")

@@ -18,11 +18,12 @@ def demo(
     """
     corpus, data, run = folder / "corpus", folder / "data" / "synthetic", folder / "runs" / "difference"
     predictions = folder / "predictions.csv"
-    _line("prepare", "synthetic", corpus, "--out", data)
+    _line("prepare", "synthetic", corpus, "--frames", "4", "--out", data)
     if not (run / "run.json").is_file():
         _line(
             *("train", "difference", "--data", data, "--out", run),
-            *("--encoder", "scratch", "--backbone", "mobilenet_v3_small", "--size", "96", "--epochs", "20"),
+            *("--encoder", "scratch", "--backbone", "mobilenet_v3_small", "--size", "96"),
+            *("--epochs", "24", "--lr", "0.002"),
         )
     _line("evaluate", run)
     faces, neutral = _held_out(run, data)

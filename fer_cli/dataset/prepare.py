@@ -70,7 +70,7 @@ def prepare(
         )
 
     identity = _identity(corpus, root, settings, protocol)
-    model = _detector_model(settings, corpus, names)
+    model = _detector_model(settings, corpus, names, progress)
     state = claim(out, identity, overwrite=settings.overwrite)
     jobs = [CropJob(frame, out / name) for frame, name in names.items()]
     journal = Journal(out)
@@ -154,11 +154,11 @@ def _identity(corpus: Corpus, root: Path, settings: Preparation, protocol: Proto
     )
 
 
-def _detector_model(settings: Preparation, corpus: Corpus, frames: dict[Frame, str]) -> Path | None:
+def _detector_model(settings: Preparation, corpus: Corpus, frames: dict[Frame, str], progress: Progress) -> Path | None:
     """The detector's file if any picture needs it, tried once here so that a wrong one is said before work begins."""
     if settings.detector == "none" or corpus.cropped or all(frame.landmarks is not None for frame in frames):
         return None
-    model = find_detector_model(settings.detector_model)
+    model = find_detector_model(settings.detector_model, progress)
     Detector(model)
     return model
 

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from fer_cli.errors import DetectorError
+from fer_cli.progress import Progress, silent
 
 REPOSITORY = "opencv/face_detection_yunet"
 FILE = "face_detection_yunet_2023mar.onnx"
@@ -18,13 +19,14 @@ MEND = (
 )
 
 
-def find_detector_model(path: Path | None = None) -> Path:
+def find_detector_model(path: Path | None = None, progress: Progress = silent) -> Path:
     """The detector's file: ``path``, else the one that FER_YUNET names, else downloaded once from the Hugging Face Hub.
 
     Raises :class:`~fer_cli.errors.DetectorError` if it is not there, or what was downloaded is not what is expected.
     """
     named = path or os.environ.get(VARIABLE)
     if not named:
+        progress("fetching the face detector", 0, None)
         return _downloaded()
     given = Path(named).expanduser()
     if not given.is_file():
@@ -44,7 +46,7 @@ def _downloaded() -> Path:
     except Exception as error:  # the hub's errors, the network's, and the disk's
         raise DetectorError(
             f"The face detector {FILE} is not in {constants.HF_HUB_CACHE} and cannot be downloaded from "
-            f"{REPOSITORY}: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            f"{REPOSITORY} ({type(error).__name__}: {str(error).partition('. ')[0]}).",
             mend=MEND,
         ) from error
     if hashlib.sha256(file.read_bytes()).hexdigest() != SHA256:

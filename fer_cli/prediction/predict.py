@@ -62,11 +62,18 @@ class Predictor:
     ...     print(outcome)
     """
 
-    def __init__(self, classifier: Classifier, *, detect: bool = True, detector_model: Path | None = None):
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        detect: bool = True,
+        detector_model: Path | None = None,
+        progress: Progress = silent,
+    ):
         self._classifier = classifier
         crop = classifier.preprocessing.face_crop
         self._template = CropTemplate(crop["size"], crop["margin"])
-        self._detector = Detector(find_detector_model(detector_model)) if detect else None
+        self._detector = Detector(find_detector_model(detector_model, progress)) if detect else None
 
     def predict(
         self, paths: Sequence[Path], neutral: Path | None = None, *, progress: Progress = silent
