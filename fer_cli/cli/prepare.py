@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from fer_cli.cli.choose import DATA
@@ -86,25 +87,27 @@ def _prepare(corpus: Corpus, root: Path, output: Path | None, settings: Preparat
 def _show(prepared: "Prepared") -> None:
     card = prepared.card
     counts = card["counts"]
-    table = Table(title=card["protocol"]["name"], title_justify="left", show_header=False, box=None, padding=(0, 2))
-    for what, count in counts["found"].items():
-        table.add_row(f"{what} found", str(count))
-    for what in ("sequences", "subjects", "crops", "pairs"):
-        if counts[what]:
-            table.add_row(f"{what} used", str(counts[what]))
-    table.add_row("by class", ", ".join(f"{name} {count}" for name, count in counts["per_class"].items()))
+    table = Table(
+        title=card["protocol"]["name"], title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0)
+    )
+    table.add_row("found", ", ".join(f"{count} {what}" for what, count in counts["found"].items()))
+    used = [f"{counts[what]} {what}" for what in ("sequences", "subjects", "crops", "pairs") if counts[what]]
+    table.add_row("used", ", ".join(used))
+    table.add_row("classes", ", ".join(f"{name} {count}" for name, count in counts["per_class"].items()))
     if counts["pictures_with_several_faces"]:
-        table.add_row("several faces, the largest taken", str(counts["pictures_with_several_faces"]))
+        table.add_row("several", f"faces in {counts['pictures_with_several_faces']} pictures: the largest is taken")
     for entry in card["left_out"]:
+        example = f" (such as {entry['paths'][0]})" if entry["fault"] else ""
         mark = "[red]left out[/]" if entry["fault"] else "left out"
-        example = f" [dim](such as {entry['paths'][0]})[/]" if entry["fault"] else ""
-        table.add_row(f"{mark}: {entry['reason']}", f"{entry['count']}{example}")
+        table.add_row(mark, escape(f"{entry['count']}  {entry['reason']}{example}"))
     out.print(table)
     made = f"{prepared.made} crops made now" if prepared.made else "it was complete already"
     say(f"dataset   {prepared.path} ({made})")
     if prepared.faults:
         say(f"{prepared.faults} inputs could not be used; {prepared.path / 'dataset.json'} lists them all.")
-    say("next      fer train difference")
+    # Where neutral is a class and each person has one picture of it, there is no other to compare it with.
+    single = card["protocol"]["frames"] == "stills" and "neutral" in card["protocol"]["classes"]
+    say(f"next      fer train difference{' --features target' if single else ''}")
 
 
 for _name, _kind in corpora().items():

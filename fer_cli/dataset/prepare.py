@@ -215,7 +215,7 @@ def _counts(reading: Reading, metadata: pd.DataFrame, journal: Journal, made: di
     apexes = metadata[metadata["role"] == "apex"]
     several = sum(1 for name in made.values() if journal.entries[name]["faces_found"] > 1)
     return {
-        "found": dict(sorted(reading.found.items())),
+        "found": dict(reading.found),
         "crops": len(metadata),
         "subjects": int(metadata["subject"].nunique()),
         "sequences": int(apexes[["subject", "sequence"]].dropna().drop_duplicates().shape[0]),

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from fer_cli.corpora.ckplus import names as ckplus
 from fer_cli.corpora.synthetic.action_units import Sides
 from fer_cli.errors import CorpusError
 from fer_cli.files import write_json, write_text
 
 #: The owners' numbers of the expressions.
-CODES = {"anger": 1, "contempt": 2, "disgust": 3, "fear": 4, "happiness": 5, "sadness": 6, "surprise": 7}
+CODES = {name: code for code, name in ckplus.CODES.items()}
 
 #: Written last: a corpus that has it is complete.
 CARD = "synthetic.json"
