@@ -5,29 +5,41 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from fer_cli.cli.console import err, say
 
 
 def demo(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Where everything goes.")] = Path("demo"),
 ) -> None:
     """Draw a corpus, prepare it, train on it, evaluate, and predict: the whole path, in a folder of its own.
 
     Typed again, it goes on where it was interrupted.
     """
+    program = context.find_root().command
+
+    def line(*words: str | Path) -> None:
+        """Say a command as a person would type it, and run it."""
+        arguments = [str(word) for word in words]
+        err.print(f"\n[bold cyan]$ fer {escape(shlex.join(arguments))}[/]", soft_wrap=True)
+        code = program.main(arguments, prog_name="fer", standalone_mode=False)
+        if code:
+            raise typer.Exit(code)
+
     corpus, data, run = folder / "corpus", folder / "data" / "synthetic", folder / "runs" / "difference"
     predictions = folder / "predictions.csv"
-    _line("prepare", "synthetic", corpus, "--frames", "4", "--out", data)
+    line("prepare", "synthetic", corpus, "--frames", "4", "--out", data)
     if not (run / "run.json").is_file():
-        _line(
+        line(
             *("train", "difference", "--data", data, "--out", run),
             *("--encoder", "scratch", "--backbone", "mobilenet_v3_small", "--size", "96"),
             *("--epochs", "24", "--lr", "0.002"),
         )
-    _line("evaluate", run)
+    line("evaluate", run)
     faces, neutral = _held_out(run, data)
-    _line(
+    line(
         *("predict", faces, "--neutral", neutral, "--run", run, "--detector", "none"),
         *("--out", predictions, "--overwrite"),
     )
@@ -39,15 +51,6 @@ def demo(
         (predictions, "a prediction for each face of one of them"),
     ):
         err.print(f"  [bold]{path}[/]  {what}", soft_wrap=True)
-
-
-def _line(*words: str | Path) -> None:
-    """Say a command as a person would type it, and run it."""
-    from fer_cli.cli.app import app
-
-    arguments = [str(word) for word in words]
-    err.print(f"\n[bold cyan]$ fer {shlex.join(arguments)}[/]", soft_wrap=True, highlight=False)
-    app(arguments, prog_name="fer", standalone_mode=False)
 
 
 def _held_out(run: Path, data: Path) -> tuple[Path, Path]:

@@ -49,11 +49,11 @@ def fit(
     sides = dataset.split(recipe.fold, paired=recipe.paired)
     classes = _classes(dataset, sides)
     seen = _seen(recipe, dataset, sides, allow_seen=allow_seen)
-    identity = _identity(recipe, dataset)
-    claim(out, identity)
-
     transformers.set_seed(recipe.seed)
     model = recipe.build(classes)
+    # Only now: weights that cannot be had should not leave a run behind.
+    claim(out, _identity(recipe, dataset))
+
     size = recipe.size or dataset.crop["size"]
     preprocessing = Preprocessing(size, face_crop=dataset.crop)
     crops = Crops(dataset.path)

@@ -143,6 +143,7 @@ def test_weights_that_cannot_be_downloaded_say_what_to_type_instead(here, monkey
     fer(*FILES, *CROPPED)
     said = fer("train", "difference", "--size", "32", code=1)
     assert "--encoder scratch" in said
+    assert not (here / "runs").exists()
 
 
 def test_a_detector_that_cannot_be_downloaded_says_what_to_type_instead(here):
@@ -171,3 +172,12 @@ def test_a_folder_that_may_not_be_written_is_said(here):
     (here / "data").mkdir()
     (here / "data").chmod(0o500)
     assert "cannot be written" in fer(*FILES, *CROPPED, code=1)
+
+
+def test_the_demo_stops_at_the_first_line_that_fails(here):
+    (here / "demo" / "corpus").mkdir(parents=True)
+    (here / "demo" / "corpus" / "thesis.txt").write_text("precious")
+    said = fer("demo", code=1)
+    assert "$ fer prepare synthetic" in said
+    assert "$ fer train" not in said
+    assert "thesis.txt" in said or "demo/corpus" in said
