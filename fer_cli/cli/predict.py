@@ -60,8 +60,7 @@ def predict(
     cropped = detector == "none" or classifier.preprocessing.face_crop.get("detector") == "none"
     if cropped:
         say("faces     each whole picture is taken as a face")
-    with Bars() as bars:
-        predictor = Predictor(classifier, detect=not cropped, detector_model=detector_model, progress=bars)
+    predictor = Predictor(classifier, detect=not cropped, detector_model=detector_model)
     paths = list(pictures(sources))
     missed: list[Missed] = []
     shown = Table("file", "face", "label", "confidence", "then", box=None, padding=(0, 2), header_style="dim")

@@ -4,6 +4,8 @@ MobileNetV3 (Howard et al. 2019, arXiv 1905.02244) as torchvision builds it, its
 classifier: 960 numbers an image for ``mobilenet_v3_large``, 576 for ``mobilenet_v3_small``.
 """
 
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import torch
@@ -49,7 +51,9 @@ def imagenet_weights(backbone: str) -> dict[str, Tensor]:
     """
     weights = torchvision.models.get_model_weights(backbone).DEFAULT
     try:
-        return _encoder_part(weights.get_state_dict(progress=False, check_hash=True))
+        # torch writes a line about the download to standard error.
+        with redirect_stderr(StringIO()):
+            return _encoder_part(weights.get_state_dict(progress=False, check_hash=True))
     except (OSError, RuntimeError) as error:
         file = Path(weights.url).name
         cache = Path(torch.hub.get_dir()) / "checkpoints"
@@ -75,7 +79,7 @@ def weights_from(path: Path) -> dict[str, Tensor]:
     try:
         state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
     except Exception as error:  # whatever a file that is no weights makes a reader raise
-        raise ModelError(f"{file} cannot be read as weights: {error}".splitlines()[0] + ".") from error
+        raise ModelError(f"{file} cannot be read as weights ({type(error).__name__}).") from error
     return _encoder_part(state)
 
 

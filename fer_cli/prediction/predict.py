@@ -68,12 +68,13 @@ class Predictor:
         *,
         detect: bool = True,
         detector_model: Path | None = None,
-        progress: Progress = silent,
     ):
         self._classifier = classifier
         crop = classifier.preprocessing.face_crop
         self._template = CropTemplate(crop["size"], crop["margin"])
-        self._detector = Detector(find_detector_model(detector_model, progress)) if detect else None
+        self._detect = detect
+        self._detector_model = detector_model
+        self._loaded: Detector | None = None
 
     def predict(
         self, paths: Sequence[Path], neutral: Path | None = None, *, progress: Progress = silent
@@ -85,14 +86,14 @@ class Predictor:
         :class:`~fer_cli.errors.PictureError` if it cannot be used; other pictures that cannot be are
         :class:`Missed`.
         """
-        reference = self._reference(neutral)
+        reference = self._reference(neutral, progress)
         waiting: list[tuple[Path, int, Crop] | Missed] = []
         faces = 0
         for done, path in enumerate(paths, start=1):
             if reference is not None and path.exists() and path.samefile(neutral):
                 waiting.append(Missed(path, "it is the neutral picture itself", fault=False))
             else:
-                found = self._faces(path)
+                found = self._faces(path, self._detector(progress))
                 waiting += found
                 faces += len(found)
             if faces >= BATCH or done == len(paths):
@@ -100,7 +101,7 @@ class Predictor:
                 waiting, faces = [], 0
             progress("predicting", done, len(paths))
 
-    def _reference(self, neutral: Path | None) -> Tensor | None:
+    def _reference(self, neutral: Path | None, progress: Progress) -> Tensor | None:
         if not self._classifier.paired:
             return None
         if neutral is None:
@@ -109,17 +110,24 @@ class Predictor:
                 mend="Type --neutral PICTURE, or use a run trained with --features target.",
             )
         try:
-            return _tensor([crop_face(decode(neutral), self._template, detector=self._detector)])
+            # Decoded first: a mistyped name should not wait for the detector.
+            pixels = decode(neutral)
+            return _tensor([crop_face(pixels, self._template, detector=self._detector(progress))])
         except PictureError as error:
             raise PictureError(f"The neutral picture {neutral} cannot be used: {error.message}.") from error
 
-    def _faces(self, path: Path) -> list[tuple[Path, int, Crop]] | list[Missed]:
+    def _detector(self, progress: Progress) -> Detector | None:
+        if self._detect and self._loaded is None:
+            self._loaded = Detector(find_detector_model(self._detector_model, progress))
+        return self._loaded
+
+    def _faces(self, path: Path, detector: Detector | None) -> list[tuple[Path, int, Crop]] | list[Missed]:
         try:
             pixels = decode(path)
-            if self._detector is None:
+            if detector is None:
                 crops = [crop_face(pixels, self._template)]
             else:
-                crops = crop_faces(pixels, self._template, self._detector)
+                crops = crop_faces(pixels, self._template, detector)
         except PictureError as error:
             return [Missed(path, error.message)]
         return [(path, number, crop) for number, crop in enumerate(crops)]
