@@ -5,6 +5,7 @@ command line turns it into a flag of ``fer prepare CORPUS`` with that text as it
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -32,6 +33,8 @@ class Corpus(ABC):
     apex_frames: ClassVar[int] = 3
     folds: ClassVar[int] = 10
     fold_rule: ClassVar[str] = "id-step"
+    #: What the owners say that there is, by the names of :attr:`Reading.found`, and how many subjects.
+    promises: ClassVar[Mapping[str, int]] = {}
     #: Pictures are faces already cropped, so that no detector is needed.
     cropped: ClassVar[bool] = False
     #: Whether a folder can be recognised by its layout alone.

@@ -1,9 +1,7 @@
 """Any folder of pictures whose paths say who shows what."""
 
-import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -12,11 +10,11 @@ from annotated_doc import Doc
 
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence, Still
+from fer_cli.corpora.walk import PICTURES, files_below, some_paths
 from fer_cli.errors import CorpusError, UsageError
 from fer_cli.labels import EXPRESSIONS
 
 FIELDS = ("label", "subject", "sequence", "frame")
-PICTURES = {".jpg", ".jpeg", ".png", ".gif", ".tif", ".tiff", ".bmp", ".webp"}
 
 
 @dataclass
@@ -70,7 +68,7 @@ class Files(Corpus):
         """Every picture whose path follows the pattern, as sequences where it has a ``{frame}``, else as stills."""
         reading = Reading()
         matched: list[tuple[Path, dict[str, str]]] = []
-        for path in _files(root):
+        for path in files_below(root):
             found = self._parts.fullmatch(path.relative_to(root).as_posix())
             if found:
                 matched.append((path, found.groupdict()))
@@ -168,12 +166,6 @@ def _natural(text: str) -> list[tuple[bool, int, str]]:
     return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", text) if part]
 
 
-def _files(root: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
-
-
 def _what_is_there(root: Path) -> str:
-    paths = [path.relative_to(root).as_posix() for path, _ in zip(_files(root), range(3), strict=False)]
+    paths = some_paths(root)
     return f"There is, for example: {', '.join(paths)}." if paths else "The folder is empty."

@@ -39,13 +39,15 @@ class Sequence:
 class Still:
     """One picture with a label. ``subject`` is None in corpora that do not say who is shown.
 
-    ``split`` is the owners' own split (``train``, ``val``, ``test``) where there is one.
+    ``split`` is the owners' own split (``train``, ``val``, ``test``) where there is one. ``view`` is the camera's angle
+    in corpora with several: a face is compared with the neutral one of the same view.
     """
 
     frame: Frame
     label: str
     subject: str | None = None
     split: str | None = None
+    view: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ def corpora() -> dict[str, type[Corpus]]:
     found: dict[str, type[Corpus]] = {}
     for module in pkgutil.iter_modules(fer_cli.corpora.__path__, "fer_cli.corpora."):
         for kind in vars(import_module(module.name)).values():
-            if isclass(kind) and issubclass(kind, Corpus) and not isabstract(kind):
+            if isclass(kind) and issubclass(kind, Corpus) and not isabstract(kind) and hasattr(kind, "name"):
                 found[kind.name] = kind
     return dict(sorted(found.items()))
 

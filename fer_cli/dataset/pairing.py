@@ -72,14 +72,14 @@ def _from_sequence(sequence: Sequence) -> list[Sample]:
 
 
 def _from_stills(stills: list[Still], left_out: list[LeftOut]) -> list[Sample]:
-    reference: dict[str, Frame] = {}
+    reference: dict[tuple[str, str | None], Frame] = {}
     for still in stills:
         if still.label == NEUTRAL and still.subject is not None:
-            reference.setdefault(still.subject, still.frame)
+            reference.setdefault((still.subject, still.view), still.frame)
     samples = []
     for still in stills:
         resting = still.label == NEUTRAL
-        neutral = None if resting or still.subject is None else reference.get(still.subject)
+        neutral = None if resting or still.subject is None else reference.get((still.subject, still.view))
         if not resting and still.subject is not None and neutral is None:
             left_out.append(
                 LeftOut(str(still.frame.path), "no neutral picture of this subject (unpaired)", fault=False)

@@ -41,6 +41,7 @@ class Preparation:
         Path | None,
         Doc("YuNet's .onnx file. Default: the environment variable FER_YUNET, else downloaded once."),
     ] = None
+    strict: Annotated[bool, Doc("Stop at anything that is not as it should be, instead of leaving it out.")] = False
     jobs: Annotated[int | None, Doc("How many processes. Default: one a core.")] = None
     overwrite: Annotated[bool, Doc("Replace a dataset prepared with other settings.")] = False
 

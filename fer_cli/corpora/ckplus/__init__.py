@@ -3,6 +3,7 @@
 593 sequences of 123 subjects, from neutral to the apex; 327 sequences of 118 subjects have an emotion label.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -13,13 +14,12 @@ from fer_cli.corpora.ckplus.tree import Tree, find_tree
 from fer_cli.corpora.ckplus.zips import find_zips, unpack
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
+from fer_cli.corpora.walk import LITTER
 from fer_cli.errors import CorpusError
 from fer_cli.progress import Progress, silent
 
 #: A label file holds sixteen bytes; one that is much larger is something else.
 MAX_LABEL_BYTES = 1024
-#: What file systems leave behind in every folder.
-LITTER = {"thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class CKPlus(Corpus):
         "Emotion/S005/001/S005_001_00000011_emotion.txt\n"
         "Landmarks/S005/001/S005_001_00000011_landmarks.txt …"
     )
+    promises: ClassVar[Mapping[str, int]] = {"sequences": 593, "labelled": 327, "subjects": 123}
     classes: ClassVar[str] = "7-contempt"
     apex_frames: ClassVar[int] = 3
     folds: ClassVar[int] = 10

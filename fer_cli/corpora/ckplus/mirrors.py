@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fer_cli.corpora.ckplus.names import FRAME
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
+from fer_cli.corpora.walk import what_is_there
 from fer_cli.labels import EXPRESSIONS
 
 #: The folders of ``CK+48`` where they are not called as here.
@@ -42,7 +43,4 @@ def explain(root: Path) -> str:
             f"{tables[0]} is a table of 48×48 pixels that does not say who is shown, so that no subject-independent "
             "fold can be made of it, and any number from it may be that of faces seen in training."
         )
-    names = sorted(path.name + ("/" * path.is_dir()) for path in root.iterdir() if not path.name.startswith("."))
-    if not names:
-        return "it is empty."
-    return f"it holds {', '.join(names[:8])}{' …' if len(names) > 8 else ''}."
+    return f"{what_is_there(root)}."

@@ -1,0 +1,50 @@
+"""BU-3DFE, Binghamton University's 3D Facial Expression database (Yin et al., FG 2006), its frontal pictures."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from annotated_doc import Doc
+
+from fer_cli.corpora.named import NamedStills
+from fer_cli.corpora.record import Still
+from fer_cli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Bu3dfe(NamedStills):
+    """``F0001/F0001_AN01WH_F2D.bmp``: sex and number, expression, level 01 to 04, ethnicity."""
+
+    name: ClassVar[str] = "bu3dfe"
+    title: ClassVar[str] = "BU-3DFE"
+    summary: ClassVar[str] = "Binghamton University 3D Facial Expression: frontal stills at four levels."
+    layout: ClassVar[str] = "BU_3DFE/F0001/F0001_AN01WH_F2D.bmp …"
+    examples: ClassVar[tuple[str, ...]] = (
+        "fer prepare bu3dfe ~/corpora/BU_3DFE",
+        "fer prepare bu3dfe ~/corpora/BU_3DFE --lowest-level 3",
+    )
+    promises: ClassVar[Mapping[str, int]] = {"pictures": 2500, "subjects": 100}
+    file_name: ClassVar[re.Pattern[str]] = re.compile(
+        r"([FM]\d{4})_([A-Z]{2})(\d{2})([A-Z]{2})_F2D\.bmp", re.IGNORECASE
+    )
+    codes: ClassVar[Mapping[str, str]] = {
+        **{"an": "anger", "di": "disgust", "fe": "fear", "ha": "happiness"},
+        **{"ne": "neutral", "sa": "sadness", "su": "surprise"},
+    }
+
+    lowest_level: Annotated[
+        int, Doc("Leave expressions of a lower level out: 1 to 4, of which 4 is the strongest.")
+    ] = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.lowest_level <= 4:
+            raise UsageError(f"--lowest-level {self.lowest_level}: the levels are 1 to 4.")
+
+    def still(self, path: Path, match: re.Match[str]) -> Still | str:
+        """What the file named so shows."""
+        subject, code, level, _ = match.groups()
+        if code.lower() != "ne" and int(level) < self.lowest_level:
+            return "a lower level"
+        return self.shown(code, path, subject.upper())

@@ -1,0 +1,30 @@
+"""MUG, the Multimedia Understanding Group's expression database, its manually annotated set (Aifanti et al. 2010)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from fer_cli.corpora.named import NamedStills
+from fer_cli.corpora.record import Still
+
+
+@dataclass(frozen=True)
+class Mug(NamedStills):
+    """``001_an_001_0001.jpg``: subject, expression, take, frame."""
+
+    name: ClassVar[str] = "mug"
+    title: ClassVar[str] = "MUG"
+    summary: ClassVar[str] = "MUG facial expression database, the manually annotated stills."
+    layout: ClassVar[str] = "manual/001_an_001_0001.jpg …"
+    examples: ClassVar[tuple[str, ...]] = ("fer prepare mug ~/corpora/MUG/manual",)
+    file_name: ClassVar[re.Pattern[str]] = re.compile(r"(\d{3})_([a-z]{2})_(\d{3})_(\d{4})\.jpe?g", re.IGNORECASE)
+    codes: ClassVar[Mapping[str, str]] = {
+        **{"an": "anger", "di": "disgust", "fe": "fear", "ha": "happiness"},
+        **{"ne": "neutral", "sa": "sadness", "su": "surprise"},
+    }
+
+    def still(self, path: Path, match: re.Match[str]) -> Still | str:
+        """What the file named so shows."""
+        return self.shown(match[2], path, match[1])

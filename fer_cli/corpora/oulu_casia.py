@@ -1,0 +1,110 @@
+"""Oulu-CASIA NIR&VIS (Zhao et al., Image and Vision Computing 2011): 80 subjects, six expressions, three lights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from annotated_doc import Doc
+
+from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
+from fer_cli.corpora.walk import LITTER, PICTURES, folders_below, what_is_there
+from fer_cli.errors import CorpusError
+
+#: How far below the given folder the imaging's folder may be (``B_OriginalImg/B_OriginalImg/OriginalImg/VL``).
+DEPTH = 5
+SPELLINGS = {
+    **{"anger": "anger", "disgust": "disgust", "fear": "fear", "happiness": "happiness", "happy": "happiness"},
+    **{"sadness": "sadness", "sad": "sadness", "surprise": "surprise"},
+}
+
+
+@dataclass(frozen=True)
+class OuluCasia(Corpus):
+    """``VL/Strong/P001/Anger/000.jpeg``: imaging, light, subject, expression, frame, counted from zero."""
+
+    name: ClassVar[str] = "oulu-casia"
+    title: ClassVar[str] = "Oulu-CASIA"
+    summary: ClassVar[str] = "Oulu-CASIA NIR&VIS: 480 sequences of 80 subjects in each imaging and light."
+    layout: ClassVar[str] = "VL/Strong/P001/Anger/000.jpeg 001.jpeg …   (VL or NI; Strong, Weak or Dark)"
+    classes: ClassVar[str] = "6"
+    examples: ClassVar[tuple[str, ...]] = (
+        "fer prepare oulu-casia ~/corpora/OriginalImg",
+        "fer prepare oulu-casia ~/corpora/OriginalImg --imaging ni --light dark --out data/oulu-ni-dark",
+    )
+    promises: ClassVar[Mapping[str, int]] = {"sequences": 480, "subjects": 80}
+
+    imaging: Annotated[Literal["vl", "ni"], Doc("Visible light, or near infrared.")] = "vl"
+    light: Annotated[Literal["strong", "weak", "dark"], Doc("The light in the room.")] = "strong"
+
+    def title_at(self, root: Path) -> str:
+        """The imaging and light belong to the protocol's name."""
+        return f"{self.title} {self.imaging.upper()} {self.light.capitalize()}"
+
+    def locate(self, root: Path) -> Path:
+        """The folder of the subjects in the imaging and light asked for."""
+        if not root.is_dir():
+            raise CorpusError(f"There is no folder {root}.", mend="Type the folder that Oulu-CASIA is in.")
+        others = set()
+        for folder in folders_below(root, DEPTH):
+            imaging, light = folder.parent.name.lower(), folder.name.lower()
+            if imaging in ("vl", "ni") and light in ("strong", "weak", "dark"):
+                if (imaging, light) == (self.imaging, self.light):
+                    return folder
+                others.add(f"{imaging.upper()}/{folder.name}")
+        if others:
+            raise CorpusError(
+                f"{root} has {', '.join(sorted(others))}, and no {self.imaging.upper()}/{self.light.capitalize()}.",
+                mend="Type --imaging and --light for one that is there.",
+            )
+        raise CorpusError(
+            f"{root} is not Oulu-CASIA: {what_is_there(root)}.",
+            mend=f"What is looked for, down to {DEPTH} folders deep:\n{self.layout}",
+        )
+
+    def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
+        """Every sequence: the first frame neutral, the last ``apex_frames`` the apex."""
+        reading = Reading()
+        for folder in folders_below(root, 2):
+            if folder.parent.parent != root:
+                continue
+            label = SPELLINGS.get(folder.name.lower())
+            if label is None:
+                raise CorpusError(
+                    f"The folder {folder} is named after no expression of Oulu-CASIA.",
+                    mend=f"Its expressions are {', '.join(SPELLINGS)}.",
+                )
+            reading.found["sequences"] += 1
+            frames = _frames(folder, reading)
+            if len(frames) < 2:
+                reading.left_out.append(LeftOut(str(folder), "a sequence of fewer than two frames"))
+                continue
+            reading.records.append(
+                Sequence(
+                    folder.parent.name.upper(),
+                    label,
+                    frames,
+                    label,
+                    neutral=0,
+                    apexes=tuple(range(max(1, len(frames) - apex_frames), len(frames))),
+                    apex_source=f"last {apex_frames} frames" if apex_frames > 1 else "last frame",
+                )
+            )
+        return reading
+
+
+def _frames(folder: Path, reading: Reading) -> tuple[Frame, ...]:
+    frames = []
+    for path in folder.iterdir():
+        if path.name.startswith(".") or path.name.lower() in LITTER:
+            continue
+        if path.stem.isdigit() and path.suffix.lower() in PICTURES:
+            frames.append(Frame(path))
+        else:
+            reading.left_out.append(LeftOut(str(path), "a file that is no frame of its sequence"))
+    frames.sort(key=lambda frame: int(frame.path.stem))
+    numbers = [int(frame.path.stem) for frame in frames]
+    if numbers and numbers[-1] - numbers[0] + 1 > len(numbers):
+        reading.left_out.append(LeftOut(str(folder), "frames missing in the middle (the sequence is used)"))
+    return tuple(frames)

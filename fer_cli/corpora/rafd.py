@@ -1,0 +1,54 @@
+"""RaFD, the Radboud Faces Database (Langner et al., Cognition and Emotion 2010): 67 models, eight expressions."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from annotated_doc import Doc
+
+from fer_cli.corpora.named import NamedStills
+from fer_cli.corpora.record import Still
+from fer_cli.errors import UsageError
+
+ANGLES = ("000", "045", "090", "135", "180")
+
+
+@dataclass(frozen=True)
+class Rafd(NamedStills):
+    """``Rafd090_01_Caucasian_female_angry_frontal.jpg``: angle, model, group, sex, expression, gaze."""
+
+    name: ClassVar[str] = "rafd"
+    title: ClassVar[str] = "RaFD"
+    summary: ClassVar[str] = "Radboud Faces Database: stills of 67 models, eight expressions, five angles, three gazes."
+    layout: ClassVar[str] = "RaFD/Rafd090_01_Caucasian_female_angry_frontal.jpg …"
+    examples: ClassVar[tuple[str, ...]] = (
+        "fer prepare rafd ~/corpora/RaFD",
+        "fer prepare rafd ~/corpora/RaFD --angles 045 --angles 090 --angles 135",
+    )
+    classes: ClassVar[str] = "8"
+    promises: ClassVar[Mapping[str, int]] = {"pictures": 8040, "subjects": 67}
+    file_name: ClassVar[re.Pattern[str]] = re.compile(
+        r"Rafd(\d{3})_(\d+)_([A-Za-z]+)_([A-Za-z]+)_([A-Za-z]+)_(frontal|left|right)\.jpe?g", re.IGNORECASE
+    )
+    codes: ClassVar[Mapping[str, str]] = {
+        **{"angry": "anger", "contemptuous": "contempt", "disgusted": "disgust", "fearful": "fear"},
+        **{"happy": "happiness", "neutral": "neutral", "sad": "sadness", "surprised": "surprise"},
+    }
+
+    angles: Annotated[
+        tuple[str, ...], Doc(f"Which angles: {', '.join(ANGLES)} (090 is straight ahead). May be given again.")
+    ] = ("090",)
+
+    def __post_init__(self) -> None:
+        wrong = [angle for angle in self.angles if angle not in ANGLES]
+        if wrong or not self.angles:
+            raise UsageError(f"--angles {', '.join(wrong)}: not an angle.", mend=f"The angles are {', '.join(ANGLES)}.")
+
+    def still(self, path: Path, match: re.Match[str]) -> Still | str:
+        """What the file named so shows."""
+        angle, number, _, _, code, gaze = match.groups()
+        if angle not in self.angles:
+            return "another angle"
+        return self.shown(code, path, number, view=f"{angle} {gaze.lower()}")

@@ -1,0 +1,69 @@
+"""Corpora of unnamed people in folders: a split, then an expression, then pictures."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
+from fer_cli.corpora.walk import PICTURES, files_below, folders_below, what_is_there
+from fer_cli.errors import CorpusError
+
+DEPTH = 4
+SPELLINGS = {
+    **{"angry": "anger", "anger": "anger", "disgust": "disgust", "fear": "fear", "happy": "happiness"},
+    **{"happiness": "happiness", "neutral": "neutral", "sad": "sadness", "sadness": "sadness", "surprise": "surprise"},
+}
+
+
+class SplitFolders(Corpus):
+    """Pictures in ``SPLIT/EXPRESSION/``; ``splits`` maps the owners' folders, in lower case, to a split's name."""
+
+    splits: ClassVar[Mapping[str, str]]
+    classes: ClassVar[str] = "7-neutral"
+
+    def locate(self, root: Path) -> Path:
+        """The folder that the splits' folders are in."""
+        if not root.is_dir():
+            raise CorpusError(f"There is no folder {root}.", mend=f"Type the folder that {self.title} is in.")
+        for folder in folders_below(root, DEPTH):
+            if any(self._split_of(child) and _has_expressions(child) for child in folders_below(folder, 1)):
+                return folder
+        raise CorpusError(
+            f"{root} is not {self.title}: {what_is_there(root)}.",
+            mend=f"What is looked for, down to {DEPTH} folders deep:\n{self.layout}",
+        )
+
+    def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
+        """Every picture, with the owners' split. Who is shown is not known."""
+        reading = Reading()
+        for folder in folders_below(root, 1):
+            split = self._split_of(folder)
+            if split is None or folder == root:
+                continue
+            for path in files_below(folder):
+                if path.suffix.lower() not in PICTURES:
+                    continue
+                reading.found["pictures"] += 1
+                inside = path.relative_to(folder).parts
+                if len(inside) < 2:
+                    reading.left_out.append(
+                        LeftOut(str(path), f"no label: the {split} pictures are unsorted", fault=False)
+                    )
+                    continue
+                label = SPELLINGS.get(inside[0].lower())
+                if label is None:
+                    raise CorpusError(
+                        f"The folder {folder / inside[0]} is named after no expression of {self.title}.",
+                        mend=f"Its expressions are {', '.join(SPELLINGS)}.",
+                    )
+                reading.found[split] += 1
+                reading.records.append(Still(Frame(path), label, split=split))
+        return reading
+
+    def _split_of(self, folder: Path) -> str | None:
+        return self.splits.get(folder.name.lower())
+
+
+def _has_expressions(folder: Path) -> bool:
+    return sum(child.name.lower() in SPELLINGS for child in folders_below(folder, 1)) >= 2

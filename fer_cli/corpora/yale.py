@@ -1,0 +1,37 @@
+"""Yale, the Yale Face Database (Belhumeur, Hespanha & Kriegman, PAMI 1997): 165 pictures of 15 people."""
+
+import filecmp
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from fer_cli.corpora.named import NamedStills
+from fer_cli.corpora.record import Still
+
+
+@dataclass(frozen=True)
+class Yale(NamedStills):
+    """``subject01.happy``, a GIF without an ending: subject, and an expression or a light or glasses."""
+
+    name: ClassVar[str] = "yale"
+    title: ClassVar[str] = "Yale"
+    summary: ClassVar[str] = "Yale Face Database: 15 people, four of its eleven conditions are expressions."
+    layout: ClassVar[str] = "yalefaces/subject01.happy   subject01.normal …"
+    examples: ClassVar[tuple[str, ...]] = ("fer prepare yale ~/corpora/yalefaces",)
+    classes: ClassVar[str] = "found"
+    promises: ClassVar[Mapping[str, int]] = {"pictures": 165, "subjects": 15}
+    file_name: ClassVar[re.Pattern[str]] = re.compile(r"subject(\d{2})\.([a-z]+)(?:\.gif)?", re.IGNORECASE)
+    codes: ClassVar[Mapping[str, str | None]] = {
+        **{"happy": "happiness", "normal": "neutral", "sad": "sadness", "surprised": "surprise"},
+        **dict.fromkeys(("centerlight", "leftlight", "rightlight", "glasses", "noglasses", "sleepy", "wink")),
+    }
+
+    def still(self, path: Path, match: re.Match[str]) -> Still | str:
+        """What the file named so shows. The owners' ``subject04.sad`` is a copy of ``subject04.normal``."""
+        code = match[2].lower()
+        resting = path.with_name(path.name.replace(match[2], "normal", 1))
+        if code != "normal" and resting.is_file() and filecmp.cmp(path, resting, shallow=False):
+            return "a copy of the same subject's neutral picture"
+        return self.shown(code, path, match[1])

@@ -1,0 +1,111 @@
+"""What a preparation would do, before any picture is opened: records, classes, pairs, folds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.record import LeftOut, Reading, Sequence
+from fer_cli.dataset.folds import assign_folds
+from fer_cli.dataset.left_out import commonest, relative
+from fer_cli.dataset.pairing import Sample, pair
+from fer_cli.dataset.preparation import Preparation
+from fer_cli.errors import CorpusError, DatasetError
+from fer_cli.labels import EXPRESSIONS, class_set
+from fer_cli.protocol import Protocol
+
+#: How many folders above a wrong one are tried.
+ABOVE = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A corpus read, paired and divided under a protocol.
+
+    ``root`` is the folder in which the corpus's layout begins. ``fold_of`` maps a subject to its fold, and is empty
+    where the corpus does not say who is shown. ``left_out`` has its paths from ``root``.
+    """
+
+    root: Path
+    reading: Reading
+    samples: list[Sample]
+    left_out: list[LeftOut]
+    fold_of: dict[str, int]
+    protocol: Protocol
+
+    @property
+    def faults(self) -> list[LeftOut]:
+        """What was left out because something is wrong with it, rather than by the protocol."""
+        return [entry for entry in self.left_out if entry.fault]
+
+
+def make_plan(corpus: Corpus, root: Path, settings: Preparation) -> Plan:
+    """Read the corpus at ``root`` and decide what of it is used, as what.
+
+    Raises :class:`~fer_cli.errors.CorpusError` if ``root`` is not the corpus, :class:`~fer_cli.errors.DatasetError` if
+    nothing of it shows the classes or a class has too few subjects for the folds, or, if ``settings`` are strict, if
+    anything is wrong with it.
+    """
+    root = _located(corpus, root)
+    apex_frames = settings.apex_frames or corpus.apex_frames
+    reading = corpus.read(root, apex_frames=apex_frames)
+    if not reading.records:
+        raise DatasetError(f"Nothing in {root} can be used.", mend=commonest(reading.left_out))
+    classes = _classes(settings.classes or corpus.classes, reading)
+    pairing = pair(reading.records, classes)
+    if not pairing.samples:
+        raise DatasetError(f"No picture in {root} shows any of {', '.join(classes)}.", mend=commonest(pairing.left_out))
+    folds, rule = settings.folds or corpus.folds, settings.fold_rule or corpus.fold_rule
+    known = [(sample.subject, sample.label) for sample in pairing.samples if sample.subject and sample.label in classes]
+    fold_of = assign_folds(known, folds, rule) if known else {}
+    frames = _frame_rule(reading, apex_frames)
+    protocol = Protocol(corpus.title_at(root), classes, frames, folds if known else 0, rule)
+    left_out = relative([*reading.left_out, *pairing.left_out], root)
+    plan = Plan(root, reading, pairing.samples, left_out, fold_of, protocol)
+    if settings.strict:
+        refuse_faults(plan.faults, root)
+    return plan
+
+
+def refuse_faults(faults: list[LeftOut], root: Path) -> None:
+    """Raise :class:`~fer_cli.errors.DatasetError`, naming the first few, if there are any."""
+    if faults:
+        shown = "\n".join(f"{entry.path}: {entry.reason}" for entry in faults[:10])
+        more = f"\n… and {len(faults) - 10} more" if len(faults) > 10 else ""
+        raise DatasetError(
+            f"{len(faults)} things in {root} are not as they should be:\n{shown}{more}",
+            mend="Without --strict they are left out and listed.",
+        )
+
+
+def _located(corpus: Corpus, root: Path) -> Path:
+    try:
+        return corpus.locate(root)
+    except CorpusError as error:
+        for above in list(root.absolute().parents)[:ABOVE] if root.exists() else ():
+            try:
+                near = corpus.locate(above)
+            except CorpusError:
+                continue
+            raise CorpusError(
+                error.message, mend=f"The nearest folder that would do is {near}.\n{error.mend}"
+            ) from error
+        raise
+
+
+def _classes(wanted: str, reading: Reading) -> tuple[str, ...]:
+    if wanted != "found":
+        return class_set(wanted)
+    labels = {record.label for record in reading.records if record.label is not None}
+    if len(labels) < 2:
+        raise DatasetError(
+            f"Only {', '.join(labels) or 'no expression'} was found: a classifier needs two or more.",
+        )
+    return tuple(name for name in EXPRESSIONS if name in labels)
+
+
+def _frame_rule(reading: Reading, apex_frames: int) -> str:
+    sources = {record.apex_source for record in reading.records if isinstance(record, Sequence)}
+    if not sources:
+        return "stills"
+    last = f"last {apex_frames} frames" if apex_frames > 1 else "last frame"
+    return last if sources == {last} else " or ".join(sorted(sources))
