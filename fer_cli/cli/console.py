@@ -10,6 +10,9 @@ from rich.text import Text
 
 from fer_cli.errors import FerError
 
+#: The exit code of what was done with some inputs left out because something is wrong with them.
+SOME_LEFT_OUT = 3
+
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 

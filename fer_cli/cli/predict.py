@@ -9,12 +9,11 @@ import typer
 from rich.table import Table
 
 from fer_cli.cli import choose
-from fer_cli.cli.console import Bars, out, say, warn
+from fer_cli.cli.console import SOME_LEFT_OUT, Bars, out, say, warn
 
 if TYPE_CHECKING:
     from fer_cli.prediction.predict import Prediction
 
-SOME_LEFT_OUT = 3
 #: A terminal shows this many rows; all of them go to --out.
 SHOWN = 50
 

@@ -8,8 +8,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from fer_cli.cli.check import show_check
 from fer_cli.cli.choose import DATA
-from fer_cli.cli.console import Bars, err, out, say
+from fer_cli.cli.console import SOME_LEFT_OUT, Bars, err, out, say
 from fer_cli.cli.settings import with_settings
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.registry import corpora, detect
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from fer_cli.dataset.prepare import Prepared
 
 app = typer.Typer(rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]})
-
-SOME_LEFT_OUT = 3
 
 
 @app.callback(invoke_without_command=True)
@@ -66,8 +65,14 @@ def _command(kind: type[Corpus]) -> Callable[..., None]:
             Path | None,
             typer.Option("--out", help=f"Where the dataset goes. Default: ./{DATA}/ and the corpus's name."),
         ] = None,
+        check: Annotated[
+            bool, typer.Option("--check", help="Only look: what is there against what is promised. Writes nothing.")
+        ] = False,
     ) -> None:
-        _prepare(corpus, root, output, settings)
+        if check:
+            show_check(corpus, root, settings)
+        else:
+            _prepare(corpus, root, output, settings)
 
     command.__doc__ = "\n\n".join([kind.summary, "[dim]" + kind.layout.replace("[", r"\[") + "[/]", *kind.examples])
     return command

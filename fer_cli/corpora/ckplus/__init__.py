@@ -51,32 +51,34 @@ class CKPlus(Corpus):
             unpack(root, find_zips(root), find_tree(root), progress)
 
     def locate(self, root: Path) -> Path:
-        """``root``, if pictures in CK+'s layout are anywhere below it, unzipped or not."""
+        """``root``, if pictures and labels in CK+'s layout are anywhere below it, unzipped or not."""
         if not root.is_dir():
             raise CorpusError(f"There is no folder {root}.", mend="Type the folder that CK+ was unzipped into.")
-        if find_tree(root).images is None and "images" not in find_zips(root) and cropped_mirror(root) is None:
+        tree, zips = find_tree(root), find_zips(root)
+        if tree.images is None and "images" not in zips:
+            if cropped_mirror(root) is not None:
+                return root
             raise CorpusError(
                 f"{root} is not CK+: {explain(root)}", mend=f"What is looked for, at any depth:\n{self.layout}"
+            )
+        if tree.emotion is None and "emotion" not in zips:
+            raise CorpusError(
+                f"{root} has CK+'s pictures, and no emotion label was found in it.",
+                mend="The labels are a download of their own, Emotion_labels.zip: put it, or the folder Emotion, in "
+                f"{root}.",
             )
         return root
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every sequence, labelled or not: the first frame neutral, the last ``apex_frames`` the apex.
 
-        The mirror CK+48 gives stills. Raises :class:`~fer_cli.errors.CorpusError` if there are no labels at all, or
-        for a label file that holds no code.
+        The mirror CK+48 gives stills. Raises :class:`~fer_cli.errors.CorpusError` for a label file that holds no code.
         """
         tree, mirror = find_tree(root), cropped_mirror(root)
         if tree.images is None and mirror is not None:
             return read_cropped_mirror(mirror)
-        if tree.images is None:
-            raise CorpusError(f"The zips in {root} are not unpacked.", mend="Python: call make(root) first.")
-        if tree.emotion is None:
-            raise CorpusError(
-                f"{tree.images} has pictures, and no emotion label was found below {root}.",
-                mend="The labels are a download of their own, Emotion_labels.zip: put it, or the folder Emotion, in "
-                f"{root}.",
-            )
+        if tree.images is None or tree.emotion is None:
+            raise CorpusError(f"The zips in {root} are not unpacked yet.", mend="fer prepare without --check does it.")
         reading = Reading()
         labels = _labels(tree.emotion, reading)
         for folder in _sequence_folders(tree.images):
