@@ -7,14 +7,24 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of a corpus.
+    """One picture of a corpus: a file, or a frame of a video.
 
     ``landmarks`` is the owners' file of facial points for it, where they give one: 68 lines ``x y`` in pixels of
-    this picture, in the iBUG order.
+    this picture, in the iBUG order. ``index`` is the frame's number in a video, counted from 0. ``turned`` says that
+    the picture may lie on its side, ``halves`` that it may show two faces side by side of which one is in profile: the
+    way in which a face is found best is then taken.
     """
 
     path: Path
     landmarks: Path | None = None
+    index: int | None = None
+    turned: bool = False
+    halves: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called: the file without its ending, and the number of a video's frame."""
+        return self.path.stem if self.index is None else f"{self.path.stem}-{self.index:05d}"
 
 
 @dataclass(frozen=True, slots=True)

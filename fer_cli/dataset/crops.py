@@ -128,6 +128,8 @@ def _crop(job: CropJob, template: CropTemplate, detector: Any) -> dict[str, Any]
     from fer_cli.faces.crop import crop_face
     from fer_cli.faces.decode import decode
     from fer_cli.faces.landmarks import read_landmarks
+    from fer_cli.faces.upright import best_way_up
+    from fer_cli.faces.video import video_frame
 
     landmarks, note = None, {}
     if job.frame.landmarks is not None:
@@ -137,7 +139,11 @@ def _crop(job: CropJob, template: CropTemplate, detector: Any) -> dict[str, Any]
             if detector is None:
                 raise PictureError(f"its landmark file: {error.message}") from None
             note = {"note": f"landmark file passed over: {error.message}"}
-    crop = crop_face(decode(job.frame.path), template, detector=detector, landmarks=landmarks)
+    pixels = decode(job.frame.path) if job.frame.index is None else video_frame(job.frame.path, job.frame.index)
+    if detector is not None and (job.frame.turned or job.frame.halves):
+        pixels, way = best_way_up(pixels, detector, turned=job.frame.turned, halves=job.frame.halves)
+        note |= {"turn": way.turn, "part": way.part}
+    crop = crop_face(pixels, template, detector=detector, landmarks=landmarks)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     beside = job.target.with_suffix(".part")
     Image.fromarray(crop.pixels).save(beside, format="PNG", compress_level=3)

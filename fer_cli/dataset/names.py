@@ -31,7 +31,7 @@ def _shortest_unique_tails(frames: list[Frame], root: Path) -> list[tuple[Frame,
     parts = {}
     for frame in frames:
         relative = frame.path.relative_to(root) if frame.path.is_relative_to(root) else frame.path
-        parts[frame] = [_safe(part) for part in relative.with_suffix("").parts]
+        parts[frame] = [_safe(part) for part in relative.with_name(frame.name).parts]
     depth = dict.fromkeys(frames, 1)
     while True:
         tails = {frame: "-".join(parts[frame][-depth[frame] :]) for frame in frames}

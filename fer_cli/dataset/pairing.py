@@ -90,7 +90,11 @@ def _from_stills(stills: list[Still], left_out: list[LeftOut]) -> list[Sample]:
 
 
 def _pair_neutrals(samples: list[Sample], classes: tuple[str, ...], left_out: list[LeftOut]) -> list[Sample]:
-    """Give each neutral sample another neutral picture, or drop those that nothing needs."""
+    """Give each neutral sample another neutral picture, or drop those that nothing needs.
+
+    Sequences may share a neutral picture (a corpus with one neutral clip a subject): it is one sample all the same.
+    """
+    samples = _each_neutral_once(samples)
     if NEUTRAL not in classes:
         needed = {sample.neutral for sample in samples}
         return [sample for sample in samples if sample.role != "neutral" or sample.frame in needed]
@@ -115,3 +119,15 @@ def _pair_neutrals(samples: list[Sample], classes: tuple[str, ...], left_out: li
                 )
         paired.append(sample)
     return paired
+
+
+def _each_neutral_once(samples: list[Sample]) -> list[Sample]:
+    met: set[Frame] = set()
+    once = []
+    for sample in samples:
+        if sample.role == "neutral":
+            if sample.frame in met:
+                continue
+            met.add(sample.frame)
+        once.append(sample)
+    return once

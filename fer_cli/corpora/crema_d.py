@@ -1,0 +1,34 @@
+"""CREMA-D, the Crowd-sourced Emotional Multimodal Actors Dataset (Cao et al., IEEE TAC 2014): clips of 91 actors."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fer_cli.corpora.named_clips import NamedClips
+
+
+@dataclass(frozen=True)
+class CremaD(NamedClips):
+    """``1001_DFA_ANG_XX.flv``: actor, sentence, emotion, level."""
+
+    name: ClassVar[str] = "crema-d"
+    title: ClassVar[str] = "CREMA-D"
+    summary: ClassVar[str] = "Crowd-sourced Emotional Multimodal Actors: 7,442 clips of 91 speaking actors."
+    layout: ClassVar[str] = "VideoFlash/1001_DFA_ANG_XX.flv …"
+    examples: ClassVar[tuple[str, ...]] = (
+        "fer prepare crema-d ~/corpora/CREMA-D --classes anger,disgust,fear,happiness,sadness",
+    )
+    classes: ClassVar[str] = "found"
+    promises: ClassVar[Mapping[str, int]] = {"clips": 7442, "subjects": 91}
+    file_name: ClassVar[re.Pattern[str]] = re.compile(
+        r"(\d{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{2})\.(?:flv|mp4|avi)", re.IGNORECASE
+    )
+    codes: ClassVar[Mapping[str, str | None]] = {
+        **{"ang": "anger", "dis": "disgust", "fea": "fear"},
+        **{"hap": "happiness", "neu": "neutral", "sad": "sadness"},
+    }
+
+    def described(self, match: re.Match[str]) -> tuple[str, str] | str:
+        """The actor and the emotion."""
+        return match[1], match[3]

@@ -1,0 +1,151 @@
+"""MMI Facial Expression Database (Pantic et al., ICME 2005; Valstar & Pantic, LREC 2010), from its videos."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+from xml.etree import ElementTree
+
+from fer_cli.corpora.clips import about_the_middle, frame_count
+from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
+from fer_cli.corpora.walk import files_below, what_is_there
+from fer_cli.errors import CorpusError
+
+CODES = {1: "anger", 2: "disgust", 3: "fear", 4: "happiness", 5: "sadness", 6: "surprise"}
+CLIP = re.compile(r"(S\d{3})-(\d{3})\.(avi|mpg|mpeg|mp4|mov)", re.IGNORECASE)
+#: The cameras of ``<track view="…">``.
+FRONTAL, PROFILE, BOTH = "0", "1", "2"
+#: The markers of an action unit's course.
+APEX, OFFSET = "2", "3"
+#: MMI's XML files have a few kilobytes; expat guards against entities that grow.
+MAX_XML_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class Mmi(Corpus):
+    """``Sessions/1841/`` holds ``session.xml``, ``S035-004.avi``, and sometimes when action units are at their apex."""
+
+    name: ClassVar[str] = "mmi"
+    title: ClassVar[str] = "MMI"
+    summary: ClassVar[str] = "MMI Facial Expression Database: frontal videos of six expressions."
+    layout: ClassVar[str] = "Sessions/1841/session.xml\nSessions/1841/S035-004.avi\nSessions/1841/S035-004-oao_aucs.xml"
+    classes: ClassVar[str] = "6"
+    examples: ClassVar[tuple[str, ...]] = ("fer prepare mmi ~/corpora/MMI",)
+
+    def locate(self, root: Path) -> Path:
+        """``root``, if a session's XML is anywhere below it."""
+        if not root.is_dir():
+            raise CorpusError(f"There is no folder {root}.", mend="Type the folder that MMI is in.")
+        if not any(path.name == "session.xml" for path in files_below(root)):
+            raise CorpusError(
+                f"{root} is not MMI: {what_is_there(root)}.", mend=f"What is looked for, at any depth:\n{self.layout}"
+            )
+        return root
+
+    def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
+        """Every clip with one of the six emotions that shows the face from the front.
+
+        The first frame is neutral. The apex is where most action units are at theirs, or, where nobody annotated them,
+        assumed to be about the middle. The pictures are often stored sideways: which way up is told by the face.
+        """
+        reading = Reading()
+        for description in files_below(root):
+            if description.name == "session.xml":
+                reading.found["sessions"] += 1
+                self._read_session(description, apex_frames, reading)
+        return reading
+
+    def _read_session(self, description: Path, apex_frames: int, reading: Reading) -> None:
+        folder = description.parent
+        session = _parsed(description, reading)
+        if session is None:
+            return
+        clips = sorted(path for path in folder.iterdir() if CLIP.fullmatch(path.name))
+        if not clips:
+            reading.left_out.append(LeftOut(str(folder), "a session without a video", fault=False))
+        for clip in clips:
+            reading.found["clips"] += 1
+            code = _emotion(session, clip, reading)
+            if code is None:
+                reading.left_out.append(LeftOut(str(clip), "no emotion label", fault=False))
+            elif code not in CODES:
+                reading.left_out.append(LeftOut(str(clip), f"emotion {code} is none of the six", fault=False))
+            elif _view(session, clip) == PROFILE:
+                reading.left_out.append(LeftOut(str(clip), "seen in profile only", fault=False))
+            else:
+                reading.found["labelled"] += 1
+                self._read_clip(clip, CODES[code], _view(session, clip) == BOTH, apex_frames, reading)
+
+    def _read_clip(self, clip: Path, label: str, both: bool, apex_frames: int, reading: Reading) -> None:
+        count = frame_count(clip)
+        if count is None or count < 2:
+            reading.left_out.append(LeftOut(str(clip), "a video that cannot be read"))
+            return
+        units = clip.with_name(f"{clip.stem}-oao_aucs.xml")
+        course = _parsed(units, reading) if units.is_file() else None
+        apex = [] if course is None else _at_most_apexes(course, count, apex_frames)
+        source = "annotated" if apex else "assumed"
+        frames = (0, *(apex or about_the_middle(count, apex_frames)))
+        reading.records.append(
+            Sequence(
+                CLIP.fullmatch(clip.name)[1].upper(),
+                f"{clip.parent.name}-{clip.stem}",
+                tuple(Frame(clip, index=index, turned=True, halves=both) for index in frames),
+                label,
+                neutral=0,
+                apexes=tuple(range(1, len(frames))),
+                apex_source=source,
+            )
+        )
+
+
+def _parsed(path: Path, reading: Reading) -> ElementTree.Element | None:
+    try:
+        if path.stat().st_size > MAX_XML_BYTES:
+            raise ElementTree.ParseError
+        return ElementTree.fromstring(path.read_bytes())
+    except (ElementTree.ParseError, OSError, ValueError):
+        reading.left_out.append(LeftOut(str(path), "an XML file that cannot be read"))
+        return None
+
+
+def _emotion(session: ElementTree.Element, clip: Path, reading: Reading) -> int | None:
+    """The code, selected by its name: its place among the other tags differs between sessions."""
+    own = clip.with_suffix(".xml")
+    described = _parsed(own, reading) if own.is_file() else None
+    for element in (session, described):
+        for tag in element.iter("Metatag") if element is not None else ():
+            if tag.get("Name") == "Emotion":
+                value = (tag.get("Value") or "").strip()
+                return int(value) if value.isdigit() else -1
+    return None
+
+
+def _view(session: ElementTree.Element, clip: Path) -> str:
+    tracks = [track for track in session.iter("track") if track.get("view") is not None]
+    named = [track for track in tracks if clip.stem in (track.get("filename") or "")]
+    chosen = named or tracks
+    return chosen[0].get("view", FRONTAL) if chosen else FRONTAL
+
+
+def _at_most_apexes(course: ElementTree.Element, count: int, wanted: int) -> list[int]:
+    """Up to ``wanted`` frames, counted from 0, about the middle of when most action units are at their apex."""
+    at_apex = [0] * count
+    for unit in course.iter("ActionUnit"):
+        markers = sorted(
+            (int(marker.get("Frame", "0")) - 1, marker.get("Type"))
+            for marker in unit.iter("Marker")
+            if marker.get("Frame", "").isdigit()
+        )
+        for place, (frame, kind) in enumerate(markers):
+            if kind == APEX:
+                until = next((later for later, other in markers[place + 1 :] if other == OFFSET), frame + 1)
+                for number in range(max(1, frame), min(count, until)):
+                    at_apex[number] += 1
+    most = max(at_apex)
+    if not most:
+        return []
+    run = [number for number, units in enumerate(at_apex) if units == most]
+    start = max(0, (len(run) - wanted) // 2)
+    return run[start : start + wanted]

@@ -1,0 +1,113 @@
+"""Corpora of videos whose names say who shows what, and of which some are neutral throughout."""
+
+import re
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import ClassVar
+
+from fer_cli.corpora.clips import about_the_middle, frame_count
+from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
+from fer_cli.corpora.walk import files_below, what_is_there
+from fer_cli.errors import CorpusError
+from fer_cli.labels import NEUTRAL
+
+PEEKED = 2000
+SOURCE = "middle of the clip, neutral of another clip"
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A video of one subject and one expression."""
+
+    path: Path
+    subject: str
+    label: str
+    frames: int
+
+
+class NamedClips(Corpus):
+    """Videos of known subjects, each described by its file's name.
+
+    Nobody annotated the apex: it is taken to be about the middle of a clip. Its neutral face is the middle of the
+    subject's first neutral clip.
+    """
+
+    file_name: ClassVar[re.Pattern[str]]
+    codes: ClassVar[Mapping[str, str | None]]
+    classes: ClassVar[str] = "6"
+
+    @abstractmethod
+    def described(self, match: re.Match[str]) -> tuple[str, str] | str:
+        """Subject and code of the file named so, or why it is left out by rule."""
+
+    def locate(self, root: Path) -> Path:
+        """``root``, if files at any depth are named as the owners name them."""
+        if not root.is_dir():
+            raise CorpusError(f"There is no folder {root}.", mend=f"Type the folder that {self.title} is in.")
+        if not any(self.file_name.fullmatch(path.name) for path in islice(files_below(root), PEEKED)):
+            raise CorpusError(
+                f"{root} is not {self.title}: {what_is_there(root)}.",
+                mend=f"What is looked for, at any depth:\n{self.layout}",
+            )
+        return root
+
+    def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
+        """A sequence for each clip of an expression; a subject without a neutral clip has none, and is said."""
+        reading = Reading()
+        clips = self._clips(root, reading)
+        resting: dict[str, Frame] = {}
+        for clip in clips:
+            if clip.label == NEUTRAL:
+                [middle] = about_the_middle(clip.frames, 1)
+                resting.setdefault(clip.subject, Frame(clip.path, index=middle))
+        for clip in clips:
+            if clip.label == NEUTRAL:
+                continue
+            if clip.subject not in resting:
+                reading.left_out.append(LeftOut(str(clip.path), "no neutral clip of this subject"))
+                continue
+            frames = [Frame(clip.path, index=index) for index in about_the_middle(clip.frames, apex_frames)]
+            reading.records.append(
+                Sequence(
+                    clip.subject,
+                    clip.path.stem,
+                    (resting[clip.subject], *frames),
+                    clip.label,
+                    neutral=0,
+                    apexes=tuple(range(1, len(frames) + 1)),
+                    apex_source=SOURCE,
+                )
+            )
+        return reading
+
+    def _clips(self, root: Path, reading: Reading) -> list[Clip]:
+        clips = []
+        for path in files_below(root):
+            match = self.file_name.fullmatch(path.name)
+            if match is None:
+                continue
+            reading.found["clips"] += 1
+            described = self.described(match)
+            if isinstance(described, str):
+                reading.left_out.append(LeftOut(str(path), described, fault=False))
+                continue
+            subject, code = described
+            if code.lower() not in self.codes:
+                raise CorpusError(
+                    f"The code '{code}' in the name of {path} is none of {self.title}'s.",
+                    mend=f"Its codes are {', '.join(self.codes)}.",
+                )
+            label = self.codes[code.lower()]
+            if label is None:
+                reading.left_out.append(LeftOut(str(path), f"code {code} is not in the vocabulary", fault=False))
+                continue
+            count = frame_count(path)
+            if count is None or count < 3:
+                reading.left_out.append(LeftOut(str(path), "a video that cannot be read"))
+                continue
+            clips.append(Clip(path, subject, label, count))
+        return clips

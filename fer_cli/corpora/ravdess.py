@@ -1,0 +1,34 @@
+"""RAVDESS, the Ryerson Audio-Visual Database of Emotional Speech and Song (Livingstone & Russo, PLOS ONE 2018)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fer_cli.corpora.named_clips import NamedClips
+
+#: The first field: with sound, video only, sound only. The first two are the same recording.
+VIDEO_ONLY = "02"
+
+
+@dataclass(frozen=True)
+class Ravdess(NamedClips):
+    """``02-01-06-01-02-01-12.mp4``: modality, speech or song, emotion, intensity, sentence, take, actor."""
+
+    name: ClassVar[str] = "ravdess"
+    title: ClassVar[str] = "RAVDESS"
+    summary: ClassVar[str] = "Ryerson Audio-Visual Database of Emotional Speech and Song: clips of 24 actors."
+    layout: ClassVar[str] = "Actor_12/02-01-06-01-02-01-12.mp4 …"
+    examples: ClassVar[tuple[str, ...]] = ("fer prepare ravdess ~/corpora/RAVDESS",)
+    promises: ClassVar[Mapping[str, int]] = {"subjects": 24}
+    file_name: ClassVar[re.Pattern[str]] = re.compile(r"(\d{2})-(\d{2})-(\d{2})-\d{2}-\d{2}-\d{2}-(\d{2})\.mp4")
+    codes: ClassVar[Mapping[str, str | None]] = {
+        **{"01": "neutral", "02": None, "03": "happiness", "04": "sadness"},
+        **{"05": "anger", "06": "fear", "07": "disgust", "08": "surprise"},
+    }
+
+    def described(self, match: re.Match[str]) -> tuple[str, str] | str:
+        """The actor and the emotion, of the recordings without sound."""
+        if match[1] != VIDEO_ONLY:
+            return "the same recording with sound"
+        return match[4], match[3]

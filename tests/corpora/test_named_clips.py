@@ -1,0 +1,84 @@
+"""Videos whose names say who shows what."""
+
+from pathlib import Path
+
+import pytest
+
+from fer_cli.corpora.crema_d import CremaD
+from fer_cli.corpora.ravdess import Ravdess
+from fer_cli.dataset.pairing import pair
+from fer_cli.errors import CorpusError
+from fer_cli.labels import CLASS_SETS
+from tests.videos import make_video, shades
+
+CREMA = {
+    "VideoFlash/1001_DFA_ANG_XX.flv": ("1001", "anger"),
+    "VideoFlash/1001_DFA_NEU_XX.flv": None,
+    "VideoFlash/1001_IEO_HAP_HI.flv": ("1001", "happiness"),
+    "VideoFlash/1002_IEO_SAD_LO.flv": ("1002", "sadness"),
+    "VideoFlash/1002_ITS_NEU_XX.flv": None,
+}
+RAVDESS = {
+    "Actor_12/02-01-06-01-02-01-12.mp4": ("12", "fear"),
+    "Actor_12/02-01-01-01-02-01-12.mp4": None,
+    "Actor_12/02-01-08-02-01-01-12.mp4": ("12", "surprise"),
+    "Actor_12/01-01-08-02-01-01-12.mp4": None,
+    "Actor_12/02-01-02-01-01-01-12.mp4": None,
+}
+BOTH = pytest.mark.parametrize(
+    ("corpus", "files"), [(CremaD(), CREMA), (Ravdess(), RAVDESS)], ids=["crema-d", "ravdess"]
+)
+
+
+def made(root: Path, files) -> Path:
+    for name in files:
+        make_video(root / name, shades(31), rate=30)
+    return root
+
+
+@BOTH
+def test_a_clip_is_compared_with_the_middle_of_the_actors_neutral_clip(corpus, files, tmp_path):
+    reading = corpus.read(corpus.locate(made(tmp_path, files)))
+    assert {
+        record.frames[1].path.relative_to(tmp_path).as_posix(): (record.subject, record.label)
+        for record in reading.records
+    } == {name: shown for name, shown in files.items() if shown}
+    for record in reading.records:
+        neutral, *apexes = record.frames
+        assert neutral.path != apexes[0].path
+        assert neutral.index == 15
+        assert [frame.index for frame in apexes] == [14, 15, 16]
+        assert record.apex_source == "middle of the clip, neutral of another clip"
+    assert reading.found["clips"] == len(files)
+    assert not any(entry.fault for entry in reading.left_out)
+
+
+@BOTH
+def test_one_neutral_clip_is_one_neutral_sample_and_never_its_own(corpus, files, tmp_path):
+    samples = pair(corpus.read(made(tmp_path, files)).records, CLASS_SETS["8"]).samples
+    resting = [sample for sample in samples if sample.role == "neutral"]
+    assert len({sample.frame for sample in resting}) == len(resting) == len({sample.subject for sample in resting})
+    assert {sample.neutral for sample in resting} == {None}
+
+
+def test_an_actor_without_a_neutral_clip_and_a_broken_video_are_named(tmp_path):
+    made(tmp_path, CREMA)
+    (tmp_path / "VideoFlash/1002_ITS_NEU_XX.flv").write_bytes(b"no video")
+    reading = CremaD().read(tmp_path)
+    assert {(Path(entry.path).name, entry.reason) for entry in reading.left_out} == {
+        ("1002_ITS_NEU_XX.flv", "a video that cannot be read"),
+        ("1002_IEO_SAD_LO.flv", "no neutral clip of this subject"),
+    }
+
+
+def test_a_code_that_is_none_is_an_error_that_names_the_file(tmp_path):
+    made(tmp_path, ["1001_DFA_JOY_XX.flv"])
+    with pytest.raises(CorpusError, match="1001_DFA_JOY_XX"):
+        CremaD().read(tmp_path)
+
+
+@BOTH
+def test_another_folder_is_refused_with_the_layout(corpus, files, tmp_path):
+    with pytest.raises(CorpusError) as caught:
+        corpus.locate(tmp_path)
+    assert corpus.layout in caught.value.mend
