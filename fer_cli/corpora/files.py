@@ -10,6 +10,7 @@ from annotated_doc import Doc
 
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence, Still
+from fer_cli.corpora.table import rows_of
 from fer_cli.corpora.walk import PICTURES, files_below, some_paths
 from fer_cli.errors import CorpusError, UsageError
 from fer_cli.labels import EXPRESSIONS
@@ -31,24 +32,39 @@ class Files(Corpus):
     examples: ClassVar[tuple[str, ...]] = (
         "fer prepare files portraits --pattern '{label}/{subject}.jpg' --rename smiling=happiness",
         "fer prepare files takes --pattern '{subject}/{label}/{frame}.png' --apex-frames 1",
+        "fer prepare files corpus --table rows.csv",
     )
     detectable: ClassVar[bool] = False
 
     pattern: Annotated[
-        str,
+        str | None,
         Doc(
             "The pictures' paths below the folder, with {label} and, where paths say so, {subject}, {sequence} and "
             "{frame}; * stands for anything else. With {frame} a subject's label (or sequence) is a run of frames, the "
             "first neutral and the last ones the apex."
         ),
-    ]
+    ] = None
+    table: Annotated[
+        Path | None,
+        Doc(
+            "Instead of a pattern: a CSV with the columns path (from the folder) and label, and where they are known "
+            "subject, sequence, frame and split."
+        ),
+    ] = None
     rename: Annotated[
         tuple[str, ...], Doc("What a label of the folder means here, such as smiling=happiness. May be given again.")
     ] = ()
 
-    def __post_init__(self):
-        self._parts = path_pattern(self.pattern)
-        self._meaning = dict(map(_renaming, self.rename))
+    def __post_init__(self) -> None:
+        if (self.pattern is None) == (self.table is None):
+            raise UsageError(
+                "--pattern or --table: one of them is needed, to say what each picture shows.",
+                mend="Such as: --pattern '{label}/{subject}.jpg'",
+            )
+        if self.pattern is not None:
+            path_pattern(self.pattern)
+        for text in self.rename:
+            _renaming(text)
 
     def dataset_name(self, root: Path) -> str:
         """The folder's own name."""
@@ -67,63 +83,77 @@ class Files(Corpus):
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every picture whose path follows the pattern, as sequences where it has a ``{frame}``, else as stills."""
         reading = Reading()
-        matched: list[tuple[Path, dict[str, str]]] = []
-        for path in files_below(root):
-            found = self._parts.fullmatch(path.relative_to(root).as_posix())
-            if found:
-                matched.append((path, found.groupdict()))
-            elif path.suffix.lower() in PICTURES:
-                reading.left_out.append(LeftOut(str(path), "does not follow the pattern", fault=False))
+        matched = self._by_pattern(root, reading) if self.table is None else rows_of(self.table, root, reading)
         reading.found["pictures"] = len(matched) + len(reading.left_out)
         if not matched:
-            raise CorpusError(f"No path in {root} follows the pattern {self.pattern}.", mend=_what_is_there(root))
-        if "{frame}" in self.pattern:
-            reading.records = self._sequences(matched, root, apex_frames, reading)
+            raise CorpusError(
+                f"No path in {root} follows the pattern {self.pattern}."
+                if self.table is None
+                else f"No row of {self.table} names a picture in {root}.",
+                mend=_what_is_there(root),
+            )
+        meaning = dict(map(_renaming, self.rename))
+        if any("frame" in fields for _, fields in matched):
+            reading.records = _sequences(matched, meaning, apex_frames, reading)
         else:
             reading.records = [
-                Still(Frame(path), self._label(fields["label"], path), fields.get("subject"))
+                Still(Frame(path), _label(fields["label"], path, meaning), fields.get("subject"), fields.get("split"))
                 for path, fields in matched
             ]
         return reading
 
-    def _sequences(
-        self, matched: list[tuple[Path, dict[str, str]]], root: Path, apex_frames: int, reading: Reading
-    ) -> list[Sequence]:
-        runs: dict[tuple[str, str, str], list[tuple[str, Path]]] = defaultdict(list)
-        for path, fields in matched:
-            sequence = fields.get("sequence") or fields["label"]
-            runs[fields["subject"], sequence, fields["label"]].append((fields["frame"], path))
-        shared = Counter((subject, sequence) for subject, sequence, _ in runs)
-        records = []
-        for (subject, sequence, label), frames in runs.items():
-            paths = [path for _, path in sorted(frames, key=lambda entry: (_natural(entry[0]), entry[1]))]
-            if len(paths) < 2:
-                reading.left_out.append(LeftOut(str(paths[0]), "a sequence of one frame"))
-                continue
-            apexes = tuple(range(max(1, len(paths) - apex_frames), len(paths)))
-            name = sequence if shared[subject, sequence] == 1 else f"{sequence}-{label}"
-            records.append(
-                Sequence(
-                    subject,
-                    name,
-                    tuple(map(Frame, paths)),
-                    self._label(label, paths[0]),
-                    0,
-                    apexes,
-                    f"last {apex_frames} frames" if apex_frames > 1 else "last frame",
-                )
-            )
-        reading.found["sequences"] = len(runs)
-        return records
+    def _by_pattern(self, root: Path, reading: Reading) -> list[tuple[Path, dict[str, str]]]:
+        pattern = path_pattern(self.pattern)
+        matched = []
+        for path in files_below(root):
+            found = pattern.fullmatch(path.relative_to(root).as_posix())
+            if found:
+                matched.append((path, found.groupdict()))
+            elif path.suffix.lower() in PICTURES:
+                reading.left_out.append(LeftOut(str(path), "does not follow the pattern", fault=False))
+        return matched
 
-    def _label(self, spelling: str, path: Path) -> str:
-        label = self._meaning.get(spelling.lower(), spelling.lower())
-        if label not in EXPRESSIONS:
-            raise CorpusError(
-                f"The label '{spelling}' of {path} is not in the vocabulary.",
-                mend=f"Type --rename {spelling}=… with one of {', '.join(EXPRESSIONS)}.",
+
+def _sequences(
+    matched: list[tuple[Path, dict[str, str]]], meaning: dict[str, str], apex_frames: int, reading: Reading
+) -> list[Sequence]:
+    runs: dict[tuple[str, str, str], list[tuple[str, Path]]] = defaultdict(list)
+    for path, fields in matched:
+        if "subject" not in fields or "frame" not in fields:
+            reading.left_out.append(LeftOut(str(path), "a row of a sequence without its subject or frame"))
+            continue
+        sequence = fields.get("sequence") or fields["label"]
+        runs[fields["subject"], sequence, fields["label"]].append((fields["frame"], path))
+    shared = Counter((subject, sequence) for subject, sequence, _ in runs)
+    records = []
+    for (subject, sequence, label), frames in runs.items():
+        paths = [path for _, path in sorted(frames, key=lambda entry: (_natural(entry[0]), entry[1]))]
+        if len(paths) < 2:
+            reading.left_out.append(LeftOut(str(paths[0]), "a sequence of one frame"))
+            continue
+        records.append(
+            Sequence(
+                subject,
+                sequence if shared[subject, sequence] == 1 else f"{sequence}-{label}",
+                tuple(map(Frame, paths)),
+                _label(label, paths[0], meaning),
+                neutral=0,
+                apexes=tuple(range(max(1, len(paths) - apex_frames), len(paths))),
+                apex_source=f"last {apex_frames} frames" if apex_frames > 1 else "last frame",
             )
-        return label
+        )
+    reading.found["sequences"] = len(runs)
+    return records
+
+
+def _label(spelling: str, path: Path, meaning: dict[str, str]) -> str:
+    label = meaning.get(spelling.lower(), spelling.lower())
+    if label not in EXPRESSIONS:
+        raise CorpusError(
+            f"The label '{spelling}' of {path} is not in the vocabulary.",
+            mend=f"Type --rename {spelling}=… with one of {', '.join(EXPRESSIONS)}.",
+        )
+    return label
 
 
 def path_pattern(pattern: str) -> re.Pattern[str]:

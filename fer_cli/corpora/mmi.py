@@ -91,7 +91,7 @@ class Mmi(Corpus):
             Sequence(
                 CLIP.fullmatch(clip.name)[1].upper(),
                 f"{clip.parent.name}-{clip.stem}",
-                tuple(Frame(clip, index=index, turned=True, halves=both) for index in frames),
+                tuple(Frame(clip, index=index, kind="video", turned=True, halves=both) for index in frames),
                 label,
                 neutral=0,
                 apexes=tuple(range(1, len(frames))),

@@ -63,14 +63,16 @@ class NamedClips(Corpus):
         for clip in clips:
             if clip.label == NEUTRAL:
                 [middle] = about_the_middle(clip.frames, 1)
-                resting.setdefault(clip.subject, Frame(clip.path, index=middle))
+                resting.setdefault(clip.subject, Frame(clip.path, index=middle, kind="video"))
         for clip in clips:
             if clip.label == NEUTRAL:
                 continue
             if clip.subject not in resting:
                 reading.left_out.append(LeftOut(str(clip.path), "no neutral clip of this subject"))
                 continue
-            frames = [Frame(clip.path, index=index) for index in about_the_middle(clip.frames, apex_frames)]
+            frames = [
+                Frame(clip.path, index=index, kind="video") for index in about_the_middle(clip.frames, apex_frames)
+            ]
             reading.records.append(
                 Sequence(
                     clip.subject,

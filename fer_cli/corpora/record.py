@@ -3,27 +3,32 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of a corpus: a file, or a frame of a video.
+    """One picture of a corpus: a file, a frame of a video, a row of a table of pixels, or a face of several in a file.
 
     ``landmarks`` is the owners' file of facial points for it, where they give one: 68 lines ``x y`` in pixels of
-    this picture, in the iBUG order. ``index`` is the frame's number in a video, counted from 0. ``turned`` says that
-    the picture may lie on its side, ``halves`` that it may show two faces side by side of which one is in profile: the
-    way in which a face is found best is then taken.
+    this picture, in the iBUG order. ``index`` tells the frames, rows or faces of one file apart, counted from 0.
+    ``offset`` is the byte at which a table's row begins. ``box`` is where the owners say that the face is: x, y, width
+    and height in pixels. ``turned`` says that the picture may lie on its side, ``halves`` that it may show two faces
+    side by side of which one is in profile: the way in which a face is found best is then taken.
     """
 
     path: Path
     landmarks: Path | None = None
     index: int | None = None
+    kind: Literal["picture", "video", "table"] = "picture"
     turned: bool = False
     halves: bool = False
+    box: tuple[float, float, float, float] | None = None
+    offset: int | None = None
 
     @property
     def name(self) -> str:
-        """What it is called: the file without its ending, and the number of a video's frame."""
+        """What it is called: the file without its ending, and its number in the file."""
         return self.path.stem if self.index is None else f"{self.path.stem}-{self.index:05d}"
 
 

@@ -126,10 +126,9 @@ def _crop(job: CropJob, template: CropTemplate, detector: Any) -> dict[str, Any]
     from PIL import Image
 
     from fer_cli.faces.crop import crop_face
-    from fer_cli.faces.decode import decode
+    from fer_cli.faces.cut import cut
     from fer_cli.faces.landmarks import read_landmarks
     from fer_cli.faces.upright import best_way_up
-    from fer_cli.faces.video import video_frame
 
     landmarks, note = None, {}
     if job.frame.landmarks is not None:
@@ -139,7 +138,9 @@ def _crop(job: CropJob, template: CropTemplate, detector: Any) -> dict[str, Any]
             if detector is None:
                 raise PictureError(f"its landmark file: {error.message}") from None
             note = {"note": f"landmark file passed over: {error.message}"}
-    pixels = decode(job.frame.path) if job.frame.index is None else video_frame(job.frame.path, job.frame.index)
+    pixels = _pixels(job.frame)
+    if job.frame.box is not None:
+        pixels = cut(pixels, job.frame.box)
     if detector is not None and (job.frame.turned or job.frame.halves):
         pixels, way = best_way_up(pixels, detector, turned=job.frame.turned, halves=job.frame.halves)
         note |= {"turn": way.turn, "part": way.part}
@@ -163,3 +164,13 @@ def _crop(job: CropJob, template: CropTemplate, detector: Any) -> dict[str, Any]
             "landmarks": [[round(float(x), 2), round(float(y), 2)] for x, y in face["landmarks"]],
         }
     return facts
+
+
+def _pixels(frame: Frame) -> Any:
+    from fer_cli.faces.decode import decode
+    from fer_cli.faces.pixel_rows import pixel_row
+    from fer_cli.faces.video import video_frame
+
+    if frame.kind == "table":
+        return pixel_row(frame.path, frame.offset)
+    return video_frame(frame.path, frame.index) if frame.kind == "video" else decode(frame.path)

@@ -114,7 +114,7 @@ def test_what_is_there_is_not_overwritten_unasked(here):
         (("train", "diference"), 2, "difference"),
         (("train", "difference", "--features", "all"), 2, "both"),
         (("train", "difference", "--epochs", "0"), 2, "--epochs 0"),
-        (("prepare", "files", "faces"), 2, "--pattern"),
+        (("prepare", "files", "faces"), 2, "--pattern or --table"),
         (("prepare", "files", "nowhere", "--pattern", "{label}.png"), 1, "nowhere"),
         (("prepare", "ckplus", "faces"), 1, "cohn-kanade"),
         (("prepare",), 2, "fer prepare ckplus"),

@@ -3,14 +3,21 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from fer_cli.corpora.affectnet import AffectNet
 from fer_cli.corpora.caer_s import CaerS
+from fer_cli.corpora.expw import Expw
+from fer_cli.corpora.fer2013 import Fer2013
 from fer_cli.corpora.raf_db import RafDb
 from fer_cli.corpora.sfew import Sfew
 from fer_cli.dataset.plan import make_plan
 from fer_cli.dataset.preparation import Preparation
-from fer_cli.errors import CorpusError
+from fer_cli.dataset.prepare import prepare
+from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.errors import CorpusError, DatasetError, PictureError
 
 
 def touched(root: Path, *names: str) -> Path:
@@ -107,3 +114,165 @@ def test_no_fold_is_made_and_the_owners_split_is_kept(corpus, raf, tmp_path):
     assert plan.protocol.folds == 0
     assert plan.protocol.name.endswith("no folds")
     assert set(Counter(sample.split for sample in plan.samples)) == {"train", "test"}
+
+
+def fer2013(root: Path, rows: list[tuple[int, str]], votes: list[str] | None = None) -> Path:
+    root.mkdir(parents=True)
+    lines = ["emotion,pixels,Usage"]
+    for number, (code, usage) in enumerate(rows):
+        levels = " ".join(str((number * 7 + place) % 256) for place in range(48 * 48))
+        lines.append(f"{code},{levels},{usage}")
+    (root / "fer2013.csv").write_text("\n".join(lines) + "\n")
+    if votes is not None:
+        header = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+        table = [header, *(f"Training,fer{n:07d}.png,{row}" for n, row in enumerate(votes))]
+        (root / "fer2013new.csv").write_text("\n".join(table) + "\n")
+    return root
+
+
+ROWS = [(code, usage) for usage in ("Training", "PublicTest", "PrivateTest") for code in range(7)]
+
+
+def test_fer2013s_codes_splits_and_pixels(tmp_path):
+    from fer_cli.faces.pixel_rows import pixel_row
+
+    corpus = Fer2013()
+    root = corpus.locate(fer2013(tmp_path / "deep" / "fer", ROWS).parent)
+    reading = corpus.read(root)
+    assert [(still.label, still.split) for still in reading.records[:8]] == [
+        *((label, "train") for label in ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")),
+        ("anger", "val"),
+    ]
+    assert reading.found == {"pictures": 21, "train": 7, "val": 7, "test": 7}
+    for number, still in enumerate(reading.records):
+        pixels = pixel_row(still.frame.path, still.frame.offset)
+        assert pixels.shape == (48, 48, 3)
+        assert pixels[0, 5].tolist() == [number * 7 + 5] * 3
+
+
+def test_ferplus_takes_the_majority_and_says_where_there_is_none(tmp_path):
+    votes = [
+        "0,8,0,0,0,0,0,0,2,0",  # happiness
+        "0,0,0,0,0,0,0,9,1,0",  # contempt
+        "5,5,0,0,0,0,0,0,0,0",  # a tie
+        "0,0,0,0,1,0,0,0,9,0",  # unknown
+        "0,0,0,0,0,0,0,0,0,10",  # no face
+    ]
+    root = fer2013(tmp_path / "fer", ROWS[:5], votes)
+    corpus = Fer2013(ferplus=root / "fer2013new.csv")
+    reading = corpus.read(root)
+    assert [still.label for still in reading.records] == ["happiness", "contempt"]
+    assert [(entry.reason, entry.fault) for entry in reading.left_out] == [
+        ("a tie of votes", False),
+        ("most voted unknown", False),
+        ("most voted no face", False),
+    ]
+    assert corpus.title_at(root) == "FER+ (majority of votes)"
+
+
+def test_tables_that_do_not_belong_together_are_refused(tmp_path):
+    root = fer2013(tmp_path / "fer", ROWS[:3], ["1,0,0,0,0,0,0,0,0,0"])
+    with pytest.raises(CorpusError, match="has 1 rows"):
+        Fer2013(ferplus=root / "fer2013new.csv").read(root)
+    with pytest.raises(CorpusError, match="lacks the columns"):
+        Fer2013(ferplus=root / "fer2013.csv").read(root)
+
+
+@pytest.mark.parametrize("row", ["7,0 0 0 0,Training", "x,0,Training"])
+def test_a_code_that_fer2013_does_not_have_is_an_error(tmp_path, row):
+    (tmp_path / "fer2013.csv").write_text(f"emotion,pixels,Usage\n{row}\n")
+    with pytest.raises(CorpusError, match="row 1 has the code"):
+        Fer2013().read(tmp_path)
+
+
+@pytest.mark.parametrize("row", ["3,,Training", "3,1 2 3,Training", "3,1 2 3 999,Training", "3", "3,a b c d,Training"])
+def test_a_row_without_a_square_of_grey_levels_is_said(tmp_path, row):
+    from fer_cli.faces.pixel_rows import pixel_row
+
+    (tmp_path / "fer2013.csv").write_text(row + "\n")
+    with pytest.raises(PictureError, match="row"):
+        pixel_row(tmp_path / "fer2013.csv", 0)
+
+
+def test_expws_faces_have_their_boxes_and_names_of_their_own(tmp_path):
+    touched(tmp_path, "ExpW/image/origin/a.jpg")
+    (tmp_path / "ExpW/label").mkdir()
+    (tmp_path / "ExpW/label/label.lst").write_text(
+        "a.jpg 0 10 20 60 90 42.5 3\na.jpg 1 5 100 140 50 12.5 6\ngone.jpg 0 1 1 9 9 3.5 0\nnonsense\n"
+    )
+    root = Expw().locate(tmp_path)
+    reading = Expw().read(root)
+    assert [(still.label, still.frame.box, still.frame.name) for still in reading.records] == [
+        ("happiness", (20, 10, 40, 80), "a-00000"),
+        ("neutral", (100, 5, 40, 45), "a-00001"),
+    ]
+    assert [entry.reason for entry in reading.left_out] == [
+        "a picture of the list that is not there",
+        "a line that holds no face",
+    ]
+
+
+def test_a_row_of_pixels_becomes_a_crop(tmp_path):
+    root = fer2013(tmp_path / "fer", ROWS)
+    prepare(Fer2013(), root, tmp_path / "out", Preparation(size=48, jobs=1))
+    dataset = PreparedDataset.open(tmp_path / "out")
+    assert len(dataset.metadata) == 21
+    assert set(dataset.metadata["split"]) == {"train", "val", "test"}
+    assert dataset.metadata["fold"].isna().all()
+    with Image.open(tmp_path / "out" / "images/unknown/fer2013-00003.png") as crop:
+        assert np.asarray(crop)[0, 5].tolist() == [3 * 7 + 5] * 3
+    with pytest.raises(DatasetError, match="does not say who is shown"):
+        dataset.split(0, paired=False)
+
+
+AFFECTNET = (
+    "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal\n"
+    "1/a.jpg,10,20,30,40,1;2,1,0.5,0.5\n"
+    "1/a.jpg,10,20,30,40,1;2,10,-2,-2\n"
+    "1/gone.jpg,10,20,30,40,1;2,0,0,0\n"
+    "../../secret.jpg,1,1,9,9,1;2,0,0,0\n"
+    "1/a.jpg,x,20,30,40,1;2,0,0,0\n"
+)
+
+
+def test_affectnets_older_layout(tmp_path):
+    touched(tmp_path, "AffectNet/Manually_Annotated_Images/1/a.jpg", "secret.jpg")
+    (tmp_path / "AffectNet/training.csv").write_text(AFFECTNET)
+    (tmp_path / "AffectNet/validation.csv").write_text("\n".join(AFFECTNET.splitlines()[:2]) + "\n")
+    reading = AffectNet().read(AffectNet().locate(tmp_path))
+    assert [(still.label, still.split, still.frame.box) for still in reading.records] == [
+        ("happiness", "train", (10, 20, 30, 40)),
+        ("happiness", "val", (10, 20, 30, 40)),
+    ]
+    assert [(entry.reason, entry.fault) for entry in reading.left_out] == [
+        ("annotated as no face", False),
+        ("a picture of the table that is not there", True),
+        ("a path that leaves the folder", True),
+        ("a line that holds no face", True),
+    ]
+
+
+def test_affectnets_newer_layout_whose_numbers_may_be_strings(tmp_path):
+    for split, codes in (("train_set", [0, "3", 8]), ("val_set", ["7"])):
+        touched(tmp_path / split, *(f"images/{number}.jpg" for number in range(len(codes) + 1)))
+        (tmp_path / split / "annotations").mkdir()
+        for number, code in enumerate(codes):
+            np.save(tmp_path / split / "annotations" / f"{number}_exp.npy", np.array(code))
+    reading = AffectNet().read(AffectNet().locate(tmp_path))
+    assert [(still.label, still.split) for still in reading.records] == [
+        ("neutral", "train"),
+        ("surprise", "train"),
+        ("contempt", "val"),
+    ]
+    assert sorted(entry.reason for entry in reading.left_out) == [
+        "a picture without a readable annotation",
+        "a picture without a readable annotation",
+        "annotated as none",
+    ]
+
+
+def test_affectnets_annotations_are_never_unpickled(tmp_path):
+    touched(tmp_path / "train_set", "images/0.jpg")
+    (tmp_path / "train_set/annotations").mkdir()
+    np.save(tmp_path / "train_set/annotations/0_exp.npy", np.array({"a": 1}, dtype=object), allow_pickle=True)
+    assert AffectNet().read(tmp_path).records == []

@@ -1,0 +1,127 @@
+"""AffectNet (Mollahosseini, Hasani & Mahoor, IEEE TAC 2019), in its older and its newer layout."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
+from fer_cli.corpora.walk import PICTURES, folders_below, what_is_there
+from fer_cli.errors import CorpusError
+
+DEPTH = 3
+CODES = dict(enumerate(("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")))
+#: Faces that nobody could name, and pictures without one.
+UNUSED = {8: "annotated as none", 9: "annotated as uncertain", 10: "annotated as no face"}
+TABLES = {"training.csv": "train", "validation.csv": "val"}
+FOLDERS = {"train_set": "train", "val_set": "val"}
+PICTURES_OF_TABLES = "Manually_Annotated_Images"
+MAX_NPY_BYTES = 10_000
+
+
+@dataclass(frozen=True)
+class AffectNet(Corpus):
+    """Tables with boxes over whole pictures, or cropped pictures with a file of numbers for each."""
+
+    name: ClassVar[str] = "affectnet"
+    title: ClassVar[str] = "AffectNet"
+    summary: ClassVar[str] = "AffectNet, manually annotated faces from the web, in either layout; nobody named."
+    layout: ClassVar[str] = (
+        "training.csv validation.csv Manually_Annotated_Images/1/….jpg      (older)\n"
+        "train_set/images/0.jpg train_set/annotations/0_exp.npy val_set/…   (newer)"
+    )
+    classes: ClassVar[str] = "8"
+    examples: ClassVar[tuple[str, ...]] = (
+        "fer prepare affectnet ~/corpora/AffectNet",
+        "fer prepare affectnet ~/corpora/AffectNet --classes 7-neutral --detector none",
+    )
+
+    def locate(self, root: Path) -> Path:
+        """The folder that the tables, or the sets' folders, are in."""
+        if not root.is_dir():
+            raise CorpusError(f"There is no folder {root}.", mend="Type the folder that AffectNet is in.")
+        for folder in folders_below(root, DEPTH):
+            if any((folder / name).is_file() for name in TABLES) or any(
+                (folder / name / "annotations").is_dir() for name in FOLDERS
+            ):
+                return folder
+        raise CorpusError(
+            f"{root} is not AffectNet: {what_is_there(root)}.",
+            mend=f"What is looked for, down to {DEPTH} folders deep:\n{self.layout}",
+        )
+
+    def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
+        """Every annotated face, with the owners' split. Who is shown is not known."""
+        reading = Reading()
+        for name, split in TABLES.items():
+            if (root / name).is_file():
+                _read_table(root, root / name, split, reading)
+        for name, split in FOLDERS.items():
+            if (root / name / "annotations").is_dir():
+                _read_folder(root / name, split, reading)
+        return reading
+
+
+def _read_table(root: Path, table: Path, split: str, reading: Reading) -> None:
+    for number, row in enumerate(_rows(table), start=2):
+        where = f"{table.name}:{number}"
+        try:
+            name, code = row["subDirectory_filePath"], int(row["expression"])
+            box = tuple(float(row[f"face_{side}"]) for side in ("x", "y", "width", "height"))
+        except (KeyError, TypeError, ValueError):
+            reading.left_out.append(LeftOut(where, "a line that holds no face"))
+            continue
+        path = root / PICTURES_OF_TABLES / name
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            reading.left_out.append(LeftOut(where, "a path that leaves the folder"))
+        elif not path.is_file():
+            reading.left_out.append(LeftOut(where, "a picture of the table that is not there"))
+        else:
+            _add(Frame(path, box=box), code, split, where, reading)
+
+
+def _rows(table: Path) -> Iterator[dict[str, str]]:
+    try:
+        with table.open(newline="", encoding="utf-8", errors="replace") as file:
+            yield from csv.DictReader(file)
+    except csv.Error as error:
+        raise CorpusError(f"{table} cannot be read: {error}.") from error
+
+
+def _read_folder(folder: Path, split: str, reading: Reading) -> None:
+    for path in sorted((folder / "images").iterdir(), key=lambda path: (len(path.stem), path.stem)):
+        if path.name.startswith(".") or path.suffix.lower() not in PICTURES:
+            continue
+        code = _code(folder / "annotations" / f"{path.stem}_exp.npy")
+        if code is None:
+            reading.left_out.append(LeftOut(str(path), "a picture without a readable annotation"))
+        else:
+            _add(Frame(path), code, split, str(path), reading)
+
+
+def _code(path: Path) -> int | None:
+    """The number in a .npy file, which may be a string; no pickle is run."""
+    import numpy as np
+
+    try:
+        if path.stat().st_size > MAX_NPY_BYTES:
+            return None
+        return int(np.load(path, allow_pickle=False).item())
+    except (OSError, ValueError, TypeError, EOFError):
+        return None
+
+
+def _add(frame: Frame, code: int, split: str, where: str, reading: Reading) -> None:
+    reading.found["faces"] += 1
+    if code in UNUSED:
+        reading.left_out.append(LeftOut(where, UNUSED[code], fault=False))
+    elif code not in CODES:
+        raise CorpusError(
+            f"{where} has the expression {code}.",
+            mend=f"Its codes are {', '.join(f'{known} {label}' for known, label in CODES.items())}; 8 to 10 are none.",
+        )
+    else:
+        reading.found[split] += 1
+        reading.records.append(Still(frame, CODES[code], split=split))

@@ -1,0 +1,69 @@
+"""ExpW, Expression in-the-Wild (Zhang et al., IJCV 2018): 91,793 faces in pictures from the web."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
+from fer_cli.corpora.walk import files_below, what_is_there
+from fer_cli.errors import CorpusError
+
+LIST = "label.lst"
+CODES = dict(enumerate(("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")))
+#: The list has about five megabytes.
+MAX_LIST_BYTES = 50_000_000
+
+
+@dataclass(frozen=True)
+class Expw(Corpus):
+    """``label/label.lst``: name, face, top, left, right, bottom, confidence, label; pictures in ``image/origin``."""
+
+    name: ClassVar[str] = "expw"
+    title: ClassVar[str] = "ExpW"
+    summary: ClassVar[str] = "Expression in-the-Wild: faces in pictures from the web, with their boxes; nobody named."
+    layout: ClassVar[str] = "label/label.lst\nimage/origin/….jpg"
+    classes: ClassVar[str] = "7-neutral"
+    examples: ClassVar[tuple[str, ...]] = ("fer prepare expw ~/corpora/ExpW",)
+
+    def locate(self, root: Path) -> Path:
+        """The folder that ``label`` and ``image`` are in."""
+        if not root.is_dir():
+            raise CorpusError(f"There is no folder {root}.", mend="Type the folder that ExpW is in.")
+        for path in files_below(root):
+            if path.name == LIST:
+                return path.parent.parent
+        raise CorpusError(
+            f"{root} is not ExpW: {what_is_there(root)}.", mend=f"What is looked for, at any depth:\n{self.layout}"
+        )
+
+    def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
+        """Every face of the list. Who is shown is not known."""
+        reading = Reading()
+        table = next(root.glob(f"*/{LIST}"))
+        if table.stat().st_size > MAX_LIST_BYTES:
+            raise CorpusError(f"{table} is larger than ExpW's list can be.")
+        pictures = {path.name: path for path in files_below(root)}
+        for number, line in enumerate(table.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+            if not line.strip():
+                continue
+            fields = line.split()
+            try:
+                name = fields[0]
+                face, top, left, right, bottom = (int(field) for field in fields[1:6])
+                code = int(fields[7])
+            except (ValueError, IndexError):
+                reading.left_out.append(LeftOut(f"{LIST}:{number}", "a line that holds no face"))
+                continue
+            if code not in CODES:
+                raise CorpusError(
+                    f"Line {number} of {table} has the label {code}.",
+                    mend=f"Its labels are {', '.join(f'{known} {label}' for known, label in CODES.items())}.",
+                )
+            reading.found["faces"] += 1
+            if name not in pictures:
+                reading.left_out.append(LeftOut(name, "a picture of the list that is not there"))
+                continue
+            frame = Frame(pictures[name], index=face, box=(left, top, right - left, bottom - top))
+            reading.records.append(Still(frame, CODES[code]))
+        return reading
