@@ -50,6 +50,11 @@ def pair(records: list[Sequence | Still], classes: tuple[str, ...]) -> Pairing:
     return pairing
 
 
+def unpaired(samples: list[Sample], classes: tuple[str, ...]) -> list[Sample]:
+    """The samples that show one of ``classes``, compared with nothing."""
+    return [replace(sample, neutral=None) for sample in samples if sample.label in classes]
+
+
 def _belongs(record: Sequence | Still, classes: tuple[str, ...], left_out: list[LeftOut]) -> bool:
     where = str(record.frames[0].path.parent if isinstance(record, Sequence) else record.frame.path)
     if record.label is None:

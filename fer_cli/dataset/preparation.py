@@ -20,6 +20,10 @@ class Preparation:
             "Default: the published one, or every expression found."
         ),
     ] = None
+    neutral: Annotated[
+        Literal["first", "none"],
+        Doc("first: pair each apex with its sequence's first frame, or its subject's neutral picture. none: no pairs."),
+    ] = "first"
     apex_frames: Annotated[
         int | None, Doc("How many last frames of a sequence are its apex. Default: the published number.")
     ] = None

@@ -158,6 +158,24 @@ def test_files_in_the_wrong_place_are_left_out_and_said(root):
     assert by_id(reading)["S005/001"].label == "disgust"
 
 
+def test_frames_missing_in_the_middle_are_said_and_the_sequence_is_used(root):
+    (root / "cohn-kanade-images/S005/001/S005_001_00000003.png").unlink()
+    reading = read(root)
+    assert len(by_id(reading)["S005/001"].frames) == 4
+    assert [entry.reason for entry in reading.left_out] == ["frames missing in the middle (the sequence is used)"]
+
+
+def test_names_that_are_no_utf_8_end_nothing(root):
+    import os
+
+    folder = os.fsencode(root / "cohn-kanade-images/S005/001")
+    with open(os.path.join(folder, b"caf\xe9.png"), "wb"):  # noqa: PTH118, PTH123
+        pass
+    reading = read(root)
+    assert [entry.reason for entry in reading.left_out] == ["a file that is no frame of its sequence"]
+    assert len(reading.records) == 3
+
+
 def test_two_labels_that_disagree_are_none(root):
     (root / "Emotion/S005/001/S005_001_00000004_emotion.txt").write_text("1.0")
     reading = read(root)

@@ -39,7 +39,8 @@ def test_rows_with_frames_are_sequences(root):
 
 
 def test_rows_that_cannot_be_used_are_named_by_their_line(root):
-    text = "path,label,subject\na.png,fear,P1\n../x.png,fear,P1\n/etc/passwd,fear,P1\ngone.png,fear,P1\n,fear,P1\nb.png,,P1\n"
+    rows = ("a.png,fear", "../x.png,fear", "/etc/passwd,fear", "gone.png,fear", ",fear", "b.png,")
+    text = "path,label,subject\n" + "".join(f"{row},P1\n" for row in rows)
     reading = read(root, text)
     assert len(reading.records) == 1
     assert [(entry.path, entry.reason) for entry in reading.left_out] == [

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_cli.corpora.record import Frame, Sequence, Still
-from fer_cli.dataset.pairing import pair
+from fer_cli.dataset.pairing import pair, unpaired
 from fer_cli.labels import CLASS_SETS, EXPRESSIONS
 
 
@@ -58,6 +58,11 @@ def test_stills_without_a_subject_are_kept_unpaired():
     [sample] = pair([still(None, "fear")], CLASS_SETS["6"]).samples
     assert sample.neutral is None
     assert sample.subject is None
+
+
+def test_unpaired_samples_are_of_the_classes_and_compared_with_nothing():
+    samples = unpaired(pair([sequence("S1", 1, "anger")], CLASS_SETS["6"]).samples, CLASS_SETS["6"])
+    assert [(sample.label, sample.neutral) for sample in samples] == [("anger", None)] * 3
 
 
 records = st.lists(

@@ -20,6 +20,8 @@ from fer_cli.progress import Progress, silent
 
 #: A label file holds sixteen bytes; one that is much larger is something else.
 MAX_LABEL_BYTES = 1024
+#: Sequences have at most 71 frames, counted from 1; a larger first number is a time code.
+FIRST_TIME_CODE = 1000
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,10 @@ def _frames(folder: Path, tree: Tree, reading: Reading) -> tuple[Frame, ...]:
             continue
         mark = f"{path.stem}{LANDMARKS_SUFFIX}"
         frames.append(Frame(path, points / mark if mark in marks else None))
+    numbers = [int(FRAME.fullmatch(frame.path.name)[3]) for frame in frames]
+    # Time codes, in the original CK, begin high and leave numbers out by themselves.
+    if numbers and numbers[0] < FIRST_TIME_CODE and numbers[-1] - numbers[0] + 1 > len(numbers):
+        reading.left_out.append(LeftOut(str(folder), "frames missing in the middle (the sequence is used)"))
     return tuple(frames)
 
 
