@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from fer_cli.corpora.archives import open_all
 from fer_cli.corpora.record import Reading
+from fer_cli.errors import CorpusError
 from fer_cli.progress import Progress, silent
 
 
@@ -44,8 +46,16 @@ class Corpus(ABC):
     #: Lines that a person could type, for ``--help``.
     examples: ClassVar[tuple[str, ...]] = ()
 
-    def make(self, root: Path, progress: Progress = silent) -> None:  # noqa: B027 (most corpora are given)
-        """Make the corpus at ``root``, for one that is drawn rather than shipped."""
+    def make(self, root: Path, progress: Progress = silent) -> None:
+        """Make the corpus ready at ``root``: where its layout is not there and zips are, unpack them beside themselves.
+
+        Raises :class:`~fer_cli.errors.CorpusError` if they cannot be.
+        """
+        try:
+            self.locate(root)
+        except CorpusError:
+            if root.is_dir():
+                open_all(root, progress)
 
     def dataset_name(self, root: Path) -> str:
         """What a dataset prepared from ``root`` is called unless a person says otherwise."""

@@ -27,7 +27,8 @@ class SplitFolders(Corpus):
         if not root.is_dir():
             raise CorpusError(f"There is no folder {root}.", mend=f"Type the folder that {self.title} is in.")
         for folder in folders_below(root, DEPTH):
-            if any(self._split_of(child) and _has_expressions(child) for child in folders_below(folder, 1)):
+            splits = [child for child in folders_below(folder, 1) if child != folder and self._split_of(child)]
+            if any(map(_has_expressions, splits)):
                 return folder
         raise CorpusError(
             f"{root} is not {self.title}: {what_is_there(root)}.",

@@ -80,9 +80,18 @@ def refuse_faults(faults: list[LeftOut], root: Path) -> None:
 
 
 def _located(corpus: Corpus, root: Path) -> Path:
+    if root.is_file():
+        raise CorpusError(
+            f"{root} is a file, not {corpus.title}'s folder.",
+            mend="A zip is unpacked by fer prepare without --check." if root.suffix.lower() == ".zip" else "",
+        )
     try:
         return corpus.locate(root)
     except CorpusError as error:
+        if any(root.glob("*.zip")):
+            raise CorpusError(
+                error.message, mend=f"Zips are unpacked by fer prepare without --check.\n{error.mend}"
+            ) from error
         for above in list(root.absolute().parents)[:ABOVE] if root.exists() else ():
             try:
                 near = corpus.locate(above)

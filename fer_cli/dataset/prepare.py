@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 import fer_cli
+from fer_cli.corpora.archives import opened
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading
 from fer_cli.dataset import schema
@@ -54,6 +55,7 @@ def prepare(
     """
     settings = settings or Preparation()
     template = CropTemplate(settings.size, settings.margin)
+    root = opened(root, progress)
     corpus.make(root, progress)
     plan = make_plan(corpus, root, settings)
     root, reading, protocol = plan.root, plan.reading, plan.protocol
