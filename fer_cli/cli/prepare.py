@@ -111,7 +111,8 @@ def _show(prepared: "Prepared") -> None:
     if prepared.faults:
         say(f"{prepared.faults} inputs could not be used; {prepared.path / 'dataset.json'} lists them all.")
     # Where neutral is a class and each person has one picture of it, there is no other to compare it with.
-    single = card["protocol"]["frames"] == "stills" and "neutral" in card["protocol"]["classes"]
+    alone = card["protocol"]["frames"] == "stills" and "neutral" in card["protocol"]["classes"]
+    single = alone or not counts["pairs"]
     say(f"next      fer train difference{' --features target' if single else ''}")
 
 

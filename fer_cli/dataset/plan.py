@@ -118,5 +118,6 @@ def _frame_rule(reading: Reading, apex_frames: int) -> str:
     sources = {record.apex_source for record in reading.records if isinstance(record, Sequence)}
     if not sources:
         return "stills"
+    sources = {f"apex {source}" if source in ("annotated", "assumed") else source for source in sources}
     last = f"last {apex_frames} frames" if apex_frames > 1 else "last frame"
     return last if sources == {last} else " or ".join(sorted(sources))

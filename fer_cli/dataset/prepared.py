@@ -94,11 +94,12 @@ class PreparedDataset:
     def split(self, fold: int, *, paired: bool) -> dict[str, pd.DataFrame]:
         """The samples to train on, to choose the epoch by, and to test on: ``train``, ``val``, ``test``.
 
-        The test fold is ``fold``, the validation fold the next one round, and a subject is on one side only.
+        The test fold is ``fold``, the validation fold the next one round, and a subject is on one side only. A corpus
+        that does not say who is shown has no folds: there the owners' split is taken, and fold 0 means it.
         """
         folds = self.protocol.folds
         if not folds:
-            raise DatasetError(f"{self.path} has no folds: its corpus does not say who is shown in its pictures.")
+            return self._owners_split(fold, self.samples(paired=paired))
         if not 0 <= fold < folds:
             raise DatasetError(f"There is no fold {fold} in {self.path}.", mend=f"Its folds are 0 to {folds - 1}.")
         rows = self.samples(paired=paired)
@@ -112,6 +113,30 @@ class PreparedDataset:
             if part.empty:
                 raise DatasetError(f"Fold {fold} of {self.path} leaves nothing for {side}.")
         return sides
+
+    def _owners_split(self, fold: int, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """The owners' test pictures, or those to validate on where they keep the test's labels to themselves.
+
+        What is then left without a part to choose the epoch by gives every tenth training picture of each class.
+        """
+        train, val, test = (rows[rows["split"] == side] for side in ("train", "val", "test"))
+        if train.empty or (val.empty and test.empty):
+            raise DatasetError(
+                f"{self.path} has no folds, for its corpus does not say who is shown in its pictures, and no split by "
+                "its owners either: what would be tested might have been trained on."
+            )
+        if fold:
+            raise DatasetError(
+                f"{self.path} has its owners' split and no fold {fold}.", mend="Leave --fold out: fold 0 is that split."
+            )
+        if val.empty or test.empty:
+            test = val if test.empty else test
+            place = train.sort_values("file_name").groupby("label").cumcount()
+            chosen = place.index[place % 10 == 9]
+            val, train = train.loc[chosen], train.drop(chosen)
+            if val.empty:
+                raise DatasetError(f"{self.path} has too few training pictures to set a tenth apart.")
+        return {"train": train, "val": val, "test": test}
 
 
 def latest_dataset(folder: Path) -> Path | None:

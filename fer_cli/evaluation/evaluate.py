@@ -65,11 +65,17 @@ def evaluate(
     probabilities = _probabilities(classifier, dataset, rows, progress)
     predictions = _table(rows, probabilities, classifier.classes)
     scores = score(predictions["label"], predictions["predicted"], classifier.classes)
-    about = f"{dataset.protocol.name}; " + ("every fold" if data is not None else f"test fold {run.fold}")
+    about = f"{dataset.protocol.name}; {_which(dataset, run, whole=data is not None)}"
     notes = _notes(run, dataset, classifier)
     out = out or run.path / EVALUATION / (dataset.name if data is not None else "")
     _write(out, run, dataset, scores, predictions, about, notes)
     return Evaluation(out, about, scores, predictions, notes)
+
+
+def _which(dataset: PreparedDataset, run: Run, *, whole: bool) -> str:
+    if whole:
+        return "every fold" if dataset.protocol.folds else "every picture"
+    return f"test fold {run.fold}" if dataset.protocol.folds else "the owners' split"
 
 
 def _dataset(run: Run, data: Path | None) -> PreparedDataset:

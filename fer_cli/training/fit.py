@@ -96,7 +96,7 @@ def fit(
                 "corpus": dataset.card["corpus"],
                 "fingerprint": dataset.fingerprint,
             },
-            "subjects": {side: sorted(rows["subject"].unique()) for side, rows in sides.items()},
+            "subjects": {side: sorted(rows["subject"].dropna().unique()) for side, rows in sides.items()},
             "seen": seen,
             "counts": {side: len(rows) for side, rows in sides.items()},
             "epoch_rule": EPOCH_RULE,
@@ -169,10 +169,10 @@ def _seen(
 ) -> dict[str, list[str]]:
     """By corpus, the subjects that this model will have seen, those of the runs it starts from included."""
     corpus = dataset.card["corpus"]
-    seen = {corpus: sorted({*sides["train"]["subject"], *sides["val"]["subject"]})}
+    seen = {corpus: sorted({*sides["train"]["subject"].dropna(), *sides["val"]["subject"].dropna()})}
     for folder in recipe.ancestors():
         before = Run.open(folder).seen
-        known = overlap(before, corpus, set(sides["test"]["subject"]))
+        known = overlap(before, corpus, set(sides["test"]["subject"].dropna()))
         if known and not allow_seen:
             shown = ", ".join(known[:5]) + (" …" if len(known) > 5 else "")
             raise RunError(

@@ -163,7 +163,7 @@ def test_sideways_and_double_pictures_come_out_upright_and_frontal(tmp_path, sha
     prepared = prepare(Mmi(), tmp_path / "mmi", tmp_path / "out", settings)
     assert prepared.faults == 0
     assert prepared.card["counts"]["sequences"] == 6
-    assert "assumed" in prepared.card["protocol"]["name"]
+    assert "apex assumed" in prepared.card["protocol"]["name"]
     ways = {}
     for line in (tmp_path / "out" / "faces.jsonl").read_text().splitlines():
         facts = json.loads(line)

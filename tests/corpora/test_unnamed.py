@@ -221,8 +221,14 @@ def test_a_row_of_pixels_becomes_a_crop(tmp_path):
     assert dataset.metadata["fold"].isna().all()
     with Image.open(tmp_path / "out" / "images/unknown/fer2013-00003.png") as crop:
         assert np.asarray(crop)[0, 5].tolist() == [3 * 7 + 5] * 3
-    with pytest.raises(DatasetError, match="does not say who is shown"):
-        dataset.split(0, paired=False)
+    sides = dataset.split(0, paired=False)
+    assert {side: (set(rows["split"]), len(rows)) for side, rows in sides.items()} == {
+        "train": ({"train"}, 7),
+        "val": ({"val"}, 7),
+        "test": ({"test"}, 7),
+    }
+    with pytest.raises(DatasetError, match="no fold 3"):
+        dataset.split(3, paired=False)
 
 
 AFFECTNET = (

@@ -5,7 +5,7 @@ import pytest
 
 from fer_cli.dataset.prepared import PreparedDataset, latest_dataset
 from fer_cli.errors import DatasetError
-from tests.made import CLASSES, made_dataset
+from tests.made import CLASSES, made_dataset, unnamed
 
 
 def test_a_fold_divides_subjects_not_pictures(made):
@@ -115,3 +115,27 @@ def test_it_opens_as_a_hugging_face_image_folder(made, tmp_path):
         # ImageFolder opens neutral_file_name too, so that a pair is one row.
         assert row["image"].size == (32, 32)
         assert (row["neutral"] is None) == (row["role"] == "neutral")
+
+
+def test_without_folds_the_owners_split_is_taken(tmp_path):
+    made = made_dataset(tmp_path / "made", subjects=12)
+    sides = unnamed(made, {"a": "train", "b": "val", "c": "test"}).split(0, paired=False)
+    assert {side: set(rows["split"]) for side, rows in sides.items()} == {
+        side: {side} for side in ("train", "val", "test")
+    }
+
+
+def test_without_a_part_to_validate_on_a_tenth_of_each_class_is_set_apart(tmp_path):
+    made = made_dataset(tmp_path / "made", subjects=45)
+    parts = {"a": "train", "b": "train", "c": "train", "d": "train", "e": "val"}
+    sides = unnamed(made, parts).split(0, paired=False)
+    assert set(sides["test"]["split"]) == {"val"}
+    assert set(sides["val"]["split"]) == set(sides["train"]["split"]) == {"train"}
+    assert not set(sides["val"]["file_name"]) & set(sides["train"]["file_name"])
+    assert sides["val"]["label"].value_counts().tolist() == [3, 3, 3]
+
+
+def test_without_folds_and_split_training_is_refused_with_the_reason(tmp_path):
+    made = made_dataset(tmp_path / "made", subjects=12)
+    with pytest.raises(DatasetError, match="does not say who is shown"):
+        unnamed(made, {"a": None}).split(0, paired=False)

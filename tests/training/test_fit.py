@@ -7,12 +7,13 @@ import torch
 from safetensors.torch import load_file
 
 from fer_cli.errors import DatasetError, RunError
+from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.models import DifferenceModel
 from fer_cli.runs.run import Run
 from fer_cli.training import fit as fitting
 from fer_cli.training.difference import DifferenceRecipe
 from fer_cli.training.fit import fit, will_resume
-from tests.made import CLASSES, made_dataset
+from tests.made import CLASSES, made_dataset, unnamed
 
 QUICK = DifferenceRecipe(encoder="scratch", backbone="mobilenet_v3_small", epochs=2, batch_size=5)
 
@@ -151,3 +152,14 @@ def test_a_class_that_only_other_folds_show_is_refused(made, tmp_path):
 
 def test_the_card_is_json_that_anyone_can_read(run):
     assert json.loads((run.path / "run.json").read_text(encoding="utf-8")) == run.card
+
+
+def test_pictures_of_unnamed_people_train_on_their_owners_split(tmp_path):
+    made = made_dataset(tmp_path / "data" / "made", subjects=12)
+    dataset = unnamed(made, {"a": "train", "b": "val", "c": "test"})
+    run = fit(dataclasses.replace(QUICK, features="target", epochs=1), dataset, tmp_path / "run", device="cpu")
+    assert run.seen == {"made": []}
+    assert run.card["counts"] == {"train": 12, "val": 12, "test": 12}
+    evaluation = evaluate(run, device="cpu")
+    assert evaluation.about.endswith("the owners' split")
+    assert len(evaluation.predictions) == 12
