@@ -9,6 +9,7 @@ from rich.text import Text
 
 from fer_cli.cli import choose
 from fer_cli.cli.console import Bars, out, say, warn
+from fer_cli.cli.options import Device
 
 if TYPE_CHECKING:
     from fer_cli.evaluation.evaluate import Evaluation
@@ -24,9 +25,7 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--out", help="Where the results go. Default: evaluation/ in the run.")
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto (whatever GPU is present, else the CPU), cpu, cuda, cuda:N, mps or xpu.")
-    ] = "auto",
+    device: Device = "auto",
     allow_seen: Annotated[
         bool, typer.Option("--allow-seen", help="Test even on subjects that the model was trained on.")
     ] = False,

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from fer_cli.cli import choose
 from fer_cli.cli.console import SOME_LEFT_OUT, Bars, out, say, warn
+from fer_cli.cli.options import DetectorModel, Device
 
 if TYPE_CHECKING:
     from fer_cli.prediction.predict import Prediction
@@ -31,12 +32,8 @@ def predict(
         Literal["auto", "none"],
         typer.Option(help="auto: find the faces, all of them. none: each picture is a face already cropped."),
     ] = "auto",
-    detector_model: Annotated[
-        Path | None, typer.Option(help="YuNet's .onnx file. Default: FER_YUNET, else downloaded once.")
-    ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto (whatever GPU is present, else the CPU), cpu, cuda, cuda:N, mps or xpu.")
-    ] = "auto",
+    detector_model: DetectorModel = None,
+    device: Device = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out.")] = False,
 ) -> None:
     """Name the expression of every face in pictures and folders: one row a face, with every class's probability.

@@ -11,6 +11,7 @@ import typer
 from fer_cli.cli import choose
 from fer_cli.cli.console import Bars, say
 from fer_cli.cli.evaluate import show
+from fer_cli.cli.options import Device
 from fer_cli.cli.settings import with_settings
 from fer_cli.training.difference import DifferenceRecipe
 from fer_cli.training.recipe import Recipe
@@ -31,9 +32,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
         output: Annotated[
             Path | None, typer.Option("--out", help="The run's folder. Default: a new one in ./runs.")
         ] = None,
-        device: Annotated[
-            str, typer.Option(help="auto (whatever GPU is present, else the CPU), cpu, cuda, cuda:N, mps or xpu.")
-        ] = "auto",
+        device: Device = "auto",
         allow_seen: Annotated[
             bool, typer.Option("--allow-seen", help="Start from a run even if it has seen subjects of the test fold.")
         ] = False,

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import PICTURES, folders_below, what_is_there
+from fer_cli.corpora.walk import PICTURES, folders_below
 from fer_cli.errors import CorpusError
 
 DEPTH = 3
@@ -41,16 +41,13 @@ class AffectNet(Corpus):
     def locate(self, root: Path) -> Path:
         """The folder that the tables, or the sets' folders, are in."""
         if not root.is_dir():
-            raise CorpusError(f"There is no folder {root}.", mend="Type the folder that AffectNet is in.")
+            raise self.absent(root)
         for folder in folders_below(root, DEPTH):
             if any((folder / name).is_file() for name in TABLES) or any(
                 (folder / name / "annotations").is_dir() for name in FOLDERS
             ):
                 return folder
-        raise CorpusError(
-            f"{root} is not AffectNet: {what_is_there(root)}.",
-            mend=f"What is looked for, down to {DEPTH} folders deep:\n{self.layout}",
-        )
+        raise self.absent(root)
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every annotated face, with the owners' split. Who is shown is not known."""

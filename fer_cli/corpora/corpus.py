@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from fer_cli.corpora.archives import open_all
 from fer_cli.corpora.record import Reading
+from fer_cli.corpora.walk import what_is_there
 from fer_cli.errors import CorpusError
 from fer_cli.progress import Progress, silent
 
@@ -64,6 +65,15 @@ class Corpus(ABC):
     def title_at(self, root: Path) -> str:
         """What the protocol's line calls the corpus at ``root``."""
         return self.title
+
+    def absent(self, root: Path) -> CorpusError:
+        """What to raise where ``root`` is not this corpus: what is there, and what was looked for."""
+        if not root.is_dir():
+            return CorpusError(f"There is no folder {root}.", mend=f"Type the folder that {self.title} is in.")
+        return CorpusError(
+            f"{root} is not {self.title}: {what_is_there(root)}.",
+            mend=f"What is looked for, here or in a folder of it:\n{self.layout}",
+        )
 
     @abstractmethod
     def locate(self, root: Path) -> Path:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import files_below, what_is_there
+from fer_cli.corpora.walk import files_below
 from fer_cli.errors import CorpusError
 
 LIST = "label.lst"
@@ -29,13 +29,11 @@ class Expw(Corpus):
     def locate(self, root: Path) -> Path:
         """The folder that ``label`` and ``image`` are in."""
         if not root.is_dir():
-            raise CorpusError(f"There is no folder {root}.", mend="Type the folder that ExpW is in.")
+            raise self.absent(root)
         for path in files_below(root):
             if path.name == LIST:
                 return path.parent.parent
-        raise CorpusError(
-            f"{root} is not ExpW: {what_is_there(root)}.", mend=f"What is looked for, at any depth:\n{self.layout}"
-        )
+        raise self.absent(root)
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every face of the list. Who is shown is not known."""

@@ -11,7 +11,7 @@ from annotated_doc import Doc
 
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import files_below, what_is_there
+from fer_cli.corpora.walk import files_below
 from fer_cli.errors import CorpusError
 
 TABLE, VOTES = "fer2013.csv", "fer2013new.csv"
@@ -57,13 +57,11 @@ class Fer2013(Corpus):
     def locate(self, root: Path) -> Path:
         """The folder that the table is in."""
         if not root.is_dir():
-            raise CorpusError(f"There is no folder {root}.", mend="Type the folder that fer2013.csv is in.")
+            raise self.absent(root)
         for path in files_below(root):
             if path.name.lower() == TABLE:
                 return path.parent
-        raise CorpusError(
-            f"{root} is not FER2013: {what_is_there(root)}.", mend=f"What is looked for, at any depth:\n{self.layout}"
-        )
+        raise self.absent(root)
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every row as a still, with the owners' split. Who is shown is not known."""

@@ -9,8 +9,7 @@ from xml.etree import ElementTree
 from fer_cli.corpora.clips import about_the_middle, frame_count
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
-from fer_cli.corpora.walk import files_below, what_is_there
-from fer_cli.errors import CorpusError
+from fer_cli.corpora.walk import files_below
 
 CODES = {1: "anger", 2: "disgust", 3: "fear", 4: "happiness", 5: "sadness", 6: "surprise"}
 CLIP = re.compile(r"(S\d{3})-(\d{3})\.(avi|mpg|mpeg|mp4|mov)", re.IGNORECASE)
@@ -36,11 +35,9 @@ class Mmi(Corpus):
     def locate(self, root: Path) -> Path:
         """``root``, if a session's XML is anywhere below it."""
         if not root.is_dir():
-            raise CorpusError(f"There is no folder {root}.", mend="Type the folder that MMI is in.")
+            raise self.absent(root)
         if not any(path.name == "session.xml" for path in files_below(root)):
-            raise CorpusError(
-                f"{root} is not MMI: {what_is_there(root)}.", mend=f"What is looked for, at any depth:\n{self.layout}"
-            )
+            raise self.absent(root)
         return root
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:

@@ -2,20 +2,16 @@
 
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
 from fer_cli.corpora.clips import about_the_middle, frame_count
-from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.named import NamedFiles
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
-from fer_cli.corpora.walk import files_below, what_is_there
-from fer_cli.errors import CorpusError
+from fer_cli.corpora.walk import files_below
 from fer_cli.labels import NEUTRAL
 
-PEEKED = 2000
 SOURCE = "middle of the clip, neutral of another clip"
 
 
@@ -29,31 +25,18 @@ class Clip:
     frames: int
 
 
-class NamedClips(Corpus):
+class NamedClips(NamedFiles):
     """Videos of known subjects, each described by its file's name.
 
     Nobody annotated the apex: it is taken to be about the middle of a clip. Its neutral face is the middle of the
     subject's first neutral clip.
     """
 
-    file_name: ClassVar[re.Pattern[str]]
-    codes: ClassVar[Mapping[str, str | None]]
     classes: ClassVar[str] = "6"
 
     @abstractmethod
     def described(self, match: re.Match[str]) -> tuple[str, str] | str:
         """Subject and code of the file named so, or why it is left out by rule."""
-
-    def locate(self, root: Path) -> Path:
-        """``root``, if files at any depth are named as the owners name them."""
-        if not root.is_dir():
-            raise CorpusError(f"There is no folder {root}.", mend=f"Type the folder that {self.title} is in.")
-        if not any(self.file_name.fullmatch(path.name) for path in islice(files_below(root), PEEKED)):
-            raise CorpusError(
-                f"{root} is not {self.title}: {what_is_there(root)}.",
-                mend=f"What is looked for, at any depth:\n{self.layout}",
-            )
-        return root
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """A sequence for each clip of an expression; a subject without a neutral clip has none, and is said."""
@@ -98,12 +81,7 @@ class NamedClips(Corpus):
                 reading.left_out.append(LeftOut(str(path), described, fault=False))
                 continue
             subject, code = described
-            if code.lower() not in self.codes:
-                raise CorpusError(
-                    f"The code '{code}' in the name of {path} is none of {self.title}'s.",
-                    mend=f"Its codes are {', '.join(self.codes)}.",
-                )
-            label = self.codes[code.lower()]
+            label = self.label(code, path)
             if label is None:
                 reading.left_out.append(LeftOut(str(path), f"code {code} is not in the vocabulary", fault=False))
                 continue

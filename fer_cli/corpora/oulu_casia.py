@@ -9,7 +9,7 @@ from annotated_doc import Doc
 
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
-from fer_cli.corpora.walk import LITTER, PICTURES, folders_below, what_is_there
+from fer_cli.corpora.walk import LITTER, PICTURES, folders_below
 from fer_cli.errors import CorpusError
 
 #: How far below the given folder the imaging's folder may be (``B_OriginalImg/B_OriginalImg/OriginalImg/VL``).
@@ -45,7 +45,7 @@ class OuluCasia(Corpus):
     def locate(self, root: Path) -> Path:
         """The folder of the subjects in the imaging and light asked for."""
         if not root.is_dir():
-            raise CorpusError(f"There is no folder {root}.", mend="Type the folder that Oulu-CASIA is in.")
+            raise self.absent(root)
         others = set()
         for folder in folders_below(root, DEPTH):
             imaging, light = folder.parent.name.lower(), folder.name.lower()
@@ -58,10 +58,7 @@ class OuluCasia(Corpus):
                 f"{root} has {', '.join(sorted(others))}, and no {self.imaging.upper()}/{self.light.capitalize()}.",
                 mend="Type --imaging and --light for one that is there.",
             )
-        raise CorpusError(
-            f"{root} is not Oulu-CASIA: {what_is_there(root)}.",
-            mend=f"What is looked for, down to {DEPTH} folders deep:\n{self.layout}",
-        )
+        raise self.absent(root)
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every sequence: the first frame neutral, the last ``apex_frames`` the apex."""

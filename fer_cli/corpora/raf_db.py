@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import files_below, what_is_there
+from fer_cli.corpora.walk import files_below
 from fer_cli.errors import CorpusError
 
 LIST = "list_patition_label.txt"  # as the owners spell it
@@ -34,13 +34,10 @@ class RafDb(Corpus):
     def locate(self, root: Path) -> Path:
         """The folder that the list's folder and the pictures' folder are in."""
         if not root.is_dir():
-            raise CorpusError(f"There is no folder {root}.", mend="Type the folder that RAF-DB's basic set is in.")
+            raise self.absent(root)
         lists = [path for path in files_below(root) if path.name == LIST]
         if not lists:
-            raise CorpusError(
-                f"{root} is not RAF-DB's basic set: {what_is_there(root)}.",
-                mend=f"What is looked for, at any depth:\n{self.layout}",
-            )
+            raise self.absent(root)
         return lists[0].parent.parent
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:

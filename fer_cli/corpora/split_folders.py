@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import PICTURES, files_below, folders_below, what_is_there
+from fer_cli.corpora.walk import PICTURES, files_below, folders_below
 from fer_cli.errors import CorpusError
 
 DEPTH = 4
@@ -25,15 +25,12 @@ class SplitFolders(Corpus):
     def locate(self, root: Path) -> Path:
         """The folder that the splits' folders are in."""
         if not root.is_dir():
-            raise CorpusError(f"There is no folder {root}.", mend=f"Type the folder that {self.title} is in.")
+            raise self.absent(root)
         for folder in folders_below(root, DEPTH):
             splits = [child for child in folders_below(folder, 1) if child != folder and self._split_of(child)]
             if any(map(_has_expressions, splits)):
                 return folder
-        raise CorpusError(
-            f"{root} is not {self.title}: {what_is_there(root)}.",
-            mend=f"What is looked for, down to {DEPTH} folders deep:\n{self.layout}",
-        )
+        raise self.absent(root)
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every picture, with the owners' split. Who is shown is not known."""
