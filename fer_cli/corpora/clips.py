@@ -13,7 +13,7 @@ def frame_count(path: Path) -> int | None:
     try:
         import av
     except ImportError:
-        raise CorpusError("Videos need PyAV.", mend="Type: pip install 'fer-cli[video]'") from None
+        raise CorpusError("Videos need PyAV.", mend="Type: pip install av") from None
     av.logging.set_level(av.logging.PANIC)
     try:
         with av.open(str(path)) as container:

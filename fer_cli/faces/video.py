@@ -38,7 +38,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     try:
         import av
     except ImportError:
-        raise FerError("Videos need PyAV.", mend="Type: pip install 'fer-cli[video]'") from None
+        raise FerError("Videos need PyAV.", mend="Type: pip install av") from None
     av.logging.set_level(av.logging.PANIC)
     try:
         with av.open(str(path)) as container:

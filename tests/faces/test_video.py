@@ -1,6 +1,9 @@
+import sys
+
 import pytest
 
-from fer_cli.errors import PictureError
+from fer_cli.corpora.clips import frame_count
+from fer_cli.errors import FerError, PictureError
 from fer_cli.faces.video import video_frame
 from tests.videos import make_video, shades
 
@@ -36,3 +39,12 @@ def test_a_video_that_stops_half_way_gives_what_it_has(tmp_path):
     assert abs(video_frame(path, 2).mean() - 30) < 2
     with pytest.raises(PictureError):
         video_frame(path, 39)
+
+
+def test_without_pyav_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(FerError, match="PyAV") as caught:
+        video_frame(tmp_path / "clip.avi", 0)
+    assert "pip install av" in caught.value.mend
+    with pytest.raises(FerError, match="PyAV"):
+        frame_count(tmp_path / "clip.avi")
