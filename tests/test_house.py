@@ -9,10 +9,11 @@ import fer_cli
 
 HOUSE = Path(fer_cli.__file__).parent
 FLOORS = {
-    "cli": 5,
-    "prediction": 4,
-    "evaluation": 4,
-    "training": 4,
+    "cli": 6,
+    "prediction": 5,
+    "evaluation": 5,
+    "training": 5,
+    "embeddings": 4,
     "models": 3,
     "dataset": 3,
     "runs": 3,

@@ -1,5 +1,7 @@
 """What a short line means: the latest dataset, the latest run, a name for a new one."""
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +10,7 @@ from fer_cli.errors import DatasetError, RunError
 
 if TYPE_CHECKING:
     from fer_cli.dataset.prepared import PreparedDataset
+    from fer_cli.runs.cross_validation import CrossValidation
     from fer_cli.runs.run import Run
     from fer_cli.training.recipe import Recipe
 
@@ -29,34 +32,98 @@ def dataset(given: Path | None) -> "PreparedDataset":
     return opened
 
 
-def run(given: Path | None) -> "Run":
-    """The run at ``given``, or the one finished last in ``./runs``; says which."""
-    from fer_cli.runs.run import Run, latest_run
+def run(given: Path | None) -> "Run | CrossValidation":
+    """The run or cross-validation at ``given``, or the run finished last in ``./runs``; says which."""
+    from fer_cli.runs.cross_validation import open_any
+    from fer_cli.runs.run import runs_in
 
-    path = given or latest_run(RUNS)
+    path = given or next(iter(runs_in(RUNS)), None)
     if path is None:
-        raise RunError(
-            f"There is no finished run in ./{RUNS}.",
-            mend="Make one with fer train (for example: fer train difference), or name a run's folder.",
-        )
-    opened = Run.open(path)
+        raise _no_run()
+    opened = open_any(path)
     say(f"run       {path}{'' if given else f' (the latest in ./{RUNS})'}: {opened.protocol.name}")
     return opened
 
 
-def new_run(given: Path | None, recipe: "Recipe", data: "PreparedDataset") -> Path:
+def run_for(given: Path | None, neutral: Path | None) -> "Run":
+    """The run to predict with: at ``given``, or the one finished last in ``./runs`` that can do with what there is.
+
+    Without a picture of the person's neutral face, a run that compares with one is passed over; says so.
+    """
+    from fer_cli.models.classifier import paired
+    from fer_cli.runs.run import Run, runs_in
+
+    latest = runs_in(RUNS)
+    if given is None and not latest:
+        raise _no_run()
+    path, why = given, ""
+    if path is None:
+        able = [folder for folder in latest if neutral is not None or not paired(folder)]
+        path = (able or latest)[0]
+        why = f" (the latest in ./{RUNS})"
+        if able and path != latest[0]:
+            why = f" (the latest in ./{RUNS} that needs no --neutral PICTURE, as {latest[0]} does)"
+    opened = Run.open(path)
+    say(f"run       {path}{why}: {opened.protocol.name}")
+    return opened
+
+
+def _no_run() -> RunError:
+    return RunError(
+        f"There is no finished run in ./{RUNS}.",
+        mend="Make one with fer train (for example: fer train difference), or name a run's folder.",
+    )
+
+
+def new_run(given: Path | None, recipe: "Recipe", data: "PreparedDataset", *, folds: bool = False) -> Path:
     """The folder for a new run: ``given``, or one in ``./runs`` named for what is trained; says which.
 
     A name that is taken gets a number, unless it is taken by this very training, interrupted.
     """
-    from fer_cli.training.fit import will_resume
+    from fer_cli.training.claim import identity_of, will_resume
 
-    path = given or RUNS / f"{recipe.name}-{data.name}-fold{recipe.fold}"
+    identity = identity_of(recipe, data, folds=folds)
+    path = given or RUNS / f"{recipe.title}-{data.name}-{'cv' if folds else f'fold{recipe.fold}'}"
     number = 1
     base = path.name
-    while given is None and path.exists() and not will_resume(recipe, data, path):
+    while given is None and path.exists() and not will_resume(identity, path):
         number += 1
         path = path.with_name(f"{base}-{number}")
-    resumed = " (going on where it was interrupted)" if will_resume(recipe, data, path) else ""
+    resumed = " (going on where it was interrupted)" if will_resume(identity, path) else ""
     say(f"run       {path}{resumed}")
     return path
+
+
+def unfinished_run(given: Path | None, model: str) -> Path:
+    """The unfinished training of ``model`` at ``given``, or the latest in ``./runs``."""
+    from fer_cli.runs.run import UNFINISHED
+    from fer_cli.training.claim import unfinished
+
+    cards = sorted(RUNS.glob(f"*/{UNFINISHED}"), key=lambda card: card.stat().st_mtime, reverse=True)
+    for folder in [given] if given else [card.parent for card in cards]:
+        if (unfinished(folder) or {}).get("model") == model:
+            return folder
+    raise RunError(
+        f"There is no unfinished training of {model} in {given or f'./{RUNS}'}.",
+        mend="Leave --resume out to begin one, or type --out FOLDER with where it is.",
+    )
+
+
+def stage_1(recipe: "Recipe", data: "PreparedDataset", *, folds: bool) -> "Recipe":
+    """The recipe with the run of stage 1 that it needs and does not name: the latest in ``./runs`` on these data."""
+    if getattr(recipe, "stage", None) != 2 or recipe.encoder is not None:
+        return recipe
+    from fer_cli.runs.run import CARD, CROSS_VALIDATION
+
+    cards = sorted(RUNS.glob(f"*/{CROSS_VALIDATION if folds else CARD}"), key=lambda card: -card.stat().st_mtime)
+    for path in cards:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        same = card["dataset"]["fingerprint"] == data.fingerprint and (folds or card["fold"] == recipe.fold)
+        if card["model"] == recipe.name and card["recipe"]["stage"] == 1 and same:
+            say(f"stage 1   {path.parent} (the latest in ./{RUNS})")
+            return dataclasses.replace(recipe, encoder=str(path.parent))
+    where = "every fold" if folds else f"fold {recipe.fold}"
+    raise RunError(
+        f"There is no run of stage 1 in ./{RUNS} on {data.path}, {where}.",
+        mend="Type fer train disentangled --stage 1 first, or --encoder RUN, or leave --stage out for both.",
+    )

@@ -1,5 +1,6 @@
 """Words and pictures of progress on standard error, data on standard output."""
 
+import os
 import time
 from types import TracebackType
 
@@ -13,8 +14,11 @@ from fer_cli.errors import FerError
 #: The exit code of what was done with some inputs left out because something is wrong with them.
 SOME_LEFT_OUT = 3
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+#: Of several processes that train together, the first speaks.
+_SILENT = os.environ.get("RANK", "0") != "0"
+
+out = Console(highlight=False, quiet=_SILENT)
+err = Console(stderr=True, highlight=False, quiet=_SILENT)
 
 
 def say(text: str) -> None:

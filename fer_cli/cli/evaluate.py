@@ -1,7 +1,7 @@
 """``fer evaluate``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -9,15 +9,21 @@ from rich.text import Text
 
 from fer_cli.cli import choose
 from fer_cli.cli.console import Bars, out, say, warn
-from fer_cli.cli.options import Device
+from fer_cli.cli.options import AllowSeen, Device
+from fer_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from fer_cli.evaluation.evaluate import Evaluation
+    from fer_cli.evaluation.results import Evaluation
     from fer_cli.evaluation.scores import Scores
+    from fer_cli.runs.cross_validation import CrossValidation
+    from fer_cli.runs.run import Run
 
 
 def evaluate(
-    run: Annotated[Path | None, typer.Argument(help="The run's folder. Default: the latest in ./runs.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="The folder of a run, or of a cross-validation. Default: the latest run in ./runs."),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Another prepared dataset to test on. Default: the run's own, on the fold held out."),
@@ -26,22 +32,36 @@ def evaluate(
         Path | None, typer.Option("--out", help="Where the results go. Default: evaluation/ in the run.")
     ] = None,
     device: Device = "auto",
-    allow_seen: Annotated[
-        bool, typer.Option("--allow-seen", help="Test even on subjects that the model was trained on.")
-    ] = False,
+    allow_seen: AllowSeen = False,
 ) -> None:
     """Judge a run on faces that it has not seen: scores, by class, and the confusion matrix.
 
     fer evaluate
 
     fer evaluate runs/difference-ckplus-fold0 --data data/mmi
-    """
-    from fer_cli.evaluation.evaluate import evaluate as judge
 
+    fer evaluate runs/difference-ckplus-cv
+    """
     chosen = choose.run(run)
     with Bars() as bars:
         evaluation = judge(chosen, data, out=output, device=device, allow_seen=allow_seen, progress=bars)
     show(evaluation)
+
+
+def judge(result: "Run | CrossValidation", data: Path | None = None, **settings: Any) -> "Evaluation":
+    """Evaluate a run, or every run of a cross-validation together."""
+    from fer_cli.evaluation.evaluate import evaluate
+    from fer_cli.evaluation.pooled import evaluate_folds
+    from fer_cli.runs.cross_validation import CrossValidation
+
+    if not isinstance(result, CrossValidation):
+        return evaluate(result, data, **settings)
+    if data is not None:
+        raise UsageError(
+            f"{result.path} is a cross-validation, of which each run is tested on its own fold.",
+            mend=f"Type fer evaluate {result.path / result.card['folds'][0]} --data {data} for one of its runs.",
+        )
+    return evaluate_folds(result, **settings)
 
 
 def show(evaluation: "Evaluation") -> None:
@@ -53,6 +73,15 @@ def show(evaluation: "Evaluation") -> None:
         f"macro-F1 {scores.macro_f1:.1%}   {len(evaluation.predictions)} faces",
         style="not bold",
     )
+    if evaluation.folds is not None:
+        mean, deviation = evaluation.over_folds()
+        recall = evaluation.over_folds("unweighted_average_recall")
+        title.append(
+            f"\nover {len(evaluation.folds)} folds: accuracy {mean:.1%} ± {deviation:.1%}   "
+            f"unweighted average recall {recall[0]:.1%} ± {recall[1]:.1%} (mean ± standard deviation)\n"
+            f"by fold: {'  '.join(f'{share:.1%}' for share in evaluation.folds['accuracy'])}",
+            style="not bold",
+        )
     out.print(title)
     out.print(_matrix(scores))
     for note in evaluation.notes:

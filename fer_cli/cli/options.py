@@ -11,3 +11,10 @@ Device = Annotated[
 DetectorModel = Annotated[
     Path | None, typer.Option(help="YuNet's .onnx file. Default: FER_YUNET, else downloaded once.")
 ]
+AllowSeen = Annotated[
+    bool,
+    typer.Option(
+        "--allow-seen-subjects",
+        help="Test even on subjects that the model, or a run it starts from, was trained on. Every report will say so.",
+    ),
+]

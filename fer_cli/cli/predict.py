@@ -50,7 +50,7 @@ def predict(
 
     if output is not None and output.exists() and not overwrite:
         raise UsageError(f"{output} is there already.", mend="Type --overwrite to replace it, or another --out.")
-    chosen = choose.run(run)
+    chosen = choose.run_for(run, neutral)
     classifier = Classifier.load(chosen.path, device)
     say(f"device    {device_name(classifier.device)}")
     cropped = detector == "none" or classifier.preprocessing.face_crop.get("detector") == "none"

@@ -60,6 +60,9 @@ def _option(field: dataclasses.Field, hint: Any) -> inspect.Parameter:
     default = inspect.Parameter.empty
     if field.default is not dataclasses.MISSING:
         default = field.default
+    if default is True:
+        # What is on unless told otherwise needs a way to be told.
+        flag = f"{flag}/--no{flag[1:]}"
     if get_origin(value_type) is tuple:
         value_type, default = list[get_args(value_type)[0]], list(default)
     return inspect.Parameter(

@@ -4,68 +4,165 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 
-from fer_cli.cli import choose
-from fer_cli.cli.console import Bars, say
-from fer_cli.cli.evaluate import show
-from fer_cli.cli.options import Device
+from fer_cli.cli import choose, config
+from fer_cli.cli.console import Bars, out, say
+from fer_cli.cli.evaluate import judge, show
+from fer_cli.cli.options import AllowSeen, Device
 from fer_cli.cli.settings import with_settings
 from fer_cli.training.difference import DifferenceRecipe
+from fer_cli.training.disentangled import DisentangledRecipe
 from fer_cli.training.recipe import Recipe
+from fer_cli.training.vit_se import ViTSERecipe
+
+if TYPE_CHECKING:
+    from fer_cli.evaluation.results import Evaluation
+    from fer_cli.runs.cross_validation import CrossValidation
+    from fer_cli.runs.run import Run
 
 app = typer.Typer(
     rich_markup_mode="rich",
     no_args_is_help=True,
-    help="Train a model on a prepared dataset, and test it on the fold held out.",
+    help="Train a model on a prepared dataset, and test it on the fold held out, or with --cv on every fold in turn.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 def _command(kind: type[Recipe]) -> Callable[..., None]:
+    def from_recipe(context: typer.Context, name: str | None) -> str | None:
+        config.defaults_from_recipe(context, kind, name)
+        return name
+
+    def from_file(context: typer.Context, path: Path | None) -> Path | None:
+        config.defaults_from_file(context, kind, path)
+        return path
+
+    def noting(name: str) -> Callable[[typer.Context, Any], Any]:
+        def note(context: typer.Context, value: Any) -> Any:
+            context.meta[name] = value
+            # The two come in the order in which they are typed.
+            if {"out", "resume"} <= context.meta.keys() and context.meta["resume"]:
+                context.meta["out"] = choose.unfinished_run(context.meta["out"], kind.name)
+                config.defaults_from_unfinished(context, kind, context.meta["out"])
+            return value
+
+        return note
+
+    published = " or ".join(kind.published)
+
     @with_settings(recipe=kind)
     def command(
         recipe: Any,
+        context: typer.Context,
+        based_on: Annotated[
+            str | None,
+            typer.Option(
+                "--recipe",
+                metavar="NAME",
+                is_eager=True,
+                callback=from_recipe,
+                help=f"Published settings in place of ours: {published}. Flags override them.",
+            ),
+        ] = None,  # fmt: skip
+        settings: Annotated[
+            Path | None,
+            typer.Option(
+                "--config",
+                metavar="FILE",
+                is_eager=True,
+                callback=from_file,
+                help="Settings from a TOML file (epochs = 20), or a run's run.json, which repeats it. Flags override it.",
+            ),
+        ] = None,  # fmt: skip
         data: Annotated[Path | None, typer.Option(help="The prepared dataset. Default: the latest in ./data.")] = None,
         output: Annotated[
-            Path | None, typer.Option("--out", help="The run's folder. Default: a new one in ./runs.")
+            Path | None,
+            typer.Option(
+                "--out", is_eager=True, callback=noting("out"), help="The run's folder. Default: a new one in ./runs."
+            ),
         ] = None,
-        device: Device = "auto",
-        allow_seen: Annotated[
-            bool, typer.Option("--allow-seen", help="Start from a run even if it has seen subjects of the test fold.")
+        cv: Annotated[
+            bool, typer.Option("--cv", help="Hold out every fold in turn, each in a run of its own, and pool them.")
         ] = False,
+        resume: Annotated[
+            bool,
+            typer.Option(
+                "--resume",
+                is_eager=True,
+                callback=noting("resume"),
+                help="Go on with the unfinished training in --out, or the latest in ./runs, with its own settings.",
+            ),
+        ] = False,  # fmt: skip
+        device: Device = "auto",
+        allow_seen: AllowSeen = False,
     ) -> None:
-        from fer_cli.evaluation.evaluate import evaluate
         from fer_cli.models.device import choose_device, device_name
-        from fer_cli.training.fit import fit
+        from fer_cli.training.processes import agreed, count, is_first, leave, own_device
+        from fer_cli.training.variants import train
 
-        say(f"device    {device_name(choose_device(device))}")
+        chosen = own_device(choose_device(device))
+        say(f"device    {device_name(chosen)}" + (f", {count()} processes" if count() > 1 else ""))
         dataset = choose.dataset(data)
-        path = choose.new_run(output, recipe, dataset)
+        recipe = choose.stage_1(recipe, dataset, folds=cv)
+        path = agreed(choose.new_run(context.meta["out"] if resume else output, recipe, dataset, folds=cv), chosen)
         with Bars() as bars:
-            run = fit(
+            trained = train(
                 recipe,
                 dataset,
                 path,
+                cross_validation=cv,
                 device=device,
                 allow_seen=allow_seen,
                 command=shlex.join(["fer", *sys.argv[1:]]),
                 progress=bars,
             )
-            evaluation = evaluate(run, device=device, allow_seen=allow_seen, progress=bars)
-        best = run.card["best"]
-        say(
-            f"epoch     {best['epoch']} of {recipe.epochs}: {run.card['epoch_rule']} "
-            f"({best['val_loss']:.3f}; accuracy there {best['val_accuracy']:.1%})"
-        )
-        show(evaluation)
+            leave()
+            if not is_first():
+                return
+            judged = {
+                name: judge(result, device=device, allow_seen=allow_seen, progress=bars)
+                for name, result in trained.items()
+            }
+        for name, evaluation in judged.items():
+            _report(trained[name], evaluation)
+        if len(judged) > 1:
+            _compare(judged)
         say("next      fer predict PICTURES" + (" --neutral PICTURE" if recipe.paired else ""))
 
     command.__doc__ = "\n\n".join([kind.__doc__, *kind.examples])
     return command
 
 
-for _kind in (DifferenceRecipe,):
+def _report(result: "Run | CrossValidation", evaluation: "Evaluation") -> None:
+    best = result.card.get("best")
+    if best is not None:
+        say(
+            f"epoch     {best['epoch']} of {result.card['recipe']['epochs']}: {result.card['epoch_rule']} "
+            f"({best['val_loss']:.3f}; accuracy there {best['val_accuracy']:.1%})"
+        )
+    show(evaluation)
+
+
+def _compare(judged: "dict[str, Evaluation]") -> None:
+    """One table of what several variants came to on the same faces."""
+    table = Table("", "accuracy", "recall", "macro-F1", "faces", box=None, padding=(0, 2), header_style="dim")
+    folds = any(evaluation.folds is not None for evaluation in judged.values())
+    if folds:
+        table.add_column("over folds")
+    for name, evaluation in judged.items():
+        scores = evaluation.scores
+        cells = [f"{share:.1%}" for share in (scores.accuracy, scores.recall, scores.macro_f1)]
+        cells.append(str(len(evaluation.predictions)))
+        if folds:
+            mean, deviation = evaluation.over_folds()
+            cells.append(f"{mean:.1%} ± {deviation:.1%}")
+        table.add_row(name, *cells)
+    out.print(table)
+
+
+for _kind in (ViTSERecipe, DifferenceRecipe, DisentangledRecipe):
     app.command(_kind.name)(_command(_kind))

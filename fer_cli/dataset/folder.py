@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -58,6 +59,7 @@ def _clear(out: Path) -> None:
     names = [name for name in Journal(out).entries if _inside(name)]
     for name in (schema.CARD, schema.METADATA, schema.UNFINISHED, *names, schema.FACES):
         (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / schema.EMBEDDINGS, ignore_errors=True)
 
 
 def _inside(name: str) -> bool:

@@ -9,6 +9,8 @@ FACES = "faces.jsonl"
 #: The settings of a preparation under way.
 UNFINISHED = "unfinished.json"
 IMAGES = "images"
+#: What frozen encoders made of the crops, a file an encoder.
+EMBEDDINGS = "embeddings"
 
 #: Raised when a change makes older folders unreadable or older crops different.
 VERSION = 1

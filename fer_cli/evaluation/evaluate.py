@@ -1,42 +1,22 @@
 """Judging a run: its model on the faces held out from it, or on another prepared dataset."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from torch.utils.data import DataLoader
 
-import fer_cli
 from fer_cli.dataset.prepared import PreparedDataset
-from fer_cli.dataset.tensors import Crops, Faces
+from fer_cli.dataset.tensors import Crops
+from fer_cli.embeddings.inputs import Collator, embed_frozen, model_inputs
 from fer_cli.errors import DatasetError, RunError
-from fer_cli.evaluation.confusion import confusion_table, draw_confusion
-from fer_cli.evaluation.scores import Scores, score
-from fer_cli.files import write_json, written_whole
+from fer_cli.evaluation.results import Evaluation, write
+from fer_cli.evaluation.scores import score
 from fer_cli.models.classifier import Classifier
 from fer_cli.progress import Progress, silent
-from fer_cli.runs.run import EVALUATION, Run, overlap
+from fer_cli.runs.run import EVALUATION, Run, names, overlap
 
-METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
-CONFUSION_PNG, CONFUSION_CSV = "confusion.png", "confusion.csv"
 BATCH = 32
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation came to.
-
-    ``predictions`` has a row a face: ``file_name, subject, sequence, fold, label, predicted, confidence`` and a
-    probability a class, ``p_anger`` and so on. ``path`` is the folder it was written to; ``about`` says in a line whose
-    faces these are, under which protocol; ``notes`` are what a reader of the numbers should know.
-    """
-
-    path: Path
-    about: str
-    scores: Scores
-    predictions: pd.DataFrame
-    notes: tuple[str, ...]
 
 
 def evaluate(
@@ -56,20 +36,36 @@ def evaluate(
     """
     dataset = _dataset(run, data)
     classifier = Classifier.load(run.path, device)
-    rows = (
-        dataset.samples(paired=classifier.paired)
-        if data is not None
-        else dataset.split(run.fold, paired=classifier.paired)["test"]
+    rows = dataset.samples(paired=classifier.paired) if data is not None else held_out_rows(run, dataset, classifier)
+    known = _check(run, dataset, rows, classifier.classes, allow_seen=allow_seen)
+    predictions = _table(rows, _probabilities(classifier, dataset, rows, progress), classifier.classes)
+    evaluation = Evaluation(
+        path=out or run.path / EVALUATION / (dataset.name if data is not None else ""),
+        about=f"{dataset.protocol.name}; {_which(dataset, run, whole=data is not None)}" + insisted(known),
+        scores=score(predictions["label"], predictions["predicted"], classifier.classes),
+        predictions=predictions,
+        notes=(*_seen_note(known), *_notes(run, dataset, classifier)),
     )
-    _check(run, dataset, rows, classifier.classes, allow_seen=allow_seen)
-    probabilities = _probabilities(classifier, dataset, rows, progress)
-    predictions = _table(rows, probabilities, classifier.classes)
-    scores = score(predictions["label"], predictions["predicted"], classifier.classes)
-    about = f"{dataset.protocol.name}; {_which(dataset, run, whole=data is not None)}"
-    notes = _notes(run, dataset, classifier)
-    out = out or run.path / EVALUATION / (dataset.name if data is not None else "")
-    _write(out, run, dataset, scores, predictions, about, notes)
-    return Evaluation(out, about, scores, predictions, notes)
+    facts = {"run": run.name, "dataset": dataset.name, "epoch_rule": run.card["epoch_rule"], "insisted_on": known}
+    write(evaluation, title=run.name, protocol=dataset.protocol, facts=facts)
+    return evaluation
+
+
+def held_out_rows(run: Run, dataset: PreparedDataset, classifier: Classifier) -> pd.DataFrame:
+    """The rows of the run's test fold, chosen as its training chose them."""
+    paired = classifier.paired or bool(run.card["recipe"].get("pairs_only"))
+    return dataset.split(run.fold, paired=paired)["test"]
+
+
+def insisted(known: list[str]) -> str:
+    """What every report of a test on subjects that the model knows says of itself."""
+    return f"; TESTED ON {len(known)} SUBJECTS THAT THE MODEL WAS TRAINED ON" if known else ""
+
+
+def _seen_note(known: list[str]) -> tuple[str, ...]:
+    if not known:
+        return ()
+    return (f"The model was trained on subjects of this test ({names(known)}), which was insisted on.",)
 
 
 def _which(dataset: PreparedDataset, run: Run, *, whole: bool) -> str:
@@ -90,7 +86,10 @@ def _dataset(run: Run, data: Path | None) -> PreparedDataset:
     return PreparedDataset.open(path)
 
 
-def _check(run: Run, dataset: PreparedDataset, rows: pd.DataFrame, classes: tuple[str, ...], *, allow_seen: bool):
+def _check(
+    run: Run, dataset: PreparedDataset, rows: pd.DataFrame, classes: tuple[str, ...], *, allow_seen: bool
+) -> list[str]:
+    """The subjects of the test that the model has seen, which only a person who insists is shown."""
     unknown = sorted(set(rows["label"]).difference(classes))
     if unknown:
         raise DatasetError(
@@ -99,23 +98,25 @@ def _check(run: Run, dataset: PreparedDataset, rows: pd.DataFrame, classes: tupl
         )
     known = overlap(run.seen, dataset.card["corpus"], set(rows["subject"].dropna()))
     if known and not allow_seen:
-        shown = ", ".join(known[:5]) + (" …" if len(known) > 5 else "")
         raise RunError(
-            f"{run.path} was trained on {len(known)} of the {dataset.card['corpus']} subjects in this test ({shown}): "
-            "the accuracy would be that of faces it knows.",
+            f"{run.path} was trained on {len(known)} of the {dataset.card['corpus']} subjects in this test "
+            f"({names(known)}): the accuracy would be that of faces it knows.",
             mend="fer evaluate without --data tests the fold it has not seen. If these are other people of the same "
-            "names, type --allow-seen.",
+            "names, type --allow-seen-subjects.",
         )
+    return known
 
 
 def _probabilities(
     classifier: Classifier, dataset: PreparedDataset, rows: pd.DataFrame, progress: Progress
 ) -> np.ndarray:
-    index = {name: place for place, name in enumerate(classifier.classes)}
-    faces = Faces(rows, Crops(dataset.path), index, paired=classifier.paired)
+    model, preprocessing = classifier.model, classifier.preprocessing
+    crops = Crops(dataset.path)
+    frozen = embed_frozen(model, dataset, preprocessing, device=classifier.device, crops=crops, progress=progress)
+    faces = model_inputs(model, rows, crops, frozen, transform=preprocessing.resize)
     parts = []
-    for batch in DataLoader(faces, batch_size=BATCH):
-        parts.append(classifier.probabilities(batch["pixel_values"], batch.get("neutral_pixel_values")))
+    for batch in DataLoader(faces, batch_size=BATCH, collate_fn=Collator(preprocessing)):
+        parts.append(classifier.classify({name: value for name, value in batch.items() if name != "labels"}))
         progress("evaluating", sum(map(len, parts)), len(faces))
     return np.concatenate(parts)
 
@@ -142,40 +143,3 @@ def _notes(run: Run, dataset: PreparedDataset, classifier: Classifier) -> tuple[
             "expect a lower accuracy than with the same crops."
         )
     return tuple(notes)
-
-
-def _write(
-    out: Path,
-    run: Run,
-    dataset: PreparedDataset,
-    scores: Scores,
-    predictions: pd.DataFrame,
-    about: str,
-    notes: tuple[str, ...],
-) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with written_whole(out / PREDICTIONS) as beside:
-            predictions.to_csv(beside, index=False, float_format="%.6g")
-        with written_whole(out / CONFUSION_CSV) as beside:
-            confusion_table(scores).to_csv(beside)
-        with written_whole(out / CONFUSION_PNG) as beside:
-            draw_confusion(
-                scores, beside, title=f"{run.name}: {scores.accuracy:.1%} of {len(predictions)}", subtitle=about
-            )
-        write_json(
-            out / METRICS,
-            {
-                "run": run.name,
-                "dataset": dataset.name,
-                "about": about,
-                "protocol": dataset.protocol.to_dict(),
-                "epoch_rule": run.card["epoch_rule"],
-                "subjects": sorted(predictions["subject"].dropna().unique()),
-                **scores.to_dict(),
-                "notes": list(notes),
-                "fer": fer_cli.__version__,
-            },
-        )
-    except OSError as error:
-        raise RunError(f"{out} cannot be written: {error.strerror}.", mend="Type --out FOLDER.") from error

@@ -11,7 +11,13 @@ _HOMES = {
     "Classifier": "classifier",
     "DifferenceConfig": "difference",
     "DifferenceModel": "difference",
+    "DisentangledConfig": "disentangled",
+    "DisentangledModel": "disentangled",
+    "IdentityConfig": "identity",
+    "IdentityModel": "identity",
     "Preprocessing": "preprocessing",
+    "ViTSEConfig": "vit_se",
+    "ViTSEModel": "vit_se",
 }
 
 __all__ = list(_HOMES)

@@ -8,3 +8,26 @@ BACKBONES: tuple[str, ...] = get_args(Backbone)
 #: What the head sees: the difference of the embeddings beside the target's, or one of the two.
 Features = Literal["both", "difference", "target"]
 FEATURES: tuple[str, ...] = get_args(Features)
+
+#: What bounds the gates of squeeze and excitation.
+Gate = Literal["sigmoid", "relu"]
+GATES: tuple[str, ...] = get_args(Gate)
+
+#: Which of a ViT's outputs stands for the picture.
+Pooling = Literal["class-token", "pooler"]
+POOLINGS: tuple[str, ...] = get_args(Pooling)
+
+#: What keeps identity out of the emotion encoder in stage 1.
+Disentangling = Literal["concat", "adversarial", "orthogonal"]
+DISENTANGLINGS: tuple[str, ...] = get_args(Disentangling)
+
+#: The ViT of the published ViT-SE, and a small one for trials, which has no weights to fetch.
+VIT_B16, TINY_VIT = "google/vit-base-patch16-224-in21k", "tiny"
+#: The revision of it that is loaded, so that a run can be repeated.
+VIT_B16_REVISION = "b4569560a39a0f1af58e3ddaf17facf20ab919b0"
+
+#: Where an encoder starts that starts from no file and no run.
+IMAGENET, SCRATCH = "imagenet", "scratch"
+
+#: The published face-identity network; and one trained on the subjects at hand; and none.
+VGGFACE2, SUBJECTS, NO_IDENTITY = "vggface2", "subjects", "none"

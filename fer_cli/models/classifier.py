@@ -9,12 +9,15 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
 
 from fer_cli.errors import ModelError
-from fer_cli.models import difference as _difference  # registers the model with the Auto classes
 from fer_cli.models.device import choose_device
+from fer_cli.models.difference import DifferenceConfig
+from fer_cli.models.disentangled import DisentangledConfig
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.models.quiet import hush
+from fer_cli.models.vit_se import ViTSEConfig
 
-MODEL_TYPES = (_difference.DifferenceConfig.model_type,)
+#: The models that classify expressions. To import them here is what registers them with the Auto classes.
+MODEL_TYPES = tuple(config.model_type for config in (DifferenceConfig, DisentangledConfig, ViTSEConfig))
 
 
 class Classifier:
@@ -57,11 +60,21 @@ class Classifier:
         """Whether a face is compared with its person's neutral face."""
         return self.model.paired
 
-    @torch.inference_mode()
     def probabilities(self, crops: Tensor, neutrals: Tensor | None = None) -> np.ndarray:
         """B×classes probabilities for B×3×H×W uint8 crops and, for a paired model, the same persons' neutral crops."""
         inputs = {"pixel_values": self.preprocessing(crops)}
         if self.paired and neutrals is not None:
             inputs["neutral_pixel_values"] = self.preprocessing(neutrals)
+        return self.classify(inputs)
+
+    @torch.inference_mode()
+    def classify(self, inputs: dict[str, Tensor]) -> np.ndarray:
+        """B×classes probabilities for a batch of the model's own inputs, prepared already."""
         logits = self.model(**{name: value.to(self.device) for name, value in inputs.items()}).logits
         return torch.softmax(logits.float(), dim=-1).cpu().numpy()
+
+
+def paired(folder: Path) -> bool:
+    """Whether the model in ``folder`` compares a face with its person's neutral face; its weights are not loaded."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    return config.model_type == DifferenceConfig.model_type and config.features != "target"

@@ -4,7 +4,6 @@ One encoder embeds both faces. The embedding of the target minus that of the neu
 common, which is the person; the target's own embedding stands beside it, and a small head classifies the two.
 """
 
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from transformers.modeling_outputs import ImageClassifierOutput
 from fer_cli.errors import ModelError
 from fer_cli.models.choices import FEATURES
 from fer_cli.models.encoder import Encoder
+from fer_cli.models.head import HIDDEN_SIZES, initialise, make_head
 
 
 class DifferenceConfig(PretrainedConfig):
@@ -31,7 +31,7 @@ class DifferenceConfig(PretrainedConfig):
         self,
         backbone: str = "mobilenet_v3_large",
         features: str = "both",
-        hidden_sizes: tuple[int, ...] | list[int] = (256, 128, 64, 32),
+        hidden_sizes: tuple[int, ...] | list[int] = HIDDEN_SIZES,
         tune_encoder: bool = False,
         **kwargs: Any,
     ):
@@ -58,11 +58,8 @@ class DifferenceModel(PreTrainedModel):
         if config.features not in FEATURES:
             raise ModelError(f"features '{config.features}' is none of {', '.join(FEATURES)}.")
         self.encoder = Encoder(config.backbone)
-        widths = [self.encoder.width * (2 if config.features == "both" else 1), *config.hidden_sizes]
-        layers: list[nn.Module] = []
-        for inward, outward in pairwise(widths):
-            layers += [nn.Linear(inward, outward), nn.ReLU()]
-        self.head = nn.Sequential(*layers, nn.Linear(widths[-1], config.num_labels))
+        width = self.encoder.width * (2 if config.features == "both" else 1)
+        self.head = make_head(width, config.hidden_sizes, config.num_labels)
         self.post_init()
         self.encoder.requires_grad_(config.tune_encoder)
 
@@ -70,6 +67,11 @@ class DifferenceModel(PreTrainedModel):
     def paired(self) -> bool:
         """Whether a face is compared with its person's neutral face."""
         return self.config.features != "target"
+
+    @property
+    def frozen(self) -> dict[str, nn.Module]:
+        """The encoder, where it is frozen, by the name of the input that can stand in for what it computes."""
+        return {} if self.config.tune_encoder else {"embeddings": self.encoder}
 
     def train(self, mode: bool = True) -> "DifferenceModel":
         """Switch to training mode, which leaves a frozen encoder's BatchNorm in evaluation mode."""
@@ -82,42 +84,44 @@ class DifferenceModel(PreTrainedModel):
 
     def forward(
         self,
-        pixel_values: Tensor,
+        pixel_values: Tensor | None = None,
         neutral_pixel_values: Tensor | None = None,
+        embeddings: Tensor | None = None,
+        neutral_embeddings: Tensor | None = None,
         labels: Tensor | None = None,
     ) -> ImageClassifierOutput:
         """Classify B faces.
 
         ``pixel_values`` and ``neutral_pixel_values`` are B×3×H×W, normalised; the second holds the same persons'
-        neutral faces, in order, and is left out where ``features`` is ``target``. ``labels`` are B class indices.
+        neutral faces, in order, and is left out where ``features`` is ``target``. In their place ``embeddings`` and
+        ``neutral_embeddings``, B×width, may hold what the encoder made of them before. ``labels`` are B class indices.
         Returns ``logits``, B×classes, and with labels the cross-entropy ``loss``. Raises ``ValueError`` where a neutral
         face is needed and not given.
         """
-        logits = self.head(self._features(pixel_values, neutral_pixel_values))
+        if embeddings is None:
+            embeddings, neutral_embeddings = self._embed(pixel_values, neutral_pixel_values)
+        logits = self.head(self._features(embeddings, neutral_embeddings))
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return ImageClassifierOutput(loss=loss, logits=logits)
 
     def _features(self, target: Tensor, neutral: Tensor | None) -> Tensor:
         if not self.paired:
-            return self._embed(target)
+            return target
         if neutral is None:
             raise ValueError("neutral_pixel_values: this model compares a face with the person's neutral face")
-        # One pass over both halves: the same statistics for both where BatchNorm is in training mode.
-        target, neutral = self._embed(torch.cat([target, neutral])).chunk(2)
         difference = target - neutral
         return difference if self.config.features == "difference" else torch.cat([difference, target], dim=1)
 
-    def _embed(self, pictures: Tensor) -> Tensor:
+    def _embed(self, target: Tensor, neutral: Tensor | None) -> tuple[Tensor, Tensor | None]:
         with torch.set_grad_enabled(self.config.tune_encoder and torch.is_grad_enabled()):
-            return self.encoder(pictures)
+            if neutral is None or not self.paired:
+                return self.encoder(target), None
+            # One pass over both halves: the same statistics for both where BatchNorm is in training mode.
+            return self.encoder(torch.cat([target, neutral])).chunk(2)
 
-    @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        # The encoder comes initialised from torchvision. torch's own initialisation of linear layers shrinks what
-        # passes through five of them with ReLU to next to nothing, and a head of such does not begin to learn.
-        if isinstance(module, nn.Linear):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            nn.init.zeros_(module.bias)
+        # The encoder comes initialised from torchvision.
+        initialise(module)
 
 
 AutoConfig.register(DifferenceConfig.model_type, DifferenceConfig)

@@ -14,11 +14,15 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fer_cli.errors import ModelError
-from fer_cli.models.choices import BACKBONES
+from fer_cli.models.choices import BACKBONES, IMAGENET, SCRATCH
 
 #: torchvision's MobileNetV3 updates BatchNorm's running statistics by 0.01 a step, which suits the many steps of
 #: ImageNet; in the few hundred steps of a face corpus they would hardly leave their initial values.
 BATCH_NORM_MOMENTUM = 0.1
+
+
+#: How many numbers an embedding has.
+WIDTHS = {"mobilenet_v3_large": 960, "mobilenet_v3_small": 576}
 
 
 class Encoder(nn.Module):
@@ -59,28 +63,54 @@ def imagenet_weights(backbone: str) -> dict[str, Tensor]:
         cache = Path(torch.hub.get_dir()) / "checkpoints"
         raise ModelError(
             f"The ImageNet weights of {backbone} are not in {cache} and cannot be downloaded: {error}.",
-            mend=f"Put {file} there, or type --encoder PATH with the file, --encoder RUN with a trained run, "
-            "or --encoder scratch to train without.",
+            mend=f"Put {file} there (fer weights fetch {backbone} does, where there is a network), or type --encoder "
+            "PATH with the file, --encoder RUN with a trained run, or --encoder scratch to train without.",
         ) from error
 
 
-def weights_from(path: Path) -> dict[str, Tensor]:
+def starting_encoder(source: str, backbone: str | None) -> tuple[str, dict[str, Tensor] | None]:
+    """The backbone and the weights that ``source`` names: ``imagenet``, ``scratch`` (None), a folder or a file.
+
+    ``backbone`` None is that of the weights, and the large one where there are none. Raises
+    :class:`~fer_cli.errors.ModelError` if the weights cannot be had.
+    """
+    if source == SCRATCH:
+        return backbone or BACKBONES[0], None
+    if source == IMAGENET:
+        return backbone or BACKBONES[0], imagenet_weights(backbone or BACKBONES[0])
+    weights = weights_from(Path(source))
+    return backbone or backbone_of(weights, source), weights
+
+
+def weights_from(path: Path, *, option: str = "--encoder", others: str = f"{IMAGENET}, {SCRATCH}") -> dict[str, Tensor]:
     """The encoder's weights in a file (.safetensors, or a .pth state dict named as torchvision's) or a model's folder.
 
-    No pickle is run: a .pth is read by torch's own reader of plain tensors. Raises
-    :class:`~fer_cli.errors.ModelError` if it holds none.
+    No pickle is run: a .pth is read by torch's own reader of plain tensors. ``option`` and ``others`` are the flag that
+    named the path and what else it takes, for the :class:`~fer_cli.errors.ModelError` that is raised if there are none.
     """
     file = path / "model.safetensors" if path.is_dir() else path
     if not file.is_file():
         raise ModelError(
             f"There are no weights at {file}.",
-            mend="--encoder takes imagenet, scratch, a run's folder, or a .safetensors or .pth file.",
+            mend=f"{option} takes {others}, a run's folder, or a .safetensors or .pth file.",
         )
     try:
         state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
     except Exception as error:  # whatever a file that is no weights makes a reader raise
         raise ModelError(f"{file} cannot be read as weights ({type(error).__name__}).") from error
     return _encoder_part(state)
+
+
+def backbone_of(weights: dict[str, Tensor], source: str) -> str:
+    """Which of the backbones an encoder's ``weights`` are of, by the width of their widest layer.
+
+    Raises :class:`~fer_cli.errors.ModelError` if they are of none.
+    """
+    widest = max((tensor.shape[0] for tensor in weights.values() if tensor.dim()), default=0)
+    for backbone, width in WIDTHS.items():
+        if width == widest:
+            return backbone
+    raise ModelError(f"{source} holds the weights of none of the encoders {', '.join(BACKBONES)}.")
 
 
 def load_into(encoder: Encoder, weights: dict[str, Tensor], source: str) -> None:

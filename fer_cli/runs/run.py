@@ -17,6 +17,12 @@ CHECKPOINTS = "checkpoints"
 #: Loss and validation accuracy by epoch.
 EPOCHS = "epochs.csv"
 EVALUATION = "evaluation"
+#: The record of a folder whose sub-folders are the runs of all folds.
+CROSS_VALIDATION = "cross-validation.json"
+#: The record of a folder whose sub-folders are variants of one recipe.
+COMPARISON = "comparison.json"
+#: TensorBoard's.
+LOGS = "tensorboard"
 
 #: Raised when a change makes older runs unreadable.
 VERSION = 1
@@ -81,12 +87,17 @@ def _what_is_there(path: Path) -> str:
     return f"{path} is not a run: it has no {CARD}.{inside}"
 
 
-def latest_run(folder: Path) -> Path | None:
-    """The run in ``folder`` that was finished last, if there is any."""
-    cards = sorted(folder.glob(f"*/{CARD}"), key=lambda card: card.stat().st_mtime)
-    return cards[-1].parent if cards else None
+def runs_in(folder: Path) -> list[Path]:
+    """The folders of the finished runs in ``folder``, the one that was finished last first."""
+    cards = sorted(folder.glob(f"*/{CARD}"), key=lambda card: card.stat().st_mtime, reverse=True)
+    return [card.parent for card in cards]
 
 
 def overlap(seen: dict[str, list[str]], corpus: str, subjects: set[str]) -> list[str]:
     """The ``subjects`` of ``corpus`` that are among those ``seen``, sorted."""
     return sorted(subjects.intersection(seen.get(corpus, [])))
+
+
+def names(subjects: list[str], most: int = 20) -> str:
+    """The subjects' names for a sentence, cut short after ``most``."""
+    return ", ".join(subjects[:most]) + (f" and {len(subjects) - most} more" if len(subjects) > most else "")

@@ -1,15 +1,14 @@
-"""How training pictures are varied, and how samples become a batch."""
+"""How training pictures are varied."""
 
-from typing import Any
-
-import torch
-from torch import Tensor
 from torchvision.transforms import v2
 
-from fer_cli.models.preprocessing import Preprocessing
+
+def augmentation(name: str, size: int) -> v2.Transform:
+    """The variation called ``name`` of N×3×``size``×``size`` uint8 pictures: ``none``, ``light`` or ``paper``."""
+    return {"none": v2.Identity, "light": _light, "paper": lambda: _paper(size)}[name]()
 
 
-def augmentation() -> v2.Transform:
+def _light() -> v2.Transform:
     """Small changes that leave identity and expression alone: mirroring, tilt, shift, scale, light, contrast.
 
     They take what is left of misalignment and lighting away from what the network could learn by heart.
@@ -23,17 +22,15 @@ def augmentation() -> v2.Transform:
     )
 
 
-class Collator:
-    """Stacks samples into a batch, as the network takes it."""
-
-    def __init__(self, preprocessing: Preprocessing):
-        self._preprocessing = preprocessing
-
-    def __call__(self, samples: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """``pixel_values`` and, where the samples have them, ``neutral_pixel_values``, B×3×S×S; ``labels``, B."""
-        batch = {
-            name: self._preprocessing.normalise(torch.stack([sample[name] for sample in samples]))
-            for name in samples[0]
-            if name != "labels"
-        }
-        return {**batch, "labels": torch.tensor([sample["labels"] for sample in samples])}
+def _paper(size: int) -> v2.Transform:
+    """As ViT-SE's author: of 256 pixels for 224 a random crop, mirrored, half of them grey, jittered, a part cut out."""
+    return v2.Compose(
+        [
+            v2.Resize([round(size * 256 / 224)] * 2, antialias=True),
+            v2.RandomCrop(size),
+            v2.RandomHorizontalFlip(),
+            v2.RandomGrayscale(0.5),
+            v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4),
+            v2.RandomErasing(),
+        ]
+    )

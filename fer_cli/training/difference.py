@@ -1,18 +1,22 @@
 """The recipe of Difference of Embeddings."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from annotated_doc import Doc
 
-from fer_cli.models.choices import Backbone, Features
-from fer_cli.training.recipe import Recipe
+from fer_cli.models.choices import FEATURES, IMAGENET, SCRATCH, Backbone, Features
+from fer_cli.training.published import Note
+from fer_cli.training.recipe import Recipe, Start
 
 if TYPE_CHECKING:
-    from fer_cli.models.difference import DifferenceModel
+    import pandas as pd
 
-IMAGENET, SCRATCH = "imagenet", "scratch"
+    from fer_cli.dataset.prepared import PreparedDataset
+    from fer_cli.models.difference import DifferenceModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +26,11 @@ class DifferenceRecipe(Recipe):
     name: ClassVar[str] = "difference"
     examples: ClassVar[tuple[str, ...]] = (
         "fer train difference",
+        "fer train difference --ablation --cv   # target, difference and both, on the same folds",
         "fer train difference --features target --encoder scratch --backbone mobilenet_v3_small --size 112",
-        "fer train difference --encoder runs/difference-synthetic-fold0 --tune-encoder --fold 3",
+        "fer train difference --encoder runs/difference-synthetic-fold3 --tune-encoder --fold 3",
     )
+    published: ClassVar[Mapping[str, type]] = {"note": Note}
 
     features: Annotated[
         Features,
@@ -33,6 +39,12 @@ class DifferenceRecipe(Recipe):
             "alone (target), which needs no neutral picture."
         ),
     ] = "both"
+    ablation: Annotated[
+        bool, Doc("Train target, difference and both on the same pairs and folds, and show them in one table.")
+    ] = False
+    pairs_only: Annotated[
+        bool, Doc("With --features target: leave out faces without a neutral picture, as the others must.")
+    ] = False
     encoder: Annotated[
         str,
         Doc("Where the encoder starts: imagenet, scratch, the folder of a run, or a file of weights."),
@@ -40,33 +52,63 @@ class DifferenceRecipe(Recipe):
     tune_encoder: Annotated[bool, Doc("Train the encoder too, instead of keeping it frozen. scratch implies it.")] = (
         False
     )
-    backbone: Annotated[Backbone, Doc("The encoder's network.")] = "mobilenet_v3_large"
+    backbone: Annotated[
+        Backbone | None,
+        Doc("The encoder's network. Default: that of the weights it starts from, else mobilenet_v3_large."),
+    ] = None
+
+    @property
+    def title(self) -> str:
+        """An ablation is called so."""
+        return f"{self.name}-ablation" if self.ablation else self.name
 
     @property
     def paired(self) -> bool:
         """Whether each face comes with the same person's neutral face."""
         return self.features != "target"
 
-    def build(self, classes: tuple[str, ...]) -> "DifferenceModel":
-        """The model for ``classes``, its encoder initialised as asked."""
-        from fer_cli.models.difference import DifferenceConfig, DifferenceModel
-        from fer_cli.models.encoder import imagenet_weights, load_into, weights_from
+    def variants(self) -> dict[str, Recipe]:
+        """With ``ablation`` a recipe each of :data:`~fer_cli.models.choices.FEATURES`, on the same pairs."""
+        if not self.ablation:
+            return {"": self}
+        return {
+            features: dataclasses.replace(self, features=features, pairs_only=True, ablation=False)
+            for features in reversed(FEATURES)
+        }
 
-        model = DifferenceModel(
-            DifferenceConfig(
-                backbone=self.backbone,
-                features=self.features,
-                tune_encoder=self.tune_encoder or self.encoder == SCRATCH,
-                id2label=dict(enumerate(classes)),
-                label2id={name: index for index, name in enumerate(classes)},
-            )
+    def sides(self, dataset: "PreparedDataset") -> "dict[str, pd.DataFrame]":
+        """The fold's rows; of those, the pairs where the head or the comparison needs them."""
+        return dataset.split(self.fold, paired=self.paired or self.pairs_only)
+
+    def build(self, start: Start) -> "DifferenceModel":
+        """The model for the classes, its encoder initialised as asked."""
+        from fer_cli.models.encoder import starting_encoder
+
+        backbone, weights = starting_encoder(self.encoder, self.backbone)
+        return difference_model(
+            start, backbone, weights, features=self.features, tune=self.tune_encoder, source=self.encoder
         )
-        if self.encoder == IMAGENET:
-            load_into(model.encoder, imagenet_weights(self.backbone), "ImageNet")
-        elif self.encoder != SCRATCH:
-            load_into(model.encoder, weights_from(Path(self.encoder)), self.encoder)
-        return model
 
-    def ancestors(self) -> list[str]:
+    def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
         """The run whose encoder this training starts from, if it is one."""
-        return [self.encoder] if self.encoder not in (IMAGENET, SCRATCH) and Path(self.encoder).is_dir() else []
+        return [*parts.values(), *start_run(self.encoder)]
+
+
+def start_run(encoder: str) -> list[Path]:
+    """The folder that ``encoder`` names, if it names one."""
+    return [Path(encoder)] if encoder not in (IMAGENET, SCRATCH) and Path(encoder).is_dir() else []
+
+
+def difference_model(
+    start: Start, backbone: str, weights, *, features: Features, tune: bool, source: str
+) -> "DifferenceModel":
+    """A model of ``features`` whose encoder has the ``weights`` of ``source``; without any, it is trained."""
+    from fer_cli.models.difference import DifferenceConfig, DifferenceModel
+    from fer_cli.models.encoder import load_into
+
+    model = DifferenceModel(
+        DifferenceConfig(backbone=backbone, features=features, tune_encoder=tune or weights is None, **start.labels)
+    )
+    if weights is not None:
+        load_into(model.encoder, weights, source)
+    return model

@@ -1,24 +1,83 @@
 """transformers' Trainer, set up for one device, quiet, and choosing the epoch by the validation fold."""
 
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import patch_environment
 from sklearn.metrics import accuracy_score
+from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
+from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
+from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 
+from fer_cli.embeddings.inputs import Collator
+from fer_cli.errors import UsageError
 from fer_cli.models.quiet import hush
 from fer_cli.progress import Progress
-from fer_cli.training.augmentation import Collator
+from fer_cli.training.precision import choose_precision, has_tf32
+from fer_cli.training.processes import is_first
 from fer_cli.training.progress import Reporter
 from fer_cli.training.recipe import Recipe
 
 #: The epoch whose model is kept is the one with the lowest loss on the validation fold. Accuracy would be tied
 #: between many epochs there, a fold holding a few dozen faces.
 EPOCH_RULE = "lowest loss on the validation fold"
+
+#: The step schedule of ViT-SE's author.
+STEP_EPOCHS, STEP_FACTOR = 10, 0.2
+_OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+_SCHEDULES = {"cosine": "cosine", "constant": "constant_with_warmup", "step": "constant_with_warmup"}
+
+
+class FoldTrainer(Trainer):
+    """A Trainer with the recipe's loss in training, and the plain cross-entropy, by which epochs compare, elsewhere."""
+
+    # What compute_loss gives is the mean of a batch.
+    loss_is_scaled_for_ga = False
+
+    def __init__(self, *, recipe: Recipe, class_weights: Tensor | None, **settings: Any):
+        optimizer = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+        super().__init__(optimizer_cls_and_kwargs=(_OPTIMIZERS[recipe.optimizer], optimizer), **settings)
+        self._recipe = recipe
+        self._class_weights = class_weights
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The cross-entropy; in training with class weights, smoothing and the model's own penalty."""
+        inputs = dict(inputs)
+        labels = inputs.pop("labels")
+        outputs = model(**inputs)
+        if model.training:
+            weights = None if self._class_weights is None else self._class_weights.to(outputs.logits)
+            loss = nn.functional.cross_entropy(
+                outputs.logits, labels, weight=weights, label_smoothing=self._recipe.label_smoothing
+            )
+            if (penalty := outputs.get("penalty")) is not None:
+                loss = loss + penalty
+        else:
+            loss = nn.functional.cross_entropy(outputs.logits, labels)
+        return (loss, outputs) if return_outputs else loss
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """The recipe's schedule; that by steps is unknown to transformers."""
+        if self._recipe.schedule == "step" and self.lr_scheduler is None:
+            epoch = num_training_steps / self._recipe.epochs
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer or self.optimizer, lambda step: STEP_FACTOR ** int(step / epoch / STEP_EPOCHS)
+            )
+            self._created_lr_scheduler = True
+        return super().create_scheduler(num_training_steps, optimizer)
 
 
 def make_trainer(
@@ -28,14 +87,29 @@ def make_trainer(
     val: Dataset,
     collate: Collator,
     device: torch.device,
-    checkpoints: Path,
+    out: Path,
     progress: Progress,
-) -> Trainer:
-    """A trainer that writes a checkpoint an epoch into ``checkpoints`` and ends with the best epoch's weights."""
+    *,
+    class_weights: Tensor | None = None,
+    logs: Path | None = None,
+) -> FoldTrainer:
+    """A trainer that writes a checkpoint an epoch into ``out`` and ends with the best epoch's weights.
+
+    ``logs`` is the folder for TensorBoard. Raises :class:`~fer_cli.errors.UsageError` if the recipe logs to what is not
+    installed, or wants a precision that the device has not.
+    """
     hush()
-    trainer = Trainer(
-        model=model,
-        args=_arguments(recipe, device, checkpoints, samples=len(train)),
+    # What is frozen is not written with every checkpoint: it does not change.
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    model._keys_to_ignore_on_save = [
+        name for prefix in _frozen(model) for name in model.state_dict() if name.startswith(prefix)
+    ]
+    assert not trained.intersection(model._keys_to_ignore_on_save)
+    trainer = FoldTrainer(
+        recipe=recipe,
+        class_weights=class_weights,
+        model=model.to(memory_format=torch.channels_last),
+        args=_arguments(recipe, device, out, samples=len(train)),
         train_dataset=train,
         eval_dataset=val,
         data_collator=collate,
@@ -43,24 +117,45 @@ def make_trainer(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Reporter(progress))
+    if recipe.patience:
+        trainer.add_callback(EarlyStoppingCallback(recipe.patience))
+    if "tensorboard" in recipe.log and is_first() and logs is not None:
+        trainer.add_callback(_tensorboard(logs))
     return trainer
 
 
-def _arguments(recipe: Recipe, device: torch.device, checkpoints: Path, *, samples: int) -> TrainingArguments:
+def everything_saved(model: PreTrainedModel) -> PreTrainedModel:
+    """The model as trained, its frozen parts included in what ``save_pretrained`` writes."""
+    model._keys_to_ignore_on_save = None
+    return model
+
+
+def _frozen(model: PreTrainedModel) -> list[str]:
+    frozen = set(map(id, model.frozen.values()))
+    return [f"{name}." for name, module in model.named_children() if id(module) in frozen]
+
+
+def _arguments(recipe: Recipe, device: torch.device, out: Path, *, samples: int) -> TrainingArguments:
+    precision = choose_precision(recipe.precision, device)
     # TrainingArguments takes the first GPU, or all of them in one process; accelerate reads its device from here.
     chosen = {} if device.type == "cpu" else {"ACCELERATE_TORCH_DEVICE": str(device)}
     with patch_environment(**chosen):
         arguments = TrainingArguments(
-            output_dir=str(checkpoints),
+            output_dir=str(out),
             use_cpu=device.type == "cpu",
             num_train_epochs=recipe.epochs,
             per_device_train_batch_size=recipe.batch_size,
             per_device_eval_batch_size=recipe.batch_size,
+            gradient_accumulation_steps=recipe.accumulate,
             learning_rate=recipe.lr,
-            lr_scheduler_type="cosine",
-            warmup_steps=0.1,
-            optim="adamw_torch",
-            weight_decay=0.01,
+            lr_scheduler_type=_SCHEDULES[recipe.schedule],
+            warmup_steps=recipe.warmup,
+            weight_decay=recipe.weight_decay,
+            max_grad_norm=recipe.clip,
+            bf16=precision == "bfloat16",
+            fp16=precision == "float16",
+            tf32=True if has_tf32(device) else None,
+            torch_compile=recipe.compile,
             seed=recipe.seed,
             eval_strategy="epoch",
             save_strategy="epoch",
@@ -76,8 +171,9 @@ def _arguments(recipe: Recipe, device: torch.device, checkpoints: Path, *, sampl
             dataloader_drop_last=samples > recipe.batch_size and samples % recipe.batch_size == 1,
             label_names=["labels"],
             dataloader_pin_memory=device.type == "cuda",
+            ddp_find_unused_parameters=False,
             disable_tqdm=True,
-            report_to="none",
+            report_to=_reporters(recipe.log),
             log_level="error",
         )
         arguments.device  # noqa: B018 (decides, and is kept)
@@ -85,6 +181,20 @@ def _arguments(recipe: Recipe, device: torch.device, checkpoints: Path, *, sampl
         arguments.__dict__["_setup_devices"] = device
         arguments._n_gpu = 1
     return arguments
+
+
+def _reporters(logs: tuple[str, ...]) -> list[str] | str:
+    wanted = [name for name in logs if name in ("wandb", "mlflow")]
+    for name in wanted:
+        if find_spec(name) is None:
+            raise UsageError(f"--log {name}: {name} is not installed.", mend=f"Type: pip install {name}")
+    return wanted or "none"
+
+
+def _tensorboard(folder: Path) -> TensorBoardCallback:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return TensorBoardCallback(SummaryWriter(str(folder)))
 
 
 def _accuracy(prediction: EvalPrediction) -> dict[str, float]:

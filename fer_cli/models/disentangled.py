@@ -1,0 +1,171 @@
+"""Stage 1 of Disentangled Difference of Embeddings: an emotion encoder beside a frozen identity encoder.
+
+A head classifies the expression of one face from both embeddings. What identity explains it can take from the identity
+branch, so that the emotion encoder need not carry it. Stage 2 is :class:`~fer_cli.models.difference.DifferenceModel` on
+this emotion encoder, frozen.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import ImageClassifierOutput
+
+from fer_cli.errors import ModelError
+from fer_cli.models.choices import DISENTANGLINGS
+from fer_cli.models.encoder import Encoder
+from fer_cli.models.head import HIDDEN_SIZES, initialise, make_head
+from fer_cli.models.identity import identity_network
+
+
+class DisentangledConfig(PretrainedConfig):
+    """Configuration of :class:`DisentangledModel`.
+
+    ``identity`` names the identity encoder's network, or is None for no identity branch. ``disentangle`` says what is
+    done beside concatenating the two embeddings: ``concat`` nothing, ``adversarial`` a classifier of the training
+    ``subjects`` (their number) on the emotion embedding whose gradient is reversed, ``orthogonal`` a penalty on what
+    the two embeddings have in common; ``disentangle_weight`` weighs it against the cross-entropy.
+    """
+
+    model_type = "fer-disentangled"
+
+    def __init__(
+        self,
+        backbone: str = "mobilenet_v3_large",
+        identity: str | None = "vggface2",
+        hidden_sizes: tuple[int, ...] | list[int] = HIDDEN_SIZES,
+        disentangle: str = "concat",
+        disentangle_weight: float = 1.0,
+        subjects: int = 0,
+        **kwargs: Any,
+    ):
+        self.backbone = backbone
+        self.identity = identity
+        self.hidden_sizes = list(hidden_sizes)
+        self.disentangle = disentangle
+        self.disentangle_weight = disentangle_weight
+        self.subjects = subjects
+        super().__init__(**kwargs)
+
+
+@dataclass
+class DisentangledOutput(ImageClassifierOutput):
+    """``penalty`` is what training adds to the cross-entropy, weighted already; None outside training."""
+
+    penalty: torch.FloatTensor | None = None
+
+
+class DisentangledModel(PreTrainedModel):
+    """Stage 1 as a ``transformers`` model: ``encoder`` (trained), ``identity`` (frozen), ``head``."""
+
+    config_class = DisentangledConfig
+    base_model_prefix = "encoder"
+    main_input_name = "pixel_values"
+    #: It classifies single faces.
+    paired = False
+
+    def __init__(self, config: DisentangledConfig):
+        super().__init__(config)
+        if config.disentangle not in DISENTANGLINGS:
+            raise ModelError(f"disentangle '{config.disentangle}' is none of {', '.join(DISENTANGLINGS)}.")
+        if config.disentangle == "orthogonal" and config.identity is None:
+            raise ModelError(
+                "--disentangle orthogonal compares two embeddings, and there is no identity encoder.",
+                mend="Type another --identity than none, or --disentangle concat or adversarial.",
+            )
+        self.encoder = Encoder(config.backbone)
+        self.identity = None if config.identity is None else identity_network(config.identity)
+        width = self.encoder.width + (self.identity.width if self.identity is not None else 0)
+        self.head = make_head(width, config.hidden_sizes, config.num_labels)
+        if config.disentangle == "adversarial":
+            self.adversary = make_head(self.encoder.width, config.hidden_sizes[:1], config.subjects)
+        self.post_init()
+        self._freeze()
+
+    @property
+    def frozen(self) -> dict[str, nn.Module]:
+        """The identity encoder, by the name of the input that can stand in for what it computes."""
+        return {} if self.identity is None else {"identity_embeddings": self.identity}
+
+    def train(self, mode: bool = True) -> "DisentangledModel":
+        """Switch to training mode, which leaves the identity encoder frozen and its BatchNorm in evaluation mode."""
+        super().train(mode)
+        # Here too because from_pretrained makes every parameter trainable.
+        self._freeze()
+        return self
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        identity_embeddings: Tensor | None = None,
+        subjects: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> DisentangledOutput:
+        """Classify B faces, ``pixel_values`` B×3×H×W, normalised.
+
+        ``identity_embeddings``, B×width, may hold what the identity encoder made of the faces before. ``subjects``, B
+        indices of the training subjects, are what the ``adversarial`` penalty needs in training; ``labels`` are B class
+        indices. Returns ``logits``, B×classes, with labels the ``loss``, and in training the ``penalty``.
+        """
+        emotion = self.encoder(pixel_values)
+        seen = emotion
+        if self.identity is not None:
+            if identity_embeddings is None:
+                with torch.no_grad():
+                    identity_embeddings = self.identity(pixel_values)
+            seen = torch.cat([emotion, identity_embeddings], dim=1)
+        logits = self.head(seen)
+        penalty = self._penalty(emotion, identity_embeddings, subjects) if self.training else None
+        loss = None
+        if labels is not None:
+            loss = nn.functional.cross_entropy(logits, labels) + (0 if penalty is None else penalty)
+        return DisentangledOutput(loss=loss, logits=logits, penalty=penalty)
+
+    def _penalty(self, emotion: Tensor, identity: Tensor | None, subjects: Tensor | None) -> Tensor | None:
+        if self.config.disentangle == "adversarial":
+            if subjects is None:
+                raise ValueError("subjects: the adversary learns to tell them apart")
+            told = self.adversary(_ReversedGradient.apply(emotion))
+            return self.config.disentangle_weight * nn.functional.cross_entropy(told, subjects)
+        if self.config.disentangle == "orthogonal":
+            return self.config.disentangle_weight * shared_part(emotion, identity)
+        return None
+
+    def _freeze(self) -> None:
+        if self.identity is not None:
+            self.identity.requires_grad_(False)
+            self.identity.eval()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        # The encoders come initialised from torchvision.
+        if module is not self.identity:
+            initialise(module)
+
+
+class _ReversedGradient(torch.autograd.Function):
+    """The identity whose gradient is reversed: Y. Ganin and V. Lempitsky, ICML 2015, arXiv 1409.7495."""
+
+    @staticmethod
+    def forward(ctx: Any, embedding: Tensor) -> Tensor:
+        return embedding.view_as(embedding)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return -gradient
+
+
+def shared_part(one: Tensor, other: Tensor) -> Tensor:
+    """How much two embeddings of the same B faces vary together, 0 (not at all) to 1; their widths may differ.
+
+    The squared Frobenius norm of the correlation of the centred embeddings, each of length one: the difference loss of
+    K. Bousmalis et al., *Domain Separation Networks*, NIPS 2016, arXiv 1608.06019, divided by B².
+    """
+    one, other = (nn.functional.normalize(part - part.mean(dim=0), dim=1) for part in (one, other))
+    # The same as the norm of one.T @ other, by way of B×B matrices.
+    return ((one @ one.T) * (other @ other.T)).sum() / len(one) ** 2
+
+
+AutoConfig.register(DisentangledConfig.model_type, DisentangledConfig)
+AutoModelForImageClassification.register(DisentangledConfig, DisentangledModel)

@@ -1,0 +1,113 @@
+"""The face-identity network ResNet-50 of VGGFace2, as its weights need it.
+
+Q. Cao et al., *VGGFace2: A dataset for recognising faces across pose and age*, FG 2018, arXiv 1710.08092; converted to
+torch at github.com/cydonia999/VGGFace2-pytorch, whose ``resnet50_ft_weight.pkl`` (trained on MS-Celeb-1M, fine-tuned on
+VGGFace2) is meant here. It comes from Caffe: its names and shapes are those of torchvision's ResNet-50, its numbers are
+not.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torchvision.models import resnet
+from torchvision.transforms.v2 import functional
+
+from fer_cli.errors import ModelError
+from fer_cli.files import written_whole
+from fer_cli.models.arrays_pickle import read_arrays
+from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+
+#: Subtracted from blue, green and red on a scale of 0 to 255.
+BGR_MEANS = (91.4953, 103.8827, 131.0912)
+#: The short side is resized to the first and the centre cropped to the second.
+RESIZED, SIDE = 256, 224
+PEOPLE = 8631
+
+
+class Bottleneck(resnet.Bottleneck):
+    """torchvision's block with the stride where Caffe has it: on the first 1×1 convolution, not on the 3×3."""
+
+    def __init__(self, inplanes: int, planes: int, stride: int = 1, *args, **kwargs):
+        super().__init__(inplanes, planes, stride, *args, **kwargs)
+        self.conv1.stride, self.conv2.stride = self.conv2.stride, self.conv1.stride
+
+
+def published_network() -> resnet.ResNet:
+    """The network with its classifier of 8,631 people; input B×3×224×224 in BGR, less :data:`BGR_MEANS`."""
+    network = resnet.ResNet(Bottleneck, [3, 4, 6, 3], num_classes=PEOPLE)
+    network.maxpool = nn.MaxPool2d(3, stride=2, padding=0, ceil_mode=True)
+    network.avgpool = nn.AvgPool2d(7)
+    return network
+
+
+class VGGFace2Encoder(nn.Module):
+    """The published network up to its average pool.
+
+    Input B×3×S×S with ImageNet's normalisation, as the emotion encoder beside it takes; output B×2048.
+    """
+
+    width = 2048
+
+    def __init__(self):
+        super().__init__()
+        self.network = published_network()
+        self.network.fc = nn.Identity()
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """The identity embeddings of a batch of faces."""
+        return self.network(as_published(pixel_values))
+
+
+def as_published(pixel_values: Tensor) -> Tensor:
+    """Turn ImageNet-normalised RGB of any size into what the published network takes, B×3×224×224."""
+    scale = 255 * pixel_values.new_tensor(IMAGENET_STD)[:, None, None]
+    shift = 255 * pixel_values.new_tensor(IMAGENET_MEAN)[:, None, None]
+    bgr = (pixel_values * scale + shift).flip(1) - pixel_values.new_tensor(BGR_MEANS)[:, None, None]
+    return functional.center_crop(functional.resize(bgr, [RESIZED], antialias=True), [SIDE, SIDE])
+
+
+def import_published(source: Path, target: Path) -> None:
+    """Convert the published pickle at ``source`` to safetensors at ``target``, without the classifier.
+
+    Nothing in the pickle is run. Raises :class:`~fer_cli.errors.ModelError` if it is not what was published, naming
+    the first layer that does not fit.
+    """
+    arrays = read_arrays(source)
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    expected = published_network().state_dict()
+    _check(tensors, expected, str(source))
+    kept = {name: tensors[name].float() for name in expected if name in tensors and not name.startswith("fc.")}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(target) as beside:
+        save_file(kept, beside)
+
+
+def load_published(path: Path) -> dict[str, Tensor]:
+    """The encoder's weights, named as :class:`VGGFace2Encoder` names them, from what :func:`import_published` wrote.
+
+    Raises :class:`~fer_cli.errors.ModelError` if they are not, naming the first layer that does not fit.
+    """
+    try:
+        tensors = load_file(path)
+    except Exception as error:  # whatever a file that is no weights makes a reader raise
+        raise ModelError(f"{path} cannot be read as weights ({type(error).__name__}).") from error
+    network = VGGFace2Encoder().network.state_dict()
+    _check(tensors, network, str(path))
+    return {f"network.{name}": tensors.get(name, own) for name, own in network.items()}
+
+
+def _check(tensors: dict[str, Tensor], expected: dict[str, Tensor], source: str) -> None:
+    for name, tensor in expected.items():
+        # The published file comes from Caffe, which does not count batches.
+        if name.endswith("num_batches_tracked"):
+            continue
+        if name not in tensors:
+            raise ModelError(f"{source} is not the published ResNet-50: it has no layer {name}.")
+        if tensors[name].shape != tensor.shape:
+            raise ModelError(
+                f"{source} is not the published ResNet-50: the layer {name} is "
+                f"{'×'.join(map(str, tensors[name].shape))}, where {'×'.join(map(str, tensor.shape))} was expected."
+            )

@@ -1,0 +1,217 @@
+"""Weights that others published: what each is for, where it comes from, under which licence, and whether it is here."""
+
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from fer_cli.errors import DetectorError, ModelError, UsageError
+from fer_cli.faces import detector_model
+from fer_cli.models.choices import BACKBONES, VGGFACE2, VIT_B16, VIT_B16_REVISION
+from fer_cli.progress import Progress, silent
+
+#: Overrides where imported weights are kept.
+VARIABLE = "FER_CACHE"
+
+
+def cache_folder() -> Path:
+    """Where weights are kept that neither torch nor the Hugging Face Hub keeps: FER_CACHE, or the user's cache."""
+    return Path(os.environ.get(VARIABLE) or platformdirs.user_cache_path("fer"))
+
+
+@dataclass(frozen=True)
+class Weights(ABC):
+    """Published weights: ``name`` for the command line, what they are ``used_for``, their ``home`` and ``licence``."""
+
+    name: str
+    used_for: str
+    home: str
+    licence: str
+
+    @abstractmethod
+    def place(self) -> Path | None:
+        """The file, if it is here."""
+
+    @abstractmethod
+    def fetch(self, progress: Progress = silent) -> Path:
+        """Make sure that it is here and whole; raises :class:`~fer_cli.errors.ModelError` if it cannot be had."""
+
+
+@dataclass(frozen=True)
+class ImageNetWeights(Weights):
+    """torchvision's, kept where torchvision looks for them."""
+
+    def place(self) -> Path | None:
+        file = self._file()
+        return file if file.is_file() else None
+
+    def fetch(self, progress: Progress = silent) -> Path:
+        from fer_cli.models.download import digest, download
+
+        file = self._file()
+        # torchvision puts the beginning of the digest into the name: mobilenet_v3_large-5c1a4163.pth.
+        expected = file.stem.rpartition("-")[2]
+        if not file.is_file() or not digest(file).startswith(expected):
+            download(self._url(), file, sha256=expected, progress=progress)
+        return file
+
+    def _url(self) -> str:
+        import torchvision
+
+        return torchvision.models.get_model_weights(self.name).DEFAULT.url
+
+    def _file(self) -> Path:
+        import torch
+
+        return Path(torch.hub.get_dir()) / "checkpoints" / Path(self._url()).name
+
+
+@dataclass(frozen=True)
+class HubWeights(Weights):
+    """A file of the Hugging Face Hub at a pinned revision, kept in the Hub's own cache."""
+
+    repository: str
+    revision: str
+    file: str
+    sha256: str
+    #: What stands beside it and is needed to use it.
+    others: tuple[str, ...] = ()
+
+    def place(self) -> Path | None:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self.repository, self.file, revision=self.revision)
+        return Path(found) if isinstance(found, str) else None
+
+    def fetch(self, progress: Progress = silent) -> Path:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.utils import disable_progress_bars, logging
+
+        from fer_cli.models.download import digest
+
+        disable_progress_bars()
+        logging.set_verbosity_error()
+        progress(f"fetching {self.name}", 0, None)
+        try:
+            for name in self.others:
+                hf_hub_download(self.repository, name, revision=self.revision)
+            file = Path(hf_hub_download(self.repository, self.file, revision=self.revision))
+        except Exception as error:  # the hub's errors, the network's, and the disk's
+            raise ModelError(
+                f"{self.repository} cannot be downloaded ({type(error).__name__}: {str(error).partition('. ')[0]}).",
+                mend="Type the same line again to go on from where it stopped.",
+            ) from error
+        if digest(file) != self.sha256:
+            raise ModelError(
+                f"{file.resolve()} is not the file that was expected: its checksum differs.",
+                mend="Remove it, and type the line again.",
+            )
+        return file
+
+
+@dataclass(frozen=True)
+class DetectorWeights(Weights):
+    """The face detector's, which ``fer prepare`` and ``fer predict`` fetch themselves when they need it."""
+
+    def place(self) -> Path | None:
+        from huggingface_hub import try_to_load_from_cache
+
+        named = os.environ.get(detector_model.VARIABLE)
+        if named:
+            return Path(named) if Path(named).is_file() else None
+        found = try_to_load_from_cache(detector_model.REPOSITORY, detector_model.FILE, revision=detector_model.REVISION)
+        return Path(found) if isinstance(found, str) else None
+
+    def fetch(self, progress: Progress = silent) -> Path:
+        try:
+            return detector_model.find_detector_model(progress=progress)
+        except DetectorError as error:
+            raise ModelError(error.message) from error
+
+
+@dataclass(frozen=True)
+class ImportedWeights(Weights):
+    """Weights that only a person can get, and ``fer weights import`` converts."""
+
+    published_as: str
+
+    def place(self) -> Path | None:
+        file = self.target()
+        return file if file.is_file() else None
+
+    def target(self) -> Path:
+        """Where the converted file goes."""
+        return cache_folder() / f"{self.name}.safetensors"
+
+    def fetch(self, progress: Progress = silent) -> Path:
+        if self.place() is None:
+            raise ModelError(
+                f"{self.name} is not in {cache_folder()}, and cannot be fetched: its owners publish no address with a "
+                "checksum.",
+                mend=f"Get {self.published_as} from {self.home} yourself, then type: fer weights import "
+                f"{self.published_as}",
+            )
+        return self.target()
+
+
+ALL: dict[str, Weights] = {
+    weights.name: weights
+    for weights in (
+        *(
+            ImageNetWeights(
+                name=backbone,
+                used_for="the encoder of difference and disentangled (--encoder imagenet)",
+                home="download.pytorch.org (torchvision, IMAGENET1K)",
+                licence="code BSD-3-Clause; weights: trained on ImageNet, whose terms are non-commercial research",
+            )
+            for backbone in BACKBONES
+        ),
+        HubWeights(
+            name="vit-base-patch16-224-in21k",
+            used_for="vit-se (its default --backbone)",
+            home=f"huggingface.co/{VIT_B16}",
+            licence="code and weights Apache-2.0; trained on ImageNet-21k",
+            repository=VIT_B16,
+            revision=VIT_B16_REVISION,
+            file="model.safetensors",
+            sha256="fd4e1169c7aa6c2dbfa8a6448be13b35abc0ee256190857c90009d12c094619b",
+            others=("config.json", "preprocessor_config.json"),
+        ),
+        DetectorWeights(
+            name="yunet",
+            used_for="finding faces (prepare and predict)",
+            home=f"huggingface.co/{detector_model.REPOSITORY}",
+            licence="code and weights MIT",
+        ),
+        ImportedWeights(
+            name=VGGFACE2,
+            used_for="identity in disentangled (--identity vggface2)",
+            home="github.com/cydonia999/VGGFace2-pytorch",
+            licence="code MIT; weights: the Oxford originals are to be read as non-commercial",
+            published_as="resnet50_ft_weight.pkl",
+        ),
+    )
+}
+#: What ``fer weights fetch --all`` fetches.
+FETCHABLE = tuple(name for name, weights in ALL.items() if not isinstance(weights, ImportedWeights))
+
+
+def find(name: str) -> Weights:
+    """The published weights called ``name``; raises :class:`~fer_cli.errors.UsageError` if there are none."""
+    if name not in ALL:
+        raise UsageError(f"There are no weights called '{name}'.", mend=f"There are {', '.join(ALL)}.")
+    return ALL[name]
+
+
+def import_weights(source: Path) -> Path:
+    """Convert the published VGGFace2 pickle at ``source`` into the user's cache; gives the new file.
+
+    Raises :class:`~fer_cli.errors.ModelError` if it is not what was published. Nothing in it is run.
+    """
+    from fer_cli.models.vggface2 import import_published
+
+    target = ALL[VGGFACE2].target()
+    import_published(source, target)
+    return target

@@ -1,0 +1,81 @@
+"""Training every fold in turn, each in a run of its own."""
+
+import dataclasses
+from pathlib import Path
+
+from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.errors import DatasetError
+from fer_cli.files import write_json
+from fer_cli.models.device import choose_device
+from fer_cli.progress import Progress, silent
+from fer_cli.runs.cross_validation import CrossValidation
+from fer_cli.runs.run import CARD, CROSS_VALIDATION, UNFINISHED, VERSION
+from fer_cli.training.claim import claimed, identity_of
+from fer_cli.training.fit import fit
+from fer_cli.training.processes import first_then_others, is_first, own_device
+from fer_cli.training.recipe import Recipe
+from fer_cli.training.seen import seen_subjects
+
+
+def cross_validate(
+    recipe: Recipe,
+    dataset: PreparedDataset,
+    out: Path,
+    *,
+    device: str = "auto",
+    allow_seen: bool = False,
+    command: str = "",
+    progress: Progress = silent,
+) -> CrossValidation:
+    """Train ``recipe`` with every fold of ``dataset`` held out in turn, into ``out``/fold0, fold1 and so on.
+
+    Everything that a fold's training needs is trained within it, so that nothing in it has seen its test subjects. An
+    interrupted cross-validation is continued by the same call. Raises as :func:`~fer_cli.training.fit.fit` does, and
+    :class:`~fer_cli.errors.DatasetError` if the dataset has no folds.
+    """
+    folds = dataset.protocol.folds
+    if not folds:
+        raise DatasetError(
+            f"{dataset.path} has no folds, for its corpus does not say who is shown.", mend="Leave --cv out."
+        )
+    recipes = [dataclasses.replace(recipe, fold=fold) for fold in range(folds)]
+    chosen = own_device(choose_device(device))
+    with claimed(out, identity_of(recipes[0], dataset, folds=True), chosen):
+        # A run to start from that knows some fold's subjects is refused before hours have gone into the others.
+        for each in recipes:
+            seen_subjects(each, dataset, each.sides(dataset), {}, allow_seen=allow_seen)
+        for each in recipes:
+            folder = out / f"fold{each.fold}"
+            if not (folder / CARD).is_file():
+                fit(
+                    each,
+                    dataset,
+                    folder,
+                    device=device,
+                    allow_seen=allow_seen,
+                    command=command,
+                    progress=_named(f"fold {each.fold + 1}/{folds}", progress),
+                )
+    if is_first():
+        write_json(
+            out / CROSS_VALIDATION,
+            {
+                "version": VERSION,
+                "model": recipe.name,
+                "command": command,
+                "recipe": recipes[0].to_dict(),
+                "dataset": {"path": str(dataset.path.resolve()), "fingerprint": dataset.fingerprint},
+                "protocol": dataset.protocol.to_dict(),
+                "folds": [f"fold{each.fold}" for each in recipes],
+            },
+        )
+        (out / UNFINISHED).unlink(missing_ok=True)
+    first_then_others(lambda: None, chosen)
+    return CrossValidation.open(out)
+
+
+def _named(name: str, progress: Progress) -> Progress:
+    def passed_on(stage: str, done: int, total: int | None, /, **facts: float | str) -> None:
+        progress(f"{name} {stage}", done, total, **facts)
+
+    return passed_on

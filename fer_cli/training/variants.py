@@ -1,0 +1,53 @@
+"""A training as a person asks for it: one fold or all, one recipe or several to compare."""
+
+from pathlib import Path
+
+from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.files import write_json
+from fer_cli.models.device import choose_device
+from fer_cli.progress import Progress, silent
+from fer_cli.runs.cross_validation import CrossValidation, open_any
+from fer_cli.runs.run import COMPARISON, UNFINISHED, VERSION, Run
+from fer_cli.training.claim import claimed, finished, identity_of
+from fer_cli.training.cross_validation import cross_validate
+from fer_cli.training.fit import fit
+from fer_cli.training.processes import first_then_others, is_first, own_device
+from fer_cli.training.recipe import Recipe
+
+
+def train(
+    recipe: Recipe,
+    dataset: PreparedDataset,
+    out: Path,
+    *,
+    cross_validation: bool = False,
+    device: str = "auto",
+    allow_seen: bool = False,
+    command: str = "",
+    progress: Progress = silent,
+) -> dict[str, Run | CrossValidation]:
+    """Train every variant of ``recipe``, on its fold or on all, and give what came of each by its name.
+
+    A recipe of one variant, whose name is empty, goes to ``out`` itself; of several, each goes to a folder inside, on
+    the same folds. Raises as :func:`~fer_cli.training.fit.fit` does.
+    """
+    work = cross_validate if cross_validation else fit
+
+    def one(variant: Recipe, folder: Path) -> Run | CrossValidation:
+        return work(variant, dataset, folder, device=device, allow_seen=allow_seen, command=command, progress=progress)
+
+    variants = recipe.variants()
+    if len(variants) == 1:
+        return {"": one(recipe, out)}
+    trained = {}
+    chosen = own_device(choose_device(device))
+    with claimed(out, identity_of(recipe, dataset, folds=cross_validation), chosen):
+        for name, variant in variants.items():
+            folder = out / name
+            trained[name] = open_any(folder) if finished(folder) else one(variant, folder)
+    if is_first():
+        card = {"version": VERSION, "command": command, "recipe": recipe.to_dict(), "variants": list(variants)}
+        write_json(out / COMPARISON, card)
+        (out / UNFINISHED).unlink(missing_ok=True)
+    first_then_others(lambda: None, chosen)
+    return trained
