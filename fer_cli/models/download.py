@@ -42,9 +42,9 @@ def digest(path: Path) -> str:
 
 def _receive(url: str, part: Path, progress: Progress) -> None:
     have = part.stat().st_size if part.is_file() else 0
-    request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 (our own addresses)
+    request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        response = urlopen(request, timeout=60)  # noqa: S310
+        response = urlopen(request, timeout=60)
     except HTTPError as error:
         if error.code == NOTHING_LEFT and have:
             return

@@ -27,7 +27,7 @@ from fer_cli.training.augmentation import augmentation
 from fer_cli.training.claim import claimed, identity_of
 from fer_cli.training.course import best, by_epoch, last_whole_checkpoint
 from fer_cli.training.precision import choose_precision
-from fer_cli.training.processes import agreed, count, first_then_others, is_first, own_device
+from fer_cli.training.processes import agreed, count, first_then_others, own_device
 from fer_cli.training.recipe import Recipe, Start
 from fer_cli.training.seen import seen_subjects
 from fer_cli.training.trainer import EPOCH_RULE, FoldTrainer, everything_saved, make_trainer
