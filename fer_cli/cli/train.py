@@ -67,7 +67,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 callback=from_recipe,
                 help=f"Published settings in place of ours: {published}. Flags override them.",
             ),
-        ] = None,  # fmt: skip
+        ] = None,
         settings: Annotated[
             Path | None,
             typer.Option(
@@ -75,9 +75,9 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 metavar="FILE",
                 is_eager=True,
                 callback=from_file,
-                help="Settings from a TOML file (epochs = 20), or a run's run.json, which repeats it. Flags override it.",
+                help="Settings from a TOML file (epochs = 20), or from a run's run.json, which repeats it. Flags win.",
             ),
-        ] = None,  # fmt: skip
+        ] = None,
         data: Annotated[Path | None, typer.Option(help="The prepared dataset. Default: the latest in ./data.")] = None,
         output: Annotated[
             Path | None,
@@ -96,7 +96,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 callback=noting("resume"),
                 help="Go on with the unfinished training in --out, or the latest in ./runs, with its own settings.",
             ),
-        ] = False,  # fmt: skip
+        ] = False,
         device: Device = "auto",
         allow_seen: AllowSeen = False,
     ) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -57,11 +58,9 @@ def embed(
         found = Embeddings.load(file, key)
         if found is None:
             found = Embeddings(names, _run(encoder, variants, len(names), preprocessing, device, stage, progress))
-            try:
+            # On a disk that may only be read they are not kept: the next training computes them again.
+            with suppress(OSError):
                 found.save(file, key)
-            except OSError:
-                # A dataset on a disk that may only be read: the next training computes them again.
-                pass
         return found
 
     def plain(place: int) -> Tensor:

@@ -44,10 +44,12 @@ class ImageNetWeights(Weights):
     """torchvision's, kept where torchvision looks for them."""
 
     def place(self) -> Path | None:
+        """The file in torch's own cache, if it is there."""
         file = self._file()
         return file if file.is_file() else None
 
     def fetch(self, progress: Progress = silent) -> Path:
+        """Download it unless it is there and whole."""
         from fer_cli.models.download import digest, download
 
         file = self._file()
@@ -80,12 +82,14 @@ class HubWeights(Weights):
     others: tuple[str, ...] = ()
 
     def place(self) -> Path | None:
+        """The file in the Hub's cache, if it is there."""
         from huggingface_hub import try_to_load_from_cache
 
         found = try_to_load_from_cache(self.repository, self.file, revision=self.revision)
         return Path(found) if isinstance(found, str) else None
 
     def fetch(self, progress: Progress = silent) -> Path:
+        """Download it with what stands beside it; the Hub's client resumes."""
         from huggingface_hub import hf_hub_download
         from huggingface_hub.utils import disable_progress_bars, logging
 
@@ -116,6 +120,7 @@ class DetectorWeights(Weights):
     """The face detector's, which ``fer prepare`` and ``fer predict`` fetch themselves when they need it."""
 
     def place(self) -> Path | None:
+        """The file that FER_YUNET names, or that in the Hub's cache, if it is there."""
         from huggingface_hub import try_to_load_from_cache
 
         named = os.environ.get(detector_model.VARIABLE)
@@ -125,6 +130,7 @@ class DetectorWeights(Weights):
         return Path(found) if isinstance(found, str) else None
 
     def fetch(self, progress: Progress = silent) -> Path:
+        """Download it unless it is there."""
         try:
             return detector_model.find_detector_model(progress=progress)
         except DetectorError as error:
@@ -138,6 +144,7 @@ class ImportedWeights(Weights):
     published_as: str
 
     def place(self) -> Path | None:
+        """The converted file, if it is there."""
         file = self.target()
         return file if file.is_file() else None
 
@@ -146,6 +153,7 @@ class ImportedWeights(Weights):
         return cache_folder() / f"{self.name}.safetensors"
 
     def fetch(self, progress: Progress = silent) -> Path:
+        """The converted file; where there is none, raises with how to get it."""
         if self.place() is None:
             raise ModelError(
                 f"{self.name} is not in {cache_folder()}, and cannot be fetched: its owners publish no address with a "

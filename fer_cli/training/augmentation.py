@@ -23,7 +23,7 @@ def _light() -> v2.Transform:
 
 
 def _paper(size: int) -> v2.Transform:
-    """As ViT-SE's author: of 256 pixels for 224 a random crop, mirrored, half of them grey, jittered, a part cut out."""
+    """As ViT-SE's author: a random crop, 224 pixels of 256; mirrored, half of them grey, jittered, a part cut out."""
     return v2.Compose(
         [
             v2.Resize([round(size * 256 / 224)] * 2, antialias=True),

@@ -59,8 +59,8 @@ class DisentangledRecipe(Recipe):
     disentangle: Annotated[
         Disentangling,
         Doc(
-            "Stage 1: concat puts the embeddings side by side; adversarial adds a classifier of subjects on the emotion "
-            "embedding, with its gradient reversed; orthogonal a penalty on what the embeddings share."
+            "Stage 1: concat puts the embeddings side by side; adversarial adds a classifier of subjects on the "
+            "emotion embedding, with its gradient reversed; orthogonal a penalty on what the embeddings share."
         ),
     ] = "concat"
     disentangle_weight: Annotated[

@@ -83,9 +83,11 @@ class Recipe(ABC):
     ] = 8
     size: Annotated[
         int | None,
-        Doc("Side of the pictures that the network sees, in pixels. Default: that of the run it starts from, else the "
-            "dataset's crops."),
-    ] = None  # fmt: skip
+        Doc(
+            "Side of the pictures that the network sees, in pixels. Default: that of the run it starts from, else the "
+            "dataset's crops."
+        ),
+    ] = None
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
         Doc("auto: bfloat16 where the device computes it faster (GPUs that have it, CPUs with AMX), else float32."),

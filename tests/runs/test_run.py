@@ -5,7 +5,7 @@ import pytest
 
 from fer_cli.errors import RunError
 from fer_cli.protocol import Protocol
-from fer_cli.runs.run import Run, latest_run, overlap
+from fer_cli.runs.run import Run, names, overlap, runs_in
 
 CARD = {
     "version": 1,
@@ -58,15 +58,20 @@ def test_a_later_version_is_refused(tmp_path):
         Run.open(written(tmp_path / "run", version=99))
 
 
-def test_the_latest_run_is_the_one_finished_last(tmp_path):
+def test_the_runs_in_is_the_one_finished_last(tmp_path):
     for age, name in ((0, "b"), (1, "c"), (2, "a")):
         card = written(tmp_path / name) / "run.json"
         os.utime(card, (1_700_000_000 - age, 1_700_000_000 - age))
     (tmp_path / "unfinished").mkdir()
-    assert latest_run(tmp_path) == tmp_path / "b"
-    assert latest_run(tmp_path / "nowhere") is None
+    assert runs_in(tmp_path) == [tmp_path / "b", tmp_path / "c", tmp_path / "a"]
+    assert runs_in(tmp_path / "nowhere") == []
 
 
 def test_overlap_is_by_corpus():
     assert overlap({"made": ["A", "B"]}, "made", {"B", "C"}) == ["B"]
     assert overlap({"made": ["A", "B"]}, "other", {"B", "C"}) == []
+
+
+def test_many_names_are_cut_short():
+    assert names(["A", "B"]) == "A, B"
+    assert names(["A", "B", "C", "D"], most=2) == "A, B and 2 more"

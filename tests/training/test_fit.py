@@ -10,9 +10,10 @@ from fer_cli.errors import DatasetError, RunError
 from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.models import DifferenceModel
 from fer_cli.runs.run import Run
-from fer_cli.training import fit as fitting
+from fer_cli.training.claim import identity_of, will_resume
+from fer_cli.training.course import last_whole_checkpoint
 from fer_cli.training.difference import DifferenceRecipe
-from fer_cli.training.fit import fit, will_resume
+from fer_cli.training.fit import fit
 from tests.made import CLASSES, made_dataset, unnamed
 
 QUICK = DifferenceRecipe(encoder="scratch", backbone="mobilenet_v3_small", epochs=2, batch_size=5)
@@ -35,11 +36,11 @@ def run(made, tmp_path):
 def test_a_run_holds_what_is_needed_to_use_repeat_and_judge_it(run, made):
     assert {path.name for path in run.path.iterdir()} == {
         *("config.json", "model.safetensors", "preprocessor_config.json"),
-        *("run.json", "epochs.csv"),
+        *("run.json", "epochs.csv", "tensorboard"),
     }
     card = run.card
     assert card["command"] == "fer train difference"
-    assert card["recipe"] == dataclasses.asdict(QUICK)
+    assert card["recipe"] == QUICK.to_dict()
     assert card["protocol"]["name"] == made.protocol.name
     assert card["dataset"]["fingerprint"] == made.fingerprint
     assert card["versions"]["torch"] == torch.__version__
@@ -81,8 +82,8 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been(run, mad
         fit(QUICK, made, out, device="cpu", progress=interrupt)
     with pytest.raises(RunError, match="not finished"):
         Run.open(out)
-    assert will_resume(QUICK, made, out)
-    assert not will_resume(dataclasses.replace(QUICK, epochs=9), made, out)
+    assert will_resume(identity_of(QUICK, made), out)
+    assert not will_resume(identity_of(dataclasses.replace(QUICK, epochs=9), made), out)
     steps = []
     resumed = fit(QUICK, made, out, device="cpu", progress=lambda stage, done, total, /, **facts: steps.append(done))
     assert steps[0] > 1
@@ -95,8 +96,8 @@ def test_a_checkpoint_cut_short_is_passed_over(tmp_path):
         folder.mkdir()
         if whole:
             (folder / "trainer_state.json").write_text("{}")
-    assert fitting._last_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-6")
-    assert fitting._last_whole_checkpoint(tmp_path / "nowhere") is None
+    assert last_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-6")
+    assert last_whole_checkpoint(tmp_path / "nowhere") is None
 
 
 def test_a_finished_run_and_other_things_are_not_overwritten(run, made, tmp_path):

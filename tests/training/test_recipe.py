@@ -1,7 +1,14 @@
+import dataclasses
+
 import pytest
 
 from fer_cli.errors import ModelError, UsageError
 from fer_cli.training.difference import DifferenceRecipe
+from fer_cli.training.disentangled import DisentangledRecipe
+from fer_cli.training.recipe import Start
+from fer_cli.training.vit_se import ViTSERecipe
+
+START = Start(("fear", "anger"), 64)
 
 
 @pytest.mark.parametrize(
@@ -14,6 +21,12 @@ from fer_cli.training.difference import DifferenceRecipe
         ({"lr": float("nan")}, "--lr"),
         ({"size": 8}, "--size"),
         ({"seed": -1}, "--seed"),
+        ({"accumulate": 0}, "--accumulate"),
+        ({"warmup": 1.0}, "--warmup"),
+        ({"label_smoothing": -0.1}, "--label-smoothing"),
+        ({"views": 0}, "--views"),
+        ({"clip": float("nan")}, "--clip"),
+        ({"log": ("tensorbored",)}, "--log tensorbored"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_refused_by_its_flag(setting, flag):
@@ -23,17 +36,17 @@ def test_a_setting_that_cannot_be_meant_is_refused_by_its_flag(setting, flag):
 
 def test_scratch_implies_a_tuned_encoder_and_nothing_else_does(tmp_path):
     build = {"backbone": "mobilenet_v3_small"}
-    scratch = DifferenceRecipe(encoder="scratch", **build).build(("fear", "anger"))
+    scratch = DifferenceRecipe(encoder="scratch", **build).build(START)
     assert scratch.config.tune_encoder
     scratch.save_pretrained(tmp_path)
     for tune in (False, True):
-        model = DifferenceRecipe(encoder=str(tmp_path), tune_encoder=tune, **build).build(("fear", "anger"))
+        model = DifferenceRecipe(encoder=str(tmp_path), tune_encoder=tune, **build).build(START)
         assert model.config.tune_encoder is tune
 
 
 def test_an_encoder_that_is_nothing_is_refused():
     with pytest.raises(ModelError, match="no weights at"):
-        DifferenceRecipe(encoder="imagenett").build(("fear", "anger"))
+        DifferenceRecipe(encoder="imagenett").build(START)
 
 
 def test_only_target_needs_no_pairs():
@@ -42,3 +55,48 @@ def test_only_target_needs_no_pairs():
         True,
         False,
     ]
+
+
+RECIPES = (ViTSERecipe, DifferenceRecipe, DisentangledRecipe)
+
+
+@pytest.mark.parametrize("kind", RECIPES)
+def test_published_settings_are_settings_that_the_recipe_has_and_takes(kind):
+    for published in kind.published.values():
+        settings = dataclasses.asdict(published())
+        assert dataclasses.asdict(kind(**settings)).items() >= settings.items()
+
+
+def test_the_notes_recipe_is_the_notes():
+    note = DifferenceRecipe(**dataclasses.asdict(DifferenceRecipe.published["note"]()))
+    assert (note.optimizer, note.batch_size, note.epochs, note.schedule) == ("adam", 32, 30, "constant")
+    assert (note.label_smoothing, note.class_weights, note.clip, note.augment) == (0, False, 0, "none")
+    assert note.patience == 0
+
+
+def test_the_papers_recipe_is_its_authors():
+    paper = ViTSERecipe(**dataclasses.asdict(ViTSERecipe.published["paper"]()))
+    assert (paper.optimizer, paper.lr, paper.batch_size, paper.epochs) == ("adamw", 1e-4, 8, 30)
+    assert (paper.schedule, paper.se_reduction, paper.se_gate, paper.pooling) == ("step", 2, "sigmoid", "class-token")
+
+
+@pytest.mark.parametrize("kind", RECIPES)
+def test_a_recipe_comes_back_from_its_json(kind):
+    recipe = kind(epochs=7, log=("none",))
+    stored = {name: tuple(value) if isinstance(value, list) else value for name, value in recipe.to_dict().items()}
+    assert kind(**stored) == recipe
+
+
+@pytest.mark.parametrize(
+    ("recipe", "title"),
+    [
+        (DifferenceRecipe(), "difference"),
+        (DifferenceRecipe(ablation=True), "difference-ablation"),
+        (DisentangledRecipe(), "disentangled"),
+        (DisentangledRecipe(stage=1), "disentangled-stage1"),
+        (DisentangledRecipe(stage=2), "disentangled"),
+        (ViTSERecipe(), "vit-se"),
+    ],
+)
+def test_a_run_is_called_after_what_is_trained(recipe, title):
+    assert recipe.title == title
