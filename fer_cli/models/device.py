@@ -44,6 +44,7 @@ def available_devices() -> list[torch.device]:
 def device_name(device: torch.device) -> str:
     """What a person calls the device: ``NVIDIA H100 80GB HBM3 (cuda:0)``, ``CPU (8 threads)``."""
     if device.type == "cpu":
-        return f"CPU ({torch.get_num_threads()} threads)"
+        threads = torch.get_num_threads()
+        return f"CPU ({threads} thread{'s' if threads > 1 else ''})"
     namer = getattr(getattr(torch, device.type, None), "get_device_name", None)
     return f"{namer(device)} ({device})" if namer else str(device)

@@ -4,7 +4,7 @@ MobileNetV3 (Howard et al. 2019, arXiv 1905.02244) as torchvision builds it, its
 classifier: 960 numbers an image for ``mobilenet_v3_large``, 576 for ``mobilenet_v3_small``.
 """
 
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
@@ -55,8 +55,8 @@ def imagenet_weights(backbone: str) -> dict[str, Tensor]:
     """
     weights = torchvision.models.get_model_weights(backbone).DEFAULT
     try:
-        # torch writes a line about the download to standard error.
-        with redirect_stderr(StringIO()):
+        # torch writes a line about the download to standard output or error, by its version.
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             return _encoder_part(weights.get_state_dict(progress=False, check_hash=True))
     except (OSError, RuntimeError) as error:
         file = Path(weights.url).name

@@ -118,15 +118,22 @@ def vit_config(backbone: str, size: int) -> ViTConfig:
 def pretrained_vit(backbone: str, *, pooling: str) -> ViTModel:
     """The ViT called ``backbone`` with its weights; its pooler too where ``pooling`` asks for it.
 
-    Raises :class:`~fer_cli.errors.ModelError` if it cannot be had.
+    Raises :class:`~fer_cli.errors.ModelError` if it cannot be had, or has no pooler where one is asked for.
     """
     config = _config(backbone)
     try:
         if config.model_type == ViTSEConfig.model_type:
-            return ViTSEModel.from_pretrained(backbone).vit
-        return ViTModel.from_pretrained(backbone, add_pooling_layer=pooling == "pooler", **_pinned(backbone))
+            vit, pooler = ViTSEModel.from_pretrained(backbone).vit, config.pooling == "pooler"
+        else:
+            vit, found = ViTModel.from_pretrained(
+                backbone, add_pooling_layer=pooling == "pooler", output_loading_info=True, **_pinned(backbone)
+            )
+            pooler = not any(name.startswith("pooler.") for name in found["missing_keys"])
     except (OSError, ValueError, RuntimeError) as error:
         raise _cannot_be_had(backbone, error) from error
+    if pooling == "pooler" and not pooler:
+        raise ModelError(f"The ViT {backbone} has no trained pooler.", mend="Type --pooling class-token.")
+    return vit
 
 
 def _config(backbone: str) -> PretrainedConfig:

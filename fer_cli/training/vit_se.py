@@ -66,7 +66,9 @@ class ViTSERecipe(Recipe):
             )
         )
         if vit is not None:
-            model.vit.load_state_dict(vit.state_dict(), strict=False)
+            own = model.vit.state_dict()
+            # A pooler that is not asked for stays behind.
+            model.vit.load_state_dict({name: tensor for name, tensor in vit.state_dict().items() if name in own})
         return model
 
     def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
