@@ -47,6 +47,11 @@ class Corpus(ABC):
     #: Lines that a person could type, for ``--help``.
     examples: ClassVar[tuple[str, ...]] = ()
 
+    @property
+    def people(self) -> str:
+        """Whose names its subjects have: a name in two corpora of the same people is one person."""
+        return self.name
+
     def make(self, root: Path, progress: Progress = silent) -> None:
         """Make the corpus ready at ``root``: where its layout is not there and zips are, unpack them beside themselves.
 

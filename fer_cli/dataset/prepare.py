@@ -81,7 +81,7 @@ def prepare(
     card = {
         "version": schema.VERSION,
         "fer": fer_cli.__version__,
-        "corpus": corpus.name,
+        "corpus": corpus.people,
         "title": protocol.corpus,
         "root": str(root),
         "settings": identity,

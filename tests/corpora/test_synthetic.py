@@ -206,3 +206,8 @@ def test_importing_it_imports_nothing_heavy():
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_another_seed_draws_other_people_under_the_same_names():
+    assert Synthetic().people == Synthetic(confound=1.0, subjects=9).people == "synthetic"
+    assert Synthetic(seed=1).people not in (Synthetic().people, Synthetic(seed=2).people)

@@ -70,6 +70,11 @@ class Synthetic(Corpus):
         if not 0.0 <= self.confound <= 1.0:
             raise UsageError(f"--confound is {self.confound}.", mend="Type a number from 0 to 1.")
 
+    @property
+    def people(self) -> str:
+        """Another seed draws other people under the same names."""
+        return f"{self.name} of seed {self.seed}" if self.seed else self.name
+
     def settings(self) -> dict[str, Any]:
         """All that decides what is drawn, as it stands in ``synthetic.json``."""
         return {"version": VERSION, **asdict(self)}
