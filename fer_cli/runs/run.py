@@ -93,6 +93,12 @@ def runs_in(folder: Path) -> list[Path]:
     return [card.parent for card in cards]
 
 
+def run_behind(source: str) -> list[Path]:
+    """The folder of the run, finished or not, that ``source`` names, if it names one."""
+    folder = Path(source)
+    return [folder] if any((folder / card).is_file() for card in (CARD, UNFINISHED)) else []
+
+
 def overlap(seen: dict[str, list[str]], corpus: str, subjects: set[str]) -> list[str]:
     """The ``subjects`` of ``corpus`` that are among those ``seen``, sorted."""
     return sorted(subjects.intersection(seen.get(corpus, [])))

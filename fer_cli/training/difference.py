@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from annotated_doc import Doc
 
 from fer_cli.models.choices import FEATURES, IMAGENET, SCRATCH, Backbone, Features
+from fer_cli.runs.run import run_behind
 from fer_cli.training.published import Note
 from fer_cli.training.recipe import Recipe, Start
 
@@ -95,8 +96,8 @@ class DifferenceRecipe(Recipe):
 
 
 def start_run(encoder: str) -> list[Path]:
-    """The folder that ``encoder`` names, if it names one."""
-    return [Path(encoder)] if encoder not in (IMAGENET, SCRATCH) and Path(encoder).is_dir() else []
+    """The run that ``encoder`` names, finished or not, if it names one: other weights do not say whom they have seen."""
+    return run_behind(encoder) if encoder not in (IMAGENET, SCRATCH) else []
 
 
 def difference_model(

@@ -10,6 +10,7 @@ from annotated_doc import Doc
 
 from fer_cli.errors import DatasetError, ModelError, UsageError
 from fer_cli.models.choices import IMAGENET, NO_IDENTITY, SUBJECTS, VGGFACE2, Backbone, Disentangling
+from fer_cli.runs.run import run_behind
 from fer_cli.training.difference import difference_model, start_run
 from fer_cli.training.identity import IdentityRecipe
 from fer_cli.training.published import Note
@@ -104,7 +105,7 @@ class DisentangledRecipe(Recipe):
             folders.append(self._stage_1(parts))
         if self.stage == 1:
             folders += start_run(self.encoder or IMAGENET)
-            folders += [Path(self.identity)] if Path(self.identity).is_dir() else []
+            folders += run_behind(self.identity)
         return folders
 
     def build(self, start: Start) -> Any:
@@ -179,7 +180,7 @@ class DisentangledRecipe(Recipe):
         """The run of stage 1: the one just trained, the one named, or this fold's in the cross-validation named."""
         if STAGE_1 in parts:
             return parts[STAGE_1]
-        if self.encoder is None or not start_run(self.encoder):
+        if self.encoder is None or not Path(self.encoder).is_dir():
             raise UsageError(
                 f"Stage 2 starts from a run of stage 1, and {self.encoder or 'none'} is not a folder."
                 if self.encoder

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from annotated_doc import Doc
 
 from fer_cli.models.choices import TINY_VIT, VIT_B16, Gate, Pooling
+from fer_cli.runs.run import run_behind
 from fer_cli.training.published import NoteViTSE, PaperViTSE
 from fer_cli.training.recipe import Recipe, Start
 
@@ -73,4 +74,4 @@ class ViTSERecipe(Recipe):
 
     def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
         """The run that the transformer starts from, if it is one."""
-        return [Path(self.backbone)] if self.pretrained and (Path(self.backbone) / "run.json").is_file() else []
+        return run_behind(self.backbone) if self.pretrained else []

@@ -1,0 +1,117 @@
+import copy
+
+import pytest
+import torch
+
+from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.dataset.tensors import Crops
+from fer_cli.embeddings import embed as embedding
+from fer_cli.embeddings.embed import Views, embed, fingerprint
+from fer_cli.models.preprocessing import Preprocessing
+from fer_cli.training.augmentation import augmentation
+from tests.made import made_dataset, made_model
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return made_model(features="target").encoder.requires_grad_(False)
+
+
+class Counting(torch.nn.Module):
+    """The mean colours of a picture, and how many pictures it was asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+
+    def forward(self, pictures):
+        self.seen += len(pictures)
+        return pictures.mean(dim=(2, 3))
+
+
+def test_they_are_what_the_encoder_makes_of_each_crop(encoder, made):
+    preprocessing = Preprocessing(32)
+    embeddings = embed(encoder, made, preprocessing, device=CPU)
+    crops = Crops(made.path)
+    for name in made.metadata["file_name"]:
+        with torch.no_grad():
+            expected = encoder(preprocessing(crops[name][None]))[0]
+        assert expected.abs().max() > 0.01
+        assert torch.allclose(embeddings.of([name])[0, 0], expected, atol=1e-5)
+
+
+def test_each_crop_is_embedded_once_and_then_read(made):
+    counting = Counting()
+    first = embed(counting, made, Preprocessing(32), device=CPU)
+    assert counting.seen == len(made.metadata)
+    again = embed(counting, made, Preprocessing(32), device=CPU)
+    assert counting.seen == len(made.metadata)
+    assert torch.equal(first.table, again.table)
+    assert len(list((made.path / "embeddings").iterdir())) == 1
+
+
+def test_another_encoder_size_or_dataset_has_embeddings_of_its_own(encoder, made, tmp_path):
+    embed(encoder, made, Preprocessing(32), device=CPU)
+    other = copy.deepcopy(encoder)
+    next(other.parameters()).data[0] += 1
+    embed(other, made, Preprocessing(32), device=CPU)
+    embed(encoder, made, Preprocessing(40), device=CPU)
+    embed(encoder, made, Preprocessing(32, mean=(0.5,) * 3), device=CPU)
+    metadata = (made.path / "metadata.csv").read_text().splitlines()
+    (made.path / "metadata.csv").write_text("\n".join(metadata[:-1]) + "\n")
+    embed(encoder, PreparedDataset.open(made.path), Preprocessing(32), device=CPU)
+    assert len(list((made.path / "embeddings").iterdir())) == 5
+
+
+def test_a_fingerprint_tells_encoders_by_weights_and_statistics(encoder):
+    other = copy.deepcopy(encoder)
+    assert fingerprint(other) == fingerprint(encoder)
+    for name, tensor in encoder.state_dict().items():
+        other = copy.deepcopy(encoder)
+        with torch.no_grad():
+            other.state_dict()[name].add_(1)
+        same = fingerprint(other) == fingerprint(encoder)
+        assert same is name.endswith("num_batches_tracked")
+        if tensor.dim() and name.endswith("running_var"):
+            break
+
+
+def test_augmented_views_follow_the_crop_and_vary_a_subject_alike(encoder, made):
+    views = Views(3, 0, "light", augmentation("light", 32))
+    embeddings = embed(encoder, made, Preprocessing(32), device=CPU, views=views)
+    count = len(made.metadata)
+    assert embeddings.table.shape == (4, count, encoder.width)
+    plain = embed(encoder, made, Preprocessing(32), device=CPU)
+    assert torch.equal(embeddings.table[:1], plain.table)
+    assert not torch.allclose(embeddings.table[1], embeddings.table[2])
+
+    seen = {}
+
+    def note(pictures):
+        seen.setdefault(torch.initial_seed(), []).append(1)
+        return pictures
+
+    embed(encoder, made, Preprocessing(32), device=CPU, views=Views(2, 0, "noted", note))
+    # One draw for each of two views of nine subjects, shared by the subject's four crops.
+    assert sorted(map(len, seen.values())) == [4] * 18
+
+
+def test_views_are_the_same_whenever_they_are_drawn_and_leave_the_random_numbers_alone(encoder, made, tmp_path):
+    views = Views(2, 7, "light", augmentation("light", 32))
+    torch.manual_seed(5)
+    before = torch.rand(1)
+    torch.manual_seed(5)
+    first = embed(encoder, made, Preprocessing(32), device=CPU, views=views)
+    assert torch.equal(torch.rand(1), before)
+    again = embed(encoder, made_dataset(tmp_path / "again"), Preprocessing(32), device=CPU, views=views)
+    assert torch.equal(first.table, again.table)
+
+
+def test_where_nothing_can_be_written_they_are_computed_all_the_same(encoder, made, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(embedding.Embeddings, "save", full)
+    assert embed(encoder, made, Preprocessing(32), device=CPU).table.shape[1] == len(made.metadata)

@@ -1,0 +1,69 @@
+"""What is frozen is run once over the crops, and the training comes to the same as if it ran in every step."""
+
+import dataclasses
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fer_cli.models.encoder import Encoder
+from fer_cli.training import fit as fitting
+from fer_cli.training.difference import DifferenceRecipe
+from fer_cli.training.disentangled import DisentangledRecipe
+from fer_cli.training.fit import fit
+from tests.made import made_model
+
+SMALL = {"backbone": "mobilenet_v3_small", "epochs": 2, "batch_size": 5}
+
+
+@pytest.fixture
+def encoder(tmp_path) -> str:
+    made_model(features="target").save_pretrained(tmp_path / "encoder")
+    return str(tmp_path / "encoder")
+
+
+@pytest.mark.parametrize("kind", ["difference", "stage 1"])
+def test_a_training_comes_to_the_same_weights_without_it(kind, made, encoder, tmp_path, monkeypatch):
+    # Adam divides a gradient by its own size, so that where it is next to nothing rounding decides a whole step.
+    recipe = DifferenceRecipe(encoder=encoder, optimizer="sgd", lr=0.01, **SMALL)
+    if kind == "stage 1":
+        recipe = DisentangledRecipe(stage=1, encoder="scratch", identity=encoder, augment="none", optimizer="sgd", **SMALL)
+    with_it = fit(recipe, made, tmp_path / "with", device="cpu")
+    monkeypatch.setattr(fitting, "embed_frozen", lambda *_, **__: {})
+    without = fit(recipe, made, tmp_path / "without", device="cpu")
+    one, other = (load_file(run.path / "model.safetensors") for run in (with_it, without))
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert torch.allclose(tensor.float(), other[name].float(), atol=1e-5), name
+    assert with_it.card["best"] == pytest.approx(without.card["best"], abs=1e-5)
+
+
+class Counted(Encoder):
+    """Counts the pictures that any encoder is given."""
+
+    seen = 0
+
+    def forward(self, pixel_values):
+        Counted.seen += len(pixel_values)
+        return super().forward(pixel_values)
+
+
+def test_folds_epochs_and_variants_share_them(made, encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr("fer_cli.models.difference.Encoder", Counted)
+    Counted.seen = 0
+    for fold, features in ((0, "both"), (1, "both"), (1, "difference"), (2, "target")):
+        recipe = DifferenceRecipe(encoder=encoder, fold=fold, features=features, **SMALL)
+        fit(recipe, made, tmp_path / f"{features}{fold}", device="cpu")
+    assert Counted.seen == len(made.metadata)
+
+
+def test_augmented_views_are_as_many_as_asked_and_change_what_is_learned(made, encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr("fer_cli.models.difference.Encoder", Counted)
+    Counted.seen = 0
+    plain = DifferenceRecipe(encoder=encoder, **SMALL)
+    varied = dataclasses.replace(plain, augment="light", views=3)
+    one = fit(plain, made, tmp_path / "plain", device="cpu")
+    other = fit(varied, made, tmp_path / "varied", device="cpu")
+    assert Counted.seen == (1 + 3) * len(made.metadata)
+    heads = [load_file(run.path / "model.safetensors")["head.0.weight"] for run in (one, other)]
+    assert not torch.equal(*heads)

@@ -1,0 +1,141 @@
+import dataclasses
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.utils.data import Dataset
+
+from fer_cli.embeddings.inputs import Collator
+from fer_cli.errors import UsageError
+from fer_cli.models.preprocessing import Preprocessing
+from fer_cli.progress import silent
+from fer_cli.training import trainer as training
+from fer_cli.training.difference import DifferenceRecipe
+from fer_cli.training.trainer import make_trainer
+from tests.made import made_model
+
+CPU = torch.device("cpu")
+LABELS = torch.tensor([0, 0, 0, 1, 2, 0, 1])
+BASE = DifferenceRecipe(epochs=20, batch_size=7, log=("none",))
+
+
+class Embedded(Dataset):
+    """Seven embeddings of 576 numbers."""
+
+    def __init__(self, labels: torch.Tensor = LABELS):
+        self.table = torch.randn(len(labels), 576, generator=torch.Generator().manual_seed(0))
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitems__(self, places):
+        return {"embeddings": self.table[places], "labels": self.labels[places]}
+
+
+def trainer(tmp_path, recipe=BASE, model=None, **settings):
+    model = model or made_model(features="target")
+    collate = Collator(Preprocessing(32))
+    return make_trainer(model, recipe, Embedded(), Embedded(), collate, CPU, tmp_path / "checkpoints", silent, **settings)
+
+
+def batch() -> dict[str, torch.Tensor]:
+    return Embedded().__getitems__(list(range(len(LABELS))))
+
+
+def test_the_loss_in_training_weighs_classes_and_smooths_labels_and_elsewhere_does_not(tmp_path):
+    weights = torch.tensor([0.5, 1.0, 2.0])
+    made = trainer(tmp_path, dataclasses.replace(BASE, label_smoothing=0.1), class_weights=weights)
+    made.model.train()
+    loss, outputs = made.compute_loss(made.model, batch(), return_outputs=True)
+    expected = functional.cross_entropy(outputs.logits, LABELS, weight=weights, label_smoothing=0.1)
+    assert torch.equal(loss, expected)
+    made.model.eval()
+    assert torch.equal(made.compute_loss(made.model, batch()), functional.cross_entropy(outputs.logits, LABELS))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "expected"),
+    [
+        ("constant", 0.0, {0: 1.0, 10: 1.0, 19: 1.0}),
+        ("constant", 0.5, {0: 0.0, 5: 0.5, 10: 1.0, 19: 1.0}),
+        ("cosine", 0.0, {0: 1.0, 10: 0.5, 20: 0.0}),
+        ("cosine", 0.5, {5: 0.5, 10: 1.0, 15: 0.5, 20: 0.0}),
+        # ViT-SE's author: a fifth every ten epochs, of a step each here.
+        ("step", 0.0, {0: 1.0, 9: 1.0, 10: 0.2, 19: 0.2, 20: 0.04}),
+    ],
+)
+def test_the_learning_rate_follows_its_schedule(tmp_path, schedule, warmup, expected):
+    made = trainer(tmp_path, dataclasses.replace(BASE, schedule=schedule, warmup=warmup))
+    made.create_optimizer_and_scheduler(20)
+    rates = []
+    for _ in range(21):
+        rates.append(made.lr_scheduler.get_last_lr()[0] / BASE.lr)
+        made.optimizer.step()
+        made.lr_scheduler.step()
+    assert {step: rates[step] for step in expected} == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
+def test_the_optimizer_is_the_one_asked_for(tmp_path, name, kind):
+    made = trainer(tmp_path, dataclasses.replace(BASE, optimizer=name, lr=0.005, weight_decay=0.02))
+    made.create_optimizer_and_scheduler(20)
+    optimizer = getattr(made.optimizer, "optimizer", made.optimizer)
+    assert type(optimizer) is kind
+    assert {group["initial_lr"] for group in optimizer.param_groups} == {0.005}
+    assert 0.02 in {group["weight_decay"] for group in optimizer.param_groups}
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(made.model.head.parameters()))
+
+
+def test_gradients_are_clipped_and_accumulated_as_asked(tmp_path):
+    arguments = trainer(tmp_path, dataclasses.replace(BASE, clip=0.5, accumulate=3)).args
+    assert arguments.max_grad_norm == 0.5
+    assert arguments.gradient_accumulation_steps == 3
+    assert arguments.bf16 is arguments.fp16 is False
+
+
+def test_accumulated_small_steps_are_one_large_step(tmp_path):
+    """On embeddings, where no BatchNorm sees the batch: 2 + 2 + 2 pictures accumulated are 6 at once."""
+    ends = []
+    for batch_size, accumulate in ((6, 1), (2, 3)):
+        recipe = dataclasses.replace(
+            BASE, epochs=2, batch_size=batch_size, accumulate=accumulate, optimizer="sgd", warmup=0.0, clip=0.0
+        )
+        made = trainer(tmp_path / str(batch_size), recipe)
+        made.train_dataset = made.eval_dataset = Embedded(LABELS[:6])
+        made.train()
+        ends.append(torch.cat([parameter.detach().flatten() for parameter in made.model.head.parameters()]))
+    assert torch.allclose(*ends, atol=1e-5)
+
+
+def test_it_stops_when_the_validation_loss_no_longer_falls(tmp_path):
+    recipe = dataclasses.replace(BASE, patience=2, lr=1.0, optimizer="sgd", schedule="constant", warmup=0.0, clip=0.0)
+    made = trainer(tmp_path, recipe)
+    # Labels that contradict those trained on: what is learned only makes it worse.
+    made.eval_dataset = Embedded((LABELS + 1) % 3)
+    made.train()
+    assert made.state.epoch < 20
+    losses = [entry["eval_loss"] for entry in made.state.log_history if "eval_loss" in entry]
+    assert len(losses) == 1 + losses.index(min(losses)) + 2
+    untiring = trainer(tmp_path / "untiring", dataclasses.replace(recipe, patience=0))
+    untiring.eval_dataset = made.eval_dataset
+    untiring.train()
+    assert untiring.state.epoch == 20
+
+
+def test_logging_to_what_is_not_installed_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "find_spec", lambda name: None)
+    with pytest.raises(UsageError) as caught:
+        trainer(tmp_path, dataclasses.replace(BASE, log=("mlflow",)))
+    assert "pip install mlflow" in caught.value.mend
+
+
+def test_checkpoints_leave_out_what_is_frozen(tmp_path):
+    from safetensors.torch import load_file
+
+    made = trainer(tmp_path, dataclasses.replace(BASE, epochs=1))
+    made.train()
+    [checkpoint] = (tmp_path / "checkpoints").iterdir()
+    assert {name.split(".")[0] for name in load_file(checkpoint / "model.safetensors")} == {"head"}
+    training.everything_saved(made.model).save_pretrained(tmp_path / "whole")
+    assert {name.split(".")[0] for name in load_file(tmp_path / "whole" / "model.safetensors")} == {"head", "encoder"}
