@@ -4,9 +4,9 @@
     python benchmarks/models.py acted FOLDER    (NNN/<expression>/0.jpg … 3.jpg) real faces, imitated expressions
 
 The encoder of all of them starts from weights trained on other drawn people. It is frozen, but in stage 1, which trains
-it beside an identity encoder of the training subjects. FOLDER holds expressions imitated on the Face Research Lab London
-Set (DeBruine & Jones 2017, CC BY 4.0); the detector's file is taken from FER_YUNET. Everything is written to, and taken
-up again from, ./benchmarks-out.
+it beside an identity encoder of the training subjects. FOLDER holds expressions imitated on the Face Research Lab
+London Set (DeBruine & Jones 2017, CC BY 4.0); the detector's file is taken from FER_YUNET. Everything is written to,
+and taken up again from, ./benchmarks-out.
 """
 
 import argparse

@@ -96,7 +96,7 @@ class DifferenceRecipe(Recipe):
 
 
 def start_run(encoder: str) -> list[Path]:
-    """The run that ``encoder`` names, finished or not, if it names one: other weights do not say whom they have seen."""
+    """The run that ``encoder`` names, if it names one: other weights do not say whom they have seen."""
     return run_behind(encoder) if encoder not in (IMAGENET, SCRATCH) else []
 
 

@@ -93,7 +93,8 @@ class Recipe(ABC):
         Doc("auto: bfloat16 where the device computes it faster (GPUs that have it, CPUs with AMX), else float32."),
     ] = "auto"
     compile: Annotated[bool, Doc("Compile the network with torch.compile: slower to start, faster after.")] = False
-    log: Annotated[
+    # Not --log: torchrun takes that for the beginning of an option of its own.
+    logger: Annotated[
         tuple[str, ...],
         Doc("Where the course is logged: tensorboard (into the run), wandb or mlflow (where installed), none."),
     ] = ("tensorboard",)
@@ -120,9 +121,9 @@ class Recipe(ABC):
         for flag, value in (("--warmup", self.warmup), ("--label-smoothing", self.label_smoothing)):
             if not 0 <= value < 1:
                 raise UsageError(f"{flag} {value}: a number from 0 to below 1 is needed.")
-        strange = sorted(set(self.log).difference(LOGS))
+        strange = sorted(set(self.logger).difference(LOGS))
         if strange:
-            raise UsageError(f"--log {strange[0]}: not a place to log to.", mend=f"Type {', '.join(LOGS)}.")
+            raise UsageError(f"--logger {strange[0]}: not a place to log to.", mend=f"Type {', '.join(LOGS)}.")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON holds them."""

@@ -119,7 +119,7 @@ def make_trainer(
     trainer.add_callback(Reporter(progress))
     if recipe.patience:
         trainer.add_callback(EarlyStoppingCallback(recipe.patience))
-    if "tensorboard" in recipe.log and is_first() and logs is not None:
+    if "tensorboard" in recipe.logger and is_first() and logs is not None:
         trainer.add_callback(_tensorboard(logs))
     return trainer
 
@@ -173,7 +173,7 @@ def _arguments(recipe: Recipe, device: torch.device, out: Path, *, samples: int)
             dataloader_pin_memory=device.type == "cuda",
             ddp_find_unused_parameters=False,
             disable_tqdm=True,
-            report_to=_reporters(recipe.log),
+            report_to=_reporters(recipe.logger),
             log_level="error",
         )
         arguments.device  # noqa: B018 (decides, and is kept)
@@ -187,7 +187,7 @@ def _reporters(logs: tuple[str, ...]) -> list[str] | str:
     wanted = [name for name in logs if name in ("wandb", "mlflow")]
     for name in wanted:
         if find_spec(name) is None:
-            raise UsageError(f"--log {name}: {name} is not installed.", mend=f"Type: pip install {name}")
+            raise UsageError(f"--logger {name}: {name} is not installed.", mend=f"Type: pip install {name}")
     return wanted or "none"
 
 

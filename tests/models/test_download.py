@@ -32,7 +32,7 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
-    def do_GET(self) -> None:  # noqa: N802 (the name that http.server calls)
+    def do_GET(self) -> None:
         part = self.headers.get("Range")
         self.server.asked.append(part)
         begin = int(part.removeprefix("bytes=").rstrip("-")) if part and self.server.ranges else 0
@@ -64,7 +64,9 @@ def test_a_file_is_fetched_whole_and_its_progress_told(server, tmp_path, monkeyp
     monkeypatch.setattr(downloading, "CHUNK", 1024)
     told = []
     target = tmp_path / "cache" / "weights.bin"
-    download(server.url, target, sha256=SHA, progress=lambda stage, done, total, /, **_: told.append((stage, done, total)))
+    download(
+        server.url, target, sha256=SHA, progress=lambda stage, done, total, /, **_: told.append((stage, done, total))
+    )
     assert target.read_bytes() == CONTENT
     assert told[0] == ("fetching weights.bin (MB)", 1, 10)
     assert told[-1][1:] == (10, 10)

@@ -27,7 +27,9 @@ def test_it_tells_subjects_apart_by_a_linear_layer_on_the_embedding(tmp_path):
 
 def test_a_run_or_a_file_of_it_gives_its_encoder_and_names_its_network(tmp_path):
     network = saved(tmp_path)
-    save_file({f"encoder.{k}": v.contiguous() for k, v in network.encoder.state_dict().items()}, tmp_path / "e.safetensors")
+    save_file(
+        {f"encoder.{k}": v.contiguous() for k, v in network.encoder.state_dict().items()}, tmp_path / "e.safetensors"
+    )
     for path in (tmp_path, tmp_path / "e.safetensors"):
         name, weights = identity_weights(path)
         assert name == SMALL

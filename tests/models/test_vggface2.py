@@ -148,7 +148,9 @@ def test_its_pictures_are_bgr_less_their_means_and_not_divided():
     told = as_published(normalised[None, :, None, None].expand(1, 3, 112, 96))
     assert told.shape == (1, 3, 224, 224)
     blue, green, red = (told[0, channel].mean().item() for channel in range(3))
-    assert (blue, green, red) == pytest.approx((0.9 * 255 - 91.4953, 0.5 * 255 - 103.8827, 0.2 * 255 - 131.0912), abs=0.01)
+    assert (blue, green, red) == pytest.approx(
+        (0.9 * 255 - 91.4953, 0.5 * 255 - 103.8827, 0.2 * 255 - 131.0912), abs=0.01
+    )
     assert BGR_MEANS == (91.4953, 103.8827, 131.0912)
 
 

@@ -88,7 +88,9 @@ def test_the_auto_class_and_the_pipeline_of_transformers_use_it(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     told = pipeline("image-classification", model=str(tmp_path), top_k=None, device="cpu")(Image.fromarray(pixels))
     ours = Classifier.load(tmp_path, "cpu").probabilities(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]
-    assert {row["label"]: row["score"] for row in told} == pytest.approx(dict(zip(CLASSES, ours, strict=True)), abs=1e-5)
+    assert {row["label"]: row["score"] for row in told} == pytest.approx(
+        dict(zip(CLASSES, ours, strict=True)), abs=1e-5
+    )
 
 
 def test_a_vit_in_a_folder_is_started_from(tmp_path):

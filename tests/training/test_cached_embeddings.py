@@ -27,7 +27,9 @@ def test_a_training_comes_to_the_same_weights_without_it(kind, made, encoder, tm
     # Adam divides a gradient by its own size, so that where it is next to nothing rounding decides a whole step.
     recipe = DifferenceRecipe(encoder=encoder, optimizer="sgd", lr=0.01, **SMALL)
     if kind == "stage 1":
-        recipe = DisentangledRecipe(stage=1, encoder="scratch", identity=encoder, augment="none", optimizer="sgd", **SMALL)
+        recipe = DisentangledRecipe(
+            stage=1, encoder="scratch", identity=encoder, augment="none", optimizer="sgd", **SMALL
+        )
     with_it = fit(recipe, made, tmp_path / "with", device="cpu")
     monkeypatch.setattr(fitting, "embed_frozen", lambda *_, **__: {})
     without = fit(recipe, made, tmp_path / "without", device="cpu")

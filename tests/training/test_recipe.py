@@ -26,7 +26,7 @@ START = Start(("fear", "anger"), 64)
         ({"label_smoothing": -0.1}, "--label-smoothing"),
         ({"views": 0}, "--views"),
         ({"clip": float("nan")}, "--clip"),
-        ({"log": ("tensorbored",)}, "--log tensorbored"),
+        ({"logger": ("tensorbored",)}, "--logger tensorbored"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_refused_by_its_flag(setting, flag):
@@ -82,7 +82,7 @@ def test_the_papers_recipe_is_its_authors():
 
 @pytest.mark.parametrize("kind", RECIPES)
 def test_a_recipe_comes_back_from_its_json(kind):
-    recipe = kind(epochs=7, log=("none",))
+    recipe = kind(epochs=7, logger=("none",))
     stored = {name: tuple(value) if isinstance(value, list) else value for name, value in recipe.to_dict().items()}
     assert kind(**stored) == recipe
 

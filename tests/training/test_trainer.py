@@ -16,7 +16,7 @@ from tests.made import made_model
 
 CPU = torch.device("cpu")
 LABELS = torch.tensor([0, 0, 0, 1, 2, 0, 1])
-BASE = DifferenceRecipe(epochs=20, batch_size=7, log=("none",))
+BASE = DifferenceRecipe(epochs=20, batch_size=7, logger=("none",))
 
 
 class Embedded(Dataset):
@@ -36,7 +36,9 @@ class Embedded(Dataset):
 def trainer(tmp_path, recipe=BASE, model=None, **settings):
     model = model or made_model(features="target")
     collate = Collator(Preprocessing(32))
-    return make_trainer(model, recipe, Embedded(), Embedded(), collate, CPU, tmp_path / "checkpoints", silent, **settings)
+    return make_trainer(
+        model, recipe, Embedded(), Embedded(), collate, CPU, tmp_path / "checkpoints", silent, **settings
+    )
 
 
 def batch() -> dict[str, torch.Tensor]:
@@ -76,7 +78,9 @@ def test_the_learning_rate_follows_its_schedule(tmp_path, schedule, warmup, expe
     assert {step: rates[step] for step in expected} == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)]
+)
 def test_the_optimizer_is_the_one_asked_for(tmp_path, name, kind):
     made = trainer(tmp_path, dataclasses.replace(BASE, optimizer=name, lr=0.005, weight_decay=0.02))
     made.create_optimizer_and_scheduler(20)
@@ -126,7 +130,7 @@ def test_it_stops_when_the_validation_loss_no_longer_falls(tmp_path):
 def test_logging_to_what_is_not_installed_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "find_spec", lambda name: None)
     with pytest.raises(UsageError) as caught:
-        trainer(tmp_path, dataclasses.replace(BASE, log=("mlflow",)))
+        trainer(tmp_path, dataclasses.replace(BASE, logger=("mlflow",)))
     assert "pip install mlflow" in caught.value.mend
 
 
