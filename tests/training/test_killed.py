@@ -15,7 +15,8 @@ from fer_cli.training.difference import DifferenceRecipe
 from fer_cli.training.fit import fit
 from tests.made import made_dataset
 
-#: Three training subjects show three expressions each: in batches of 2, the last of one left out, four steps an epoch and twelve in all.
+#: Three training subjects show three expressions each: in batches of 2, the last of one left out, four steps an epoch
+#: and twelve in all.
 SETTINGS = {
     "encoder": "scratch",
     "backbone": "mobilenet_v3_small",
