@@ -12,7 +12,7 @@ from fer_cli.errors import UsageError
 from fer_cli.training.recipe import Recipe
 
 #: Settings of a configuration file that are not the recipe's own.
-BESIDE = ("data", "device")
+BESIDE = ("data", "device", "cv")
 
 
 def defaults_from_recipe(context: typer.Context, kind: type[Recipe], name: str | None) -> None:
@@ -27,7 +27,7 @@ def defaults_from_recipe(context: typer.Context, kind: type[Recipe], name: str |
 
 
 def defaults_from_file(context: typer.Context, kind: type[Recipe], path: Path | None) -> None:
-    """Put the settings of a TOML file, or of a run's ``run.json``, under the flags.
+    """Put the settings of a TOML file, or of what a training wrote of itself, under the flags.
 
     Raises :class:`~fer_cli.errors.UsageError` if it cannot be read or has settings that this model has not.
     """
@@ -68,7 +68,9 @@ def _from_run(path: Path, kind: type[Recipe]) -> dict[str, Any]:
         raise UsageError(f"--config {path} is not what fer train wrote: {error!r}.") from error
     if model != kind.name:
         raise UsageError(f"{path} is of {model}.", mend=f"Type fer train {model} --config {path}.")
-    return {**{name: value for name, value in recipe.items() if value is not None}, "data": data}
+    told = {name: value for name, value in recipe.items() if value is not None}
+    # Only the record of a cross-validation lists folds.
+    return {**told, "data": data, "cv": "folds" in card}
 
 
 def defaults_from_unfinished(context: typer.Context, kind: type[Recipe], folder: Path) -> None:

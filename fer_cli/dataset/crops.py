@@ -4,11 +4,13 @@ import hashlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from itertools import islice
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +108,18 @@ def _start_worker(template: CropTemplate, detector_model: Path | None) -> None:
 
     from fer_cli.faces.detect import Detector
 
+    # Of a parent that was killed nobody else would tell it, and it would wait for jobs for ever.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # Ctrl-C is the parent's to handle; the processes are the parallelism, so OpenCV's threads would only compete.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     _worker["template"] = template
     _worker["detector"] = None if detector_model is None else Detector(detector_model)
+
+
+def _end_with_parent() -> None:
+    connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def _work(job: CropJob) -> CropResult:

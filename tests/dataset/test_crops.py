@@ -1,4 +1,7 @@
 import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -43,3 +46,28 @@ def test_a_picture_that_cannot_be_used_gives_its_reason_and_no_file(jobs, tmp_pa
     assert set(reasons.values()) == {None}
     assert not (tmp_path / "out" / "0.png").exists()
     assert not list((tmp_path / "out").glob("*.part"))
+
+
+#: Begins to make crops in two processes, and is killed outright.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from fer_cli.corpora.record import Frame
+from fer_cli.dataset.crops import CropJob, make_crops
+from fer_cli.faces.align import CropTemplate
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    jobs = [CropJob(Frame(path), folder / "out" / path.name) for path in folder.glob("*.png")]
+    next(make_crops(jobs, CropTemplate(32), None, workers=2))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_no_process_outlives_one_that_was_killed(jobs, tmp_path):
+    (tmp_path / "killed.py").write_text(KILLED)
+    # The processes share the pipe of its output: reading to the end of that waits for the last of them.
+    done = subprocess.run(
+        [sys.executable, tmp_path / "killed.py", tmp_path], capture_output=True, timeout=120, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()

@@ -1,0 +1,52 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from fer_cli.models.weights import ALL
+from tests.cli.test_path import fer
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
+
+
+def test_the_list_says_what_is_there_where_it_comes_from_and_its_licence():
+    rows = [line.split("\t") for line in fer("weights", "list").splitlines()]
+    assert [row[0] for row in rows] == list(ALL)
+    assert all(len(row) == 4 and row[2] and row[3] for row in rows)
+    vggface2 = next(row for row in rows if row[0] == "vggface2")
+    assert vggface2[1] == ""
+    assert "non-commercial" in vggface2[3]
+
+
+def test_what_only_a_person_can_get_says_how():
+    said = fer("weights", "fetch", "vggface2", code=1)
+    assert "resnet50_ft_weight.pkl" in said
+    assert "fer weights import" in said
+
+
+def test_fetching_needs_to_be_told_what():
+    assert "--all" in fer("weights", "fetch", code=2)
+    assert "--all" in fer("weights", "fetch", "yunet", "--all", code=2)
+    assert "mobilenet_v3_large" in fer("weights", "fetch", "mobilnet", code=2)
+
+
+def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return open, (str(tmp_path / "sprung"), "w")
+
+    (tmp_path / "trap.pkl").write_bytes(pickle.dumps({"conv1.weight": Trap()}, protocol=2))
+    said = fer("weights", "import", "trap.pkl", code=1)
+    assert "nothing in it was run" in said
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_pickle_of_a_wrong_shape_names_the_layer(tmp_path):
+    (tmp_path / "wrong.pkl").write_bytes(pickle.dumps({"conv1.weight": np.zeros((64, 1, 7, 7), "f4")}, protocol=2))
+    said = fer("weights", "import", "wrong.pkl", code=1)
+    assert "conv1.weight is 64×1×7×7, where 64×3×7×7 was expected" in said
+    assert "cannot be read" in fer("weights", "import", "nowhere.pkl", code=1)
