@@ -3,8 +3,8 @@
     python benchmarks/training.py folds     ten folds of 30 epochs on 981 pairs of 224×224, the frozen encoder included
     python benchmarks/training.py stage1    a step of stage 1 beside the bare step of its emotion encoder
 
-The first is set against the published schedule, which runs the encoder for both faces of every pair in every epoch; a few
-of its steps are timed and the rest reckoned. The weights are random: they do not change how long anything takes. Drawn
+The first is set against the published schedule, which runs the encoder for both faces of every pair in every epoch; a
+few of its steps are timed and the rest reckoned. The weights are random: they do not change how long anything takes. Drawn
 faces, and all that is made of them, go to ./benchmarks-out.
 """
 
@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -133,7 +134,7 @@ def _steps_of(recipe: DisentangledRecipe, dataset: PreparedDataset, out: Path) -
 
     shutil.rmtree(out, ignore_errors=True)
     fit(recipe, dataset, out, device="cpu", progress=watch)
-    return [after - before for before, after in zip(ends[2:-1], ends[3:], strict=False)]
+    return [after - before for before, after in pairwise(ends[2:])]
 
 
 if __name__ == "__main__":
