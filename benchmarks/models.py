@@ -63,15 +63,18 @@ def cross_validated(recipe: Recipe, dataset: PreparedDataset, name: str) -> Cros
 def table(dataset: PreparedDataset, name: str) -> None:
     """Train and test each model on every fold, and print what they come to."""
     encoder = drawn_encoder()
+    stage_1 = OUT / "runs" / f"{name}-stage1"
     recipes: dict[str, Recipe] = {
         features: DifferenceRecipe(features=features, pairs_only=True, encoder=encoder)
         for features in ("target", "difference", "both")
     }
-    recipes["two stages"] = DisentangledRecipe(encoder=encoder, identity="subjects", epochs=15)
+    # A few epochs, for each fold trains two encoders of its own.
+    recipes["stage 1"] = DisentangledRecipe(stage=1, encoder=encoder, identity="subjects", epochs=5)
+    recipes["stage 2"] = DisentangledRecipe(stage=2, encoder=str(stage_1))
     print(dataset.protocol.name)
     for model, recipe in recipes.items():
         begun = time.monotonic()
-        result = cross_validated(recipe, dataset, f"{name}-{model.replace(' ', '-')}")
+        result = cross_validated(recipe, dataset, f"{name}-{model.replace(' ', '')}")
         evaluation = evaluate_folds(result)
         mean, deviation = evaluation.over_folds()
         recall = evaluation.over_folds("unweighted_average_recall")

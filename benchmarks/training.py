@@ -4,8 +4,8 @@
     python benchmarks/training.py stage1    a step of stage 1 beside the bare step of its emotion encoder
 
 The first is set against the published schedule, which runs the encoder for both faces of every pair in every epoch; a
-few of its steps are timed and the rest reckoned. The weights are random: they do not change how long anything takes. Drawn
-faces, and all that is made of them, go to ./benchmarks-out.
+few of its steps are timed and the rest reckoned. The weights are random: they do not change how long anything takes.
+Drawn faces, and all that is made of them, go to ./benchmarks-out.
 """
 
 import argparse

@@ -10,18 +10,7 @@ from safetensors.torch import load_file
 from tests.cli.test_path import fer
 from tests.made import made_dataset, made_model
 
-SMALL = (
-    "--backbone",
-    "mobilenet_v3_small",
-    "--epochs",
-    "1",
-    "--batch-size",
-    "9",
-    "--logger",
-    "none",
-    "--device",
-    "cpu",
-)
+SMALL = ("--backbone", "mobilenet_v3_small", "--epochs", "1", "--batch-size", "9", "--logger", "none")
 SCRATCH = ("--encoder", "scratch", *SMALL)
 
 
