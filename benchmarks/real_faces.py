@@ -1,10 +1,9 @@
-"""Real faces: neutral against smiling over subject-independent folds, and imitated expressions on one fold.
+"""Real faces: neutral against smiling over subject-independent folds.
 
-    python benchmarks/real_faces.py smiles FOLDER   (neutral/NNN.jpg, smiling/NNN.jpg)
-    python benchmarks/real_faces.py acted FOLDER    (NNN/<expression>/0.jpg … 3.jpg)
+    python benchmarks/real_faces.py FOLDER   (neutral/NNN.jpg, smiling/NNN.jpg)
 
-FOLDER holds the Face Research Lab London Set (DeBruine & Jones 2017, CC BY 4.0), or expressions imitated on it. The
-detector's file is taken from FER_YUNET. Everything is written to, and taken up again from, ./benchmarks-out.
+FOLDER holds the Face Research Lab London Set (DeBruine & Jones 2017, CC BY 4.0). The detector's file is taken from
+FER_YUNET. Everything is written to, and taken up again from, ./benchmarks-out.
 """
 
 import argparse
@@ -71,25 +70,13 @@ def smiles(folder: Path) -> None:
         print(f"{name}: mean {np.mean(figures):.3f}, deviation {np.std(figures, ddof=1):.3f} over {len(figures)} folds")
 
 
-def acted(folder: Path) -> None:
-    """Seven imitated expressions, one fold, with and without the neutral face."""
-    corpus = Files(pattern="{subject}/{label}/{frame}.jpg")
-    dataset = PreparedDataset.open(prepare(corpus, folder, OUT / "data" / "acted").path)
-    encoder = drawn_encoder()
-    for features in ("both", "difference", "target"):
-        recipe = DifferenceRecipe(features=features, encoder=encoder, tune_encoder=True, epochs=15, **SMALL)
-        [accuracy] = accuracies(recipe, dataset, f"acted-{features}", range(1))
-        print(f"acted {features}: {accuracy:.3f}", flush=True)
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("which", choices=["smiles", "acted"])
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
     begun = time.monotonic()
     try:
-        {"smiles": smiles, "acted": acted}[arguments.which](arguments.folder)
+        smiles(arguments.folder)
     except FerError as error:
         sys.exit(f"{error.message} {error.mend}")
     print(f"{time.monotonic() - begun:.0f} s")
