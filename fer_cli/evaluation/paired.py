@@ -24,7 +24,7 @@ from fer_cli.evaluation.measures import by_class, counted
 
 #: The measures compared; the first decides whether two runs are said to differ.
 COMPARED = ("accuracy", "unweighted_average_recall", "macro_f1")
-EXCHANGES = 9999
+EXCHANGES = 4999
 #: With so many subjects whose answers differ, or fewer, every exchange is tried: at most 2 to this power, less one.
 EXACT = 14
 
