@@ -40,14 +40,13 @@ def evaluate(
     labels = sorted(found.predictions["label"].unique())
     if len(labels) < 2:
         raise DatasetError(
-            f"{found.about.split('; epoch')[0]}: all {len(found.predictions)} samples show {labels[0]}, so there is "
-            "nothing to tell apart.",
+            f"There is nothing to tell apart: all {len(found.predictions)} samples show {labels[0]} ({found.about}).",
             mend="Test more folds together: fer train … --cv, then fer evaluate on that folder.",
         )
     return judged(found, out or run.path / EVALUATION / _folder(found, data, split), attributes)
 
 
-def judged(found: Predicted, out: Path, attributes: pd.DataFrame | None = None) -> Evaluation:
+def judged(found: Predicted, out: Path, attributes: pd.DataFrame | None = None, *, pictures: bool = True) -> Evaluation:
     """What the predictions of one run come to, written into ``out``."""
     evaluation = judge(
         found.predictions,
@@ -59,7 +58,11 @@ def judged(found: Predicted, out: Path, attributes: pd.DataFrame | None = None) 
         attributes=attributes,
     )
     write(
-        evaluation, title=found.run.name, protocol=found.dataset.protocol, facts={"run": found.run.name, **facts(found)}
+        evaluation,
+        title=found.run.name,
+        protocol=found.dataset.protocol,
+        facts={"run": found.run.name, **facts(found)},
+        pictures=pictures,
     )
     return evaluation
 
