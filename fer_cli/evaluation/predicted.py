@@ -101,11 +101,6 @@ def own_dataset(run: Run) -> PreparedDataset:
     return PreparedDataset.open(path)
 
 
-def held_out_rows(run: Run, dataset: PreparedDataset, classifier: Classifier) -> pd.DataFrame:
-    """The rows of the run's test fold, chosen as its training chose them."""
-    return _rows(run, dataset, classifier, "test")
-
-
 def _rows(run: Run, dataset: PreparedDataset, classifier: Classifier, split: Split) -> pd.DataFrame:
     paired = classifier.paired or (_is_own(run, dataset) and bool(run.card["recipe"].get("pairs_only")))
     if split == "all":
