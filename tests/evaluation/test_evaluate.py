@@ -1,28 +1,16 @@
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from fer_cli.errors import DatasetError, RunError
+from fer_cli.errors import DatasetError, UsageError
 from fer_cli.evaluation.evaluate import evaluate
-from fer_cli.training.difference import DifferenceRecipe
-from fer_cli.training.fit import fit
 from tests.made import CLASSES, made_dataset
 
-
-@pytest.fixture
-def run(made, tmp_path):
-    recipe = DifferenceRecipe(encoder="scratch", backbone="mobilenet_v3_small", epochs=1, batch_size=9)
-    return fit(recipe, made, tmp_path / "run", device="cpu")
-
-
-def test_it_judges_the_held_out_subjects_and_no_others(run, made):
-    evaluation = evaluate(run, device="cpu")
-    assert set(evaluation.predictions["subject"]) == set(run.card["subjects"]["test"])
-    assert set(evaluation.predictions["fold"]) == {0}
-    assert len(evaluation.predictions) == len(made.split(0, paired=True)["test"])
+SHARES = [f"p_{name}" for name in CLASSES]
 
 
 def test_what_it_writes_agrees(run):
@@ -32,49 +20,85 @@ def test_what_it_writes_agrees(run):
     predictions = pd.read_csv(evaluation.path / "predictions.csv")
     confusion = pd.read_csv(evaluation.path / "confusion.csv", index_col=0)
     assert metrics["accuracy"] == pytest.approx((predictions["label"] == predictions["predicted"]).mean())
+    assert metrics["measures"]["accuracy"]["value"] == metrics["accuracy"]
+    assert metrics["measures"]["accuracy"]["low"] == evaluation.measures.loc["accuracy", "low"]
+    assert set(metrics["per_class"]["anger"]) >= {"precision", "recall_low", "f1_high", "support"}
     assert metrics["protocol"]["name"] in metrics["about"]
     assert "test fold 0" in metrics["about"]
+    assert "epoch by lowest loss on the validation fold" in metrics["about"]
     assert confusion.to_numpy().tolist() == metrics["confusion"]
     assert list(confusion.columns) == list(confusion.index) == metrics["classes"] == list(CLASSES)
-    shares = predictions[[f"p_{name}" for name in CLASSES]].to_numpy()
+    shares = predictions[SHARES].to_numpy()
     assert np.allclose(shares.sum(axis=1), 1, atol=1e-4)
     assert [CLASSES[place] for place in shares.argmax(axis=1)] == predictions["predicted"].tolist()
-    with Image.open(evaluation.path / "confusion.png") as picture:
-        assert min(picture.size) > 400
+    assert len(metrics["calibration"]["bins"]) == metrics["calibration"]["ece_bins"] == 15
 
 
-def test_subjects_it_was_trained_on_are_refused_by_name(run, made):
-    with pytest.raises(RunError, match=r"trained on 6 of the made subjects in this test .*P02"):
-        evaluate(run, made.path, device="cpu")
-    assert len(evaluate(run, made.path, device="cpu", allow_seen=True).predictions) == 27
+def test_the_matrices_are_pictures_and_tables_of_counts_and_shares(run):
+    evaluation = evaluate(run, device="cpu")
+    shares = pd.read_csv(evaluation.path / "confusion-normalised.csv", index_col=0).to_numpy()
+    assert shares.sum(axis=1) == pytest.approx(np.ones(3), abs=1e-4)
+    for stem in ("confusion", "confusion-normalised", "reliability"):
+        with Image.open(evaluation.path / f"{stem}.png") as picture:
+            assert min(picture.size) > 400
+        assert "test fold 0" in " ".join(_words(evaluation.path / f"{stem}.svg"))
 
 
-def test_another_corpus_is_judged_whole(run, tmp_path):
-    other = made_dataset(tmp_path / "data" / "other", corpus="other")
-    evaluation = evaluate(run, other.path, device="cpu")
-    assert len(evaluation.predictions) == 27
-    assert evaluation.path == run.path / "evaluation" / "other"
-    assert "every fold" in evaluation.about
-
-
-def test_other_crops_are_noted(run, tmp_path):
-    other = made_dataset(tmp_path / "data" / "other", corpus="other", margin=0.4)
-    assert any("margin of 0.4" in note for note in evaluate(run, other.path, device="cpu").notes)
-
-
-def test_a_dataset_that_is_gone_or_changed_is_told(run, made, tmp_path):
-    metadata = made.path / "metadata.csv"
-    metadata.write_text(metadata.read_text() + "\n")
-    assert any("has changed" in note for note in evaluate(run, device="cpu").notes)
-    made.path.rename(tmp_path / "moved")
-    with pytest.raises(DatasetError, match="no longer at"):
+def test_a_fold_that_shows_one_class_has_nothing_to_judge(run, made):
+    rows = pd.read_csv(made.path / "metadata.csv", dtype="string")
+    shown = (rows["fold"] != "0") | rows["label"].isin(["neutral", "anger"])
+    rows[shown].to_csv(made.path / "metadata.csv", index=False)
+    with pytest.raises(DatasetError, match="all 3 samples show anger"):
         evaluate(run, device="cpu")
+    assert not (run.path / "evaluation").exists()
 
 
-def test_a_class_the_model_does_not_know_is_refused(run, tmp_path):
-    other = made_dataset(tmp_path / "data" / "other", corpus="other")
-    for name in ("metadata.csv", "dataset.json"):
-        path = other.path / name
-        path.write_text(path.read_text().replace("anger", "disgust"))
-    with pytest.raises(DatasetError, match="shows disgust"):
-        evaluate(run, other.path, device="cpu")
+def test_by_group_by_sequence_and_their_files(run):
+    attributes = pd.DataFrame({"gender": dict.fromkeys(run.card["subjects"]["test"], "female")}, dtype="string")
+    evaluation = evaluate(run, device="cpu", attributes=attributes)
+    assert evaluation.groups["value"].iloc[0] == pytest.approx(evaluation.scores.accuracy)
+    assert any("3 subjects and 9 samples" in note for note in evaluation.notes)
+    # One frame a sequence: nothing to merge.
+    assert evaluation.by_sequence == {}
+    stored = pd.read_csv(evaluation.path / "groups.csv")
+    assert stored["measure"].tolist() == list(evaluation.measures.index)
+    assert json.loads((evaluation.path / "metrics.json").read_text())["gaps"] == []
+
+
+def test_insisting_on_people_it_knows_is_stamped_on_all_that_is_written(run):
+    evaluation = evaluate(run, split="val", device="cpu", allow_seen=True)
+    assert evaluation.path == run.path / "evaluation" / "val"
+    stamp = "TESTED ON 3 SUBJECTS THAT THE MODEL WAS TRAINED ON"
+    assert evaluation.about.endswith(stamp)
+    metrics = json.loads((evaluation.path / "metrics.json").read_text())
+    assert stamp in metrics["about"]
+    assert len(metrics["insisted_on"]) == 3
+    for stem in ("confusion", "confusion-normalised", "reliability"):
+        assert "WAS TRAINED ON" in " ".join(_words(evaluation.path / f"{stem}.svg"))
+
+
+def test_files_that_no_evaluation_wrote_are_not_overwritten(run, tmp_path):
+    out = tmp_path / "mine"
+    evaluate(run, device="cpu", out=out)
+    # An earlier evaluation is replaced.
+    evaluate(run, device="cpu", out=out)
+    (out / "metrics.json").write_text("{}")
+    (out / "predictions.csv").write_text("precious")
+    with pytest.raises(UsageError, match="not an evaluation's"):
+        evaluate(run, device="cpu", out=out)
+    assert (out / "predictions.csv").read_text() == "precious"
+
+
+def test_groups_of_an_earlier_evaluation_do_not_stay(run):
+    attributes = pd.DataFrame({"gender": dict.fromkeys(run.card["subjects"]["test"], "female")}, dtype="string")
+    assert (evaluate(run, device="cpu", attributes=attributes).path / "groups.csv").is_file()
+    assert not (evaluate(run, device="cpu").path / "groups.csv").exists()
+
+
+def test_another_corpus_has_a_folder_of_its_own(run, tmp_path):
+    other = made_dataset(tmp_path / "data" / "other", corpus="other", subjects=3)
+    assert evaluate(run, other.path, device="cpu").path == run.path / "evaluation" / "other"
+
+
+def _words(drawing) -> list[str]:
+    return re.findall(r">([^<]+)</text>", drawing.read_text())
