@@ -1,0 +1,150 @@
+"""How much of who someone is remains in an embedding.
+
+A linear probe asks whether a person can be named from it (G. Alain and Y. Bengio, *Understanding intermediate layers
+using linear classifier probes*, arXiv 1610.01644); verification whether two pictures can be told to be of one person. An
+embedding that ignores identity leaves both at chance.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from fer_cli.errors import DatasetError
+
+#: Pairs grow with the square of the pictures: of more than these, so many are drawn for verification.
+MOST_COMPARED = 2000
+
+
+@dataclass(frozen=True)
+class IdentityProbe:
+    """What an embedding tells of who is shown.
+
+    ``identification`` is the accuracy of the linear probe, the mean over the ``subjects`` of the part of their
+    ``pictures`` that it names rightly; by chance that is ``chance``, one in so many subjects. ``auc`` and ``eer`` are of
+    verification: the area under the ROC curve and the equal error rate over ``same`` pairs of one person and
+    ``different`` pairs of two; by chance both are 0.5. They are NaN where no pair of one kind is left to compare.
+    """
+
+    identification: float
+    chance: float
+    auc: float
+    eer: float
+    subjects: int
+    pictures: int
+    same: int
+    different: int
+
+    def to_dict(self) -> dict[str, float]:
+        """The result as JSON holds it."""
+        return {name: None if value != value else value for name, value in asdict(self).items()}
+
+
+def probe_identity(
+    embeddings: np.ndarray,
+    subjects: Sequence[str | None],
+    sequences: Sequence[str | None],
+    labels: Sequence[str] | None = None,
+    *,
+    seed: int = 0,
+) -> IdentityProbe:
+    """Probe ``embeddings``, N×D, of N pictures of the ``subjects``, taken in the ``sequences`` (None: a single picture).
+
+    Enrolment and probe frames are apart: each subject's sequences are dealt to two halves by ``seed``; a standardised
+    logistic regression is fitted on one half and asked about the other, and the other way round. Subjects with one
+    sequence, and pictures of nobody known, take no part.
+
+    Verification compares standardised embeddings by their cosine, over pairs of different sequences. With ``labels``
+    (N expressions) both kinds of pairs show two different expressions: else most pairs of one person would, and those
+    of two would not, so that the expression told them apart.
+
+    Raises ``ValueError`` if the lengths differ or a number is not finite, and
+    :class:`~fer_cli.errors.DatasetError` if fewer than two subjects have two sequences.
+    """
+    embeddings = np.asarray(embeddings, dtype=np.float64)
+    rows = pd.DataFrame({"subject": list(subjects), "sequence": list(sequences)})
+    rows["label"] = None if labels is None else list(labels)
+    if embeddings.ndim != 2 or len(embeddings) != len(rows) or not np.isfinite(embeddings).all():
+        raise ValueError(f"{len(rows)} pictures, and embeddings of shape {embeddings.shape} or with no finite numbers")
+    rows["sequence"] = rows["sequence"].where(rows["sequence"].notna(), "picture " + rows.index.astype(str))
+    taking_part = rows["subject"].notna() & (rows.groupby("subject")["sequence"].transform("nunique") > 1)
+    rows, embeddings = rows[taking_part].reset_index(drop=True), embeddings[taking_part.to_numpy()]
+    if rows["subject"].nunique() < 2:
+        raise DatasetError(
+            "The identity probe names people from other sequences of theirs than it has learned, and fewer than two of "
+            "the subjects tested have two sequences or pictures.",
+            mend="Leave --identity-probe out, or evaluate on a dataset with more pictures of each person.",
+        )
+    generator = np.random.default_rng(seed)
+    named = _name(embeddings, rows, _halves(rows, generator))
+    auc, eer, same, different = _verify(embeddings, rows, generator)
+    return IdentityProbe(
+        identification=float(balanced_accuracy_score(rows["subject"].to_numpy(dtype=str), named)),
+        chance=1 / rows["subject"].nunique(),
+        auc=auc,
+        eer=eer,
+        subjects=rows["subject"].nunique(),
+        pictures=len(rows),
+        same=same,
+        different=different,
+    )
+
+
+def _halves(rows: pd.DataFrame, generator: np.random.Generator) -> np.ndarray:
+    """0 or 1 a row: each subject's sequences shuffled, and dealt to the two in turn."""
+    once = rows[["subject", "sequence"]].drop_duplicates()
+    once = once.iloc[generator.permutation(len(once))]
+    once["half"] = once.groupby("subject").cumcount() % 2
+    return rows.merge(once, on=["subject", "sequence"])["half"].to_numpy()
+
+
+def _name(embeddings: np.ndarray, rows: pd.DataFrame, half: np.ndarray) -> np.ndarray:
+    """The subject that the probe names for each row, having learned from the other half."""
+    subjects = rows["subject"].to_numpy(dtype=str)
+    named = np.empty_like(subjects)
+    for asked in (0, 1):
+        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        probe.fit(embeddings[half != asked], subjects[half != asked])
+        named[half == asked] = probe.predict(embeddings[half == asked])
+    return named
+
+
+def _verify(
+    embeddings: np.ndarray, rows: pd.DataFrame, generator: np.random.Generator
+) -> tuple[float, float, int, int]:
+    """The AUC, the EER, and how many pairs of one person and of two they are over."""
+    if len(rows) > MOST_COMPARED:
+        drawn = np.sort(generator.choice(len(rows), MOST_COMPARED, replace=False))
+        rows, embeddings = rows.iloc[drawn], embeddings[drawn]
+    directions = StandardScaler().fit_transform(embeddings)
+    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+    directions = np.divide(directions, lengths, out=np.zeros_like(directions), where=lengths > 0)
+    one, other = np.triu_indices(len(rows), 1)
+    subject, sequence, label = (pd.factorize(rows[name])[0] for name in ("subject", "sequence", "label"))
+    same = subject[one] == subject[other]
+    counted = ~(same & (sequence[one] == sequence[other])) & ((label[one] != label[other]) | (label[one] < 0))
+    same, alike = same[counted], (directions @ directions.T)[one[counted], other[counted]]
+    if same.all() or not same.any():
+        return float("nan"), float("nan"), int(same.sum()), int((~same).sum())
+    accepted, detected, _ = roc_curve(same, alike)
+    return (
+        float(roc_auc_score(same, alike)),
+        _equal_error_rate(accepted, detected),
+        int(same.sum()),
+        int((~same).sum()),
+    )
+
+
+def _equal_error_rate(accepted: np.ndarray, detected: np.ndarray) -> float:
+    """Where the ROC curve, between its points a straight line, accepts as many strangers as it rejects of one's own."""
+    more = accepted + detected - 1
+    after = int(np.argmax(more >= 0))
+    if more[after] == 0 or after == 0:
+        return float(accepted[after])
+    share = -more[after - 1] / (more[after] - more[after - 1])
+    return float(accepted[after - 1] + share * (accepted[after] - accepted[after - 1]))
