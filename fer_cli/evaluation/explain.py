@@ -1,7 +1,7 @@
 """Saliency: which parts of a face an answer rests on.
 
-Grad-CAM (R. R. Selvaraju et al., *Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization*, ICCV
-2017, arXiv 1610.02391) on the last feature map of a MobileNetV3; attention rollout (S. Abnar and W. Zuidema,
+Grad-CAM (R. R. Selvaraju et al., *Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization*,
+ICCV 2017, arXiv 1610.02391) on the last feature map of a MobileNetV3; attention rollout (S. Abnar and W. Zuidema,
 *Quantifying Attention Flow in Transformers*, ACL 2020, arXiv 2005.00928) through a ViT's layers.
 """
 
@@ -45,7 +45,7 @@ class Explanation:
 
 
 def choose(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
-    """``count`` rows worth explaining: of each class the most confident mistake and right answer, then the next ones."""
+    """``count`` rows worth explaining: each class's most confident mistake, its most confident right answer, the next."""
     right = predictions["label"] == predictions["predicted"]
     ordered = predictions.assign(right=right).sort_values(["confidence", "file_name"], ascending=[False, True])
     ordered["turn"] = ordered.groupby(["label", "right"]).cumcount()
@@ -55,12 +55,11 @@ def choose(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
 def explain(
     classifier: Classifier, predictions: pd.DataFrame, crops: Crops, *, progress: Progress = silent
 ) -> list[Explanation]:
-    """Explain each of the N ``predictions``, which name the dataset's crops: ``file_name, label, predicted, confidence``
-    and, for a paired model, ``neutral_file_name``.
+    """Explain each of the N ``predictions``: ``file_name, label, predicted, confidence`` and ``neutral_file_name``.
 
-    A paired model's saliency is that of the target face, its neutral face being what it is. Raises
+    The last is needed for a paired model only. A paired model's saliency is that of the target face, its neutral face being what it is. Raises
     :class:`~fer_cli.errors.DatasetError` if a crop cannot be read.
-    """  # fmt: skip
+    """
     explanations = []
     rollout = isinstance(classifier.model, ViTSEModel)
     for row in predictions.to_dict(orient="records"):
@@ -132,7 +131,7 @@ def attention_rollout(model: ViTSEModel, pixels: Tensor) -> Tensor:
 
 
 def rolled_out(attentions: Tensor, rows: int) -> Tensor:
-    """The rollout of ``attentions``, layers×heads×tokens×tokens, from the first token to the others in ``rows`` rows."""
+    """The rollout of ``attentions``, layers×heads×tokens×tokens, from the first token to the others, in ``rows``."""
     identity = torch.eye(attentions.shape[-1], device=attentions.device)
     flow = identity
     for layer in attentions.mean(dim=1):

@@ -1,8 +1,8 @@
 """How much of who someone is remains in an embedding.
 
 A linear probe asks whether a person can be named from it (G. Alain and Y. Bengio, *Understanding intermediate layers
-using linear classifier probes*, arXiv 1610.01644); verification whether two pictures can be told to be of one person. An
-embedding that ignores identity leaves both at chance.
+using linear classifier probes*, arXiv 1610.01644); verification, whether two pictures can be told to be of one person.
+An embedding that ignores identity leaves both at chance.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ class IdentityProbe:
     """What an embedding tells of who is shown.
 
     ``identification`` is the accuracy of the linear probe, the mean over the ``subjects`` of the part of their
-    ``pictures`` that it names rightly; by chance that is ``chance``, one in so many subjects. ``auc`` and ``eer`` are of
-    verification: the area under the ROC curve and the equal error rate over ``same`` pairs of one person and
+    ``pictures`` that it names rightly; by chance that is ``chance``, one in so many subjects. ``auc`` and ``eer`` are
+    of verification: the area under the ROC curve and the equal error rate over ``same`` pairs of one person and
     ``different`` pairs of two; by chance both are 0.5. They are NaN where no pair of one kind is left to compare.
     """
 
@@ -53,7 +53,7 @@ def probe_identity(
     *,
     seed: int = 0,
 ) -> IdentityProbe:
-    """Probe ``embeddings``, N×D, of N pictures of the ``subjects``, taken in the ``sequences`` (None: a single picture).
+    """Probe ``embeddings``, N×D, of pictures of the ``subjects``, taken in the ``sequences`` (None: a single picture).
 
     Enrolment and probe frames are apart: each subject's sequences are dealt to two halves by ``seed``; a standardised
     logistic regression is fitted on one half and asked about the other, and the other way round. Subjects with one

@@ -54,7 +54,7 @@ def test_grad_cam_of_stage_1_is_that_of_the_emotion_encoder():
 
 
 def test_a_rollout_worked_out_by_hand():
-    # One head, a class token and two patches. With half of itself kept, layer 1 sends the class token 1/4 of each patch;
+    # One head, a class token and two patches. Half of itself kept, the class token takes 1/4 of each patch in layer 1;
     # in layer 2 it looks at the first patch alone: half of what it had, and half of that patch, which kept itself.
     first = torch.tensor([[0, 0.5, 0.5], [0, 1, 0], [0, 0, 1]])
     second = torch.tensor([[0, 1.0, 0], [0, 1, 0], [0, 0, 1]])

@@ -30,7 +30,8 @@ def test_an_embedding_that_is_the_person_with_noise_is_named_and_verified(who):
 
 
 def test_shuffled_subjects_are_at_chance(who):
-    # A guess among twenty is right for 18 of 360 pictures, ± 4.1 (binomial); four deviations of the mean of ten: 0.0145.
+    # A guess among twenty is right for 18 of 360 pictures, ± 4.1 (binomial); four deviations of the mean of ten are
+    # 0.0145.
     embeddings = one_hot(who[0], 0.15)
     probes = [
         probe_identity(embeddings, np.random.default_rng(seed).permutation(who[0]), who[1], seed=seed)
