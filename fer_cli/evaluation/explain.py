@@ -45,7 +45,7 @@ class Explanation:
 
 
 def choose(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
-    """``count`` rows worth explaining: each class's most confident mistake, its most confident right answer, the next."""
+    """``count`` rows worth explaining: each class's surest mistake, its surest right answer, and so on."""
     right = predictions["label"] == predictions["predicted"]
     ordered = predictions.assign(right=right).sort_values(["confidence", "file_name"], ascending=[False, True])
     ordered["turn"] = ordered.groupby(["label", "right"]).cumcount()
@@ -57,8 +57,8 @@ def explain(
 ) -> list[Explanation]:
     """Explain each of the N ``predictions``: ``file_name, label, predicted, confidence`` and ``neutral_file_name``.
 
-    The last is needed for a paired model only. A paired model's saliency is that of the target face, its neutral face being what it is. Raises
-    :class:`~fer_cli.errors.DatasetError` if a crop cannot be read.
+    The last is needed for a paired model only, whose saliency is that of the target face, its neutral face being what
+    it is. Raises :class:`~fer_cli.errors.DatasetError` if a crop cannot be read.
     """
     explanations = []
     rollout = isinstance(classifier.model, ViTSEModel)
