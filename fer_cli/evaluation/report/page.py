@@ -71,6 +71,7 @@ def render(
         **sections.mistakes(predictions, dataset, album, crops),
         **asked,
         "course": sections.course(runs),
+        "group_measures": list(sections.MEASURES.values()),
         "published": beside(dataset.protocol.corpus),
         "commands": commands(runs, command),
         "facts": facts(runs, dataset),

@@ -145,21 +145,32 @@ def calibration(found: Any | None) -> dict[str, Any]:
 
 
 def groups(by_group: pd.DataFrame | None, gaps: pd.DataFrame | None) -> dict[str, Any]:
-    """The table of groups and that of the gaps between them, where there are any."""
-    captions = {"Measures by group": by_group, "Gaps between groups": gaps}
-    return {"groups": [_table(caption, table) for caption, table in captions.items() if table is not None]}
+    """A table of the measures of each attribute's groups, and one of the gaps between them, where there are any."""
+    tables = []
+    for attribute, rows in () if by_group is None else by_group.groupby("attribute", sort=False):
+        facts = {"people": "subjects", "faces": "n"}
+        tables.append(_by_measure(f"Measures by {attribute}", attribute, rows, "value", facts))
+        between = gaps[gaps["attribute"] == attribute]
+        if len(between):
+            between = between.assign(group=between["group"].astype(str) + " less " + between["other"].astype(str))
+            tables.append(_by_measure(f"Gaps between groups of {attribute}", "gap", between, "difference", {}))
+    return {"groups": tables}
 
 
-def _table(caption: str, table: pd.DataFrame) -> dict[str, Any]:
-    named = table if isinstance(table.index, pd.RangeIndex) else table.reset_index()
-    rows = [[_shown(value) for value in row] for row in named.itertuples(index=False)]
-    return {"caption": caption, "columns": [str(name).replace("_", " ") for name in named.columns], "rows": rows}
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, (float, np.floating)):
-        return measure(float(value), False)
-    return "–" if value is None or value is pd.NA else str(value)
+def _by_measure(caption: str, what: str, rows: pd.DataFrame, column: str, facts: dict[str, str]) -> dict[str, Any]:
+    """A row a group, a column a measure, of a table that has a row a group and measure."""
+    shown = []
+    for group, own in rows.groupby("group", sort=False):
+        first, by = own.iloc[0], own.set_index("measure")
+        cells = [
+            {"value": by[column].get(name), "low": by["low"].get(name), "high": by["high"].get(name)}
+            for name in MEASURES
+        ]
+        small = bool(first.get("small", False))
+        shown.append(
+            {"name": str(group), "small": small, "facts": [int(first[fact]) for fact in facts.values()], "cells": cells}
+        )
+    return {"caption": caption, "what": what, "facts": list(facts), "rows": shown}
 
 
 def mistakes(predictions: pd.DataFrame, dataset: PreparedDataset, album: Album, crops: Crops) -> dict[str, Any]:
@@ -214,7 +225,7 @@ def _identity(found: Insight) -> dict[str, Any]:
         return {"probes": [], "probes_caption": ""}
     folds = found.probes["fold"].nunique()
     over = f", the mean over {folds} folds, each with its own encoders" if folds > 1 else ""
-    caption = f"Identity in the embeddings of the people tested, whom no run had seen{over}"
+    caption = f"Identity in the embeddings of the people tested{over}"
     return {"probes": found.probes_over_folds().to_dict(orient="records"), "probes_caption": caption}
 
 
