@@ -1,32 +1,50 @@
-"""The confusion matrix as a picture and as a table."""
+"""The confusion matrix as a picture and as a table: counts, and shares of each true class."""
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from fer_cli.evaluation.scores import Scores
 
 
-def confusion_table(scores: Scores) -> pd.DataFrame:
-    """The counts with their names: a row a true class, a column a predicted one."""
+def confusion_table(scores: Scores, *, normalised: bool = False) -> pd.DataFrame:
+    """The counts with their names: a row a true class, a column a predicted one.
+
+    ``normalised`` gives shares of the true class, NaN where there is no sample of it.
+    """
     return pd.DataFrame(
-        scores.confusion,
+        row_shares(scores) if normalised else scores.confusion,
         index=pd.Index(scores.classes, name="true"),
         columns=pd.Index(scores.classes, name="predicted"),
     )
 
 
-def draw_confusion(scores: Scores, path: Path, *, title: str, subtitle: str) -> None:
-    """Draw the matrix as a PNG at ``path``: colour and percentages by true class, with the counts.
+def row_shares(scores: Scores) -> np.ndarray:
+    """The confusion matrix, C×C, as shares of each true class; NaN where there is no sample of it."""
+    totals = scores.confusion.sum(axis=1, keepdims=True)
+    return np.divide(
+        scores.confusion,
+        totals,
+        out=np.full(scores.confusion.shape, np.nan),
+        where=np.broadcast_to(totals > 0, scores.confusion.shape),
+    )
 
-    ``subtitle`` is the place of the protocol, without which the numbers mean little.
+
+def draw_confusion(
+    scores: Scores, path: Path, *, title: str, subtitle: str, normalised: bool = False, format: str = "png"
+) -> None:
+    """Draw the matrix at ``path`` as a PNG or, by ``format``, an SVG: the counts, or percentages of each true class.
+
+    The colour is that of the shares in both, so that a rare class can be read beside a frequent one. ``subtitle`` is
+    the place of the protocol, without which the numbers mean little.
     """
-    counts = scores.confusion
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    side = 2.6 + 0.75 * len(scores.classes)
+    counts, shares = scores.confusion, np.nan_to_num(row_shares(scores))
+    size = len(scores.classes)
+    side = 2.6 + 0.75 * max(size, 4)
     figure = Figure(figsize=(side + 0.9, side), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -35,25 +53,33 @@ def draw_confusion(scores: Scores, path: Path, *, title: str, subtitle: str) -> 
             axes.text(
                 column,
                 row,
-                f"{shares[row, column]:.0%}\n{counts[row, column]}",
+                f"{shares[row, column]:.0%}" if normalised else f"{counts[row, column]}",
                 ha="center",
                 va="center",
-                fontsize=9,
+                fontsize=10,
                 color="white" if shares[row, column] > 0.55 else "black",
             )
-    ticks = range(len(scores.classes))
+    ticks = range(size)
+    totals = counts.sum(axis=1)
     axes.set_xticks(ticks, scores.classes, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(ticks, [f"{name}  {int(total)}" for name, total in zip(scores.classes, totals[:, 0], strict=True)])
-    axes.set_xticks(np.arange(-0.5, len(ticks)), minor=True)
-    axes.set_yticks(np.arange(-0.5, len(ticks)), minor=True)
+    axes.set_yticks(ticks, [f"{name}  {total}" for name, total in zip(scores.classes, totals, strict=True)])
+    axes.set_xticks(np.arange(-0.5, size), minor=True)
+    axes.set_yticks(np.arange(-0.5, size), minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    figure.suptitle(title, fontsize=12, fontweight="bold")
-    axes.set_title(subtitle, fontsize=8.5, color="0.35")
+    axes.set_ylabel("true, with the number of samples")
+    figure.suptitle(textwrap.fill(title, int(11 * side)), fontsize=12, fontweight="bold")
+    axes.set_title(textwrap.fill(subtitle, int(13 * side)), fontsize=8.5, color="0.35")
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, format=lambda share, _: f"{share:.0%}")
     bar.set_label("of the true class", fontsize=9)
     bar.outline.set_visible(False)
-    figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.15)
+    save(figure, path, format)
+
+
+def save(figure: Figure, path: Path, format: str) -> None:
+    """Write a figure so that the same figure gives the same file; an SVG's words stay words."""
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "fer"}):
+        metadata = {"Date": None} if format == "svg" else None
+        figure.savefig(path, format=format, bbox_inches="tight", pad_inches=0.15, metadata=metadata)

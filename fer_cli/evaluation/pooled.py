@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from fer_cli.evaluation.evaluate import evaluate, insisted
+from fer_cli.errors import UsageError
+from fer_cli.evaluation.evaluate import facts, judged
+from fer_cli.evaluation.judge import judge
+from fer_cli.evaluation.known import Known
+from fer_cli.evaluation.predicted import Predicted, Split, predict_rows
 from fer_cli.evaluation.results import Evaluation, write
 from fer_cli.evaluation.scores import score
-from fer_cli.labels import EXPRESSIONS
+from fer_cli.labels import in_order
 from fer_cli.progress import Progress, silent
 from fer_cli.runs.cross_validation import CrossValidation
 from fer_cli.runs.run import EVALUATION
@@ -16,46 +20,76 @@ from fer_cli.runs.run import EVALUATION
 def evaluate_folds(
     cross_validation: CrossValidation,
     *,
+    split: Split | None = None,
     out: Path | None = None,
     device: str = "auto",
     allow_seen: bool = False,
+    attributes: pd.DataFrame | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Evaluate each run on its test fold, and pool: each sample is tested once, by a model that has not seen it.
 
-    The scores are those of all predictions together; ``folds`` has those of each. Writes what
-    :func:`~fer_cli.evaluation.evaluate.evaluate` writes, into ``out``, by default a folder inside the
-    cross-validation; raises as it does.
+    The scores are those of all predictions together; ``folds`` has those of each. ``split`` may ask for the validation
+    folds instead. Writes what :func:`~fer_cli.evaluation.evaluate.evaluate` writes, into ``out``, by default a folder
+    inside the cross-validation, and each fold's own into its run; raises as it does.
     """
+    if split == "all":
+        raise UsageError(
+            f"--split all: in {cross_validation.path} each sample would be tested {len(cross_validation.runs)} times, "
+            "mostly by models that know it.",
+            mend="Leave --split out: every sample is tested once, by the model that has not seen it.",
+        )
     runs = cross_validation.runs
-    each = [evaluate(run, device=device, allow_seen=allow_seen, progress=progress) for run in runs]
-    predictions = pd.concat([evaluation.predictions for evaluation in each], ignore_index=True)
-    classes = {name for run in runs for name in run.card["classes"]}
-    known = sorted({name for run in runs for name in run.card.get("insisted_on", [])})
-    protocol = cross_validation.protocol
-    evaluation = Evaluation(
-        path=out or cross_validation.path / EVALUATION,
-        about=f"{protocol.name}; every fold tested once, pooled{insisted(known)}",
-        scores=score(predictions["label"], predictions["predicted"], [name for name in EXPRESSIONS if name in classes]),
-        predictions=predictions,
-        notes=tuple(dict.fromkeys(note for evaluation in each for note in evaluation.notes)),
-        folds=pd.DataFrame([_row(run.fold, evaluation) for run, evaluation in zip(runs, each, strict=True)]),
+    each = [predict_rows(run, split=split, device=device, allow_seen=allow_seen, progress=progress) for run in runs]
+    for found in each:
+        # A fold of one class has nothing to judge by itself, and its part in the whole.
+        if found.predictions["label"].nunique() > 1:
+            judged(found, found.run.path / EVALUATION / _folder(split))
+    classes = in_order(name for found in each for name in found.classes)
+    predictions = pd.concat([found.predictions for found in each], ignore_index=True)
+    shares = [f"p_{name}" for name in classes]
+    predictions[shares] = predictions[shares].fillna(0.0)
+    known = Known(
+        tuple(sorted({name for found in each for name in found.known.subjects})),
+        sum(found.known.pictures for found in each),
     )
-    facts = {
-        "cross_validation": cross_validation.name,
-        "epoch_rule": runs[0].card["epoch_rule"],
-        "insisted_on": known,
-    }
-    write(evaluation, title=cross_validation.name, protocol=protocol, facts=facts)
+    protocol = cross_validation.protocol
+    sides = "every validation fold" if split == "val" else "every fold tested"
+    evaluation = judge(
+        predictions,
+        classes,
+        path=out or cross_validation.path / EVALUATION / _folder(split),
+        about=f"{protocol.name}; {sides} once, pooled; epoch by {runs[0].card['epoch_rule']}{known.stamp}",
+        notes=tuple(dict.fromkeys([*known.notes, *(note for found in each for note in _own_notes(found))])),
+        temperatures=[(found.temperature, found.fitted_on, len(found.predictions)) for found in each],
+        folds=pd.DataFrame([_row(found) for found in each]),
+        attributes=attributes,
+    )
+    about = {**facts(each[0]), "insisted_on": list(known.subjects), "insisted_on_pictures": known.pictures}
+    write(
+        evaluation,
+        title=cross_validation.name,
+        protocol=protocol,
+        facts={"cross_validation": cross_validation.name, **about},
+    )
     return evaluation
 
 
-def _row(fold: int, evaluation: Evaluation) -> dict[str, float]:
-    scores = evaluation.scores
+def _folder(split: Split | None) -> str:
+    return "val" if split == "val" else ""
+
+
+def _own_notes(found: Predicted) -> list[str]:
+    return [note for note in found.notes if note not in found.known.notes]
+
+
+def _row(found: Predicted) -> dict[str, float]:
+    scores = score(found.predictions["label"], found.predictions["predicted"], found.classes)
     return {
-        "fold": fold,
-        "n": len(evaluation.predictions),
+        "fold": found.run.fold,
+        "n": len(found.predictions),
         "accuracy": scores.accuracy,
         "unweighted_average_recall": scores.recall,
         "macro_f1": scores.macro_f1,
+        "temperature": found.temperature,
     }

@@ -69,12 +69,3 @@ def test_a_dataset_that_is_gone_or_changed_is_told(run, made, tmp_path):
     made.path.rename(tmp_path / "moved")
     with pytest.raises(DatasetError, match="no longer at"):
         evaluate(run, device="cpu")
-
-
-def test_a_class_the_model_does_not_know_is_refused(run, tmp_path):
-    other = made_dataset(tmp_path / "data" / "other", corpus="other")
-    for name in ("metadata.csv", "dataset.json"):
-        path = other.path / name
-        path.write_text(path.read_text().replace("anger", "disgust"))
-    with pytest.raises(DatasetError, match="shows disgust"):
-        evaluate(run, other.path, device="cpu")
