@@ -1,5 +1,7 @@
 """``fer evaluate``."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +11,7 @@ from rich.text import Text
 
 from fer_cli.cli import choose
 from fer_cli.cli.console import Bars, out, say, warn
+from fer_cli.cli.insight import probe_table
 from fer_cli.cli.options import AllowSeen, Device
 from fer_cli.errors import UsageError
 
@@ -31,6 +34,15 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--out", help="Where the results go. Default: evaluation/ in the run.")
     ] = None,
+    identity_probe: Annotated[
+        bool, typer.Option("--identity-probe", help="Measure how much of who someone is remains in the embeddings.")
+    ] = False,
+    explain: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Show on the report what the answers for N faces rest on.")
+    ] = 0,
+    embedding_map: Annotated[
+        bool, typer.Option("--map", help="Draw a map of the embeddings on the report, by expression and by person.")
+    ] = False,
     device: Device = "auto",
     allow_seen: AllowSeen = False,
 ) -> None:
@@ -42,9 +54,20 @@ def evaluate(
 
     fer evaluate runs/difference-ckplus-cv
     """
+    from fer_cli.evaluation.insight import Asked
+
     chosen = choose.run(run)
     with Bars() as bars:
-        evaluation = judge(chosen, data, out=output, device=device, allow_seen=allow_seen, progress=bars)
+        evaluation = judge(
+            chosen,
+            data,
+            out=output,
+            device=device,
+            allow_seen=allow_seen,
+            asked=Asked(identity_probe, explain, embedding_map),
+            command=shlex.join(["fer", *sys.argv[1:]]),
+            progress=bars,
+        )
     show(evaluation)
 
 
@@ -84,9 +107,12 @@ def show(evaluation: "Evaluation") -> None:
         )
     out.print(title)
     out.print(_matrix(scores))
+    if evaluation.insight.probes is not None:
+        out.print(probe_table(evaluation.insight))
     for note in evaluation.notes:
         warn(note)
     say(f"results   {evaluation.path}: metrics.json, predictions.csv, confusion.png, confusion.csv")
+    say(f"report    {evaluation.path / 'report.html'}")
 
 
 def _matrix(scores: "Scores") -> Table:

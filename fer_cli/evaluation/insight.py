@@ -52,8 +52,7 @@ class Insight:
     maps: tuple[MapOf, ...] = ()
 
     def probes_over_folds(self) -> pd.DataFrame:
-        """A row an embedding: the means over the folds of ``identification, chance, auc, eer``, and the sums of people
-        and pictures."""  # fmt: skip
+        """A row an embedding: the folds' mean ``identification, chance, auc, eer``; all ``subjects, pictures``."""
         how = {
             **dict.fromkeys(("identification", "chance", "auc", "eer"), "mean"),
             **dict.fromkeys(("subjects", "pictures"), "sum"),
@@ -67,36 +66,39 @@ class Insight:
         return {"identity_probe": self.probes.astype(object).where(self.probes.notna(), None).to_dict(orient="records")}
 
 
+#: For those who ask nothing beyond the scores.
+NOTHING_ASKED, NO_INSIGHT = Asked(), Insight()
+
+
 def look_into(
     asked: Asked,
     run: Run,
-    classifier: Classifier,
     dataset: PreparedDataset,
-    rows: pd.DataFrame,
     predictions: pd.DataFrame,
     *,
+    device: str = "auto",
     progress: Progress = silent,
 ) -> Insight:
-    """Look into what ``run`` makes of the ``rows`` of ``dataset``, of which ``predictions`` has the same, in order.
+    """Look into what ``run`` makes of the faces of ``dataset`` that it was tested on, whose ``predictions`` name them.
 
     Raises :class:`~fer_cli.errors.DatasetError` if a probe is asked for and there are too few people for it, or a crop
     cannot be read.
     """
-    crops = Crops(dataset.path)
+    if asked == NOTHING_ASKED:
+        return NO_INSIGHT
+    classifier, crops = Classifier.load(run.path, device), Crops(dataset.path)
+    rows = dataset.metadata.set_index("file_name", drop=False).loc[predictions["file_name"]].reset_index(drop=True)
     probes, maps, explanations = None, (), ()
     if asked.identity_probe or asked.embedding_map:
         encoded = encode(run, classifier, dataset, rows, crops=crops, progress=progress)
-        who = rows["subject"].fillna("nobody known").to_numpy(dtype=str), rows["label"].to_numpy(dtype=str)
         if asked.identity_probe:
-            probes = pd.DataFrame(
-                [{"fold": run.fold, "embedding": name, **_probe(encoded[name], rows)} for name in encoded]
-            )
+            found = {name: _probe(embeddings, rows) for name, embeddings in encoded.items()}
+            probes = pd.DataFrame([{"fold": run.fold, "embedding": name, **probe} for name, probe in found.items()])
         if asked.embedding_map:
-            maps = tuple(_map(name, encoded[name], *who, run.fold) for name in encoded if name != IDENTITY)
+            maps = tuple(_map(name, encoded[name], rows, run.fold) for name in encoded if name != IDENTITY)
     if asked.explanations:
         paired = predictions.assign(neutral_file_name=rows["neutral_file_name"].to_numpy())
-        chosen = choose(paired, asked.explanations)
-        explanations = tuple(explain(classifier, chosen, crops, progress=progress))
+        explanations = tuple(explain(classifier, choose(paired, asked.explanations), crops, progress=progress))
     return Insight(probes, explanations, maps)
 
 
@@ -111,12 +113,12 @@ def together(insights: Sequence[Insight]) -> Insight:
 
 
 def _probe(embeddings: np.ndarray, rows: pd.DataFrame) -> dict[str, float]:
-    subjects, sequences = (
-        rows[name].astype(object).where(rows[name].notna(), None) for name in ("subject", "sequence")
-    )
-    return probe_identity(embeddings, subjects, sequences, rows["label"]).to_dict()
+    known = rows.astype(object).where(rows.notna(), None)
+    return probe_identity(embeddings, known["subject"], known["sequence"], known["label"]).to_dict()
 
 
-def _map(name: str, embeddings: np.ndarray, subjects: np.ndarray, labels: np.ndarray, fold: int) -> MapOf:
+def _map(name: str, embeddings: np.ndarray, rows: pd.DataFrame, fold: int) -> MapOf:
     found = map_embeddings(embeddings)
-    return MapOf(name, found, labels[found.places], subjects[found.places], fold)
+    shown = rows.iloc[found.places]
+    subjects = shown["subject"].fillna("not named").to_numpy(dtype=str)
+    return MapOf(name, found, shown["label"].to_numpy(dtype=str), subjects, fold)

@@ -13,6 +13,7 @@ from fer_cli.errors import RunError
 from fer_cli.evaluation.bootstrap import LEVEL, REPETITIONS, SEED
 from fer_cli.evaluation.calibration import BINS, Calibration
 from fer_cli.evaluation.confusion import confusion_table, draw_confusion
+from fer_cli.evaluation.insight import NO_INSIGHT, Insight
 from fer_cli.evaluation.reliability import draw_reliability
 from fer_cli.evaluation.scores import Scores
 from fer_cli.files import write_json, written_whole
@@ -38,7 +39,7 @@ class Evaluation:
     ``measures`` and ``per_class_intervals`` are as :func:`~fer_cli.evaluation.answers.measured` gives them, by frame;
     ``by_sequence`` has tables like ``measures`` by the rules ``average`` and ``vote``, and is empty where no sequence
     has more than one frame. ``groups`` and ``gaps``, where asked for, are as
-    :func:`~fer_cli.evaluation.groups.by_group` gives them.
+    :func:`~fer_cli.evaluation.groups.by_group` gives them; ``insight`` is what else was asked for.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class Evaluation:
     folds: pd.DataFrame | None = None
     groups: pd.DataFrame | None = None
     gaps: pd.DataFrame | None = None
+    insight: Insight = NO_INSIGHT
 
     def over_folds(self, measure: str = "accuracy") -> tuple[float, float]:
         """The mean of a measure over the folds and its deviation (of a sample: n - 1)."""
@@ -127,6 +129,7 @@ def _stored(evaluation: Evaluation, protocol: Protocol) -> dict[str, Any]:
         "by_sequence": by_sequence,
         "calibration": {"ece_bins": BINS, **evaluation.calibration.to_dict()},
         **grouped,
+        **evaluation.insight.to_dict(),
         "notes": list(evaluation.notes),
         "fer": fer_cli.__version__,
     }

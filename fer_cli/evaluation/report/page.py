@@ -8,13 +8,15 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 import fer_cli
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
+from fer_cli.errors import RunError
+from fer_cli.evaluation.known import Known
 from fer_cli.evaluation.published import beside
 from fer_cli.evaluation.report import charts, sections
 from fer_cli.evaluation.report.pictures import Album
 from fer_cli.evaluation.report.repeat import commands, facts
 from fer_cli.evaluation.results import Evaluation
 from fer_cli.files import write_text
-from fer_cli.runs.run import Run, names
+from fer_cli.runs.run import Run
 
 REPORT = "report.html"
 TEMPLATES = ("report.html.jinja", "charts.html.jinja", "report.css")
@@ -26,17 +28,20 @@ def write_report(
     dataset: PreparedDataset,
     *,
     title: str,
-    insisted_on: Sequence[str] = (),
+    known: Known,
     command: str = "",
 ) -> None:
     """Write ``report.html`` into the evaluation's folder: one file that needs no network and no script.
 
     ``runs`` are those judged, ``dataset`` the one that they were tested on, ``command`` what evaluates them so.
-    ``insisted_on`` are the subjects tested though a model was trained on them, which the page says before all else.
-    Raises ``OSError`` if it cannot be written.
+    ``known`` is what a model had seen of it, which the page says before all else. Raises
+    :class:`~fer_cli.errors.RunError` if it cannot be written.
     """
-    page = render(evaluation, runs, dataset, title=title, insisted_on=insisted_on, command=command)
-    write_text(evaluation.path / REPORT, page)
+    page = render(evaluation, runs, dataset, title=title, known=known, command=command)
+    try:
+        write_text(evaluation.path / REPORT, page)
+    except OSError as error:
+        raise RunError(f"{evaluation.path} cannot be written: {error.strerror}.", mend="Type --out FOLDER.") from error
 
 
 def render(
@@ -45,31 +50,28 @@ def render(
     dataset: PreparedDataset,
     *,
     title: str,
-    insisted_on: Sequence[str] = (),
+    known: Known,
     command: str = "",
 ) -> str:
     """The page as HTML. All that comes from a dataset, a run or a person is escaped."""
     album, crops = Album(), Crops(dataset.path, kept_bytes=0)
     predictions = evaluation.predictions
-    asked = sections.insight(evaluation.insight, album, crops)
     context = {
         "title": title,
         "about": evaluation.about,
-        "stamp": list(insisted_on),
-        "named": names,
+        "stamp": " ".join(known.notes),
         "faces": len(predictions),
         "subjects": predictions["subject"].nunique(),
         "sequences": predictions[["subject", "sequence"]].dropna().drop_duplicates().shape[0],
-        "epoch_rule": f"The epoch of a run is that of the {runs[0].card['epoch_rule']}.",
         "corpus": dataset.protocol.corpus,
         "classes": evaluation.scores.classes,
-        "notes": evaluation.notes,
+        "notes": [note for note in evaluation.notes if note not in known.notes],
         **sections.figures(evaluation),
         **sections.confusion(evaluation.scores),
         **sections.calibration(evaluation.calibration),
         **sections.groups(evaluation.groups, evaluation.gaps),
         **sections.mistakes(predictions, dataset, album, crops),
-        **asked,
+        **sections.insight(evaluation.insight, album, crops),
         "course": sections.course(runs),
         "group_measures": list(sections.MEASURES.values()),
         "published": beside(dataset.protocol.corpus),

@@ -8,15 +8,14 @@ from fer_cli.runs.run import CARD, CROSS_VALIDATION, Run
 
 
 def commands(runs: Sequence[Run], command: str) -> list[tuple[str, str]]:
-    """Command lines, each with what it does."""
+    """Command lines, each with what it does; ``command`` is what evaluated the runs, where a person typed it."""
     first, many = runs[0], len(runs) > 1
     card = first.path.parent / CROSS_VALIDATION if many else first.path / CARD
     again = shlex.join(["fer", "train", first.card["model"], "--config", str(card)]) + (" --cv" if many else "")
     told = [("As it was trained:", first.card["command"])] if first.card["command"] else []
     told.append(("To train it again, with the same recipe and seed:", again))
-    if command:
-        told.append(("To evaluate it again:", command))
-    return told
+    folder = first.path.parent if many else first.path
+    return [*told, ("To evaluate it again:", command or shlex.join(["fer", "evaluate", str(folder)]))]
 
 
 def facts(runs: Sequence[Run], dataset: PreparedDataset) -> list[tuple[str, str]]:

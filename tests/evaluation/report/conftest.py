@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from fer_cli.evaluation.judge import judge
+from fer_cli.evaluation.known import Known
 from fer_cli.evaluation.report.page import render
 from fer_cli.runs.run import Run
 from tests.made import CLASSES, made_dataset
@@ -18,19 +19,19 @@ VOID = {"meta", "img", "br", "link", "input"}
 
 
 class Page(HTMLParser):
-    """A page taken apart: ``tags`` are (name, attributes, text inside) in order, ``paths`` the ancestors of each."""
+    """A page taken apart: ``tags`` are (name, attributes, text inside) in order."""
 
     def __init__(self, html: str):
         super().__init__()
         self.html = html
         self.tags: list[tuple[str, dict[str, str], list[str]]] = []
-        self.paths: list[tuple[str, ...]] = []
         self._open: list[int] = []
         self.feed(html)
         assert not self._open, f"not closed: {[self.tags[place][0] for place in self._open]}"
 
     def handle_starttag(self, tag, attributes):
-        self.paths.append(tuple(self.tags[place][0] for place in self._open))
+        # What stands in cells or lines of their own is not one word.
+        self.handle_data(" ")
         self.tags.append((tag, dict(attributes), []))
         if tag not in VOID:
             self._open.append(len(self.tags) - 1)
@@ -50,7 +51,9 @@ class Page(HTMLParser):
 
     def all(self, *names: str) -> list[tuple[str, dict[str, str], str]]:
         """The elements of these names, each with its attributes and the text inside."""
-        return [(tag, attributes, " ".join("".join(text).split())) for tag, attributes, text in self.tags if tag in names]
+        return [
+            (tag, attributes, " ".join("".join(text).split())) for tag, attributes, text in self.tags if tag in names
+        ]
 
     def text(self, name: str) -> list[str]:
         return [text for _, _, text in self.all(name)]
@@ -104,7 +107,9 @@ def made_run(folder: Path, dataset, *, fold: int = 0) -> Run:
         "versions": {"fer": "0.0", "torch": "9.9"},
     }
     (folder / "run.json").write_text(json.dumps(card))
-    (folder / "epochs.csv").write_text("epoch,loss,val_loss,val_accuracy\n1,1.2,1.1,0.4\n2,1.0,0.9,0.6\n3,0.8,1.0,0.5\n")
+    (folder / "epochs.csv").write_text(
+        "epoch,loss,val_loss,val_accuracy\n1,1.2,1.1,0.4\n2,1.0,0.9,0.6\n3,0.8,1.0,0.5\n"
+    )
     return Run.open(folder)
 
 
@@ -117,6 +122,11 @@ def reported(tmp_path_factory):
     predictions = made_predictions(dataset).replace({"subject": {"P03": HOSTILE}})
     evaluation = judge(predictions, CLASSES, path=folder, about=f"Made & {HOSTILE}", notes=(f"A note {HOSTILE}",))
     html = render(
-        evaluation, [run], dataset, title=f"first {HOSTILE}", insisted_on=["P01", HOSTILE], command="fer evaluate first"
+        evaluation,
+        [run],
+        dataset,
+        title=f"first {HOSTILE}",
+        known=Known(("P01", HOSTILE)),
+        command="fer evaluate first",
     )
     return dataset, run, evaluation, Page(html)

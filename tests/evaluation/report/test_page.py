@@ -1,20 +1,25 @@
 import base64
 import io
 import re
+from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from fer_cli.dataset.tensors import Crops
+from fer_cli.errors import DatasetError
 from fer_cli.evaluation.insight import Asked, look_into
 from fer_cli.evaluation.judge import judge
+from fer_cli.evaluation.known import Known
 from fer_cli.evaluation.published import PUBLISHED
 from fer_cli.evaluation.report.page import REPORT, render, write_report
-from fer_cli.models.classifier import Classifier
 from fer_cli.models.preprocessing import Preprocessing
 from tests.evaluation.report.conftest import HOSTILE, Page, made_predictions, made_run
 from tests.made import CLASSES, made_model
+
+NOBODY = Known()
 
 
 @pytest.fixture
@@ -64,16 +69,16 @@ def test_it_can_be_read_without_seeing_it(page):
             assert found["aria-labelledby"]
     assert len(page.all("caption")) == len(page.all("table")) >= 5
     levels = [int(tag[1]) for tag, _, _ in page.all("h1", "h2", "h3")]
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 def test_the_stamp_is_above_all_else_and_only_where_it_was_insisted(reported):
     dataset, run, evaluation, page = reported
     names = [found.get("class") for tag, found, _ in page.all("p", "h1")]
     assert names[0] == "stamp"
-    assert page.classed("stamp")[0].startswith("Tested on 2 subjects that the model was trained on: P01, ")
+    assert page.classed("stamp")[0].startswith("The model was trained on 2 subjects of this test (P01, ")
     assert "@top-center" in page.html
-    plain = Page(render(evaluation, [run], dataset, title="first"))
+    plain = Page(render(evaluation, [run], dataset, title="first", known=NOBODY))
     assert not plain.classed("stamp")
     assert "@top-center" not in plain.html
 
@@ -95,11 +100,14 @@ def test_every_measure_is_there_with_its_interval(reported):
 
 def test_by_sequence_stands_beside_by_frame(reported):
     dataset, run, evaluation, _ = reported
-    predictions = evaluation.predictions.assign(sequence="one")
+    # Two frames of each sequence.
+    predictions = pd.concat([evaluation.predictions, made_predictions(dataset, seed=1)], ignore_index=True)
     judged = judge(predictions, CLASSES, path=dataset.path, about="", notes=())
-    assert "by sequence, majority vote" in Page(render(judged, [run], dataset, title="t")).text("th") or (
-        not judged.by_sequence
-    )
+    page = Page(render(judged, [run], dataset, title="t", known=NOBODY))
+    assert "by sequence, majority vote" in page.text("th")
+    value, low, high = judged.by_sequence["vote"].loc["accuracy", ["value", "low", "high"]]
+    assert f"{value:.1%} {100 * low:.1f} to {100 * high:.1f}" in page.text("td")
+    assert "nan" not in page.html
 
 
 def test_the_matrix_holds_the_counts_and_their_shares(reported):
@@ -119,7 +127,9 @@ def test_the_most_confident_mistakes_show_neutral_and_target_side_by_side(report
     worst = table[table["label"] != table["predicted"]].sort_values("confidence", ascending=False)
     first = worst.iloc[0]
     captions = [text for text in page.text("figcaption") if " taken for " in text]
-    assert captions[0].startswith(f"{first['label']} taken for {first['predicted']}, confidence {first['confidence']:.1%}")
+    assert captions[0].startswith(
+        f"{first['label']} taken for {first['predicted']}, confidence {first['confidence']:.1%}"
+    )
     assert len(captions) == min(12, len(worst))
     pictures = [found["src"] for _, found, _ in page.all("img")][:2]
     neutral = dataset.metadata.set_index("file_name")["neutral_file_name"][first["file_name"]]
@@ -143,7 +153,7 @@ def test_how_to_repeat_it_is_there(reported):
 
 
 def test_published_results_bear_their_protocols(page):
-    rows = [text for text in page.text("tr")]
+    rows = page.text("tr")
     for each in PUBLISHED:
         assert any(
             text.startswith(f"{each.method} {each.corpus}") and each.accuracy in text and each.protocol in text
@@ -154,7 +164,7 @@ def test_published_results_bear_their_protocols(page):
 def test_a_cross_validation_has_the_course_of_every_fold(reported, tmp_path):
     dataset, _, evaluation, _ = reported
     runs = [made_run(tmp_path / "cv" / f"fold{fold}", dataset, fold=fold) for fold in range(3)]
-    page = Page(render(evaluation, runs, dataset, title="cv"))
+    page = Page(render(evaluation, runs, dataset, title="cv", known=NOBODY))
     titles = page.text("title")
     assert "training, fold2" in titles
     assert "validation, mean of 3 runs" in titles
@@ -162,14 +172,14 @@ def test_a_cross_validation_has_the_course_of_every_fold(reported, tmp_path):
 
 
 def test_what_was_asked_for_is_on_the_page_and_else_is_not(reported):
-    dataset, run, evaluation, page = reported
+    dataset, run, _, page = reported
     assert not {"saliency", "identity", "map", "groups"} & {found.get("id") for _, found, _ in page.all("h2")}
-    classifier = Classifier(made_model(), Preprocessing(32), "cpu")
-    rows = dataset.samples(paired=True)
+    made_model().save_pretrained(run.path)
+    Preprocessing(32).save(run.path)
     predictions = made_predictions(dataset)
-    insight = look_into(Asked(True, 4, True), run, classifier, dataset, rows, predictions)
+    insight = look_into(Asked(True, 4, True), run, dataset, predictions, device="cpu")
     judged = judge(predictions, CLASSES, path=dataset.path, about="", notes=(), insight=insight)
-    found = Page(render(judged, [run], dataset, title="asked"))
+    found = Page(render(judged, [run], dataset, title="asked", known=NOBODY))
     assert {"saliency", "identity", "map"} <= {attributes.get("id") for _, attributes, _ in found.all("h2")}
     assert found.text("span").count("Grad-CAM") == 4
     rows = [text for text in found.text("tr") if text.startswith(("emotion encoder", "difference vector", "by chance"))]
@@ -179,17 +189,20 @@ def test_what_was_asked_for_is_on_the_page_and_else_is_not(reported):
     assert "Emotion encoder, by person" in found.text("title")
 
 
-def test_a_picture_that_is_gone_or_too_much_leaves_a_page_without_it(reported, monkeypatch, tmp_path):
+def test_a_picture_that_is_gone_leaves_a_page_without_it(reported, monkeypatch):
+    def gone(self, name):
+        raise DatasetError(f"The crop {name} cannot be read.")
+
     dataset, run, evaluation, _ = reported
-    monkeypatch.setattr("fer_cli.evaluation.report.pictures.MOST_BYTES", 0)
-    page = Page(render(evaluation, [run], dataset, title="t"))
+    monkeypatch.setattr(Crops, "__getitem__", gone)
+    page = Page(render(evaluation, [run], dataset, title="t", known=NOBODY))
     assert not page.all("img")
     assert "left out" in page.classed("none")
 
 
 def test_it_is_written_into_the_evaluations_folder(reported):
     dataset, run, evaluation, _ = reported
-    write_report(evaluation, [run], dataset, title="first")
+    write_report(evaluation, [run], dataset, title="first", known=NOBODY)
     written = (evaluation.path / REPORT).read_text(encoding="utf-8")
     assert written.lstrip().startswith("<!doctype html>")
     assert len(written) < 500_000
@@ -205,7 +218,9 @@ def luminance(colour: str) -> float:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_colours_have_the_contrast_that_wcag_aa_asks_for(page, theme):
     style = " ".join(page.text("style"))
-    light, dark = (dict(re.findall(r"--([\w-]+): (#\w{6})", part)) for part in style.split("prefers-color-scheme: dark"))
+    light, dark = (
+        dict(re.findall(r"--([\w-]+): (#\w{6})", part)) for part in style.split("prefers-color-scheme: dark")
+    )
     colours = light if theme == "light" else {**light, **dark}
     assert set(dark) == set(light)
 
