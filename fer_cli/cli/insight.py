@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 def probe_table(insight: "Insight") -> Table:
     """How much of who someone is remains in each embedding, beside chance."""
     table = Table("identity in the", box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("identification", "verification AUC", "equal error rate", "people", "pictures"):
-        table.add_column(name, justify="right")
+    for name in ("identified", "AUC", "EER", "people", "faces"):
+        table.add_column(name, justify="right", no_wrap=True)
     found = insight.probes_over_folds()
     for row in found.itertuples():
         figures = [

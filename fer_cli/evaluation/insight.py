@@ -10,7 +10,7 @@ import pandas as pd
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
 from fer_cli.evaluation.embedding_map import EmbeddingMap, map_embeddings
-from fer_cli.evaluation.encoded import IDENTITY, encode
+from fer_cli.evaluation.encoded import DIFFERENCE, IDENTITY, encode
 from fer_cli.evaluation.explain import Explanation, choose, explain
 from fer_cli.evaluation.identity_probe import probe_identity
 from fer_cli.models.classifier import Classifier
@@ -45,9 +45,15 @@ class MapOf:
 
 @dataclass(frozen=True)
 class Insight:
-    """What was found. ``probes`` has a row a fold and embedding: ``fold, embedding`` and an identity probe's fields."""
+    """What was found.
+
+    ``probes`` has a row a fold and embedding: ``fold, embedding`` and an identity probe's fields. ``sharing`` counts
+    the subjects of whom several sequences are compared with one and the same neutral face: their difference vectors have
+    it in common, on both sides of the probe.
+    """
 
     probes: pd.DataFrame | None = None
+    sharing: int = 0
     explanations: tuple[Explanation, ...] = ()
     maps: tuple[MapOf, ...] = ()
 
@@ -88,18 +94,19 @@ def look_into(
         return NO_INSIGHT
     classifier, crops = Classifier.load(run.path, device), Crops(dataset.path)
     rows = dataset.metadata.set_index("file_name", drop=False).loc[predictions["file_name"]].reset_index(drop=True)
-    probes, maps, explanations = None, (), ()
+    probes, sharing, maps, explanations = None, 0, (), ()
     if asked.identity_probe or asked.embedding_map:
         encoded = encode(run, classifier, dataset, rows, crops=crops, progress=progress)
         if asked.identity_probe:
             found = {name: _probe(embeddings, rows) for name, embeddings in encoded.items()}
+            sharing = _sharing(rows) if DIFFERENCE in encoded else 0
             probes = pd.DataFrame([{"fold": run.fold, "embedding": name, **probe} for name, probe in found.items()])
         if asked.embedding_map:
             maps = tuple(_map(name, encoded[name], rows, run.fold) for name in encoded if name != IDENTITY)
     if asked.explanations:
         paired = predictions.assign(neutral_file_name=rows["neutral_file_name"].to_numpy())
         explanations = tuple(explain(classifier, choose(paired, asked.explanations), crops, progress=progress))
-    return Insight(probes, explanations, maps)
+    return Insight(probes, sharing, explanations, maps)
 
 
 def together(insights: Sequence[Insight]) -> Insight:
@@ -107,6 +114,7 @@ def together(insights: Sequence[Insight]) -> Insight:
     probes = [insight.probes for insight in insights if insight.probes is not None]
     return Insight(
         pd.concat(probes, ignore_index=True) if probes else None,
+        sum(insight.sharing for insight in insights),
         tuple(each for insight in insights for each in insight.explanations),
         tuple(each for insight in insights for each in insight.maps),
     )
@@ -115,6 +123,12 @@ def together(insights: Sequence[Insight]) -> Insight:
 def _probe(embeddings: np.ndarray, rows: pd.DataFrame) -> dict[str, float]:
     known = rows.astype(object).where(rows.notna(), None)
     return probe_identity(embeddings, known["subject"], known["sequence"], known["label"]).to_dict()
+
+
+def _sharing(rows: pd.DataFrame) -> int:
+    """How many subjects have fewer neutral faces than sequences."""
+    known = rows.assign(sequence=rows["sequence"].fillna(rows["file_name"])).groupby("subject")
+    return int((known["neutral_file_name"].nunique() < known["sequence"].nunique()).sum())
 
 
 def _map(name: str, embeddings: np.ndarray, rows: pd.DataFrame, fold: int) -> MapOf:

@@ -80,6 +80,13 @@ def test_it_is_repeated_by_its_seed(who):
     assert probe_identity(embeddings, *who, seed=3) == probe_identity(embeddings, *who, seed=3)
 
 
+def test_of_many_pictures_some_are_drawn(who, monkeypatch):
+    monkeypatch.setattr("fer_cli.evaluation.identity_probe.MOST_PICTURES", 200)
+    probe = probe_identity(one_hot(who[0], 0.1), *who)
+    assert (probe.subjects, probe.pictures) == (SUBJECTS, 200)
+    assert probe.identification >= 0.95
+
+
 def test_people_with_one_sequence_and_nobody_take_no_part(who):
     subjects, sequences = who
     embeddings = one_hot(subjects, 0.1)

@@ -27,6 +27,8 @@ def test_a_run_is_looked_into_where_asked(folds):
     insight = evaluation.insight
     assert insight.probes["embedding"].tolist() == ["emotion encoder", "difference vector"]
     assert set(insight.probes["subjects"]) == {2}
+    # Each made subject has one neutral face for all expressions.
+    assert insight.sharing == 2
     assert len(insight.explanations) == 2
     assert {each.file_name for each in insight.explanations} <= set(evaluation.predictions["file_name"])
     assert [each.embedding for each in insight.maps] == ["emotion encoder", "difference vector"]
@@ -34,6 +36,7 @@ def test_a_run_is_looked_into_where_asked(folds):
     assert metrics["identity_probe"][0]["chance"] == 0.5
     page = (evaluation.path / "report.html").read_text()
     assert 'id="identity"' in page
+    assert "of 2 of these people share a neutral face" in page
     assert "fer evaluate this" in page
 
 
@@ -62,7 +65,7 @@ def test_folds_share_the_explanations_and_each_is_probed_in_its_own_embeddings(f
     mean = insight.probes_over_folds().set_index("embedding").loc["emotion encoder"]
     own = insight.probes[insight.probes["embedding"] == "emotion encoder"]
     assert mean["identification"] == pytest.approx(own["identification"].mean())
-    assert mean["subjects"] == 6
+    assert mean["subjects"] == insight.sharing == 6
     page = (evaluation.path / "report.html").read_text()
     assert "mean over 3 folds" in page
     for run in folds.runs:

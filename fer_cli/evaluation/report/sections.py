@@ -217,16 +217,25 @@ def _saliency(found: Insight, album: Album, crops: Crops) -> dict[str, Any]:
         else "Attention rollout: how much of each part of the face reaches the class token through all layers, "
         "whatever the class."
     )
-    return {"explanations": shown, "explained_words": f"{words} The brighter, the more; each face on its own scale."}
+    scale = "The brighter, the more, each face on its own scale; bright all over means that no part stands out."
+    return {"explanations": shown, "explained_words": f"{words} {scale}"}
 
 
 def _identity(found: Insight) -> dict[str, Any]:
     if found.probes is None:
-        return {"probes": [], "probes_caption": ""}
+        return {"probes": [], "probes_caption": "", "shared_neutral": ""}
     folds = found.probes["fold"].nunique()
     over = f", the mean over {folds} folds, each with its own encoders" if folds > 1 else ""
     caption = f"Identity in the embeddings of the people tested{over}"
-    return {"probes": found.probes_over_folds().to_dict(orient="records"), "probes_caption": caption}
+    shared = (
+        f"The difference vectors of {found.sharing} of these people share a neutral face between the two halves: part "
+        "of what is named there is that one picture."
+    )
+    return {
+        "probes": found.probes_over_folds().to_dict(orient="records"),
+        "probes_caption": caption,
+        "shared_neutral": shared if found.sharing else "",
+    }
 
 
 def _maps(found: Insight) -> dict[str, Any]:
