@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 import fer_cli
-from fer_cli.cli import demo, evaluate, predict, prepare, train, weights
+from fer_cli.cli import compare, demo, evaluate, predict, prepare, train, weights
 from fer_cli.cli.console import complain, say
 from fer_cli.errors import FerError
 
@@ -19,7 +19,7 @@ class _Program(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """In the order in which a person meets them."""
-        return ["prepare", "train", "evaluate", "predict", "weights", "demo"]
+        return ["prepare", "train", "evaluate", "compare", "predict", "weights", "demo"]
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -69,6 +69,7 @@ def program(
 app.add_typer(prepare.app, name="prepare")
 app.add_typer(train.app, name="train")
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.add_typer(weights.app, name="weights")
 app.command("demo")(demo.demo)

@@ -57,7 +57,7 @@ def draw_confusion(
                 ha="center",
                 va="center",
                 fontsize=10,
-                color="white" if shares[row, column] > 0.55 else "black",
+                color="white" if shares[row, column] > 0.7 else "black",
             )
     ticks = range(size)
     totals = counts.sum(axis=1)

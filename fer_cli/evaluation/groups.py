@@ -67,7 +67,7 @@ def _who_is_left_out(name: str, of_row: pd.Series, subjects: pd.Series, known: p
     if unknown.all():
         shown = names(sorted(subjects.dropna().unique()), 3) or "nobody, for its corpus does not say who is shown"
         raise DatasetError(
-            f"The table of subjects says no {name} of anybody tested. Predicted: {shown}. "
+            f"The table of subjects says no {name} of anybody tested. Tested: {shown}. "
             f"In the table: {names(sorted(known), 3)}.",
             mend="Its subjects must be written as in the dataset's metadata.csv.",
         )

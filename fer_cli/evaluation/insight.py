@@ -48,8 +48,8 @@ class Insight:
     """What was found.
 
     ``probes`` has a row a fold and embedding: ``fold, embedding`` and an identity probe's fields. ``sharing`` counts
-    the subjects of whom several sequences are compared with one and the same neutral face: their difference vectors have
-    it in common, on both sides of the probe.
+    the subjects of whom several sequences are compared with one and the same neutral face: their difference vectors
+    have it in common, on both sides of the probe.
     """
 
     probes: pd.DataFrame | None = None

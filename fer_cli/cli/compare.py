@@ -1,0 +1,106 @@
+"""``fer compare``."""
+
+from pathlib import Path
+from string import ascii_uppercase
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from fer_cli.cli import figures
+from fer_cli.cli.console import out, say, warn
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fer_cli.evaluation.compare import Comparison
+
+_LEGEND = (
+    "In %. In brackets the 95 % interval of a bootstrap over subjects. p: answers exchanged between the runs for whole "
+    "subjects at a time; McNemar's test takes every frame for another person, and is too easily convinced where one "
+    "has several."
+)
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN RUN...", help="Folders of runs or cross-validations that fer evaluate has been over."
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--out", help="A folder for comparison.csv, comparison.json and comparison.png.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the comparison in --out.")] = False,
+) -> None:
+    """Say whether runs differ, on the test samples that all of them have: differences, intervals, p, by class.
+
+    fer compare runs/difference-ckplus-cv runs/vit-se-ckplus-cv
+
+    fer compare runs/* --out comparison
+    """
+    from fer_cli.evaluation.compare import compare
+    from fer_cli.evaluation.compared import refuse_overwriting, write_comparison
+
+    if output is not None and not overwrite:
+        refuse_overwriting(output)
+    comparison = compare(runs)
+    _show(comparison)
+    if output is not None:
+        write_comparison(comparison, output)
+        say(f"results   {output}: comparison.csv, comparison.json, comparison.png")
+
+
+def _show(comparison: "Comparison") -> None:
+    letters = {name: _letter(place) for place, name in enumerate(comparison.runs)}
+    same = len(set(comparison.abouts)) == 1
+    for name, about in zip(comparison.runs, comparison.abouts, strict=True):
+        out.print(Text.assemble((f"{letters[name]}  {name}", "bold"), "" if same else f"  {about}"))
+    if same:
+        out.print(Text(comparison.abouts[0]))
+    people = f"{comparison.subjects} subjects" if comparison.subjects else "people not known"
+    out.print(f"{comparison.samples} samples of {people}, tested by all")
+    several = len(comparison.runs) > 2
+    for (first, second), rows in comparison.table.groupby(["first", "second"], sort=False):
+        out.print()
+        out.print(_pair(rows, letters[first], letters[second], several=several))
+    out.print(Text(_LEGEND, style="italic"))
+    out.print()
+    differing = set(comparison.differing())
+    for pair in comparison.table[["first", "second"]].drop_duplicates().itertuples(index=False, name=None):
+        one, other = (letters[name] for name in pair)
+        verdict = "their accuracies differ" if pair in differing else "no difference in accuracy is shown"
+        out.print(Text(f"{one} and {other}: {verdict} at the 5 % level.", style="bold" if pair in differing else ""))
+    for note in comparison.notes:
+        warn(note)
+
+
+def _pair(rows: "pd.DataFrame", first: str, second: str, *, several: bool) -> Table:
+    table = figures.plain(f"{second} − {first}", first, second, "difference", "p", *(["p, Holm"] if several else []))
+    for row in rows.itertuples():
+        called, _ = figures.CALLED.get(row.measure, (row.measure.replace(" of ", " "), True))
+        table.add_row(
+            called,
+            figures.figure(row.first_value, True),
+            figures.figure(row.second_value, True),
+            figures.with_interval(row.difference, row.low, row.high, True, signed=True),
+            _p(row.p),
+            *([_p(row.p_holm)] if several else []),
+        )
+    decided = rows.dropna(subset="mcnemar_p").iloc[0]
+    counts = f"right only in {first} {decided['only_first']}, {second} {decided['only_second']}"
+    holm = [_p(decided["mcnemar_p_holm"])] if several else []
+    table.add_row("McNemar's test", "", "", counts, _p(decided["mcnemar_p"]), *holm)
+    return table
+
+
+def _p(value: float) -> str:
+    if value != value:
+        return ""
+    return "<.001" if value < 0.001 else figures.figure(value, False)
+
+
+def _letter(place: int) -> str:
+    return ascii_uppercase[place] if place < len(ascii_uppercase) else f"R{place + 1}"
