@@ -2,9 +2,12 @@ from io import StringIO
 
 import pandas as pd
 from rich.console import Console
+from typer.testing import CliRunner
 
+from fer_cli.cli.app import app
 from fer_cli.cli.insight import probe_table
-from fer_cli.evaluation.insight import Insight
+from fer_cli.errors import RunError
+from fer_cli.evaluation.insight import NOTHING_ASKED, Asked, Insight
 
 
 def test_the_probe_stands_beside_chance_on_a_narrow_terminal():
@@ -21,3 +24,21 @@ def test_the_probe_stands_beside_chance_on_a_narrow_terminal():
     assert lines[0] == ["identity", "in", "the", "identified", "AUC", "EER", "people", "faces"]
     assert lines[1] == ["emotion", "encoder", "70.0%", "0.750", "30.0%", "8", "168"]
     assert lines[2] == ["by", "chance", "25.0%", "0.500", "50.0%"]
+
+
+def test_what_is_typed_is_what_is_asked(monkeypatch):
+    heard = {}
+
+    def judge(run, data, **settings):
+        heard.update(settings)
+        raise RunError("heard")
+
+    monkeypatch.setattr("fer_cli.cli.evaluate.judge", judge)
+    monkeypatch.setattr("fer_cli.cli.choose.run", lambda path: path)
+    monkeypatch.setattr("sys.argv", ["fer", "evaluate", "my run", "--explain", "3"])
+    assert CliRunner().invoke(app, ["evaluate", "my run", "--explain", "3", "--map", "--identity-probe"]).exit_code == 1
+    assert heard["asked"] == Asked(identity_probe=True, explanations=3, embedding_map=True)
+    assert heard["command"] == "fer evaluate 'my run' --explain 3"
+    assert CliRunner().invoke(app, ["evaluate", "my run", "--explain", "-1"]).exit_code == 2
+    CliRunner().invoke(app, ["evaluate", "my run"])
+    assert heard["asked"] == NOTHING_ASKED

@@ -68,12 +68,11 @@ def render(
         "notes": [note for note in evaluation.notes if note not in known.notes],
         **sections.figures(evaluation),
         **sections.confusion(evaluation.scores),
-        **sections.calibration(evaluation.calibration),
+        **sections.calibration(evaluation.calibration, folds=evaluation.folds is not None),
         **sections.groups(evaluation.groups, evaluation.gaps),
         **sections.mistakes(predictions, dataset, album, crops),
         **sections.insight(evaluation.insight, album, crops),
         "course": sections.course(runs),
-        "group_measures": list(sections.MEASURES.values()),
         "published": beside(dataset.protocol.corpus),
         "commands": commands(runs, command),
         "facts": facts(runs, dataset),
@@ -100,5 +99,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters.update(measure=sections.measure, bound=sections.bound)
+    environment.filters.update(measure=sections.measure, bound=sections.bound, points=sections.points)
     return environment

@@ -8,6 +8,7 @@ import pandas as pd
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
+from fer_cli.evaluation.calibration import Calibration
 from fer_cli.evaluation.explain import GRAD_CAM
 from fer_cli.evaluation.insight import Insight
 from fer_cli.evaluation.report import charts
@@ -21,7 +22,7 @@ CONTENTS = (
     ("figures", "Figures", None),
     ("confusion", "Confusion", None),
     ("classes", "By class", None),
-    ("calibration", "Calibration", "reliability"),
+    ("calibration", "Calibration", None),
     ("groups", "By group", "groups"),
     ("mistakes", "Mistakes", None),
     ("saliency", "Saliency", "explanations"),
@@ -128,49 +129,74 @@ def confusion(scores: Scores) -> dict[str, Any]:
     }
 
 
-def calibration(found: Any | None) -> dict[str, Any]:
-    """The reliability diagram, and what the temperature does."""
-    if found is None:
-        return {"reliability": None, "calibration_words": ""}
+def calibration(found: Calibration, *, folds: bool) -> dict[str, Any]:
+    """The reliability diagram, and what the temperature does, or those of the ``folds`` do."""
     words = (
         f"The expected calibration error is {found.ece:.3f}: by so much, on average, the confidence differs from how "
         "often the answer is right."
     )
     if found.temperature is not None:
-        words += (
-            f" A temperature of {found.temperature:.2f}, fitted on the validation fold only, would make it "
-            f"{found.ece_after:.3f}."
+        temperature = (
+            f"Temperatures of {found.temperature:.2f} on average, each fitted on its fold's validation fold only,"
+            if folds
+            else f"A temperature of {found.temperature:.2f}, fitted on the validation fold only,"
         )
+        words += f" {temperature} would make it {found.ece_after:.3f}."
     return {"reliability": charts.reliability(found.bins, found.ece), "calibration_words": words}
+
+
+def points(difference: float | None) -> str:
+    """A difference of shares in percentage points, with its sign; a dash for none."""
+    if difference is None or difference != difference:
+        return "–"
+    return f"{100 * difference:+.1f}".replace("-", "−")
 
 
 def groups(by_group: pd.DataFrame | None, gaps: pd.DataFrame | None) -> dict[str, Any]:
     """A table of the measures of each attribute's groups, and one of the gaps between them, where there are any."""
     tables = []
     for attribute, rows in () if by_group is None else by_group.groupby("attribute", sort=False):
-        facts = {"people": "subjects", "faces": "n"}
-        tables.append(_by_measure(f"Measures by {attribute}", attribute, rows, "value", facts))
+        tables.append(
+            {
+                "caption": f"Measures by {attribute}, with their 95% intervals",
+                "what": attribute,
+                "gaps": False,
+                "rows": [
+                    {
+                        "name": group,
+                        "small": bool(own["small"].iloc[0]),
+                        "facts": [int(own["subjects"].iloc[0]), int(own["n"].iloc[0])],
+                        "cells": _cells(own, "value"),
+                    }
+                    for group, own in rows.groupby("group", sort=False)
+                ],
+            }
+        )
         between = gaps[gaps["attribute"] == attribute]
         if len(between):
-            between = between.assign(group=between["group"].astype(str) + " less " + between["other"].astype(str))
-            tables.append(_by_measure(f"Gaps between groups of {attribute}", "gap", between, "difference", {}))
-    return {"groups": tables}
+            tables.append(
+                {
+                    "caption": f"Gaps between groups of {attribute}, in percentage points, with their 95% intervals",
+                    "what": "gap",
+                    "gaps": True,
+                    "rows": [
+                        {
+                            "name": f"{group} less {other}",
+                            "small": False,
+                            "facts": [],
+                            "cells": _cells(own, "difference"),
+                        }
+                        for (group, other), own in between.groupby(["group", "other"], sort=False)
+                    ],
+                }
+            )
+    return {"groups": tables, "group_measures": [MEASURES[name][0] for name in TILES]}
 
 
-def _by_measure(caption: str, what: str, rows: pd.DataFrame, column: str, facts: dict[str, str]) -> dict[str, Any]:
-    """A row a group, a column a measure, of a table that has a row a group and measure."""
-    shown = []
-    for group, own in rows.groupby("group", sort=False):
-        first, by = own.iloc[0], own.set_index("measure")
-        cells = [
-            {"value": by[column].get(name), "low": by["low"].get(name), "high": by["high"].get(name)}
-            for name in MEASURES
-        ]
-        small = bool(first.get("small", False))
-        shown.append(
-            {"name": str(group), "small": small, "facts": [int(first[fact]) for fact in facts.values()], "cells": cells}
-        )
-    return {"caption": caption, "what": what, "facts": list(facts), "rows": shown}
+def _cells(rows: pd.DataFrame, column: str) -> list[dict[str, float | None]]:
+    """The headline measures out of rows that are one a measure."""
+    table = rows.set_index("measure").rename(columns={column: "value"})
+    return [_cell(table, name) for name in TILES]
 
 
 def mistakes(predictions: pd.DataFrame, dataset: PreparedDataset, album: Album, crops: Crops) -> dict[str, Any]:

@@ -234,3 +234,23 @@ def test_colours_have_the_contrast_that_wcag_aa_asks_for(page, theme):
     assert min(contrast("text", "right"), contrast("text", "wrong"), contrast("on-stamp", "stamp")) >= 4.5
     # Marks, lines and bars are not text.
     assert min(contrast(f"c{number}", "page") for number in range(8)) >= 3
+
+
+def test_groups_have_their_measures_and_the_gaps_between_them(reported):
+    dataset, run, evaluation, _ = reported
+    people = sorted(evaluation.predictions["subject"].unique())
+    attributes = pd.DataFrame({"gender": ["f", "m", HOSTILE] * 3}, index=people)
+    judged = judge(evaluation.predictions, CLASSES, path=dataset.path, about="", notes=(), attributes=attributes)
+    page = Page(render(judged, [run], dataset, title="t", known=NOBODY))
+    assert HOSTILE not in page.html
+    captions = page.text("caption")
+    assert [text.partition(",")[0] for text in captions if "gender" in text] == [
+        "Measures by gender",
+        "Gaps between groups of gender",
+    ]
+    found = judged.groups.set_index(["group", "measure"]).loc[("f", "accuracy")]
+    (row,) = [text for text in page.text("tr") if text.startswith("f too few to say")]
+    assert row.startswith(f"f too few to say 3 9 {found.value:.1%} {100 * found.low:.1f} to {100 * found.high:.1f}")
+    gap = judged.gaps.set_index(["group", "other", "measure"]).loc[("f", "m", "accuracy")]
+    (row,) = [text for text in page.text("tr") if text.startswith("f less m")]
+    assert row.startswith(f"f less m {100 * gap.difference:+.1f} ".replace("-", "−"))
