@@ -10,7 +10,7 @@ import fer_cli
 from fer_cli.errors import RunError, UsageError
 from fer_cli.evaluation.bootstrap import LEVEL, REPETITIONS, SEED
 from fer_cli.evaluation.compare import ALPHA, RECALL, Comparison
-from fer_cli.evaluation.confusion import save
+from fer_cli.evaluation.figures import save
 from fer_cli.evaluation.paired import EXCHANGES
 from fer_cli.files import write_json, written_whole
 
@@ -35,8 +35,7 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         with written_whole(out / CSV) as beside:
             table.to_csv(beside, index=False, float_format="%.6g")
-        with written_whole(out / PNG) as beside:
-            draw_comparison(comparison, beside)
+        save(draw_comparison(comparison), out, Path(PNG).stem, ("png",))
         write_json(
             out / JSON,
             {
@@ -56,8 +55,8 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
         raise RunError(f"{out} cannot be written: {error.strerror}.", mend="Type --out FOLDER.") from error
 
 
-def draw_comparison(comparison: Comparison, path: Path) -> None:
-    """Draw every difference with its interval as a PNG at ``path``: a forest plot, a panel a pair of runs."""
+def draw_comparison(comparison: Comparison) -> Figure:
+    """Every difference with its interval as a figure: a forest plot, a panel a pair of runs."""
     pairs = list(comparison.table.groupby(["first", "second"], sort=False))
     holm = ", Holm" if len(pairs) > 1 else ""
     heights = [len(rows) for _, rows in pairs]
@@ -82,7 +81,7 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
     said = f"{comparison.samples} samples of {comparison.subjects or 'unknown'} subjects, tested by all"
     abouts = "\n".join(textwrap.fill(about, 100) for about in dict.fromkeys(comparison.abouts))
     figure.suptitle(f"{said}\n{abouts}", fontsize=9)
-    save(figure, path, "png")
+    return figure
 
 
 def _called(row, holm: str) -> str:

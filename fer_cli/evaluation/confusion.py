@@ -1,11 +1,9 @@
 """The confusion matrix as a picture and as a table: counts, and shares of each true class."""
 
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from fer_cli.evaluation.scores import Scores
@@ -34,10 +32,8 @@ def row_shares(scores: Scores) -> np.ndarray:
     )
 
 
-def draw_confusion(
-    scores: Scores, path: Path, *, title: str, subtitle: str, normalised: bool = False, format: str = "png"
-) -> None:
-    """Draw the matrix at ``path`` as a PNG or, by ``format``, an SVG: the counts, or percentages of each true class.
+def draw_confusion(scores: Scores, *, title: str, subtitle: str, normalised: bool = False) -> Figure:
+    """The matrix as a figure: the counts, or percentages of each true class.
 
     The colour is that of the shares in both, so that a rare class can be read beside a frequent one. ``subtitle`` is
     the place of the protocol, without which the numbers mean little.
@@ -75,11 +71,4 @@ def draw_confusion(
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, format=lambda share, _: f"{share:.0%}")
     bar.set_label("of the true class", fontsize=9)
     bar.outline.set_visible(False)
-    save(figure, path, format)
-
-
-def save(figure: Figure, path: Path, format: str) -> None:
-    """Write a figure so that the same figure gives the same file; an SVG's words stay words."""
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "fer"}):
-        metadata = {"Date": None} if format == "svg" else None
-        figure.savefig(path, format=format, bbox_inches="tight", pad_inches=0.15, metadata=metadata)
+    return figure

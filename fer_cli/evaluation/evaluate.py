@@ -45,8 +45,7 @@ def evaluate(
     labels = sorted(found.predictions["label"].unique())
     if len(labels) < 2:
         raise DatasetError(
-            f"{found.about.split('; epoch')[0]}: all {len(found.predictions)} samples show {labels[0]}, so there is "
-            "nothing to tell apart.",
+            f"There is nothing to tell apart: all {len(found.predictions)} samples show {labels[0]} ({found.about}).",
             mend="Test more folds together: fer train … --cv, then fer evaluate on that folder.",
         )
     insight = look_into(asked, run, found.dataset, found.predictions, device=device, progress=progress)
@@ -61,6 +60,7 @@ def judged(
     *,
     insight: Insight = NO_INSIGHT,
     command: str = "",
+    pictures: bool = True,
 ) -> Evaluation:
     """What the predictions of one run come to, written into ``out``."""
     evaluation = judge(
@@ -74,7 +74,11 @@ def judged(
         insight=insight,
     )
     write(
-        evaluation, title=found.run.name, protocol=found.dataset.protocol, facts={"run": found.run.name, **facts(found)}
+        evaluation,
+        title=found.run.name,
+        protocol=found.dataset.protocol,
+        facts={"run": found.run.name, **facts(found)},
+        pictures=pictures,
     )
     write_report(evaluation, [found.run], found.dataset, title=found.run.name, known=found.known, command=command)
     return evaluation

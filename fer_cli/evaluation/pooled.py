@@ -36,7 +36,7 @@ def evaluate_folds(
     The scores are those of all predictions together; ``folds`` has those of each. ``split`` may ask for the validation
     folds instead. The explanations ``asked`` for are shared out among the folds, and the map is of the first. Writes
     what :func:`~fer_cli.evaluation.evaluate.evaluate` writes, into ``out``, by default a folder inside the
-    cross-validation, and each fold's own into its run; raises as it does.
+    cross-validation, and each fold's own, without the pictures, into its run; raises as it does.
     """
     if split == "all":
         raise UsageError(
@@ -60,7 +60,7 @@ def evaluate_folds(
     for found, insight in zip(each, insights, strict=True):
         # A fold of one class has nothing to judge by itself, and its part in the whole.
         if found.predictions["label"].nunique() > 1:
-            judged(found, found.run.path / EVALUATION / _folder(split), insight=insight)
+            judged(found, found.run.path / EVALUATION / _folder(split), insight=insight, pictures=False)
     classes = in_order(name for found in each for name in found.classes)
     predictions = pd.concat([found.predictions for found in each], ignore_index=True)
     shares = [f"p_{name}" for name in classes]
@@ -75,7 +75,7 @@ def evaluate_folds(
         predictions,
         classes,
         path=out or cross_validation.path / EVALUATION / _folder(split),
-        about=f"{protocol.name}; {sides} once, pooled; epoch by {runs[0].card['epoch_rule']}{known.stamp}",
+        about=f"{protocol.name}; epoch by {runs[0].card['epoch_rule']}; {sides} once, pooled{known.stamp}",
         notes=tuple(dict.fromkeys([*known.notes, *(note for found in each for note in _own_notes(found))])),
         temperatures=[(found.temperature, found.fitted_on, len(found.predictions)) for found in each],
         folds=pd.DataFrame([_row(found) for found in each]),

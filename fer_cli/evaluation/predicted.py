@@ -82,7 +82,7 @@ def predict_rows(
         dataset,
         common.classes,
         _table(rows, probabilities, common.classes),
-        f"{dataset.protocol.name}; {_which(dataset, run, split)}; epoch by {run.card['epoch_rule']}{known.stamp}",
+        f"{dataset.protocol.name}; epoch by {run.card['epoch_rule']}; {_which(dataset, run, split)}{known.stamp}",
         known,
         tuple(notes),
     )

@@ -1,16 +1,14 @@
 """The reliability diagram: accuracy by confidence."""
 
 import textwrap
-from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from fer_cli.evaluation.calibration import BINS, Calibration
-from fer_cli.evaluation.confusion import save
 
 
-def draw_reliability(calibration: Calibration, path: Path, *, title: str, subtitle: str, format: str = "png") -> None:
-    """Draw accuracy by confidence at ``path`` as a PNG or, by ``format``, an SVG; below it, the faces in each bin."""
+def draw_reliability(calibration: Calibration, *, title: str, subtitle: str) -> Figure:
+    """Accuracy by confidence as a figure; below it, how many faces each bin has."""
     bins = calibration.bins[calibration.bins["count"] > 0]
     figure = Figure(figsize=(5.6, 6.2), dpi=150, layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
@@ -34,4 +32,4 @@ def draw_reliability(calibration: Calibration, path: Path, *, title: str, subtit
         )
     figure.suptitle(textwrap.fill(title, 60), fontsize=12, fontweight="bold")
     top.set_title(f"{textwrap.fill(subtitle, 78)}\n{textwrap.fill(said, 78)}", fontsize=8.5, color="0.35")
-    save(figure, path, format)
+    return figure

@@ -13,6 +13,7 @@ from fer_cli.errors import RunError
 from fer_cli.evaluation.bootstrap import LEVEL, REPETITIONS, SEED
 from fer_cli.evaluation.calibration import BINS, Calibration
 from fer_cli.evaluation.confusion import confusion_table, draw_confusion
+from fer_cli.evaluation.figures import save
 from fer_cli.evaluation.insight import NO_INSIGHT, Insight
 from fer_cli.evaluation.reliability import draw_reliability
 from fer_cli.evaluation.scores import Scores
@@ -61,11 +62,13 @@ class Evaluation:
         return float(self.folds[measure].mean()), float(self.folds[measure].std(ddof=1))
 
 
-def write(evaluation: Evaluation, *, title: str, protocol: Protocol, facts: Mapping[str, Any]) -> None:
+def write(
+    evaluation: Evaluation, *, title: str, protocol: Protocol, facts: Mapping[str, Any], pictures: bool = True
+) -> None:
     """Write ``metrics.json`` (with ``facts``), ``predictions.csv``, and matrices and reliability as pictures and CSV.
 
-    By group, ``groups.csv`` and ``gaps.csv`` too. Raises :class:`~fer_cli.errors.RunError` if the evaluation's folder
-    cannot be written.
+    By group, ``groups.csv`` and ``gaps.csv`` too; without ``pictures`` only what is no picture. Raises
+    :class:`~fer_cli.errors.RunError` if the evaluation's folder cannot be written.
     """
     out, scores = evaluation.path, evaluation.scores
     tables = {
@@ -82,12 +85,10 @@ def write(evaluation: Evaluation, *, title: str, protocol: Protocol, facts: Mapp
         for name, (table, index) in tables.items():
             with written_whole(out / name) as beside:
                 table.to_csv(beside, index=index, float_format="%.6g")
-        for format in ("png", "svg"):
-            for stem, normalised in ((CONFUSION, False), (NORMALISED, True)):
-                with written_whole(out / f"{stem}.{format}") as beside:
-                    draw_confusion(scores, beside, normalised=normalised, format=format, **words)
-            with written_whole(out / f"{RELIABILITY}.{format}") as beside:
-                draw_reliability(evaluation.calibration, beside, format=format, **words)
+        if pictures:
+            save(draw_confusion(scores, **words), out, CONFUSION)
+            save(draw_confusion(scores, normalised=True, **words), out, NORMALISED)
+            save(draw_reliability(evaluation.calibration, **words), out, RELIABILITY)
         write_json(out / METRICS, _storable({**facts, **_stored(evaluation, protocol)}))
     except OSError as error:
         raise RunError(f"{out} cannot be written: {error.strerror}.", mend="Type --out FOLDER.") from error
