@@ -93,8 +93,11 @@ def _with_identity(run: Run, classifier: Classifier) -> Classifier | None:
     """The model with an identity encoder: the run's own, or that of the stage inside or before it; None without."""
     if getattr(classifier.model, "identity", None) is not None:
         return classifier
-    start = Path(str(run.card["recipe"].get("encoder") or ""))
-    for folder in [*runs_in(run.path), start / f"fold{run.fold}", start]:
+    folders = runs_in(run.path)
+    start = run.card["recipe"].get("encoder")
+    if start and Path(start).is_dir():
+        folders += [Path(start) / f"fold{run.fold}", Path(start)]
+    for folder in folders:
         try:
             found = Classifier.load(folder, str(classifier.device))
         except ModelError:

@@ -87,7 +87,7 @@ def render(
         "version": fer_cli.__version__,
     }
     context["contents"] = [entry for entry in sections.CONTENTS if entry[2] is None or context[entry[2]]]
-    return _environment().get_template(TEMPLATES[0]).render(context)
+    return _environment().get_template(TEMPLATES[0]).render(context).lstrip()
 
 
 def _environment() -> Environment:
