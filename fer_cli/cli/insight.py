@@ -16,12 +16,12 @@ def probe_table(insight: "Insight") -> Table:
     found = insight.probes_over_folds()
     for row in found.itertuples():
         figures = [
-            f"{row.identification:.1%}",
+            f"{100 * row.identification:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]",
             f"{row.auc:.3f}",
-            f"{row.eer:.1%}",
+            f"{100 * row.eer:.1f}",
             str(row.subjects),
             str(row.pictures),
         ]
         table.add_row(row.embedding, *figures)
-    table.add_row("by chance", f"{found['chance'].iloc[0]:.1%}", "0.500", "50.0%", style="dim")
+    table.add_row("by chance", f"{100 * found['chance'].iloc[0]:.1f}", "0.500", "50.0", style="dim")
     return table

@@ -8,12 +8,13 @@ An embedding that ignores identity leaves both at chance.
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
+from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -28,8 +29,8 @@ class IdentityProbe:
     """What an embedding tells of who is shown.
 
     ``identification`` is the accuracy of the linear probe, the mean over the ``subjects`` of the part of their
-    ``pictures`` that it names rightly; by chance that is ``chance``, one in so many subjects. ``auc`` and ``eer`` are
-    of verification: the area under the ROC curve and the equal error rate over ``same`` pairs of one person and
+    ``pictures`` that it names rightly, which ``named`` holds; by chance that is ``chance``, one in so many subjects.
+    ``auc`` and ``eer`` are of verification: the area under the ROC curve and the equal error rate over ``same`` pairs of one person and
     ``different`` pairs of two; by chance both are 0.5. They are NaN where no pair of one kind is left to compare.
     """
 
@@ -41,10 +42,11 @@ class IdentityProbe:
     pictures: int
     same: int
     different: int
+    named: tuple[float, ...]
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         """The result as JSON holds it."""
-        return {name: None if value != value else value for name, value in asdict(self).items()}
+        return asdict(self)
 
 
 def probe_identity(
@@ -88,17 +90,19 @@ def probe_identity(
             "the subjects tested have two sequences or pictures.",
             mend="Leave --identity-probe out, or evaluate on a dataset with more pictures of each person.",
         )
-    named = _name(embeddings, rows, _halves(rows, generator))
+    right = _name(embeddings, rows, _halves(rows, generator)) == rows["subject"].to_numpy(dtype=str)
+    named = pd.Series(right).groupby(rows["subject"]).mean()
     auc, eer, same, different = _verify(embeddings, rows)
     return IdentityProbe(
-        identification=float(balanced_accuracy_score(rows["subject"].to_numpy(dtype=str), named)),
-        chance=1 / rows["subject"].nunique(),
+        identification=float(named.mean()),
+        chance=1 / len(named),
         auc=auc,
         eer=eer,
-        subjects=rows["subject"].nunique(),
+        subjects=len(named),
         pictures=len(rows),
         same=same,
         different=different,
+        named=tuple(named),
     )
 
 

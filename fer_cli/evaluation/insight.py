@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
+from fer_cli.evaluation.bootstrap import drawn_again, interval
 from fer_cli.evaluation.embedding_map import EmbeddingMap, map_embeddings
 from fer_cli.evaluation.encoded import DIFFERENCE, IDENTITY, encode
 from fer_cli.evaluation.explain import Explanation, choose, explain
@@ -58,18 +60,34 @@ class Insight:
     maps: tuple[MapOf, ...] = ()
 
     def probes_over_folds(self) -> pd.DataFrame:
-        """A row an embedding: the folds' mean ``identification, chance, auc, eer``; all ``subjects, pictures``."""
-        how = {
-            **dict.fromkeys(("identification", "chance", "auc", "eer"), "mean"),
-            **dict.fromkeys(("subjects", "pictures"), "sum"),
-        }
-        return self.probes.groupby("embedding", sort=False).agg(how).reset_index()
+        """A row an ``embedding``: ``identification, low, high, chance, auc, eer, subjects, pictures``.
+
+        ``identification`` is the mean over the subjects of all folds, with its interval; ``chance``, ``auc`` and
+        ``eer`` are the folds' means.
+        """
+        rows = []
+        for embedding, own in self.probes.groupby("embedding", sort=False):
+            named = np.concatenate(own["named"].map(np.array).tolist())
+            low, high = interval(drawn_again(partial(_means, named), len(named))["mean"])
+            means = {name: own[name].mean() for name in ("chance", "auc", "eer")}
+            sums = {name: own[name].sum() for name in ("subjects", "pictures")}
+            found = {"identification": named.mean(), "low": float(low), "high": float(high)}
+            rows.append({"embedding": embedding, **found, **means, **sums})
+        return pd.DataFrame(rows)
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON holds of it."""
         if self.probes is None:
             return {}
-        return {"identity_probe": self.probes.astype(object).where(self.probes.notna(), None).to_dict(orient="records")}
+        return {
+            "identity_probe": self.probes_over_folds().to_dict(orient="records"),
+            "identity_probe_folds": self.probes.drop(columns="named").to_dict(orient="records"),
+        }
+
+
+def _means(named: np.ndarray, draws: np.ndarray) -> dict[str, np.ndarray]:
+    """The mean of what is ``named`` of each subject, under each of R draws of the subjects."""
+    return {"mean": draws @ named / len(named)}
 
 
 #: For those who ask nothing beyond the scores.

@@ -14,16 +14,16 @@ def test_the_probe_stands_beside_chance_on_a_narrow_terminal():
     row = {"chance": 0.25, "auc": 0.75, "eer": 0.3, "subjects": 4, "pictures": 84}
     probes = pd.DataFrame(
         [
-            {"fold": 0, "embedding": "emotion encoder", "identification": 0.8, **row},
-            {"fold": 1, "embedding": "emotion encoder", "identification": 0.6, **row},
+            {"fold": 0, "embedding": "emotion encoder", "named": (0.7, 0.7, 0.7, 0.7), **row},
+            {"fold": 1, "embedding": "emotion encoder", "named": (0.7, 0.7, 0.7, 0.7), **row},
         ]
     )
     console = Console(width=80, record=True, file=StringIO())
     console.print(probe_table(Insight(probes)))
     lines = [line.split() for line in console.export_text().splitlines()]
     assert lines[0] == ["identity", "in", "the", "identified", "AUC", "EER", "people", "faces"]
-    assert lines[1] == ["emotion", "encoder", "70.0%", "0.750", "30.0%", "8", "168"]
-    assert lines[2] == ["by", "chance", "25.0%", "0.500", "50.0%"]
+    assert lines[1] == ["emotion", "encoder", "70.0", "[70.0,", "70.0]", "0.750", "30.0", "8", "168"]
+    assert lines[2] == ["by", "chance", "25.0", "0.500", "50.0"]
 
 
 def test_what_is_typed_is_what_is_asked(monkeypatch):

@@ -75,6 +75,15 @@ def test_the_expression_does_not_tell_people_apart(who):
     assert probe_identity(embeddings, subjects, sequences, sequences).auc == pytest.approx(0.5, abs=0.02)
 
 
+def test_identification_is_the_mean_over_people_however_many_pictures_each_has():
+    # P0 has eight pictures, all of one place; P1 and P2 four each, of places that say nothing of whose they are.
+    embeddings = np.array([[0.0, 9.0]] * 8 + [[1.0, 0.0], [-1.0, 0.0]] * 4)
+    probe = probe_identity(embeddings, ["P0"] * 8 + ["P1", "P2", "P2", "P1"] * 2, [None] * 16)
+    assert probe.named[0] == 1
+    assert probe.identification == pytest.approx(np.mean(probe.named))
+    assert len(probe.named) == probe.subjects == 3
+
+
 def test_it_is_repeated_by_its_seed(who):
     embeddings = one_hot(who[0], 0.4)
     assert probe_identity(embeddings, *who, seed=3) == probe_identity(embeddings, *who, seed=3)

@@ -64,10 +64,12 @@ def test_folds_share_the_explanations_and_each_is_probed_in_its_own_embeddings(f
     assert {each.fold for each in insight.maps} == {0}
     mean = insight.probes_over_folds().set_index("embedding").loc["emotion encoder"]
     own = insight.probes[insight.probes["embedding"] == "emotion encoder"]
+    # Each fold has two people, so that the mean over people is that over folds.
     assert mean["identification"] == pytest.approx(own["identification"].mean())
+    assert mean["low"] <= mean["identification"] <= mean["high"]
     assert mean["subjects"] == insight.sharing == 6
     page = (evaluation.path / "report.html").read_text()
-    assert "mean over 3 folds" in page
+    assert "of 3 folds, each with its own encoders, the mean" in page
     for run in folds.runs:
         assert (run.path / "evaluation" / "report.html").is_file()
 
@@ -92,3 +94,13 @@ def test_people_with_too_few_pictures_are_told_before_anything_is_written(folds,
     with pytest.raises(DatasetError, match="identity probe"):
         evaluate(run, data.path, device="cpu", asked=Asked(True), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_interval_of_identification_is_a_bootstrap_over_people():
+    # Of 100 people half are always named and half never: the mean of 100 draws of 0 or 1 is 0.5 ± 1.96 · 0.05.
+    row = {"embedding": "emotion encoder", "chance": 0.02, "auc": 0.5, "eer": 0.5, "subjects": 50, "pictures": 100}
+    probes = pd.DataFrame([{"fold": fold, "named": (fold,) * 50, **row} for fold in (0.0, 1.0)])
+    (found,) = Insight(probes).probes_over_folds().to_dict(orient="records")
+    assert found["identification"] == 0.5
+    assert (found["low"], found["high"]) == pytest.approx((0.402, 0.598), abs=0.02)
+    assert (found["subjects"], found["pictures"]) == (100, 200)

@@ -251,8 +251,8 @@ def _identity(found: Insight) -> dict[str, Any]:
     if found.probes is None:
         return {"probes": [], "probes_caption": "", "shared_neutral": ""}
     folds = found.probes["fold"].nunique()
-    over = f", the mean over {folds} folds, each with its own encoders" if folds > 1 else ""
-    caption = f"Identity in the embeddings of the people tested{over}"
+    over = f"; of {folds} folds, each with its own encoders, the mean" if folds > 1 else ""
+    caption = f"Identity in the embeddings of the people tested, identification with its 95% interval{over}"
     shared = (
         f"The difference vectors of {found.sharing} of these people share a neutral face between the two halves: part "
         "of what is named there is that one picture."

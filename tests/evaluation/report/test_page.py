@@ -183,8 +183,9 @@ def test_what_was_asked_for_is_on_the_page_and_else_is_not(reported):
     assert {"saliency", "identity", "map"} <= {attributes.get("id") for _, attributes, _ in found.all("h2")}
     assert found.text("span").count("Grad-CAM") == 4
     rows = [text for text in found.text("tr") if text.startswith(("emotion encoder", "difference vector", "by chance"))]
-    probe = insight.probes.iloc[0]
-    assert rows[0] == f"emotion encoder {probe.identification:.1%} {probe.auc:.3f} {probe.eer:.1%} 9 27"
+    probe = insight.probes_over_folds().iloc[0]
+    named = f"{probe.identification:.1%} {100 * probe.low:.1f} to {100 * probe.high:.1f}"
+    assert rows[0] == f"emotion encoder {named} {probe.auc:.3f} {probe.eer:.1%} 9 27"
     assert rows[2].startswith("by chance 11.1% 0.500 50.0%")
     assert "Emotion encoder, by person" in found.text("title")
 
