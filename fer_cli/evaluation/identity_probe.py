@@ -30,8 +30,8 @@ class IdentityProbe:
 
     ``identification`` is the accuracy of the linear probe, the mean over the ``subjects`` of the part of their
     ``pictures`` that it names rightly, which ``named`` holds; by chance that is ``chance``, one in so many subjects.
-    ``auc`` and ``eer`` are of verification: the area under the ROC curve and the equal error rate over ``same`` pairs of
-    one person and ``different`` pairs of two; by chance both are 0.5, and NaN where no pair of one kind is left.
+    ``auc`` and ``eer`` are of verification: the area under the ROC curve and the equal error rate over ``same`` pairs
+    of one person and ``different`` pairs of two; by chance both are 0.5, and NaN where no pair of one kind is left.
     """
 
     identification: float
