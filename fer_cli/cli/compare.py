@@ -26,9 +26,7 @@ _LEGEND = (
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="RUN RUN...", help="Folders of runs or cross-validations that fer evaluate has been over."
-        ),
+        typer.Argument(metavar="RUN RUN...", help="Folders of runs or cross-validations that fer evaluate has judged."),
     ],
     output: Annotated[
         Path | None, typer.Option("--out", help="A folder for comparison.csv, comparison.json and comparison.png.")
@@ -44,8 +42,8 @@ def compare(
     from fer_cli.evaluation.compare import compare
     from fer_cli.evaluation.compared import refuse_overwriting, write_comparison
 
-    if output is not None and not overwrite:
-        refuse_overwriting(output)
+    if output is not None:
+        refuse_overwriting(output, overwrite=overwrite)
     comparison = compare(runs)
     _show(comparison)
     if output is not None:

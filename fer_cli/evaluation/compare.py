@@ -1,5 +1,6 @@
 """Comparing runs on the test samples that all of them have been tested on."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,7 +14,7 @@ from fer_cli.evaluation.bootstrap import LEVEL
 from fer_cli.evaluation.judged import Judged
 from fer_cli.evaluation.paired import COMPARED, Pair, compare_pair, holm
 from fer_cli.labels import in_order
-from fer_cli.runs.run import names
+from fer_cli.runs.run import COMPARISON, names
 
 #: The level of the tests, as that of the intervals.
 ALPHA = round(1 - LEVEL, 6)
@@ -47,10 +48,12 @@ class Comparison:
 def compare(paths: Sequence[Path]) -> Comparison:
     """Compare the evaluations of the runs or cross-validations in ``paths``, in pairs.
 
+    A folder of variants that were trained together stands for all of them.
     Raises :class:`~fer_cli.errors.UsageError` if there are fewer than two or one comes twice;
     :class:`~fer_cli.errors.RunError` if one has not been evaluated, they have no sample in common, or they disagree on
     who is shown or on what a sample shows.
     """
+    paths = [each for path in paths for each in variants(path) or [path]]
     if len({path.resolve() for path in paths}) < max(2, len(paths)):
         raise UsageError("A comparison is of two or more different runs.", mend="Type fer compare RUN RUN.")
     judged = [Judged.open(path) for path in paths]
@@ -76,6 +79,15 @@ def compare(paths: Sequence[Path]) -> Comparison:
         table=_table(pairs),
         notes=tuple(_notes(judged, called, common, first, pairs)),
     )
+
+
+def variants(folder: Path) -> list[Path]:
+    """The runs of a folder of variants that were trained together; empty for any other folder."""
+    try:
+        card = json.loads((folder / COMPARISON).read_text(encoding="utf-8"))
+        return [folder / Path(name).name for name in card["variants"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _called(judged: Sequence[Judged]) -> list[str]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 import fer_cli
 from fer_cli.errors import RunError, UsageError
 from fer_cli.evaluation.bootstrap import LEVEL, REPETITIONS, SEED
-from fer_cli.evaluation.compare import ALPHA, RECALL, Comparison
+from fer_cli.evaluation.compare import ALPHA, RECALL, Comparison, variants
 from fer_cli.evaluation.figures import save
 from fer_cli.evaluation.paired import EXCHANGES
 from fer_cli.files import write_json, written_whole
@@ -17,10 +17,15 @@ from fer_cli.files import write_json, written_whole
 CSV, JSON, PNG = "comparison.csv", "comparison.json", "comparison.png"
 
 
-def refuse_overwriting(out: Path) -> None:
-    """Raise :class:`~fer_cli.errors.UsageError` if the folder ``out`` has a comparison already."""
+def refuse_overwriting(out: Path, *, overwrite: bool = False) -> None:
+    """Raise :class:`~fer_cli.errors.UsageError` if the folder ``out`` has a comparison that may not be replaced.
+
+    The record of variants that were trained together, which has the same name, may not in any case.
+    """
+    if variants(out):
+        raise UsageError(f"{out / JSON} is the record of a training.", mend="Type another --out.")
     there = [name for name in (CSV, JSON, PNG) if (out / name).exists()]
-    if there:
+    if there and not overwrite:
         raise UsageError(f"{out / there[0]} is there already.", mend="Type --overwrite, or another --out.")
 
 

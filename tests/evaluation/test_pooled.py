@@ -13,7 +13,7 @@ from fer_cli.runs.cross_validation import CrossValidation
 
 
 def test_each_sample_is_tested_once_by_the_run_that_has_not_seen_it(home, made):
-    cross_validation = CrossValidation.open(home / "cv")
+    cross_validation = CrossValidation.open(home / "runs" / "cv")
     evaluation = evaluate_folds(cross_validation, device="cpu")
     samples = made.samples(paired=True)
     predictions = evaluation.predictions
@@ -27,7 +27,7 @@ def test_each_sample_is_tested_once_by_the_run_that_has_not_seen_it(home, made):
 
 
 def test_the_pool_is_judged_as_one_and_the_folds_stand_beside(home):
-    cross_validation = CrossValidation.open(home / "cv")
+    cross_validation = CrossValidation.open(home / "runs" / "cv")
     evaluation = evaluate_folds(cross_validation, device="cpu")
     whole, per_class = measured(Answers.of(evaluation.predictions, evaluation.scores.classes))
     pd.testing.assert_frame_equal(evaluation.measures, whole)
@@ -37,11 +37,11 @@ def test_the_pool_is_judged_as_one_and_the_folds_stand_beside(home):
     temperatures = [predict_rows(run, device="cpu").temperature for run in cross_validation.runs]
     assert evaluation.folds["temperature"].tolist() == pytest.approx(temperatures)
     assert evaluation.calibration.temperature == pytest.approx(np.exp(np.mean(np.log(temperatures))))
-    metrics = json.loads((home / "cv" / "evaluation" / "metrics.json").read_text())
+    metrics = json.loads((home / "runs" / "cv" / "evaluation" / "metrics.json").read_text())
     assert metrics["cross_validation"] == "cv"
     assert sum(map(sum, metrics["confusion"])) == 27
     assert "every fold tested once, pooled" in metrics["about"]
-    assert (home / "cv" / "fold1" / "evaluation" / "metrics.json").is_file()
+    assert (home / "runs" / "cv" / "fold1" / "evaluation" / "metrics.json").is_file()
 
 
 def test_a_fold_of_one_class_has_its_part_in_the_whole(home, made):
@@ -49,26 +49,26 @@ def test_a_fold_of_one_class_has_its_part_in_the_whole(home, made):
     rows[(rows["fold"] != "0") | rows["label"].isin(["neutral", "anger"])].to_csv(
         made.path / "metadata.csv", index=False
     )
-    evaluation = evaluate_folds(CrossValidation.open(home / "cv"), device="cpu")
+    evaluation = evaluate_folds(CrossValidation.open(home / "runs" / "cv"), device="cpu")
     assert evaluation.folds["n"].tolist() == [3, 9, 9]
-    assert not (home / "cv" / "fold0" / "evaluation").exists()
+    assert not (home / "runs" / "cv" / "fold0" / "evaluation").exists()
 
 
 def test_all_of_a_cross_validation_would_test_what_is_known_and_is_refused(home):
     with pytest.raises(UsageError, match="tested 3 times"):
-        evaluate_folds(CrossValidation.open(home / "cv"), split="all", device="cpu")
+        evaluate_folds(CrossValidation.open(home / "runs" / "cv"), split="all", device="cpu")
 
 
 def test_its_validation_folds_are_known_and_stamped_where_insisted_on(home):
-    cross_validation = CrossValidation.open(home / "cv")
+    cross_validation = CrossValidation.open(home / "runs" / "cv")
     with pytest.raises(RunError, match="trained on 3 of the made subjects"):
         evaluate_folds(cross_validation, split="val", device="cpu")
     evaluation = evaluate_folds(cross_validation, split="val", device="cpu", allow_seen=True)
     assert evaluation.about.endswith("TESTED ON 9 SUBJECTS THAT THE MODEL WAS TRAINED ON")
-    assert evaluation.path == home / "cv" / "evaluation" / "val"
+    assert evaluation.path == home / "runs" / "cv" / "evaluation" / "val"
 
 
 def test_a_cross_validation_that_lacks_a_fold_is_told(home):
-    shutil.rmtree(home / "cv" / "fold1")
+    shutil.rmtree(home / "runs" / "cv" / "fold1")
     with pytest.raises(RunError, match=r"no folder .*fold1"):
-        CrossValidation.open(home / "cv")
+        CrossValidation.open(home / "runs" / "cv")

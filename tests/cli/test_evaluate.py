@@ -1,0 +1,94 @@
+"""``fer evaluate`` as a person types it, on a run that is there already."""
+
+import json
+import re
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from fer_cli.cli.app import app
+
+
+@pytest.fixture(scope="module")
+def _home(tmp_path_factory):
+    from tests.trained import trained
+
+    return trained(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture
+def here(_home, tmp_path, monkeypatch):
+    """A folder to stand in, with a cross-validation in ``runs/cv``, its runs beside it, and what is known of people."""
+    from tests.trained import moved
+
+    home = moved(_home, tmp_path / "home")
+    for fold in range(3):
+        shutil.copytree(home / "runs" / "cv" / f"fold{fold}", home / "runs" / f"fold{fold}")
+    lines = [f"P{number:02d},{'female' if number % 2 else 'male'},{20 + number}" for number in range(1, 10)]
+    (home / "subjects.csv").write_text("\n".join(["subject,gender,age", *lines]) + "\n")
+    monkeypatch.chdir(home)
+    return home
+
+
+def fer(*words: str, code: int = 0, columns: int = 80):
+    """What ``fer`` says and shows; fails if it exits otherwise than with ``code``."""
+    result = CliRunner().invoke(app, list(map(str, words)), env={"COLUMNS": str(columns)})
+    assert result.exit_code == code, f"{words}: {result.exit_code}\n{result.output}\n{result.exception!r}"
+    assert "Traceback" not in result.output
+    return result
+
+
+def test_the_screen_has_measures_with_intervals_matrices_and_classes_within_80_columns(here):
+    shown = fer("evaluate", "runs/fold0").stdout
+    assert "test fold 0" in " ".join(shown.split())
+    for name in ("accuracy", "average recall", "macro-F1", "weighted F1", "kappa", "AUC, 1 vs rest", "ECE"):
+        assert re.search(rf"^{name} +\S+ \[\S+, \S+\]$|^{name} +\S+ *$", shown, flags=re.MULTILINE), name
+    metrics = json.loads((here / "runs/fold0/evaluation/metrics.json").read_text())
+    value, low, high = (f"{100 * metrics['measures']['accuracy'][name]:.1f}" for name in ("value", "low", "high"))
+    assert f"{value} [{low}, {high}]" in shown
+    assert "true ↓ as →" in shown
+    assert "% of true" in shown
+    assert "at temperature" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "\x1b" not in shown
+
+
+def test_a_cross_validation_shows_its_folds_and_sums_to_all_samples(here):
+    shown = fer("evaluate", "runs/cv").stdout
+    assert "27 samples of 9 subjects" in shown
+    assert "accuracy by fold" in shown
+    metrics = json.loads((here / "runs/cv/evaluation/metrics.json").read_text())
+    assert sum(map(sum, metrics["confusion"])) == 27
+
+
+def test_groups_and_their_gaps_are_shown_with_what_is_too_small(here):
+    result = fer("evaluate", "runs/cv", "--group-by", "gender", "--subjects", "subjects.csv")
+    assert re.search(r"^female \* +15 +5 ", result.stdout, flags=re.MULTILINE)
+    assert "gender female: 5 subjects and 15 samples are too few" in result.stderr
+    assert (here / "runs/cv/evaluation/gaps.csv").is_file()
+
+
+def test_insisting_is_stamped_on_the_screen(here):
+    assert "trained on 3 of the made subjects" in fer("evaluate", "runs/fold0", "--split", "val", code=1).stderr
+    shown = fer("evaluate", "runs/fold0", "--split", "val", "--allow-seen-subjects", "--out", "there").stdout
+    assert "TESTED ON 3 SUBJECTS THAT THE MODEL WAS TRAINED ON" in " ".join(shown.split())
+    assert (here / "there" / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("runs/fold0", "--group-by", "gender"), 2, "need each other"),
+        (("runs/fold0", "--subjects", "subjects.csv"), 2, "need each other"),
+        (("runs/fold0", "--group-by", "height", "--subjects", "subjects.csv"), 2, "It has gender, age"),
+        (("runs/fold0", "--group-by", "age", "--subjects", "nowhere.csv"), 1, "No such file"),
+        (("runs/fold0", "--split", "train"), 2, "'test', 'val', 'all'"),
+        (("runs/cv", "--split", "all"), 2, "tested 3 times"),
+        (("runs/cv", "--data", "data/made"), 2, "--data data/made for one of its runs"),
+        (("runs/fold0", "--data", "nowhere"), 1, "no folder nowhere"),
+    ],
+)
+def test_what_goes_wrong_is_a_sentence_and_an_exit_code(here, words, code, said):
+    assert said in " ".join(fer("evaluate", *words, code=code, columns=200).output.split())
+    assert not (here / "runs/fold0/evaluation").exists()
