@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from fer_cli.evaluation.bootstrap import SEED, drawn_again, interval, units
+from fer_cli.evaluation.bootstrap import SEED, Statistic, drawn_again, interval, units
 from fer_cli.evaluation.calibration import (
     Calibration,
     gaps_by_unit,
@@ -15,6 +15,9 @@ from fer_cli.evaluation.calibration import (
 )
 from fer_cli.evaluation.measures import BY_CLASS, MEASURES, by_class, counted
 from fer_cli.evaluation.ranking import mean_auc, one_versus_rest_auc
+
+#: Figures by name: as they are (first axis 1), and as drawn again (first axis R; empty where there is nothing to draw).
+Resampled = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Answers:
         """Which answers are right."""
         return self.predicted == self.truth
 
-    def resampled(self, seed: int | tuple[int, ...] = SEED) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    def resampled(self, seed: int | tuple[int, ...] = SEED) -> Resampled:
         """The figures as they are (first axis 1), and as drawn again (first axis R)."""
         rows = len(self) if self.probabilities is not None else len(self.classes) ** 2
         return _resampled(self.figures, self.count, rows, seed)
@@ -155,7 +158,7 @@ def with_intervals(
     return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
 
 
-def _resampled(statistic, count: int, rows: int, seed: int | tuple[int, ...]):
+def _resampled(statistic: Statistic, count: int, rows: int, seed: int | tuple[int, ...]) -> Resampled:
     value = dict(statistic(np.ones((1, count))))
     if count < 2:
         return value, {}

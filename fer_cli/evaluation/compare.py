@@ -49,6 +49,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
     """Compare the evaluations of the runs or cross-validations in ``paths``, in pairs.
 
     A folder of variants that were trained together stands for all of them.
+
     Raises :class:`~fer_cli.errors.UsageError` if there are fewer than two or one comes twice;
     :class:`~fer_cli.errors.RunError` if one has not been evaluated, they have no sample in common, or they disagree on
     who is shown or on what a sample shows.
@@ -61,11 +62,10 @@ def compare(paths: Sequence[Path]) -> Comparison:
     first = judged[0].predictions.loc[common]
     for other in judged[1:]:
         _agree(judged[0], other, common)
-    classes = in_order({name for each in judged for name in each.card["classes"]} | set(first["label"]))
-    answers = [
-        Answers.of(each.predictions.loc[common].assign(subject=first["subject"]), classes, probable=False)
-        for each in judged
-    ]
+    tables = [each.predictions.loc[common].assign(subject=first["subject"]) for each in judged]
+    shown = {name for table in tables for name in (*table["label"], *table["predicted"])}
+    classes = in_order(shown.union(*(each.card["classes"] for each in judged)))
+    answers = [Answers.of(table, classes, probable=False) for table in tables]
     called = _called(judged)
     pairs = {
         (called[one], called[other]): compare_pair(answers[one], answers[other])
@@ -157,7 +157,13 @@ def _table(pairs: dict[tuple[str, str], Pair]) -> pd.DataFrame:
     ]
 
 
-def _notes(judged, called, common, first, pairs) -> list[str]:
+def _notes(
+    judged: Sequence[Judged],
+    called: Sequence[str],
+    common: pd.Index,
+    first: pd.DataFrame,
+    pairs: dict[tuple[str, str], Pair],
+) -> list[str]:
     notes = []
     every = set().union(*(each.predictions.index for each in judged))
     lacking = {name: len(every) - len(each.predictions) for name, each in zip(called, judged, strict=True)}

@@ -2,6 +2,7 @@
 
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -89,6 +90,6 @@ def draw_comparison(comparison: Comparison) -> Figure:
     return figure
 
 
-def _called(row, holm: str) -> str:
+def _called(row: Any, holm: str) -> str:
     name = row.measure.replace("_", " ").replace("f1", "F1")
     return f"{name}  (p {row.p_holm:.2g}{holm})" if row.p_holm == row.p_holm else name

@@ -10,7 +10,7 @@ from fer_cli.evaluation.insight import NO_INSIGHT, NOTHING_ASKED, Asked, Insight
 from fer_cli.evaluation.judge import judge
 from fer_cli.evaluation.predicted import Predicted, Split, predict_rows
 from fer_cli.evaluation.report.page import write_report
-from fer_cli.evaluation.results import Evaluation, write
+from fer_cli.evaluation.results import Evaluation, refuse_foreign, write
 from fer_cli.progress import Progress, silent
 from fer_cli.runs.run import EVALUATION, Run
 
@@ -39,8 +39,11 @@ def evaluate(
 
     Raises :class:`~fer_cli.errors.RunError` if the model has seen subjects that it would be tested on (unless
     ``allow_seen``); :class:`~fer_cli.errors.DatasetError` if the dataset is gone or does not have the run's fold, if
-    the two have fewer than two classes in common, or if the faces to test on show fewer than two.
+    the two have fewer than two classes in common, or if the faces to test on show fewer than two;
+    :class:`~fer_cli.errors.UsageError` if ``out`` has files of somebody else's that would be overwritten.
     """
+    if out is not None:
+        refuse_foreign(out)
     found = predict_rows(run, data, split=split, device=device, allow_seen=allow_seen, progress=progress)
     labels = sorted(found.predictions["label"].unique())
     if len(labels) < 2:

@@ -14,6 +14,7 @@ def save(figure: Figure, folder: Path, stem: str, formats: Sequence[str] = ("png
 
     An SVG's words stay words, which can be searched and read aloud.
     """
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     for format in formats:
         with (
             written_whole(folder / f"{stem}.{format}") as beside,

@@ -1,11 +1,12 @@
 """Whether it works as well for some people as for others: measures by group, and the gaps between groups."""
 
 from itertools import combinations
+from typing import Any
 
 import pandas as pd
 
 from fer_cli.errors import DatasetError, UsageError
-from fer_cli.evaluation.answers import Answers, with_intervals
+from fer_cli.evaluation.answers import Answers, Resampled, with_intervals
 from fer_cli.evaluation.bootstrap import SEED
 from fer_cli.evaluation.measures import MEASURES
 from fer_cli.runs.run import names
@@ -77,13 +78,13 @@ def _who_is_left_out(name: str, of_row: pd.Series, subjects: pd.Series, known: p
     return [f"{unknown.sum()} samples are in no group: the table says no {name} of theirs ({people})."]
 
 
-def _difference(group, other):
+def _difference(group: Resampled, other: Resampled) -> Resampled:
     (value, draws), (other_value, other_draws) = group, other
     both = {name: draws[name] - other_draws[name] for name in draws if name in other_draws and name in MEASURES}
     return {name: value[name] - other_value[name] for name in MEASURES}, both
 
 
-def _rows(table: pd.DataFrame, facts: dict, called: str) -> pd.DataFrame:
+def _rows(table: pd.DataFrame, facts: dict[str, Any], called: str) -> pd.DataFrame:
     rows = table.rename_axis("measure").rename(columns={"value": called}).reset_index()
     for place, (name, fact) in enumerate(facts.items()):
         rows.insert(place, name, fact)

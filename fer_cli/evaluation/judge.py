@@ -8,7 +8,7 @@ import pandas as pd
 
 from fer_cli.errors import RunError
 from fer_cli.evaluation.answers import Answers, calibrated, measured
-from fer_cli.evaluation.calibration import tempered
+from fer_cli.evaluation.calibration import Calibration, tempered
 from fer_cli.evaluation.groups import by_group
 from fer_cli.evaluation.insight import NO_INSIGHT, Insight
 from fer_cli.evaluation.results import Evaluation
@@ -58,7 +58,7 @@ def judge(
     )
 
 
-def _calibration(answers: Answers, temperatures: Sequence[tuple[float | None, int, int]]):
+def _calibration(answers: Answers, temperatures: Sequence[tuple[float | None, int, int]]) -> Calibration:
     known = [temperature for temperature, _, _ in temperatures if temperature is not None]
     if not known or len(known) < len(temperatures):
         return calibrated(answers)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from fer_cli.errors import RunError
+from fer_cli.errors import RunError, UsageError
 from fer_cli.evaluation.results import METRICS, PREDICTIONS
-from fer_cli.labels import EXPRESSIONS
+from fer_cli.labels import EXPRESSIONS, in_order
 from fer_cli.runs.run import EVALUATION
 
 _COLUMNS = ("file_name", "subject", "sequence", "label", "predicted")
@@ -53,11 +53,12 @@ def _read(folder: Path, path: Path) -> tuple[str, pd.DataFrame, dict[str, Any]]:
             raise RunError(f"{folder / PREDICTIONS} is too large to be predictions: over {_MOST_BYTES // 1024**2} MiB.")
         card = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         name = str(card.get("run") or card.get("cross_validation") or path.resolve().name)
-        card["about"], card["corpus"], card["fingerprint"], card["classes"]
+        card["about"], card["corpus"], card["fingerprint"]
+        card["classes"] = in_order(card["classes"])
         rows = pd.read_csv(
             folder / PREDICTIONS, usecols=_COLUMNS, dtype="string", keep_default_na=False, na_values=[""]
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
         raise RunError(
             f"The evaluation in {folder} is not what fer wrote, or an earlier version's: {error!r}.",
             mend=f"Type fer evaluate {path} again.",

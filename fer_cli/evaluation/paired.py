@@ -12,6 +12,7 @@ McNemar's exact test stands beside it since papers report it. It takes frames fo
 often where a person has several.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,7 +135,7 @@ def holm(p: np.ndarray) -> np.ndarray:
     return corrected
 
 
-def _directions(count: int, seed: int):
+def _directions(count: int, seed: int) -> Iterator[np.ndarray]:
     """R×count of 1 and -1: every way up to a change of all signs, which changes nothing, or a seeded choice of ways."""
     if count <= EXACT:
         ways = np.arange(2 ** max(count - 1, 0))[:, None] >> np.arange(count)

@@ -11,7 +11,7 @@ from fer_cli.evaluation.judge import judge
 from fer_cli.evaluation.known import Known
 from fer_cli.evaluation.predicted import Predicted, Split, predict_rows
 from fer_cli.evaluation.report.page import write_report
-from fer_cli.evaluation.results import Evaluation, write
+from fer_cli.evaluation.results import Evaluation, refuse_foreign, write
 from fer_cli.evaluation.scores import score
 from fer_cli.labels import in_order
 from fer_cli.progress import Progress, silent
@@ -44,6 +44,8 @@ def evaluate_folds(
             "mostly by models that know it.",
             mend="Leave --split out: every sample is tested once, by the model that has not seen it.",
         )
+    if out is not None:
+        refuse_foreign(out)
     runs = cross_validation.runs
     each = [predict_rows(run, split=split, device=device, allow_seen=allow_seen, progress=progress) for run in runs]
     insights = [

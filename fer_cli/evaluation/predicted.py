@@ -14,7 +14,7 @@ from fer_cli.dataset.tensors import Crops
 from fer_cli.embeddings.inputs import Collator, embed_frozen, model_inputs
 from fer_cli.errors import DatasetError
 from fer_cli.evaluation.calibration import fit_temperature
-from fer_cli.evaluation.common import common_classes
+from fer_cli.evaluation.common import Common, common_classes
 from fer_cli.evaluation.known import Known, refuse_known
 from fer_cli.models.classifier import Classifier
 from fer_cli.progress import Progress, silent
@@ -101,11 +101,6 @@ def own_dataset(run: Run) -> PreparedDataset:
     return PreparedDataset.open(path)
 
 
-def held_out_rows(run: Run, dataset: PreparedDataset, classifier: Classifier) -> pd.DataFrame:
-    """The rows of the run's test fold, chosen as its training chose them."""
-    return _rows(run, dataset, classifier, "test")
-
-
 def _rows(run: Run, dataset: PreparedDataset, classifier: Classifier, split: Split) -> pd.DataFrame:
     paired = classifier.paired or (_is_own(run, dataset) and bool(run.card["recipe"].get("pairs_only")))
     if split == "all":
@@ -128,7 +123,9 @@ def _which(dataset: PreparedDataset, run: Run, split: Split) -> str:
     return f"test fold {run.fold}" if folds else "the owners' split"
 
 
-def _with_temperature(found: Predicted, split: Split, classifier: Classifier, common, progress: Progress) -> Predicted:
+def _with_temperature(
+    found: Predicted, split: Split, classifier: Classifier, common: Common, progress: Progress
+) -> Predicted:
     own = _is_own(found.run, found.dataset)
     if found.known and not (own and split == "test"):
         note = "No temperature is fitted: the validation fold is, or may be, among what is tested."

@@ -1,5 +1,6 @@
 """What an evaluation came to, and the files it leaves."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 import fer_cli
-from fer_cli.errors import RunError
+from fer_cli.errors import RunError, UsageError
 from fer_cli.evaluation.bootstrap import LEVEL, REPETITIONS, SEED
 from fer_cli.evaluation.calibration import BINS, Calibration
 from fer_cli.evaluation.confusion import confusion_table, draw_confusion
@@ -62,6 +63,25 @@ class Evaluation:
         return float(self.folds[measure].mean()), float(self.folds[measure].std(ddof=1))
 
 
+def refuse_foreign(out: Path) -> None:
+    """Raise :class:`~fer_cli.errors.UsageError` if the folder ``out`` has such files that no evaluation wrote.
+
+    An evaluation replaces an earlier one and nothing else: ``predictions.csv`` may well be somebody's.
+    """
+    if not any((out / name).exists() for name in (METRICS, PREDICTIONS)) or "about" in _before(out):
+        return
+    raise UsageError(f"{out} has a {METRICS} or {PREDICTIONS} that is not an evaluation's.", mend="Type another --out.")
+
+
+def _before(out: Path) -> dict[str, Any]:
+    """What an earlier evaluation wrote there; empty if none did."""
+    try:
+        card = json.loads((out / METRICS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
 def write(
     evaluation: Evaluation, *, title: str, protocol: Protocol, facts: Mapping[str, Any], pictures: bool = True
 ) -> None:
@@ -81,6 +101,9 @@ def write(
         tables |= {GROUPS: (evaluation.groups, False), GAPS: (evaluation.gaps, False)}
     words = {"title": _headline(evaluation, title), "subtitle": evaluation.about}
     try:
+        if evaluation.groups is None and "groups" in _before(out):
+            for name in (GROUPS, GAPS):
+                (out / name).unlink(missing_ok=True)
         out.mkdir(parents=True, exist_ok=True)
         for name, (table, index) in tables.items():
             with written_whole(out / name) as beside:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fer_cli.errors import DatasetError
+from fer_cli.errors import DatasetError, UsageError
 from fer_cli.evaluation.evaluate import evaluate
 from tests.made import CLASSES, made_dataset
 
@@ -75,6 +75,24 @@ def test_insisting_on_people_it_knows_is_stamped_on_all_that_is_written(run):
     assert len(metrics["insisted_on"]) == 3
     for stem in ("confusion", "confusion-normalised", "reliability"):
         assert "WAS TRAINED ON" in " ".join(_words(evaluation.path / f"{stem}.svg"))
+
+
+def test_files_that_no_evaluation_wrote_are_not_overwritten(run, tmp_path):
+    out = tmp_path / "mine"
+    evaluate(run, device="cpu", out=out)
+    # An earlier evaluation is replaced.
+    evaluate(run, device="cpu", out=out)
+    (out / "metrics.json").write_text("{}")
+    (out / "predictions.csv").write_text("precious")
+    with pytest.raises(UsageError, match="not an evaluation's"):
+        evaluate(run, device="cpu", out=out)
+    assert (out / "predictions.csv").read_text() == "precious"
+
+
+def test_groups_of_an_earlier_evaluation_do_not_stay(run):
+    attributes = pd.DataFrame({"gender": dict.fromkeys(run.card["subjects"]["test"], "female")}, dtype="string")
+    assert (evaluate(run, device="cpu", attributes=attributes).path / "groups.csv").is_file()
+    assert not (evaluate(run, device="cpu").path / "groups.csv").exists()
 
 
 def test_another_corpus_has_a_folder_of_its_own(run, tmp_path):
