@@ -21,7 +21,7 @@ from fer_cli.evaluation.scores import Scores
 from fer_cli.files import write_json, written_whole
 from fer_cli.protocol import Protocol
 
-METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
+METRICS, PREDICTIONS, REPORT = "metrics.json", "predictions.csv", "report.html"
 #: The stems of the matrices, each as PNG, SVG and CSV: counts, and shares of each true class.
 CONFUSION, NORMALISED = "confusion", "confusion-normalised"
 RELIABILITY = "reliability"
@@ -68,9 +68,10 @@ def refuse_foreign(out: Path) -> None:
 
     An evaluation replaces an earlier one and nothing else: ``predictions.csv`` may well be somebody's.
     """
-    if not any((out / name).exists() for name in (METRICS, PREDICTIONS)) or "about" in _before(out):
+    if not any((out / name).exists() for name in (METRICS, PREDICTIONS, REPORT)) or "about" in _before(out):
         return
-    raise UsageError(f"{out} has a {METRICS} or {PREDICTIONS} that is not an evaluation's.", mend="Type another --out.")
+    named = f"{METRICS}, {PREDICTIONS} or {REPORT}"
+    raise UsageError(f"{out} has a {named} that is not an evaluation's.", mend="Type another --out.")
 
 
 def _before(out: Path) -> dict[str, Any]:

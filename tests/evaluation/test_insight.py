@@ -3,7 +3,7 @@ import json
 import pandas as pd
 import pytest
 
-from fer_cli.errors import DatasetError
+from fer_cli.errors import DatasetError, UsageError
 from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.evaluation.insight import NO_INSIGHT, Asked, Insight, together
 from fer_cli.evaluation.pooled import evaluate_folds
@@ -104,3 +104,10 @@ def test_the_interval_of_identification_is_a_bootstrap_over_people():
     assert found["identification"] == 0.5
     assert (found["low"], found["high"]) == pytest.approx((0.402, 0.598), abs=0.02)
     assert (found["subjects"], found["pictures"]) == (100, 200)
+
+
+def test_a_report_of_somebody_elses_is_not_replaced(folds, tmp_path):
+    (tmp_path / "report.html").write_text("my thesis")
+    with pytest.raises(UsageError, match="not an evaluation's"):
+        evaluate(folds.runs[0], device="cpu", out=tmp_path)
+    assert (tmp_path / "report.html").read_text() == "my thesis"

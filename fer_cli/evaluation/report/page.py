@@ -14,11 +14,10 @@ from fer_cli.evaluation.published import beside
 from fer_cli.evaluation.report import charts, sections
 from fer_cli.evaluation.report.pictures import Album
 from fer_cli.evaluation.report.repeat import commands, facts
-from fer_cli.evaluation.results import Evaluation
+from fer_cli.evaluation.results import REPORT, Evaluation
 from fer_cli.files import write_text
 from fer_cli.runs.run import Run
 
-REPORT = "report.html"
 TEMPLATES = ("report.html.jinja", "charts.html.jinja", "report.css")
 
 

@@ -14,7 +14,8 @@ from fer_cli.evaluation.insight import Asked, look_into
 from fer_cli.evaluation.judge import judge
 from fer_cli.evaluation.known import Known
 from fer_cli.evaluation.published import PUBLISHED
-from fer_cli.evaluation.report.page import REPORT, render, write_report
+from fer_cli.evaluation.report.page import render, write_report
+from fer_cli.evaluation.results import REPORT
 from fer_cli.models.preprocessing import Preprocessing
 from tests.evaluation.report.conftest import HOSTILE, Page, made_predictions, made_run
 from tests.made import CLASSES, made_model
