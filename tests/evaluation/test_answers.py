@@ -71,7 +71,22 @@ def test_frames_of_one_person_are_not_as_many_witnesses():
     assert narrow < 0.6 * wide
 
 
-def test_intervals_hold_their_value_also_that_of_the_calibration_error():
+def test_the_interval_of_a_calibration_error_holds_it_though_resampling_adds_to_it():
+    generator = np.random.default_rng(0)
+    honest = generator.dirichlet(np.ones(3), 300)
+    labels = [CLASSES[generator.choice(3, p=shares)] for shares in honest]
+    rows = table([(f"P{place}", None, *each) for place, each in enumerate(zip(labels, honest, strict=True))])
+    answers = Answers.of(rows, CLASSES)
+    value, low, high = measured(answers)[0].loc["ece"]
+    assert low < value < high
+    draws = np.random.default_rng(SEED).multinomial(300, np.full(300, 1 / 300), size=REPETITIONS)
+    again = answers.figures(draws)["ece"]
+    assert again.mean() > value + 0.01
+    expected = np.quantile(again - again.mean() + value, [0.025, 0.975])
+    assert [low, high] == pytest.approx(list(np.maximum(expected, 0)))
+
+
+def test_intervals_hold_their_values():
     for seed in range(5):
         found, per_class = measured(Answers.of(random_table(seed, skill=3), CLASSES))
         assert ((found["low"] <= found["value"]) & (found["value"] <= found["high"])).all()
