@@ -47,7 +47,7 @@ def demo(
     for path, what in (
         (data, "the prepared dataset: metadata.csv, dataset.json, and the crops in images/"),
         (run, "the run: the model, run.json, epochs.csv"),
-        (run / "evaluation" / "confusion.png", "the confusion matrix on the people held out"),
+        (run / "evaluation" / "report.html", "the report on the people held out: figures, mistakes, how to repeat it"),
         (predictions, "a prediction for each face of one of them"),
     ):
         err.print(f"  [bold]{path}[/]  {what}", soft_wrap=True)

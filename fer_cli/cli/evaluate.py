@@ -1,5 +1,7 @@
 """``fer evaluate``."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,6 +11,7 @@ from rich.text import Text
 
 from fer_cli.cli import choose, figures
 from fer_cli.cli.console import Bars, out, say, warn
+from fer_cli.cli.insight import probe_table
 from fer_cli.cli.options import AllowSeen, Device
 from fer_cli.errors import UsageError
 
@@ -54,6 +57,15 @@ def evaluate(
         Path | None,
         typer.Option(help="A CSV file with what is known of the subjects, a row each, keyed by a column 'subject'."),
     ] = None,
+    identity_probe: Annotated[
+        bool, typer.Option("--identity-probe", help="Measure how much of who someone is remains in the embeddings.")
+    ] = False,
+    explain: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Show in the report what the answers for N faces rest on.")
+    ] = 0,
+    embedding_map: Annotated[
+        bool, typer.Option("--map", help="Draw a map of the embeddings into the report, by expression and by person.")
+    ] = False,
     device: Device = "auto",
     allow_seen: AllowSeen = False,
 ) -> None:
@@ -65,6 +77,8 @@ def evaluate(
 
     fer evaluate runs/difference-ckplus-cv --group-by gender --subjects subjects.csv
     """
+    from fer_cli.evaluation.insight import Asked
+
     attributes = _attributes(group_by or [], subjects)
     chosen = choose.run(run)
     with Bars() as bars:
@@ -76,6 +90,8 @@ def evaluate(
             device=device,
             allow_seen=allow_seen,
             attributes=attributes,
+            asked=Asked(identity_probe, explain, embedding_map),
+            command=shlex.join(["fer", *sys.argv[1:]]),
             progress=bars,
         )
     show(evaluation)
@@ -119,9 +135,13 @@ def show(evaluation: "Evaluation") -> None:
     out.print(_calibration(evaluation))
     if evaluation.groups is not None:
         _show_groups(evaluation.groups, evaluation.gaps)
+    if evaluation.insight.probes is not None:
+        out.print()
+        out.print(probe_table(evaluation.insight))
     for note in evaluation.notes:
         warn(note)
     say(f"results   {evaluation.path}: metrics.json, predictions.csv, confusion and reliability as PNG, SVG and CSV")
+    say(f"report    {evaluation.path / 'report.html'}")
 
 
 def _attributes(columns: list[str], subjects: Path | None) -> "pd.DataFrame | None":

@@ -6,8 +6,10 @@ from typing import Any
 import pandas as pd
 
 from fer_cli.errors import DatasetError
+from fer_cli.evaluation.insight import NO_INSIGHT, NOTHING_ASKED, Asked, Insight, look_into
 from fer_cli.evaluation.judge import judge
 from fer_cli.evaluation.predicted import Predicted, Split, predict_rows
+from fer_cli.evaluation.report.page import write_report
 from fer_cli.evaluation.results import Evaluation, refuse_foreign, write
 from fer_cli.progress import Progress, silent
 from fer_cli.runs.run import EVALUATION, Run
@@ -22,6 +24,8 @@ def evaluate(
     device: str = "auto",
     allow_seen: bool = False,
     attributes: pd.DataFrame | None = None,
+    asked: Asked = NOTHING_ASKED,
+    command: str = "",
     progress: Progress = silent,
 ) -> Evaluation:
     """Evaluate ``run`` on its test fold, or on all of the prepared dataset at ``data``.
@@ -29,8 +33,9 @@ def evaluate(
     ``split`` asks for the validation fold (``val``), all of the run's own dataset (``all``), or the part of another
     dataset that has the number of the run's fold. Classes are mapped by name; those that model or dataset lacks are
     left out, with a note. ``attributes``, as :func:`~fer_cli.evaluation.attributes.read_attributes` gives them, ask for
-    measures by group. Writes the files of :func:`~fer_cli.evaluation.results.write` into ``out``, by default a folder
-    inside the run.
+    measures by group; ``asked`` says what else to look into. Writes the files of
+    :func:`~fer_cli.evaluation.results.write` and the report into ``out``, by default a folder inside the run;
+    ``command`` is what the person typed, for the report.
 
     Raises :class:`~fer_cli.errors.RunError` if the model has seen subjects that it would be tested on (unless
     ``allow_seen``); :class:`~fer_cli.errors.DatasetError` if the dataset is gone or does not have the run's fold, if
@@ -46,10 +51,20 @@ def evaluate(
             f"There is nothing to tell apart: all {len(found.predictions)} samples show {labels[0]} ({found.about}).",
             mend="Test more folds together: fer train … --cv, then fer evaluate on that folder.",
         )
-    return judged(found, out or run.path / EVALUATION / _folder(found, data, split), attributes)
+    insight = look_into(asked, run, found.dataset, found.predictions, device=device, progress=progress)
+    folder = out or run.path / EVALUATION / _folder(found, data, split)
+    return judged(found, folder, attributes, insight=insight, command=command)
 
 
-def judged(found: Predicted, out: Path, attributes: pd.DataFrame | None = None, *, pictures: bool = True) -> Evaluation:
+def judged(
+    found: Predicted,
+    out: Path,
+    attributes: pd.DataFrame | None = None,
+    *,
+    insight: Insight = NO_INSIGHT,
+    command: str = "",
+    pictures: bool = True,
+) -> Evaluation:
     """What the predictions of one run come to, written into ``out``."""
     evaluation = judge(
         found.predictions,
@@ -59,6 +74,7 @@ def judged(found: Predicted, out: Path, attributes: pd.DataFrame | None = None, 
         notes=found.notes,
         temperatures=[(found.temperature, found.fitted_on, len(found.predictions))],
         attributes=attributes,
+        insight=insight,
     )
     write(
         evaluation,
@@ -67,6 +83,7 @@ def judged(found: Predicted, out: Path, attributes: pd.DataFrame | None = None, 
         facts={"run": found.run.name, **facts(found)},
         pictures=pictures,
     )
+    write_report(evaluation, [found.run], found.dataset, title=found.run.name, known=found.known, command=command)
     return evaluation
 
 

@@ -10,6 +10,7 @@ from fer_cli.errors import RunError
 from fer_cli.evaluation.answers import Answers, calibrated, measured
 from fer_cli.evaluation.calibration import Calibration, tempered
 from fer_cli.evaluation.groups import by_group
+from fer_cli.evaluation.insight import NO_INSIGHT, Insight
 from fer_cli.evaluation.results import Evaluation
 from fer_cli.evaluation.scores import score
 from fer_cli.evaluation.sequences import by_sequence
@@ -25,6 +26,7 @@ def judge(
     temperatures: Sequence[tuple[float | None, int, int]] = (),
     folds: pd.DataFrame | None = None,
     attributes: pd.DataFrame | None = None,
+    insight: Insight = NO_INSIGHT,
 ) -> Evaluation:
     """The evaluation of ``predictions``, which are as :class:`~fer_cli.evaluation.results.Evaluation` has them.
 
@@ -52,6 +54,7 @@ def judge(
         calibration=_calibration(answers, temperatures),
         groups=groups,
         gaps=gaps,
+        insight=insight,
     )
 
 

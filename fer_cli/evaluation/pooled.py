@@ -6,9 +6,11 @@ import pandas as pd
 
 from fer_cli.errors import UsageError
 from fer_cli.evaluation.evaluate import facts, judged
+from fer_cli.evaluation.insight import NOTHING_ASKED, Asked, look_into, together
 from fer_cli.evaluation.judge import judge
 from fer_cli.evaluation.known import Known
 from fer_cli.evaluation.predicted import Predicted, Split, predict_rows
+from fer_cli.evaluation.report.page import write_report
 from fer_cli.evaluation.results import Evaluation, refuse_foreign, write
 from fer_cli.evaluation.scores import score
 from fer_cli.labels import in_order
@@ -25,13 +27,16 @@ def evaluate_folds(
     device: str = "auto",
     allow_seen: bool = False,
     attributes: pd.DataFrame | None = None,
+    asked: Asked = NOTHING_ASKED,
+    command: str = "",
     progress: Progress = silent,
 ) -> Evaluation:
     """Evaluate each run on its test fold, and pool: each sample is tested once, by a model that has not seen it.
 
     The scores are those of all predictions together; ``folds`` has those of each. ``split`` may ask for the validation
-    folds instead. Writes what :func:`~fer_cli.evaluation.evaluate.evaluate` writes, into ``out``, by default a folder
-    inside the cross-validation, and each fold's own, without the pictures, into its run; raises as it does.
+    folds instead. The explanations ``asked`` for are shared out among the folds, and the map is of the first. Writes
+    what :func:`~fer_cli.evaluation.evaluate.evaluate` writes, into ``out``, by default a folder inside the
+    cross-validation, and each fold's own, without the pictures, into its run; raises as it does.
     """
     if split == "all":
         raise UsageError(
@@ -43,10 +48,21 @@ def evaluate_folds(
         refuse_foreign(out)
     runs = cross_validation.runs
     each = [predict_rows(run, split=split, device=device, allow_seen=allow_seen, progress=progress) for run in runs]
-    for found in each:
+    insights = [
+        look_into(
+            asked.of_fold(place, len(each)),
+            found.run,
+            found.dataset,
+            found.predictions,
+            device=device,
+            progress=progress,
+        )
+        for place, found in enumerate(each)
+    ]
+    for found, insight in zip(each, insights, strict=True):
         # A fold of one class has nothing to judge by itself, and its part in the whole.
         if found.predictions["label"].nunique() > 1:
-            judged(found, found.run.path / EVALUATION / _folder(split), pictures=False)
+            judged(found, found.run.path / EVALUATION / _folder(split), insight=insight, pictures=False)
     classes = in_order(name for found in each for name in found.classes)
     predictions = pd.concat([found.predictions for found in each], ignore_index=True)
     shares = [f"p_{name}" for name in classes]
@@ -66,6 +82,7 @@ def evaluate_folds(
         temperatures=[(found.temperature, found.fitted_on, len(found.predictions)) for found in each],
         folds=pd.DataFrame([_row(found) for found in each]),
         attributes=attributes,
+        insight=together(insights),
     )
     about = {**facts(each[0]), "insisted_on": list(known.subjects), "insisted_on_pictures": known.pictures}
     write(
@@ -74,6 +91,8 @@ def evaluate_folds(
         protocol=protocol,
         facts={"cross_validation": cross_validation.name, **about},
     )
+    title, dataset = cross_validation.name, each[0].dataset
+    write_report(evaluation, runs, dataset, title=title, known=known, command=command)
     return evaluation
 
 

@@ -15,12 +15,13 @@ from fer_cli.evaluation.bootstrap import LEVEL, REPETITIONS, SEED
 from fer_cli.evaluation.calibration import BINS, Calibration
 from fer_cli.evaluation.confusion import confusion_table, draw_confusion
 from fer_cli.evaluation.figures import save
+from fer_cli.evaluation.insight import NO_INSIGHT, Insight
 from fer_cli.evaluation.reliability import draw_reliability
 from fer_cli.evaluation.scores import Scores
 from fer_cli.files import write_json, written_whole
 from fer_cli.protocol import Protocol
 
-METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
+METRICS, PREDICTIONS, REPORT = "metrics.json", "predictions.csv", "report.html"
 #: The stems of the matrices, each as PNG, SVG and CSV: counts, and shares of each true class.
 CONFUSION, NORMALISED = "confusion", "confusion-normalised"
 RELIABILITY = "reliability"
@@ -40,7 +41,7 @@ class Evaluation:
     ``measures`` and ``per_class_intervals`` are as :func:`~fer_cli.evaluation.answers.measured` gives them, by frame;
     ``by_sequence`` has tables like ``measures`` by the rules ``average`` and ``vote``, and is empty where no sequence
     has more than one frame. ``groups`` and ``gaps``, where asked for, are as
-    :func:`~fer_cli.evaluation.groups.by_group` gives them.
+    :func:`~fer_cli.evaluation.groups.by_group` gives them; ``insight`` is what else was asked for.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Evaluation:
     folds: pd.DataFrame | None = None
     groups: pd.DataFrame | None = None
     gaps: pd.DataFrame | None = None
+    insight: Insight = NO_INSIGHT
 
     def over_folds(self, measure: str = "accuracy") -> tuple[float, float]:
         """The mean of a measure over the folds and its deviation (of a sample: n - 1)."""
@@ -66,9 +68,10 @@ def refuse_foreign(out: Path) -> None:
 
     An evaluation replaces an earlier one and nothing else: ``predictions.csv`` may well be somebody's.
     """
-    if not any((out / name).exists() for name in (METRICS, PREDICTIONS)) or "about" in _before(out):
+    if not any((out / name).exists() for name in (METRICS, PREDICTIONS, REPORT)) or "about" in _before(out):
         return
-    raise UsageError(f"{out} has a {METRICS} or {PREDICTIONS} that is not an evaluation's.", mend="Type another --out.")
+    named = f"{METRICS}, {PREDICTIONS} or {REPORT}"
+    raise UsageError(f"{out} has a {named} that is not an evaluation's.", mend="Type another --out.")
 
 
 def _before(out: Path) -> dict[str, Any]:
@@ -151,6 +154,7 @@ def _stored(evaluation: Evaluation, protocol: Protocol) -> dict[str, Any]:
         "by_sequence": by_sequence,
         "calibration": {"ece_bins": BINS, **evaluation.calibration.to_dict()},
         **grouped,
+        **evaluation.insight.to_dict(),
         "notes": list(evaluation.notes),
         "fer": fer_cli.__version__,
     }

@@ -1,0 +1,113 @@
+import json
+
+import pandas as pd
+import pytest
+
+from fer_cli.errors import DatasetError, UsageError
+from fer_cli.evaluation.evaluate import evaluate
+from fer_cli.evaluation.insight import NO_INSIGHT, Asked, Insight, together
+from fer_cli.evaluation.pooled import evaluate_folds
+from fer_cli.runs.cross_validation import CrossValidation
+from fer_cli.training.cross_validation import cross_validate
+from fer_cli.training.difference import DifferenceRecipe
+from tests.made import made_dataset
+
+RECIPE = DifferenceRecipe(encoder="scratch", backbone="mobilenet_v3_small", epochs=1, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def folds(tmp_path_factory) -> CrossValidation:
+    folder = tmp_path_factory.mktemp("insight")
+    return cross_validate(RECIPE, made_dataset(folder / "data" / "made", subjects=6), folder / "cv", device="cpu")
+
+
+def test_a_run_is_looked_into_where_asked(folds):
+    run = folds.runs[0]
+    evaluation = evaluate(run, device="cpu", asked=Asked(True, 2, True), command="fer evaluate this")
+    insight = evaluation.insight
+    assert insight.probes["embedding"].tolist() == ["emotion encoder", "difference vector"]
+    assert set(insight.probes["subjects"]) == {2}
+    # Each made subject has one neutral face for all expressions.
+    assert insight.sharing == 2
+    assert len(insight.explanations) == 2
+    assert {each.file_name for each in insight.explanations} <= set(evaluation.predictions["file_name"])
+    assert [each.embedding for each in insight.maps] == ["emotion encoder", "difference vector"]
+    metrics = json.loads((evaluation.path / "metrics.json").read_text())
+    assert metrics["identity_probe"][0]["chance"] == 0.5
+    page = (evaluation.path / "report.html").read_text()
+    assert 'id="identity"' in page
+    assert "of 2 of these people share a neutral face" in page
+    assert "fer evaluate this" in page
+
+
+def test_a_run_that_is_not_asked_has_a_report_all_the_same(folds):
+    evaluation = evaluate(folds.runs[1], device="cpu")
+    assert evaluation.insight == NO_INSIGHT
+    page = (evaluation.path / "report.html").read_text()
+    assert 'id="identity"' not in page
+    assert f"fer evaluate {folds.runs[1].path}" in page
+
+
+def test_a_test_that_was_insisted_on_is_stamped_on_its_report(folds):
+    run = folds.runs[0]
+    data = made_dataset(folds.path.parent / "data" / "again", subjects=6)
+    evaluation = evaluate(run, data.path, device="cpu", allow_seen=True)
+    page = (evaluation.path / "report.html").read_text()
+    assert page.index('class="stamp"') < page.index("<h1>")
+
+
+def test_folds_share_the_explanations_and_each_is_probed_in_its_own_embeddings(folds):
+    evaluation = evaluate_folds(folds, device="cpu", asked=Asked(True, 4, True))
+    insight = evaluation.insight
+    assert insight.probes["fold"].tolist() == [0, 0, 1, 1, 2, 2]
+    assert len(insight.explanations) == 4
+    assert {each.fold for each in insight.maps} == {0}
+    mean = insight.probes_over_folds().set_index("embedding").loc["emotion encoder"]
+    own = insight.probes[insight.probes["embedding"] == "emotion encoder"]
+    # Each fold has two people, so that the mean over people is that over folds.
+    assert mean["identification"] == pytest.approx(own["identification"].mean())
+    assert mean["low"] <= mean["identification"] <= mean["high"]
+    assert mean["subjects"] == insight.sharing == 6
+    page = (evaluation.path / "report.html").read_text()
+    assert "of 3 folds, each with its own encoders, the mean" in page
+    for run in folds.runs:
+        assert (run.path / "evaluation" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(("count", "shares"), [(0, [0, 0, 0]), (2, [1, 1, 0]), (7, [3, 2, 2])])
+def test_every_explanation_asked_for_is_of_one_fold(count, shares):
+    asked = [Asked(explanations=count).of_fold(place, 3) for place in range(3)]
+    assert [each.explanations for each in asked] == shares
+
+
+def test_insights_of_nothing_are_none():
+    assert together([Insight(), Insight()]).to_dict() == {}
+
+
+def test_people_with_too_few_pictures_are_told_before_anything_is_written(folds, tmp_path):
+    run = folds.runs[2]
+    data = made_dataset(tmp_path / "data" / "few", corpus="few")
+    metadata = pd.read_csv(data.path / "metadata.csv", dtype="string")
+    metadata.loc[metadata["label"] == "anger", "subject"] = "P01"
+    metadata["sequence"] = metadata["label"].where(metadata["subject"] == "P01", "one")
+    metadata.to_csv(data.path / "metadata.csv", index=False)
+    with pytest.raises(DatasetError, match="identity probe"):
+        evaluate(run, data.path, device="cpu", asked=Asked(True), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_interval_of_identification_is_a_bootstrap_over_people():
+    # Of 100 people half are always named and half never: the mean of 100 draws of 0 or 1 is 0.5 ± 1.96 · 0.05.
+    row = {"embedding": "emotion encoder", "chance": 0.02, "auc": 0.5, "eer": 0.5, "subjects": 50, "pictures": 100}
+    probes = pd.DataFrame([{"fold": fold, "named": (fold,) * 50, **row} for fold in (0.0, 1.0)])
+    (found,) = Insight(probes).probes_over_folds().to_dict(orient="records")
+    assert found["identification"] == 0.5
+    assert (found["low"], found["high"]) == pytest.approx((0.402, 0.598), abs=0.02)
+    assert (found["subjects"], found["pictures"]) == (100, 200)
+
+
+def test_a_report_of_somebody_elses_is_not_replaced(folds, tmp_path):
+    (tmp_path / "report.html").write_text("my thesis")
+    with pytest.raises(UsageError, match="not an evaluation's"):
+        evaluate(folds.runs[0], device="cpu", out=tmp_path)
+    assert (tmp_path / "report.html").read_text() == "my thesis"
