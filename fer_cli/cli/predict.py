@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_cli.cli import choose
-from fer_cli.cli.console import SOME_LEFT_OUT, Bars, out, say
+from fer_cli.cli.console import INTERRUPTED, SOME_LEFT_OUT, Bars, out, say
 from fer_cli.cli.options import Device
 from fer_cli.cli.predicted import Shown, show_sum
 from fer_cli.cli.settings import with_settings
@@ -50,14 +50,15 @@ def predict(
     fer predict clip.mp4 --every 0.5s --smooth 1 --out clip.parquet --annotate drawn
     """
     from fer_cli.models.classifier import Classifier
-    from fer_cli.models.device import device_name
+    from fer_cli.models.device import choose_device, device_name
     from fer_cli.prediction.given_neutral import given_neutral
     from fer_cli.prediction.perform import check, perform
+    from fer_cli.training.processes import own_device
 
     sources = sources or []
     request = check(sources, request)
     chosen = choose.run_for(run, neutral)
-    classifier = Classifier.load(chosen.path, device)
+    classifier = Classifier.load(chosen.path, str(own_device(choose_device(device))))
     say(f"device    {device_name(classifier.device)}")
     if request.detector == "none" or classifier.preprocessing.face_crop.get("detector") == "none":
         say("faces     each whole picture is taken as a face")
@@ -74,6 +75,14 @@ def predict(
                 shown=[shown],
                 progress=bars,
             )
+    except KeyboardInterrupt:
+        kept = (
+            ""
+            if request.out is None
+            else " What is done is kept: type the same line with --resume to go on from there."
+        )
+        say(f"\nStopped.{kept}")
+        raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         # Whoever reads has read enough. What Python would still write on its way out goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
