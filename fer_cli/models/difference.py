@@ -75,11 +75,14 @@ class DifferenceModel(PreTrainedModel):
 
     def train(self, mode: bool = True) -> "DifferenceModel":
         """Switch to training mode, which leaves a frozen encoder's BatchNorm in evaluation mode."""
-        super().train(mode)
+        if self.config.tune_encoder:
+            return super().train(mode)
+        # The trainer says so at every step, and to walk through an encoder that stands still would take its time.
+        self.training = mode
+        self.head.train(mode)
         # Said here again because from_pretrained makes every parameter trainable.
-        self.encoder.requires_grad_(self.config.tune_encoder)
-        if not self.config.tune_encoder:
-            self.encoder.eval()
+        if self.encoder.training or next(self.encoder.parameters()).requires_grad:
+            self.encoder.requires_grad_(False).eval()
         return self
 
     def forward(

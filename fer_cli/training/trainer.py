@@ -40,7 +40,7 @@ class FoldTrainer(Trainer):
     loss_is_scaled_for_ga = False
 
     def __init__(self, *, recipe: Recipe, class_weights: Tensor | None, **settings: Any):
-        optimizer = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+        optimizer = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": True}
         super().__init__(optimizer_cls_and_kwargs=(_OPTIMIZERS[recipe.optimizer], optimizer), **settings)
         self._recipe = recipe
         self._class_weights = class_weights
