@@ -60,12 +60,25 @@ class Classifier:
         """Whether a face is compared with its person's neutral face."""
         return self.model.paired
 
-    def probabilities(self, crops: Tensor, neutrals: Tensor | None = None) -> np.ndarray:
-        """B×classes probabilities for B×3×H×W uint8 crops and, for a paired model, the same persons' neutral crops."""
-        inputs = {"pixel_values": self.preprocessing(crops)}
-        if self.paired and neutrals is not None:
-            inputs["neutral_pixel_values"] = self.preprocessing(neutrals)
-        return self.classify(inputs)
+    @torch.inference_mode()
+    def embed(self, crops: Tensor) -> Tensor:
+        """B×width embeddings by the model's own encoder, on the CPU, of B×3×H×W uint8 crops."""
+        return self.model.encoder(self.preprocessing(crops).to(self.device)).float().cpu()
+
+    def probabilities(
+        self, crops: Tensor, neutrals: Tensor | None = None, *, neutral_embeddings: Tensor | None = None
+    ) -> np.ndarray:
+        """B×classes probabilities for B×3×H×W uint8 crops and, for a paired model, the same persons' neutral faces.
+
+        Those are crops too, or what :meth:`embed` made of them. Raises ``ValueError`` where they are needed and absent.
+        """
+        if not self.paired:
+            return self.classify({"pixel_values": self.preprocessing(crops)})
+        if neutral_embeddings is None:
+            if neutrals is None:
+                raise ValueError("neutrals: this model compares a face with the person's neutral face")
+            neutral_embeddings = self.embed(neutrals)
+        return self.classify({"embeddings": self.embed(crops), "neutral_embeddings": neutral_embeddings})
 
     @torch.inference_mode()
     def classify(self, inputs: dict[str, Tensor]) -> np.ndarray:
