@@ -1,5 +1,6 @@
 """What a run remembers of its training people: their average neutral face, and how far apart two people are."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,11 +118,9 @@ def of_run(run: Run, encoder: nn.Module, preprocessing: Preprocessing, device: t
     )
     if found is None:
         raise RunError(f"{path} shows no neutral face of the people whom {run.path} was trained on.", mend=mend)
-    try:
+    # On a disk that may only be read it is found again the next time.
+    with suppress(OSError):
         found.save(run.path)
-    except OSError:
-        # A run on a disk that may only be read: it is found again the next time.
-        pass
     return found
 
 

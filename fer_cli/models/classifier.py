@@ -28,13 +28,19 @@ class Classifier:
     (8, 7)
     """
 
-    def __init__(self, model: PreTrainedModel, preprocessing: Preprocessing, device: torch.device):
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        preprocessing: Preprocessing,
+        device: torch.device,
+        classes: tuple[str, ...] | None = None,
+    ):
         self.model = model.to(device=device, memory_format=torch.channels_last).eval()
         self.preprocessing = preprocessing
         self.device = device
         names = model.config.id2label
-        #: The classes, in the order of the probabilities, by the names that the model carries.
-        self.classes = tuple(names[index] for index in range(len(names)))
+        #: The classes, in the order of the probabilities: by the names that the model carries, if not by others.
+        self.classes = classes or tuple(names[index] for index in range(len(names)))
 
     @classmethod
     def load(cls, folder: Path | str, device: str = "auto") -> "Classifier":
@@ -58,7 +64,7 @@ class Classifier:
     @property
     def paired(self) -> bool:
         """Whether a face is compared with its person's neutral face."""
-        return self.model.paired
+        return getattr(self.model, "paired", False)
 
     @torch.inference_mode()
     def embed(self, crops: Tensor) -> Tensor:
