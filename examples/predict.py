@@ -2,29 +2,34 @@
 
     python examples/predict.py RUN PICTURE…
 
-RUN is a run trained with ``--features target``; for one that compares with a neutral face, give its picture to
-``predict`` as the second argument.
+RUN is a run trained with ``--features target``; for one that compares with a neutral face, give ``predict`` a source of
+neutral faces, such as ``given_neutral(Path("neutral.jpg"), looker)``.
 """
 
 import sys
-from pathlib import Path
 
+from fer_cli.faces.detector_model import find_detector_model
+from fer_cli.faces.video import Every
 from fer_cli.models import Classifier
-from fer_cli.prediction.predict import Missed, Predictor
-from fer_cli.prediction.sources import pictures
+from fer_cli.prediction.inputs import inputs
+from fer_cli.prediction.look import Looker
+from fer_cli.prediction.outcomes import Missed
+from fer_cli.prediction.pipeline import predict
+from fer_cli.prediction.shots import shots
 
 
 def main(run: str, *sources: str) -> None:
     """One line a face."""
     classifier = Classifier.load(run)
+    face_crop = classifier.preprocessing.face_crop
     # A run on pictures that were cropped already needs no detector.
-    cropped = classifier.preprocessing.face_crop["detector"] == "none"
-    predictor = Predictor(classifier, detect=not cropped)
-    for outcome in predictor.predict(list(pictures(map(Path, sources)))):
-        if isinstance(outcome, Missed):
-            print(f"{outcome.path}: {outcome.reason}", file=sys.stderr)
-        else:
-            print(f"{outcome.path} face {outcome.number}: {outcome.label} ({outcome.confidence:.0%})")
+    looker = Looker(face_crop, None if face_crop["detector"] == "none" else find_detector_model())
+    for outcome in predict(shots(enumerate(inputs(sources)), Every()), looker, classifier):
+        for each in outcome:
+            if isinstance(each, Missed):
+                print(f"{each.path}: {each.reason}", file=sys.stderr)
+            else:
+                print(f"{each.path} face {each.number}: {each.label} ({each.confidence:.0%})")
 
 
 if __name__ == "__main__":

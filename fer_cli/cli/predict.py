@@ -1,102 +1,94 @@
 """``fer predict``."""
 
+import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from fer_cli.cli import choose
-from fer_cli.cli.console import SOME_LEFT_OUT, Bars, out, say, warn
-from fer_cli.cli.options import DetectorModel, Device
+from fer_cli.cli.console import SOME_LEFT_OUT, Bars, out, say
+from fer_cli.cli.options import Device
+from fer_cli.cli.predicted import Shown, show_sum
+from fer_cli.cli.settings import with_settings
+from fer_cli.prediction.request import Request
 
 if TYPE_CHECKING:
-    from fer_cli.prediction.predict import Prediction
-
-#: A terminal shows this many rows; all of them go to --out.
-SHOWN = 50
+    from fer_cli.prediction.summary import Summary
 
 
+@with_settings(request=Request)
 def predict(
-    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="Pictures, and folders of pictures.")],
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Pictures, videos, folders of them, patterns ('a/**/*.jpg'), lists (.txt, or .csv with a column "
+            "file), and - for names on standard input.",
+        ),
+    ] = None,
     run: Annotated[Path | None, typer.Option(help="The run whose model to use. Default: the latest in ./runs.")] = None,
     neutral: Annotated[
-        Path | None, typer.Option(help="A picture of the same person's neutral face, which paired models need.")
+        Path | None,
+        typer.Option(
+            help="The neutral face that paired models need: a picture of the person; or, of several people, a folder "
+            "of pictures named for them or a CSV with the columns subject and file."
+        ),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--out", help="A CSV file. Default: a table here, or CSV where output is piped.")
-    ] = None,
-    detector: Annotated[
-        Literal["auto", "none"],
-        typer.Option(help="auto: find the faces, all of them. none: each picture is a face already cropped."),
-    ] = "auto",
-    detector_model: DetectorModel = None,
     device: Device = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out.")] = False,
+    request: Request = None,
 ) -> None:
-    """Name the expression of every face in pictures and folders: one row a face, with every class's probability.
+    """Name the expression of every face in pictures and videos: one row a face, with every class's probability.
 
     fer predict ./images --out predictions.csv
 
     fer predict anna-1.jpg anna-2.jpg --neutral anna-at-rest.jpg
+
+    find . -name '*.jpg' -print0 | fer predict - --format jsonl | head
+
+    fer predict clip.mp4 --every 0.5s --smooth 1 --out clip.parquet --annotate drawn
     """
-    from fer_cli.errors import UsageError
     from fer_cli.models.classifier import Classifier
     from fer_cli.models.device import device_name
-    from fer_cli.prediction.predict import Missed, Predictor
-    from fer_cli.prediction.sources import pictures
+    from fer_cli.prediction.given_neutral import given_neutral
+    from fer_cli.prediction.perform import check, perform
 
-    if output is not None and output.exists() and not overwrite:
-        raise UsageError(f"{output} is there already.", mend="Type --overwrite to replace it, or another --out.")
+    sources = sources or []
+    request = check(sources, request)
     chosen = choose.run_for(run, neutral)
     classifier = Classifier.load(chosen.path, device)
     say(f"device    {device_name(classifier.device)}")
-    cropped = detector == "none" or classifier.preprocessing.face_crop.get("detector") == "none"
-    if cropped:
+    if request.detector == "none" or classifier.preprocessing.face_crop.get("detector") == "none":
         say("faces     each whole picture is taken as a face")
-    predictor = Predictor(classifier, detect=not cropped, detector_model=detector_model)
-    paths = list(pictures(sources))
-    missed: list[Missed] = []
-    shown = Table("file", "face", "label", "confidence", "then", box=None, padding=(0, 2), header_style="dim")
-    rows = 0
-    with Bars() as bars, _sink(output, classifier.classes) as sink:
-        for outcome in predictor.predict(paths, neutral, progress=bars):
-            if isinstance(outcome, Missed):
-                missed.append(outcome)
-                continue
-            rows += 1
-            if sink is not None:
-                sink.write(outcome)
-            if rows <= SHOWN:
-                shown.add_row(*_cells(outcome))
-    if out.is_terminal:
-        out.print(shown)
-        if rows > SHOWN:
-            say(f"… and {rows - SHOWN} more" + ("" if output else "; --out FILE.csv takes them all"))
-    for miss in missed:
-        warn(f"{miss.path}: {miss.reason}")
-    say(f"{rows} faces in {len(paths) - len(missed)} of {len(paths)} pictures" + (f": {output}" if output else ""))
-    if any(miss.fault for miss in missed):
-        raise typer.Exit(SOME_LEFT_OUT if rows else 1)
+    shown = Shown()
+    try:
+        with Bars() as bars:
+            summary = perform(
+                sources,
+                request,
+                classifier,
+                make_neutral=None if neutral is None else lambda looker, _: given_neutral(neutral, looker),
+                model=f"{chosen.path} {device_name(classifier.device)} {neutral}",
+                stream=None if out.is_terminal else sys.stdout,
+                shown=[shown],
+                progress=bars,
+            )
+    except BrokenPipeError:
+        # Whoever reads has read enough. What Python would still write on its way out goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    shown.finish(elsewhere=request.out is not None)
+    _say(summary, request)
 
 
-def _sink(output: Path | None, classes: tuple[str, ...]) -> AbstractContextManager:
-    """Where the rows go: the file of ``--out``, else standard output where it is piped, else nowhere."""
-    from fer_cli.prediction.table import CsvSink
-
-    if output is not None:
-        return CsvSink(output, classes)
-    return nullcontext() if out.is_terminal else CsvSink(sys.stdout, classes)
-
-
-def _cells(prediction: "Prediction") -> list[str]:
-    second = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[1]
-    return [
-        str(prediction.path),
-        str(prediction.number),
-        prediction.label,
-        f"{prediction.confidence:.0%}",
-        f"{second[0]} {second[1]:.0%}",
-    ]
+def _say(summary: "Summary", request: Request) -> None:
+    show_sum(summary)
+    say(
+        f"{summary.faces} faces in {summary.used} of {summary.shots} pictures"
+        + (f": {request.out}" if request.out else "")
+    )
+    if summary.faults:
+        if request.errors is not None:
+            say(f"left out  {request.errors}")
+        raise typer.Exit(SOME_LEFT_OUT if summary.faces else 1)

@@ -1,6 +1,8 @@
 """From anything that a person would call a picture to upright RGB pixels."""
 
+import errno
 import warnings
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -16,7 +18,9 @@ FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "PPM")
 MAX_PIXELS = 100_000_000
 #: The largest file taken on, in bytes.
 MAX_BYTES = 500_000_000
-TOO_MANY_PIXELS = f"larger than {MAX_PIXELS // 1_000_000} million pixels"
+#: Formats whose further frames or pages are pictures of their own.
+SEVERAL = ("GIF", "PNG", "TIFF", "WEBP")
+FIRST_OF_SEVERAL = "several frames: the first is taken"
 
 #: What turns a picture upright, by its EXIF orientation (Exif 2.32, tag 0x0112).
 TURNS = {
@@ -30,12 +34,18 @@ TURNS = {
 }
 
 
-def decode(source: Path | str | bytes | Image.Image | np.ndarray) -> np.ndarray:
+def decode(
+    source: Path | str | bytes | Image.Image | np.ndarray,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    note: Callable[[str], None] = lambda _: None,
+) -> np.ndarray:
     """The picture as H×W×3 uint8 RGB, turned upright by its EXIF orientation.
 
     ``source`` is a path, the bytes of a file, a Pillow image, or an array of uint8 (H×W grey, or H×W×3 RGB). Grey is
-    made RGB, 16 bits are scaled to 8, transparency is laid on white, of several frames the first is taken. Raises
-    :class:`~fer_cli.errors.PictureError`, with a reason in a few words, for whatever cannot be read whole.
+    made RGB, 16 bits are scaled to 8, transparency is laid on white; of several frames the first is taken, and ``note``
+    is called with a few words on that. Raises :class:`~fer_cli.errors.PictureError`, with a reason in a few words, for
+    whatever cannot be read whole or has more than ``max_pixels``.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -44,11 +54,11 @@ def decode(source: Path | str | bytes | Image.Image | np.ndarray) -> np.ndarray:
             # Pillow warns of sizes and odd metadata; the size is judged here, the metadata is not used.
             warnings.simplefilter("ignore")
             if isinstance(source, Image.Image):
-                return _read(source)
+                return _read(source, max_pixels, note)
             if isinstance(source, bytes):
-                return _open(BytesIO(source), len(source))
+                return _open(BytesIO(source), len(source), max_pixels, note)
             path = Path(source)
-            return _open(path, _size(path))
+            return _open(path, _size(path), max_pixels, note)
     except PictureError:
         raise
     except FileNotFoundError:
@@ -58,9 +68,14 @@ def decode(source: Path | str | bytes | Image.Image | np.ndarray) -> np.ndarray:
     except UnidentifiedImageError:
         raise PictureError("not a picture") from None
     except Image.DecompressionBombError:
-        raise PictureError(TOO_MANY_PIXELS) from None
+        raise PictureError(too_many_pixels(max_pixels)) from None
     except Exception as error:  # a broken file makes Pillow's readers raise nearly anything
         raise PictureError("broken or cut short") from error
+
+
+def too_many_pixels(most: int) -> str:
+    """Why a picture of more than ``most`` pixels is not taken on."""
+    return f"larger than {most / 1_000_000:g} million pixels"
 
 
 def _from_array(pixels: np.ndarray) -> np.ndarray:
@@ -82,23 +97,30 @@ def _size(path: Path) -> int:
     except (FileNotFoundError, PermissionError):
         raise
     except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) == errno.ELOOP:
+            raise PictureError("a link that leads in a circle") from error
         raise PictureError("no path to a file") from error
 
 
-def _open(file: Path | BytesIO, size: int) -> np.ndarray:
+def _open(file: Path | BytesIO, size: int, max_pixels: int, note: Callable[[str], None]) -> np.ndarray:
     if size == 0:
         raise PictureError("empty file")
     if size > MAX_BYTES:
         raise PictureError(f"larger than {MAX_BYTES // 1_000_000} MB")
+    if max_pixels > MAX_PIXELS:
+        # Pillow refuses by a limit of its own; whoever sets a higher one here means it.
+        Image.MAX_IMAGE_PIXELS = max_pixels
     with Image.open(file, formats=FORMATS) as picture:
-        return _read(picture)
+        return _read(picture, max_pixels, note)
 
 
-def _read(picture: Image.Image) -> np.ndarray:
+def _read(picture: Image.Image, max_pixels: int, note: Callable[[str], None]) -> np.ndarray:
     width, height = picture.size
-    if width * height > MAX_PIXELS:
-        raise PictureError(TOO_MANY_PIXELS)
+    if width * height > max_pixels:
+        raise PictureError(too_many_pixels(max_pixels))
     picture.load()
+    if picture.format in SEVERAL and getattr(picture, "is_animated", False):
+        note(FIRST_OF_SEVERAL)
     # ImageOps.exif_transpose also writes the metadata anew, and fails on much that it could have read.
     turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
     shown = _to_rgb(picture)

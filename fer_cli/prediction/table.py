@@ -1,73 +1,87 @@
-"""Predictions as rows of a table, and the CSV file they go to."""
+"""Predictions, and what was missed, as rows of a table."""
 
-import csv
+import os
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from fer_cli.errors import FerError
-from fer_cli.files import written_whole
-from fer_cli.prediction.predict import Prediction
+from fer_cli.prediction.outcomes import Missed, Prediction
 
-#: Box in pixels of the upright picture, from its top left corner; empty where the whole picture is the face.
-#: ``detection`` is the detector's score, ``confidence`` the probability of ``label``.
-COLUMNS = ("file", "face", "x", "y", "width", "height", "detection", "label", "confidence")
+POINTS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
+LANDMARKS = tuple(f"{point}_{axis}" for point in POINTS for axis in "xy")
+
+#: The columns before the probabilities, and what is in them. ``frame`` and ``time`` (seconds) are empty for pictures.
+#: The box and the landmarks are in pixels of the upright picture, from its top left corner, and empty where the whole
+#: picture is the face; right and left are the person's own. ``detection`` is the detector's score, ``confidence`` the
+#: probability of ``label``, ``neutral`` the neutral face that it was compared with.
+COLUMNS: dict[str, type] = {
+    "file": str,
+    "frame": int,
+    "time": float,
+    "face": int,
+    **dict.fromkeys(("x", "y", "width", "height", "detection", *LANDMARKS), float),
+    "neutral": str,
+    "label": str,
+    "confidence": float,
+}
+#: The columns of the table of what was missed. ``kind`` is ``fault``, or ``note`` for what is no fault.
+ERROR_COLUMNS: dict[str, type] = {"file": str, "frame": int, "face": int, "kind": str, "reason": str}
+
+#: What a spreadsheet takes for the beginning of a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def columns(classes: Sequence[str]) -> list[str]:
-    """The table's columns: :data:`COLUMNS`, then ``p_anger`` and so on, a probability a class."""
-    return [*COLUMNS, *(f"p_{name}" for name in classes)]
+def columns(classes: Sequence[str]) -> dict[str, type]:
+    """The table's columns with their types: :data:`COLUMNS`, then ``p_anger`` and so on, a probability a class."""
+    return {**COLUMNS, **dict.fromkeys((f"p_{name}" for name in classes), float)}
 
 
 def row(prediction: Prediction) -> dict[str, Any]:
-    """One prediction as a row."""
+    """One prediction as a row; what there is not is None."""
     face = prediction.face
-    box = dict.fromkeys(("x", "y", "width", "height", "detection"), "")
+    place: dict[str, float] = {}
     if face is not None:
-        box = dict(zip(("x", "y", "width", "height"), (round(float(number), 1) for number in face.box), strict=True))
-        box["detection"] = round(float(face.score), 3)
-    return {
-        # A name that is no text in this system's encoding is written with its bytes shown.
-        "file": str(prediction.path).encode(errors="backslashreplace").decode(),
+        place = dict(zip(("x", "y", "width", "height"), (round(float(side), 1) for side in face.box), strict=True))
+        place["detection"] = round(float(face.score), 3)
+        place |= zip(LANDMARKS, (round(float(value), 1) for value in face.landmarks.ravel()), strict=True)
+    values = {
+        "file": written(prediction.path),
+        "frame": prediction.frame,
+        "time": None if prediction.time is None else round(prediction.time, 3),
         "face": prediction.number,
-        **box,
+        **place,
+        "neutral": written(prediction.neutral) or None,
         "label": prediction.label,
-        "confidence": f"{prediction.confidence:.4f}",
-        **{f"p_{name}": f"{share:.4f}" for name, share in prediction.probabilities.items()},
+        "confidence": round(prediction.confidence, 6),
+        **{f"p_{name}": round(share, 6) for name, share in prediction.probabilities.items()},
+    }
+    return {name: values.get(name) for name in columns(tuple(prediction.probabilities))}
+
+
+def error_row(missed: Missed) -> dict[str, Any]:
+    """What was missed as a row."""
+    return {
+        "file": written(missed.path),
+        "frame": missed.frame,
+        "face": missed.number,
+        "kind": "fault" if missed.fault else "note",
+        "reason": missed.reason,
     }
 
 
-class CsvSink:
-    """Predictions as CSV: into a file that appears whole when the block ends and not at all if it fails, or a stream.
+def written(name: Path | str) -> str:
+    r"""A name as text: bytes of it that are not UTF-8 are written ``\xff``.
 
-    >>> with CsvSink(Path("predictions.csv"), classes) as sink:  # doctest: +SKIP
-    ...     sink.write(prediction)
+    >>> written(os.fsdecode(b"caf\xe9.jpg"))
+    'caf\\xe9.jpg'
     """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
-    def __init__(self, target: Path | TextIO, classes: Sequence[str]):
-        self._target = target
-        self._columns = columns(classes)
-        self._stack = ExitStack()
 
-    def __enter__(self) -> "CsvSink":
-        stream = self._target
-        if isinstance(stream, Path):
-            try:
-                stream.parent.mkdir(parents=True, exist_ok=True)
-                beside = self._stack.enter_context(written_whole(stream))
-                stream = self._stack.enter_context(beside.open("w", encoding="utf-8", newline=""))
-            except OSError as error:
-                raise FerError(
-                    f"{self._target} cannot be written: {error.strerror}.", mend="Type --out FILE."
-                ) from error
-        self._writer = csv.DictWriter(stream, self._columns, lineterminator="\n")
-        self._writer.writeheader()
-        return self
+def harmless(cell: Any) -> Any:
+    """A cell of a CSV file, with ``'`` before text that a spreadsheet would run as a formula.
 
-    def __exit__(self, *failure: Any) -> bool | None:
-        return self._stack.__exit__(*failure)
-
-    def write(self, prediction: Prediction) -> None:
-        """Add a row."""
-        self._writer.writerow(row(prediction))
+    >>> harmless("=1+1.jpg"), harmless("face.jpg"), harmless(-3.5)
+    ("'=1+1.jpg", 'face.jpg', -3.5)
+    """
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell

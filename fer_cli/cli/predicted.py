@@ -1,0 +1,77 @@
+"""What a person sees of a prediction: a table of faces, what was left out, the sum."""
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from fer_cli.cli.console import err, out, say, warn
+
+if TYPE_CHECKING:
+    from fer_cli.prediction.outcomes import Outcome, Prediction
+    from fer_cli.prediction.summary import Summary
+
+#: A terminal shows this many rows; all of them go to --out.
+SHOWN = 50
+#: What was left out is said so many times; all of it goes to --errors.
+SAID = 20
+
+
+class Shown:
+    """Collects the first rows for a terminal, and says of what was left out as it comes."""
+
+    def __init__(self):
+        self._table = Table("file", "face", "label", "confidence", "then", box=None, padding=(0, 2), header_style="dim")
+        self._said = self._rows = 0
+
+    def write(self, outcome: "Outcome") -> None:
+        """Take note of one."""
+        for missed in outcome.missed:
+            # Frames without a face are many, and nothing is wrong with them.
+            if missed.fault or missed.frame is None:
+                self._said += 1
+                if self._said <= SAID:
+                    where = "" if missed.number is None else f" face {missed.number}"
+                    warn(f"{_shown(missed.path)}{where}: {missed.reason}")
+        for prediction in outcome.predictions:
+            self._rows += 1
+            if self._rows <= SHOWN:
+                self._table.add_row(*_cells(prediction))
+
+    def finish(self, *, elsewhere: bool) -> None:
+        """Show the table, where there is a terminal to show it on."""
+        if self._said > SAID:
+            warn(f"and {self._said - SAID} more like these" + ("" if elsewhere else "; --errors FILE takes them all"))
+        if out.is_terminal:
+            out.print(self._table)
+            if self._rows > SHOWN:
+                say(f"… and {self._rows - SHOWN} more" + ("" if elsewhere else "; --out FILE.csv takes them all"))
+
+
+def show_sum(summary: "Summary") -> None:
+    """The counts by expression, on standard error."""
+    if not summary.faces:
+        return
+    table = Table("expression", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("faces", justify="right")
+    table.add_column("share", justify="right")
+    for label, number in summary.labels.most_common():
+        table.add_row(label, str(number), f"{number / summary.faces:.0%}")
+    err.print(table)
+
+
+def _cells(prediction: "Prediction") -> list[str]:
+    second = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[1]
+    where = "" if prediction.frame is None else f" at {prediction.time:.2f} s"
+    return [
+        _shown(prediction.path) + where,
+        str(prediction.number),
+        prediction.label,
+        f"{prediction.confidence:.0%}",
+        f"{second[0]} {second[1]:.0%}",
+    ]
+
+
+def _shown(path: object) -> str:
+    """A name as a terminal may show it: one that is no text, or would move the cursor, with its bytes written out."""
+    text = str(path).encode("utf-8", "backslashreplace").decode()
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

@@ -1,0 +1,104 @@
+"""Looking at one shot: its pixels, the faces in them, and a crop of each."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from fer_cli.errors import PictureError
+from fer_cli.faces.align import CropTemplate
+from fer_cli.faces.crop import Crop, crop_face, crop_faces
+from fer_cli.faces.decode import MAX_PIXELS, decode
+from fer_cli.faces.detect import Detector
+from fer_cli.prediction.outcomes import Missed
+from fer_cli.prediction.shots import Shot
+
+Faces = Literal["largest", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A shot, without its pixels, with the crops of its faces, the largest first, or why there is none."""
+
+    shot: Shot
+    crops: tuple[Crop, ...] = ()
+    missed: tuple[Missed, ...] = ()
+
+
+class Looker:
+    """Finds and crops faces, as the model's ``face_crop`` wants them; any number of threads may look at once.
+
+    ``detector_model`` None means that each picture is a face already cropped. Raises
+    :class:`~fer_cli.errors.DetectorError` if it is not the detector's file.
+    """
+
+    def __init__(
+        self,
+        face_crop: Mapping[str, Any],
+        detector_model: Path | None,
+        *,
+        faces: Faces = "all",
+        max_pixels: int = MAX_PIXELS,
+    ):
+        self._template = CropTemplate(face_crop["size"], face_crop["margin"])
+        self._model = detector_model
+        self._largest = faces == "largest"
+        self._max_pixels = max_pixels
+        # OpenCV's network holds what it computes on, so each thread has its own.
+        self._own = threading.local()
+        # A wrong file is said now.
+        self._detector()
+
+    def __call__(self, shot: Shot) -> Seen:
+        """What is to be seen in ``shot``; never an exception for a picture that cannot be used."""
+        bare = Shot(shot.index, shot.path, shot.subject, None, shot.frame, shot.time, shot.problem, shot.end)
+        if shot.problem is not None:
+            return Seen(bare, missed=(Missed(shot.path, shot.problem, frame=shot.frame),))
+        if shot.end:
+            return Seen(bare)
+        notes: list[Missed] = []
+
+        def note(text: str) -> None:
+            notes.append(Missed(shot.path, text, fault=False))
+
+        try:
+            pixels = shot.pixels
+            if pixels is None:
+                pixels = decode(shot.path, max_pixels=self._max_pixels, note=note)
+            return Seen(bare, tuple(self.crops(pixels)), tuple(notes))
+        except PictureError as error:
+            # A face that leaves the view of a camera is no fault of the video.
+            fault = shot.frame is None
+            return Seen(bare, missed=(*notes, Missed(shot.path, error.message, fault=fault, frame=shot.frame)))
+        except (MemoryError, cv2.error):
+            return Seen(bare, missed=(*notes, Missed(shot.path, "too large for this machine", frame=shot.frame)))
+
+    def crops(self, pixels: np.ndarray) -> list[Crop]:
+        """A crop of each face in H×W×3 uint8 RGB ``pixels``, or of the largest.
+
+        Raises :class:`~fer_cli.errors.PictureError` if there is none.
+        """
+        detector = self._detector()
+        if detector is None:
+            return [crop_face(pixels, self._template)]
+        if self._largest:
+            return [crop_face(pixels, self._template, detector=detector)]
+        return crop_faces(pixels, self._template, detector)
+
+    def crop_of(self, path: Path) -> Crop:
+        """The largest face of a picture file.
+
+        Raises :class:`~fer_cli.errors.PictureError` if it cannot be read or has none.
+        """
+        return self.crops(decode(path, max_pixels=self._max_pixels))[0]
+
+    def _detector(self) -> Detector | None:
+        if self._model is None:
+            return None
+        if not hasattr(self._own, "detector"):
+            self._own.detector = Detector(self._model)
+        return self._own.detector
