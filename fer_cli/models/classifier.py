@@ -91,9 +91,3 @@ class Classifier:
         """B×classes probabilities for a batch of the model's own inputs, prepared already."""
         logits = self.model(**{name: value.to(self.device) for name, value in inputs.items()}).logits
         return torch.softmax(logits.float(), dim=-1).cpu().numpy()
-
-
-def paired(folder: Path) -> bool:
-    """Whether the model in ``folder`` compares a face with its person's neutral face; its weights are not loaded."""
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    return config.model_type == DifferenceConfig.model_type and config.features != "target"

@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -56,7 +56,7 @@ def _exported(network: nn.Module, inputs: dict[str, Tensor], output: str, trace:
     import onnx
 
     names = {"input_names": list(inputs), "output_names": [output], "opset_version": OPSET, "verbose": False}
-    with torch.inference_mode(False), torch.no_grad(), _silence():
+    with torch.inference_mode(False), torch.no_grad(), silence():
         try:
             if trace:
                 traced = BytesIO()
@@ -94,13 +94,24 @@ def run_graph(session: "InferenceSession", inputs: Mapping[str, Tensor]) -> np.n
     return result
 
 
+def set_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Replace the metadata of the graph in ``path``, which passes ``onnx.checker`` after."""
+    import onnx
+
+    graph = onnx.load(path)
+    onnx.helper.set_model_props(graph, {name: _text(value) for name, value in metadata.items()})
+    with written_whole(path) as beside:
+        onnx.save(graph, beside)
+        onnx.checker.check_model(str(beside), full_check=True)
+
+
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @contextmanager
-def _silence():
-    """The exporter tells its developers much on both streams, in warnings and in logs."""
+def silence() -> Iterator[None]:
+    """Keep exporters and quantizers quiet: they tell their developers much on both streams, in warnings and in logs."""
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

@@ -69,6 +69,19 @@ class Logits(nn.Module):
         return self.model(pixel_values=pixel_values).logits
 
 
+class PairLogits(nn.Module):
+    """A network that compares two faces, from pictures of both to its logits, for a graph."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values: Tensor, neutral_pixel_values: Tensor) -> Tensor:
+        """B×classes."""
+        embeddings, neutrals = self.model.encoder(pixel_values), self.model.encoder(neutral_pixel_values)
+        return self.model(embeddings=embeddings, neutral_embeddings=neutrals).logits
+
+
 def with_runtime(classifier: Classifier, wanted: str) -> tuple[Classifier, str]:
     """The classifier on the runtime ``wanted`` (``auto``, ``torch``, ``onnxruntime``), and a line on which and why.
 
