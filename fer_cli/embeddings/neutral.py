@@ -21,18 +21,19 @@ from fer_cli.runs.run import Run
 
 FILE = "neutral.safetensors"
 BATCH = 32
-#: Pictures a person by which the distance between people is measured.
-A_PERSON = 8
-#: Of a thousand pairs of different people at most one is nearer than the threshold.
-MISTAKEN = 0.001
+#: How many people, and pictures of each, the distance between people is measured by.
+PEOPLE, A_PERSON = 200, 8
+#: The part of all pairs of faces of different people that are nearer than the threshold.
+MISTAKEN = 0.002
 
 
 @dataclass(frozen=True, eq=False)
 class NeutralMean:
     """The average neutral face in a run's own embedding: ``mean`` D, over ``subjects`` people of its training.
 
-    ``threshold`` is the distance (:func:`distances`) below which two faces are taken for one person's: but one in a
-    thousand pairs of different people of the validation fold are nearer. None where that fold names fewer than two.
+    ``threshold`` is the distance (:func:`distances`) below which two faces are taken for one person's: but two in a
+    thousand pairs of faces of different people of the validation fold are nearer. None where that fold names fewer
+    than two.
     """
 
     mean: Tensor
@@ -92,6 +93,7 @@ def neutral_mean(
     threshold = None
     if dataset.protocol.folds:
         others = rows[(rows["fold"] == (fold + 1) % dataset.protocol.folds) & ~rows["subject"].isin(subjects)]
+        others = others[others["subject"].isin(sorted(others["subject"].unique())[:PEOPLE])]
         others = others.groupby("subject").head(A_PERSON)
         if others["subject"].nunique() > 1:
             threshold = _threshold(embedded(others) - mean, others["subject"].to_numpy())

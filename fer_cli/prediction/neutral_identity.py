@@ -1,5 +1,6 @@
 """By which encoder faces are grouped into people, and how near two faces of one person are in it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fer_cli.embeddings.neutral import NeutralMean, of_run
-from fer_cli.errors import ModelError, RunError, UsageError
+from fer_cli.errors import ModelError, RunError
 from fer_cli.models.choices import VGGFACE2
 from fer_cli.models.classifier import Classifier
 from fer_cli.models.disentangled import DisentangledModel
@@ -56,8 +57,6 @@ def choose_identity(
     for expressions and not for people. ``threshold`` None is measured on people whom the encoder was not trained on
     where it knows them, else customary. Raises :class:`~fer_cli.errors.ModelError` if ``wanted`` cannot be had.
     """
-    if threshold is not None and not 0 < threshold <= 2:
-        raise UsageError(f"--identity-threshold {threshold}: a cosine distance above 0 and up to 2 is needed.")
     device = classifier.device
     if wanted == VGGFACE2 or (wanted is None and find(VGGFACE2).place() is not None):
         return _published(find(VGGFACE2).fetch(), threshold, device)
@@ -93,9 +92,11 @@ def _published(path: Path, threshold: float | None, device: torch.device) -> Ide
 
 def _named(path: Path, threshold: float | None, device: torch.device) -> IdentityEncoder:
     """The identity encoder in a run's folder or a file of weights."""
-    preprocessing = Preprocessing.load(path) if path.is_dir() and (path / CARD).is_file() else Preprocessing(224)
-    if path.is_dir() and (path / CARD).is_file():
-        run = Run.open(path)
+    run = Run.open(path) if (path / CARD).is_file() else None
+    preprocessing = Preprocessing(224) if run is None else Preprocessing.load(path)
+    if run is not None:
+        for folder in _beside(run):
+            return _named(folder, threshold, device)
         if run.card["model"] == "disentangled" and run.card["recipe"]["stage"] == 1:
             model = DisentangledModel.from_pretrained(path, local_files_only=True)
             if model.identity is None:
@@ -105,12 +106,11 @@ def _named(path: Path, threshold: float | None, device: torch.device) -> Identit
     network = identity_network(name)
     network.load_state_dict(weights, strict=False)
     network.eval()
-    known = NeutralMean.load(path) if path.is_dir() else None
-    if known is None and path.is_dir() and (path / CARD).is_file():
-        try:
-            known = of_run(Run.open(path), network, preprocessing, device)
-        except RunError:
-            known = None
+    known = None
+    if run is not None:
+        # A run whose dataset is gone, or shows no neutral faces, tells people apart all the same.
+        with suppress(RunError):
+            known = of_run(run, network, preprocessing, device)
     return _made(network, preprocessing, known, threshold, str(path), device)
 
 
