@@ -1,4 +1,4 @@
-"""A run as an ONNX file that answers as the run does: written, compared with torch, and made small with its accuracy."""
+"""A run as an ONNX file that answers as the run does: written, compared with torch, and made small if asked."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -63,7 +63,7 @@ class Neutrals:
             )
             return MeanNeutral(self._mean)
         self._tell(f"identity  {self._identity.about}; one person up to a distance of {self._identity.threshold:.3g}")
-        self._tell(f"neutral   {self._scorer.about}")
+        self._tell(f"neutral   told from other faces by {self._scorer.about}")
         found = find_neutrals(
             shots(), looker, self._classifier, self._identity, self._scorer, self._mean, progress=self._progress
         )

@@ -36,8 +36,8 @@ class NeutralChoice:
     identity_threshold: Annotated[
         float | None,
         Doc(
-            "With auto, the cosine distance (0 to 2) up to which faces are one person's. Default: measured on the "
-            "validation people of the identity encoder's training, else 0.5."
+            "With auto, the cosine distance (0 to 2) up to which faces are one person's. Default: measured on people "
+            "whom the identity encoder was not trained on, where its run knows some, else 0.5."
         ),
     ] = None
     neutral_classifier: Annotated[

@@ -52,7 +52,7 @@ class ByDistance:
     """How near a face is to the average neutral face of the training people; not a probability, so always certain."""
 
     confident = False
-    about = "nearest to the average neutral face of the training, for no classifier here knows the neutral face"
+    about = "how near they are to the training's average neutral face: no classifier here knows the neutral face"
 
     def __init__(self, mean: NeutralMean):
         self._mean = mean.mean
@@ -95,7 +95,7 @@ def choose_scorer(
                 {"embeddings": embeddings, "neutral_embeddings": neutral.expand(len(embeddings), -1)}
             )
 
-        return ByClassifier(classifier.classes, against_mean, f"{run.path}, against the average neutral face")
+        return ByClassifier(classifier.classes, against_mean, f"{run.path} itself, against its training's average neutral face")
     return ByDistance(mean)
 
 

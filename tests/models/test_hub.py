@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -83,9 +85,8 @@ def test_a_model_of_something_else_is_said(tmp_path):
 
 def test_code_that_comes_with_a_model_is_not_run(folder):
     config = folder / "config.json"
-    config.write_text(
-        '{"model_type": "strange", "auto_map": {"AutoConfig": "evil.Config", "AutoModelForImageClassification": "evil.M"}}'
-    )
+    homes = {"AutoConfig": "evil.Config", "AutoModelForImageClassification": "evil.Model"}
+    config.write_text(json.dumps({"model_type": "strange", "auto_map": homes}))
     (folder / "evil.py").write_text("raise SystemExit('run')")
     with pytest.raises(ModelError, match="cannot be loaded"):
         load_published(folder, "cpu")

@@ -8,7 +8,7 @@ from fer_cli.prediction.grouping import group
 
 
 def people(count: int, faces: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """``faces`` faces each of ``count`` people in mixed order, and who each is: far apart beside what a person varies by."""
+    """``faces`` faces each of ``count`` people in mixed order, and who each is. Only people differ much."""
     chance = np.random.default_rng(seed)
     who = chance.permutation(np.repeat(np.arange(count), faces))
     return np.eye(max(count, 2))[who] + chance.normal(0, 0.05, (len(who), max(count, 2))), who

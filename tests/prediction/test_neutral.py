@@ -112,7 +112,7 @@ def test_a_run_that_knows_no_average_says_what_to_type(tmp_path, album):
 def test_a_paired_model_that_is_no_run_has_the_average_in_its_folder(tmp_path, album):
     run = write_run(tmp_path / "runs" / "run", features="both")
     (run.path / "run.json").unlink()
-    found, told = predictions(tmp_path, album, NeutralChoice())
+    found, _ = predictions(tmp_path, album, NeutralChoice())
     assert {each.neutral for each in found} == {"mean"}
     (run.path / "neutral.safetensors").unlink()
     with pytest.raises(RunError, match="no run that knows"):

@@ -52,7 +52,7 @@ def test_a_run_that_knows_neutral_itself_scores_against_the_average(tmp_path):
     run = write_run(tmp_path / "runs" / "paired", features="both", classes=WITH_NEUTRAL)
     classifier = Classifier.load(run.path, "cpu")
     scorer = chosen(run)
-    assert "against the average" in scorer.about
+    assert "average neutral face" in scorer.about
     expected = classifier.probabilities(faces(), neutral_embeddings=torch.zeros(4, 576))
     assert scorer(faces(), classifier.embed(faces())).scores == pytest.approx(expected[:, 0], abs=1e-5)
 
