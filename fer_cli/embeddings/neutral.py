@@ -140,7 +140,7 @@ def _threshold(centred: Tensor, subjects: np.ndarray) -> float:
     faces = unit(centred.numpy())
     apart = distances(faces, faces)
     apart[subjects[:, None] == subjects[None, :]] = np.inf
-    # A person's median: one odd picture does not make a double. A part of the people: one pair of twins does not decide.
+    # The median of a person, for one odd picture makes no double; a part of the people, for twins do not decide.
     doubles = pd.Series(apart.min(axis=1)).groupby(subjects).median()
     return float(doubles.quantile(DOUBLES))
 

@@ -95,7 +95,8 @@ def choose_scorer(
                 {"embeddings": embeddings, "neutral_embeddings": neutral.expand(len(embeddings), -1)}
             )
 
-        return ByClassifier(classifier.classes, against_mean, f"{run.path} itself, against its training's average neutral face")
+        about = f"{run.path} itself, against its training's average neutral face"
+        return ByClassifier(classifier.classes, against_mean, about)
     return ByDistance(mean)
 
 
