@@ -8,10 +8,8 @@ from typer.core import TyperGroup
 
 import fer_cli
 from fer_cli.cli import demo, evaluate, export, predict, prepare, train, weights
-from fer_cli.cli.console import complain, say
+from fer_cli.cli.console import INTERRUPTED, complain, say
 from fer_cli.errors import FerError
-
-INTERRUPTED = 130
 
 
 class _Program(TyperGroup):

@@ -13,6 +13,8 @@ from fer_cli.errors import FerError
 
 #: The exit code of what was done with some inputs left out because something is wrong with them.
 SOME_LEFT_OUT = 3
+#: The exit code of what Ctrl-C stopped.
+INTERRUPTED = 130
 
 #: Of several processes that train together, the first speaks.
 _SILENT = os.environ.get("RANK", "0") != "0"

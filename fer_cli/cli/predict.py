@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fer_cli.cli import choose
-from fer_cli.cli.console import SOME_LEFT_OUT, Bars, out, say
+from fer_cli.cli.console import INTERRUPTED, SOME_LEFT_OUT, Bars, out, say
 from fer_cli.cli.options import Device
 from fer_cli.cli.predicted import Shown, show_sum
 from fer_cli.cli.settings import with_settings
@@ -62,15 +62,17 @@ def predict(
 
     fer predict clip.mp4 --every 0.5s --smooth 1 --out clip.parquet --annotate drawn
     """
-    from fer_cli.models.device import device_name
+    from fer_cli.models.device import choose_device, device_name
     from fer_cli.prediction.neutral import Neutrals
     from fer_cli.prediction.opened import open_model
     from fer_cli.prediction.perform import check, perform
+    from fer_cli.training.processes import own_device
 
     sources = sources or []
     request = check(sources, request)
     if model is not None and run is not None:
         raise UsageError("--run and --model: one of them is possible.")
+    device = str(own_device(choose_device(device)))
     opened = open_model(model or choose.run_to_use(run).path, device=device, runtime=runtime)
     classifier = opened.classifier
     if opened.labels:
@@ -96,6 +98,14 @@ def predict(
                 shown=[shown],
                 progress=bars,
             )
+    except KeyboardInterrupt:
+        kept = (
+            ""
+            if request.out is None
+            else " What is done is kept: type the same line with --resume to go on from there."
+        )
+        say(f"\nStopped.{kept}")
+        raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
         # Whoever reads has read enough. What Python would still write on its way out goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,8 +2,9 @@
 
 import csv
 import os
+import sys
 from collections.abc import Iterator
-from io import TextIOWrapper
+from io import FileIO, TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO
 
@@ -52,14 +53,25 @@ def _rows(path: Path, file: BinaryIO) -> Iterator[tuple[Path, str | None]]:
             yield path.parent / name, (row.get(SUBJECT_COLUMN) or "").strip() or None
 
 
+def standard_input() -> BinaryIO:
+    """Standard input without a buffer: a name is there as soon as it is written.
+
+    A buffer would have a lock, on which Python dies if it ends while a thread still waits for the next name.
+    """
+    try:
+        return FileIO(sys.stdin.fileno(), closefd=False)
+    except (OSError, ValueError):
+        # Not a file: a program of its own has put something in its place.
+        return sys.stdin.buffer
+
+
 def names_in(file: BinaryIO) -> Iterator[str]:
     """The names in a stream, one a line, or ended by NUL (as ``find -print0`` does); each as soon as it is there.
 
     Raises :class:`~fer_cli.errors.FerError` if the stream is no list of names.
     """
-    read = getattr(file, "read1", file.read)
     kept, separator = b"", b""
-    while chunk := read(CHUNK):
+    while chunk := file.read(CHUNK):
         kept += chunk
         if not separator:
             separator = b"\0" if b"\0" in kept else b"\n" if b"\n" in kept else b""

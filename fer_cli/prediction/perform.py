@@ -1,6 +1,5 @@
 """Doing what a request asks."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from fer_cli.prediction.crops import Crops
 from fer_cli.prediction.given_neutral import NeutralSource
 from fer_cli.prediction.inputs import STANDARD_INPUT, Input, check_sources, inputs
 from fer_cli.prediction.job import Outputs, Sink, check_free, predict_file, predict_stream
-from fer_cli.prediction.lists import names_in
+from fer_cli.prediction.lists import names_in, standard_input
 from fer_cli.prediction.look import Looker
 from fer_cli.prediction.outcomes import Outcome
 from fer_cli.prediction.pipeline import FaceClassifier
@@ -115,6 +114,11 @@ def perform(
         beside=_beside(request),
         shown=shown,
     )
+    if request.overwrite and processes.rank() == 0:
+        # Made only where there is something to put in: those of before would stay, and mislead.
+        for path in (request.errors, request.timeline):
+            if path is not None and path.is_file():
+                path.unlink()
     if _a_file(request.out):
         settings = _settings(sources, request, cropped, model)
         return predict_file(
@@ -141,7 +145,7 @@ def _found(sources: Sequence[str], request: Request) -> Iterator[Input]:
     if request.camera is not None:
         return iter([Input(Path(f"camera-{request.camera}"))])
     made = [folder for folder in (request.annotate, request.crops, request.sort_into) if folder is not None]
-    return inputs(sources, names=lambda: names_in(sys.stdin.buffer), except_in=made)
+    return inputs(sources, names=lambda: names_in(standard_input()), except_in=made)
 
 
 def _beside(request: Request) -> list[Sink]:

@@ -1,0 +1,32 @@
+"""Pictures, and a classifier of them, made in a moment."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fer_cli.models import Classifier, Preprocessing
+from fer_cli.prediction.look import Looker
+from tests.made import made_model
+
+FACE_CROP = {"size": 48, "margin": 0.15, "detector": "none"}
+
+
+def made_classifier(features: str = "target") -> Classifier:
+    return Classifier(made_model(features=features), Preprocessing(32, face_crop=FACE_CROP), torch.device("cpu"))
+
+
+def made_looker(**settings) -> Looker:
+    return Looker(FACE_CROP, None, **settings)
+
+
+def made_pictures(folder: Path, count: int) -> list[Path]:
+    """Pictures of noise, no two of them alike."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number:03d}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        noise = np.random.default_rng(number).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+        # Of one hue each, for noise alone all looks alike to a network.
+        Image.fromarray(noise // 2 + np.array([number * 37 % 128, number * 61 % 128, 40], np.uint8)).save(path)
+    return paths

@@ -1,0 +1,97 @@
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fer_cli.errors import PictureError
+from fer_cli.prediction.inputs import Input, check_sources, inputs
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "pictures"
+    for name in ("b.jpg", "a.png", "deep/er/c.webp", ".hidden/d.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8)).save(folder / name)
+    Image.new("L", (8, 8)).save(folder / "subject01.happy", format="GIF")
+    (folder / "clip.MP4").write_bytes(b"")
+    (folder / "notes.txt").write_text("no picture")
+    (folder / "broken.jpg").write_bytes(b"")
+    (folder / ".DS_Store").write_bytes(b"\0")
+    return folder
+
+
+def below(folder: Path, *sources, **settings) -> list[str]:
+    return [each.path.relative_to(folder).as_posix() for each in inputs(sources or [folder], **settings)]
+
+
+def test_a_folder_gives_its_pictures_and_videos_at_every_depth_by_name(folder):
+    # A file that is named as a picture and is none is for the person to hear of; others are passed over.
+    assert below(folder) == ["a.png", "b.jpg", "broken.jpg", "clip.MP4", "subject01.happy", "deep/er/c.webp"]
+
+
+def test_files_come_in_the_order_in_which_they_are_named(folder):
+    assert list(inputs([folder / "b.jpg", str(folder / "a.png")])) == [
+        Input(folder / "b.jpg"),
+        Input(folder / "a.png"),
+    ]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+def test_a_loop_of_links_ends_and_each_folder_is_entered_once(folder):
+    (folder / "deep" / "up").symlink_to(folder, target_is_directory=True)
+    (folder / "again").symlink_to(folder / "deep", target_is_directory=True)
+    (folder / "itself.jpg").symlink_to(folder / "itself.jpg")
+    found = below(folder)
+    assert sorted(name.rpartition("/")[2] for name in found) == [
+        *("a.png", "b.jpg", "broken.jpg", "c.webp", "clip.MP4", "itself.jpg", "subject01.happy")
+    ]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+def test_a_linked_folder_elsewhere_is_followed(folder, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "elsewhere" / "e.png")
+    (folder / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert "link/e.png" in below(folder)
+
+
+def test_what_is_made_meanwhile_is_passed_over(folder):
+    assert below(folder, except_in=[folder / "deep"]) == ["a.png", "b.jpg", "broken.jpg", "clip.MP4", "subject01.happy"]
+
+
+def test_a_pattern_gives_what_it_matches_in_order(folder):
+    assert below(folder, f"{folder}/**/*.[pw]*") == ["a.png", "deep/er/c.webp"]
+
+
+def test_a_name_that_looks_like_a_pattern_is_a_name_where_there_is_one(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "face[1].png")
+    assert below(tmp_path, tmp_path / "face[1].png") == ["face[1].png"]
+
+
+def test_a_list_gives_paths_from_its_own_folder(folder):
+    (folder / "list.txt").write_text("b.jpg\n\ndeep/er/c.webp\nnowhere.png\n")
+    assert below(folder, folder / "list.txt") == ["b.jpg", "deep/er/c.webp", "nowhere.png"]
+
+
+def test_names_come_from_standard_input_where_a_dash_is_typed(folder):
+    assert below(folder, "-", folder / "a.png", names=lambda: iter([str(folder / "b.jpg")])) == ["b.jpg", "a.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("empty", "folder without"), ("list.txt", "names no picture"), ("*.nothing", "nothing matches")],
+)
+def test_a_source_that_comes_to_nothing_is_an_input_with_a_problem(tmp_path, name, problem):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "list.txt").touch()
+    (found,) = inputs([tmp_path / name])
+    assert problem in found.problem
+    assert found.path == tmp_path / name
+
+
+def test_a_mistyped_name_is_said_before_work(folder, tmp_path):
+    with pytest.raises(PictureError, match="no file or folder .*nowhere"):
+        check_sources([folder, tmp_path / "nowhere"])
+    check_sources([folder, "-", f"{tmp_path}/*.nothing"])
