@@ -15,7 +15,6 @@ from tests.prediction.runs import write_run
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
         (tmp_path / "images").mkdir(exist_ok=True)
@@ -34,7 +33,7 @@ def test_a_paired_run_needs_no_neutral_picture(here):
     assert "the latest in ./runs" in said
     assert "identity" in said
     assert "people in 3 faces" in said
-    assert "onnxruntime (exported" in said
+    assert "onnxruntime (" in said
     assert len(rows(here / "p.csv")) == 3
     assert {row["neutral"] for row in rows(here / "p.csv")} <= {"mean", *(f"images/{n}.png" for n in range(3))}
 

@@ -18,11 +18,6 @@ from tests.made import CLASSES
 from tests.prediction.runs import write_run
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def album(tmp_path) -> list[Shot]:
     shots = []

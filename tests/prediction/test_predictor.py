@@ -11,11 +11,6 @@ from tests.made import CLASSES
 from tests.prediction.runs import write_run
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def single(tmp_path):
     return Predictor(write_run(tmp_path / "runs" / "single", features="target").path, device="cpu")
