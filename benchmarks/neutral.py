@@ -18,11 +18,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from real_faces import OUT, SMALL, drawn_encoder, trained
+from real_faces import DRAWN, OUT, SMALL, trained
 from sklearn.metrics import completeness_score
 from sklearn.metrics.cluster import contingency_matrix
 
 from fer_cli.corpora.files import Files
+from fer_cli.corpora.synthetic import Synthetic
 from fer_cli.dataset.preparation import Preparation
 from fer_cli.dataset.prepare import prepare
 from fer_cli.dataset.prepared import PreparedDataset
@@ -41,9 +42,10 @@ from fer_cli.runs.run import Run
 from fer_cli.training.difference import DifferenceRecipe
 from fer_cli.training.identity import IdentityRecipe
 
-#: Who tells people apart; who tells what they express; and a paired model to serve.
-IDENTITY = IdentityRecipe(epochs=12, lr=2e-3, size=112)
-CLASSIFIER = DifferenceRecipe(features="target", encoder="scratch", epochs=8, **SMALL)
+#: What tells people apart; what tells their expressions, of drawn and of real faces; and a paired model to serve.
+IDENTITY = IdentityRecipe(epochs=8, lr=2e-3, size=112)
+DRAWN_CLASSIFIER = dataclasses.replace(DRAWN, epochs=8)
+CLASSIFIER = DifferenceRecipe(features="target", tune_encoder=True, epochs=8, **SMALL)
 PAIRED = DifferenceRecipe(features="both", epochs=10, **SMALL)
 
 
@@ -74,7 +76,7 @@ def report(title: str, folder: Path, people: list[str], paired: Run, classifier:
         faces = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
         embeddings = np.concatenate([encoder.embed(part) for part in faces.split(32)])
         print(f"\n{title}: {len(people)} people, {len(shots)} pictures")
-        for threshold in (encoder.threshold / 2, encoder.threshold, encoder.threshold * 2):
+        for threshold in (encoder.threshold * factor for factor in (0.125, 0.25, 0.5, 1, 2)):
             labels = group(embeddings, threshold, centre=encoder.centre)
             purity = contingency_matrix(who, labels).max(axis=0).sum() / len(who)
             together = np.mean([len(set(labels[who == name])) == 1 for name in people])
@@ -126,12 +128,19 @@ def _shares(found, smiling: list[Shot], truth: dict[Path, tuple[str, bool]]) -> 
     return f"what serves is {shares}: right in {right:.1%} of those that are not the mean"
 
 
+def drawn_classifier() -> tuple[PreparedDataset, Run]:
+    """Drawn faces, and what tells their expressions, the neutral one among them."""
+    settings = Preparation(classes="8")
+    prepared = prepare(Synthetic(subjects=100, frames=4), OUT / "synthetic", OUT / "data" / "synthetic", settings)
+    dataset = PreparedDataset.open(prepared.path)
+    return dataset, trained(DRAWN_CLASSIFIER, dataset, "neutral-drawn")
+
+
 def drawn(folder: Path, people: list[str]) -> None:
     """All people, everything trained on drawn faces."""
-    classifier = Run.open(drawn_encoder())
-    dataset = PreparedDataset.open(OUT / "data" / "synthetic")
-    paired = trained(dataclasses.replace(PAIRED, encoder=str(classifier.path)), dataset, "drawn-paired")
-    identity = trained(IDENTITY, dataset, "drawn-identity")
+    dataset, classifier = drawn_classifier()
+    paired = trained(dataclasses.replace(PAIRED, encoder=str(classifier.path)), dataset, "neutral-drawn-paired")
+    identity = trained(IDENTITY, dataset, "neutral-drawn-identity")
     report("trained on drawn faces", folder, people, paired, classifier, identity)
     report("trained on drawn faces, no identity encoder", folder, people, paired, classifier, None)
 
@@ -143,11 +152,13 @@ def of_others(folder: Path, acted: Path) -> None:
         prepare(Files(pattern="{subject}/{label}/{frame}.jpg"), acted, OUT / "data" / "acted-thirds", settings).path
     )
     for fold in range(3):
-        start = dataclasses.replace(CLASSIFIER, encoder=drawn_encoder(), tune_encoder=True, fold=fold)
-        classifier = trained(start, dataset, f"thirds-{fold}")
+        start = dataclasses.replace(CLASSIFIER, encoder=str(drawn_classifier()[1].path), fold=fold)
+        classifier = trained(start, dataset, f"neutral-thirds-{fold}")
         paired = dataclasses.replace(PAIRED, encoder=str(classifier.path), fold=fold)
-        paired = trained(paired, dataset, f"thirds-paired-{fold}")
-        identity = trained(dataclasses.replace(IDENTITY, fold=fold), dataset, f"thirds-identity-{fold}")
+        paired = trained(paired, dataset, f"neutral-thirds-paired-{fold}")
+        identity = trained(
+            dataclasses.replace(IDENTITY, epochs=12, fold=fold), dataset, f"neutral-thirds-identity-{fold}"
+        )
         people = sorted(paired.card["subjects"]["test"])
         report(f"trained on other people's imitated faces, fold {fold}", folder, people, paired, classifier, identity)
 

@@ -2,12 +2,13 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from fer_cli.embeddings.neutral import NeutralMean
 from fer_cli.errors import ModelError
 from fer_cli.models import Classifier, IdentityConfig, IdentityModel, Preprocessing
 from fer_cli.models.disentangled import DisentangledConfig, DisentangledModel
-from fer_cli.prediction import neutral_identity
+from fer_cli.models.vggface2 import VGGFace2Encoder
 from fer_cli.prediction.neutral_identity import CUSTOMARY, choose_identity
 from fer_cli.runs.run import Run
 from tests.prediction.runs import write_run
@@ -77,11 +78,17 @@ def test_a_stage_2_finds_it_in_the_run_that_it_started_from(tmp_path):
     assert "its own encoder" in chosen(run).about
 
 
-def test_imported_vggface2_weights_come_before_both(paired, monkeypatch, tmp_path):
+def test_imported_vggface2_weights_come_before_both(paired, tmp_path):
+    network = VGGFace2Encoder().eval()
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "vggface2.safetensors").touch()
-    monkeypatch.setattr(neutral_identity, "_published", lambda path, threshold, device: path)
-    assert chosen(paired) == tmp_path / "cache" / "vggface2.safetensors"
+    save_file(network.network.state_dict(), tmp_path / "cache" / "vggface2.safetensors")
+    found = chosen(paired)
+    assert found.about == f"vggface2 ({tmp_path / 'cache' / 'vggface2.safetensors'})"
+    assert (found.threshold, found.centre) == (CUSTOMARY, None)
+    crop = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = network(Preprocessing(224)(crop)).numpy()
+    assert found.embed(crop) == pytest.approx(expected, rel=1e-4)
 
 
 def test_what_is_named_comes_first(paired, tmp_path, monkeypatch):
