@@ -125,7 +125,7 @@ def _shares(found, smiling: list[Shot], truth: dict[Path, tuple[str, bool]]) -> 
     own = sum(counts.values()) - counts["the mean"]
     right = counts["their neutral picture"] / max(own, 1)
     shares = ", ".join(f"{name} {count / len(smiling):.1%}" for name, count in counts.items() if count)
-    return f"what serves is {shares}: right in {right:.1%} of those that are not the mean"
+    return f"what serves is {shares}" + (f": right in {right:.1%} of those that are not the mean" if own else "")
 
 
 def drawn_classifier() -> tuple[PreparedDataset, Run]:

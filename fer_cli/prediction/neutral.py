@@ -7,6 +7,7 @@ from fer_cli.embeddings.neutral import NeutralMean, of_run
 from fer_cli.errors import RunError
 from fer_cli.models.classifier import Classifier
 from fer_cli.prediction.given_neutral import NeutralSource, given_neutral
+from fer_cli.prediction.grouping import AT_ONCE
 from fer_cli.prediction.look import Looker
 from fer_cli.prediction.neutral_auto import MeanNeutral, People, find_neutrals
 from fer_cli.prediction.neutral_choice import AUTO, MEAN, NeutralChoice
@@ -85,7 +86,8 @@ def _mean(model: OpenedModel) -> NeutralMean:
 
 
 def _sentence(people: People) -> str:
-    parts = [f"{people.people} people in {people.faces} faces: {people.served} have a neutral face of their own"]
+    grouped = f" (grouped {AT_ONCE} at a time)" if people.faces > AT_ONCE else ""
+    parts = [f"{people.people} people in {people.faces} faces{grouped}: {people.served} have their own neutral face"]
     if people.confidence is not None:
         parts[0] += f" (median confidence {people.confidence:.0%})"
     rest = people.people - people.served

@@ -15,7 +15,7 @@ from fer_cli.embeddings.neutral import NeutralMean
 from fer_cli.faces.crop import Crop
 from fer_cli.models.classifier import Classifier
 from fer_cli.prediction.given_neutral import Neutral
-from fer_cli.prediction.grouping import AT_ONCE, group
+from fer_cli.prediction.grouping import group
 from fer_cli.prediction.look import Looker
 from fer_cli.prediction.neutral_choice import MEAN
 from fer_cli.prediction.neutral_identity import IdentityEncoder
@@ -42,8 +42,8 @@ class MeanNeutral:
 class People:
     """What was found of who is shown: ``faces`` of ``people``, of whom ``served`` have a neutral face of their own.
 
-    Of the others, ``once`` were seen once, and ``unsure`` had no face that is neutral for certain. ``limit`` faces were
-    grouped at once. ``confidence`` is the median of those that serve, None where there are no probabilities.
+    Of the others, ``once`` were seen once, and ``unsure`` had no face that is neutral for certain. ``confidence`` is
+    the median of those that serve, None where there are no probabilities.
     """
 
     faces: int
@@ -52,7 +52,6 @@ class People:
     once: int
     unsure: int
     confidence: float | None
-    limit: int = AT_ONCE
 
 
 class AutoNeutral:
