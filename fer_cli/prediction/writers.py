@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO, get_args
 
@@ -48,13 +49,22 @@ class CsvWriter:
 
     def __init__(self, stream: TextIO, columns: Mapping[str, type]):
         self._stream = stream
-        self._writer = csv.DictWriter(stream, list(columns), lineterminator="\n")
+        # Only what ends its lines with both is sure to quote a name with either in it.
+        self._line = StringIO()
+        self._writer = csv.DictWriter(self._line, list(columns), lineterminator="\r\n")
         self._writer.writeheader()
+        self._hand_on()
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a row, and hand it on."""
         self._writer.writerow({name: harmless(cell) for name, cell in row.items()})
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        self._stream.write(self._line.getvalue().removesuffix("\r\n") + "\n")
         self._stream.flush()
+        self._line.seek(0)
+        self._line.truncate()
 
 
 class JsonlWriter:

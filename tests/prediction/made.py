@@ -1,5 +1,6 @@
 """Pictures, and a classifier of them, made in a moment."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from fer_cli.models import Classifier, Preprocessing
 from fer_cli.prediction.look import Looker
+from fer_cli.protocol import Protocol
 from tests.made import made_model
 
 FACE_CROP = {"size": 48, "margin": 0.15, "detector": "none"}
@@ -30,3 +32,14 @@ def made_pictures(folder: Path, count: int) -> list[Path]:
         # Of one hue each, for noise alone all looks alike to a network.
         Image.fromarray(noise // 2 + np.array([number * 37 % 128, number * 61 % 128, 40], np.uint8)).save(path)
     return paths
+
+
+def made_run(folder: Path, features: str = "target") -> Path:
+    """A finished run of a small model, which nobody had to train."""
+    classifier = made_classifier(features)
+    classifier.model.save_pretrained(folder)
+    classifier.preprocessing.save(folder)
+    protocol = Protocol("Made", classifier.classes, "last frame", 3, "id-step").to_dict()
+    card = {"version": 1, "protocol": protocol, "dataset": {"path": "data"}, "fold": 0, "seen": {}}
+    (folder / "run.json").write_text(json.dumps({**card, "classes": list(classifier.classes)}))
+    return folder

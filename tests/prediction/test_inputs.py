@@ -92,6 +92,6 @@ def test_a_source_that_comes_to_nothing_is_an_input_with_a_problem(tmp_path, nam
 
 
 def test_a_mistyped_name_is_said_before_work(folder, tmp_path):
-    with pytest.raises(PictureError, match="no file or folder .*nowhere"):
+    with pytest.raises(PictureError, match=r"no file or folder .*nowhere"):
         check_sources([folder, tmp_path / "nowhere"])
     check_sources([folder, "-", f"{tmp_path}/*.nothing"])

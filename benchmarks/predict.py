@@ -1,0 +1,181 @@
+"""How near prediction comes to what the processor could do, and to a plain loop over transformers' pipeline.
+
+    python benchmarks/predict.py [--pictures 1000] [--faces FOLDER]
+
+Decodes, detects, aligns and classifies JPEGs of 640×480 pixels with a face each: drawn once and kept in
+./benchmarks-out, or cut from the pictures in FOLDER. The network is MobileNetV3-Large at 224×224 with random weights.
+The detector's file is taken from FER_YUNET. Prints
+
+- the processor time that each part takes for a picture, and the pictures a second that their sum allows on all cores;
+- the pictures a second that `fer predict` comes to, and its share of that limit;
+- the same for a loop over transformers.pipeline("image-classification") with the same detector and network.
+
+The parts are timed twice: alone, and with every core doing the same. The second is what a processor whose cores share
+their clock and caches can give, and what the limit is made of.
+"""
+
+import argparse
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from transformers import pipeline as transformers_pipeline
+from transformers.utils import logging
+
+from fer_cli.corpora.synthetic import Synthetic
+from fer_cli.faces.align import CropTemplate
+from fer_cli.faces.crop import crop_face
+from fer_cli.faces.decode import decode
+from fer_cli.faces.detect import Detector
+from fer_cli.faces.detector_model import find_detector_model
+from fer_cli.labels import EXPRESSIONS
+from fer_cli.models import Classifier, DifferenceConfig, DifferenceModel, Preprocessing
+from fer_cli.prediction.overlap import Overlap, cores
+from fer_cli.prediction.perform import perform
+from fer_cli.prediction.pipeline import BATCH
+from fer_cli.prediction.request import Request
+
+OUT = Path("benchmarks-out")
+WIDTH, HEIGHT = 640, 480
+SIZE = 224
+#: Pictures that the parts are timed on.
+SAMPLE = 96
+
+
+def pictures(count: int, folder: Path | None) -> list[Path]:
+    """``count`` JPEGs of 640×480, made unless they are there."""
+    target = OUT / ("predict-drawn" if folder is None else "predict-cut")
+    target.mkdir(parents=True, exist_ok=True)
+    paths = [target / f"{number:05d}.jpg" for number in range(count)]
+    if all(path.exists() for path in paths):
+        return paths
+    if folder is None:
+        frames = 7
+        corpus = Synthetic(subjects=-(-count // (7 * frames)), frames=frames)
+        corpus.make(OUT / "predict-frames")
+        sources = sorted((OUT / "predict-frames").rglob("*.png"))
+    else:
+        sources = sorted(folder.rglob("*.jpg"))
+    for number, path in enumerate(paths):
+        Image.fromarray(fitted(decode(sources[number % len(sources)]))).save(path, quality=90)
+    return paths
+
+
+def fitted(pixels: np.ndarray) -> np.ndarray:
+    """The picture at 640×480: made smaller or larger to that height, and cut or filled up at the sides."""
+    height, width = pixels.shape[:2]
+    scale = HEIGHT / height
+    resized = cv2.resize(pixels, (round(width * scale), HEIGHT), interpolation=cv2.INTER_AREA)
+    room = max(0, WIDTH - resized.shape[1])
+    filled = cv2.copyMakeBorder(resized, 0, 0, room // 2, room - room // 2, borderType=cv2.BORDER_REPLICATE)
+    left = (filled.shape[1] - WIDTH) // 2
+    return filled[:, left : left + WIDTH]
+
+
+def classifier() -> Classifier:
+    """MobileNetV3-Large with random weights, on single faces."""
+    torch.manual_seed(0)
+    names = dict(enumerate(EXPRESSIONS))
+    config = DifferenceConfig(features="target", id2label=names, label2id={name: n for n, name in names.items()})
+    crop = {"size": SIZE, "margin": 0.15, "detector": "yunet"}
+    return Classifier(DifferenceModel(config), Preprocessing(SIZE, face_crop=crop), torch.device("cpu"))
+
+
+def processor_seconds(work: Callable[[int], object], places: range, threads: int) -> float:
+    """Processor time that ``work`` takes for one of ``places``, as ``threads`` threads do it at once."""
+    with Overlap(threads) as overlap:
+        begun = time.process_time()
+        for _ in overlap.in_order(work, places):
+            pass
+        return (time.process_time() - begun) / len(places)
+
+
+def parts(paths: list[Path], model: Classifier, detector_model: Path, threads: int) -> dict[str, float]:
+    """Processor seconds for a picture, by part."""
+    own = threading.local()
+
+    def detector() -> Detector:
+        if not hasattr(own, "detector"):
+            own.detector = Detector(detector_model)
+        return own.detector
+
+    template = CropTemplate(SIZE, 0.15)
+    pixels = [decode(path) for path in paths]
+    crops = [crop_face(each, template, detector=Detector(detector_model)).pixels for each in pixels]
+    batches = [
+        torch.from_numpy(np.stack(crops[start : start + BATCH])).permute(0, 3, 1, 2).contiguous()
+        for start in range(0, len(crops) - BATCH + 1, BATCH)
+    ]
+    every = range(len(paths))
+    model.probabilities(batches[0])
+    return {
+        "decode": processor_seconds(lambda place: decode(paths[place]), every, threads),
+        "detect and align": processor_seconds(
+            lambda place: crop_face(pixels[place], template, detector=detector()), every, threads
+        ),
+        "classify": processor_seconds(lambda place: model.probabilities(batches[place]), range(len(batches)), threads)
+        / BATCH,
+    }
+
+
+def fer_rate(paths: list[Path], model: Classifier, detector_model: Path) -> tuple[float, float]:
+    """Pictures a second, journal and table included, and processor seconds a picture."""
+    with TemporaryDirectory(dir=OUT) as folder:
+        out = Path(folder, "p.csv")
+        request = Request(out=out, detector_model=detector_model, faces="largest")
+        begun, used = time.monotonic(), time.process_time()
+        summary = perform([str(path) for path in paths], request, model)
+        seconds, used = time.monotonic() - begun, time.process_time() - used
+    if summary.faces != len(paths):
+        print(f"note: {len(paths) - summary.faces} pictures without a face", file=sys.stderr)
+    return len(paths) / seconds, used / len(paths)
+
+
+def plain_rate(paths: list[Path], model: Classifier, detector_model: Path) -> float:
+    """Pictures a second of the loop that one would write: open, detect, crop, and ask transformers' pipeline."""
+    logging.disable_progress_bar()
+    with TemporaryDirectory(dir=OUT) as folder:
+        model.preprocessing.save(Path(folder))
+        model.model.save_pretrained(folder)
+        ask = transformers_pipeline("image-classification", model=folder, image_processor=folder, device="cpu")
+    detector, template = Detector(detector_model), CropTemplate(SIZE, 0.15)
+    begun = time.monotonic()
+    for path in paths:
+        pixels = np.asarray(Image.open(path).convert("RGB"))
+        ask(Image.fromarray(crop_face(pixels, template, detector=detector).pixels))
+    return len(paths) / (time.monotonic() - begun)
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--faces", type=Path)
+    wanted = parser.parse_args()
+    paths = pictures(wanted.pictures, wanted.faces)
+    model, detector_model = classifier(), find_detector_model()
+    print(f"{len(paths)} pictures, {cores()} cores, load {os.getloadavg()[0]:.2f}")
+    plain = plain_rate(paths[: max(SAMPLE, len(paths) // 4)], model, detector_model)
+    for threads in (1, cores()):
+        taken = parts(paths[:SAMPLE], model, detector_model, threads)
+        whole = sum(taken.values())
+        limit = cores() / whole
+        told = ", ".join(f"{name} {1000 * seconds:.1f} ms" for name, seconds in taken.items())
+        print(f"processor time a picture, {threads} thread(s): {told}")
+        print(f"  sum {1000 * whole:.1f} ms: at most {limit:.1f} pictures/s")
+    rate, used = fer_rate(paths, model, detector_model)
+    print(f"fer predict: {rate:.1f} pictures/s, {rate / limit:.2f} of the limit (bar 0.85)")
+    print(f"  processor time a picture {1000 * used:.1f} ms, {rate * used:.2f} cores busy")
+    print(f"plain loop:  {plain:.1f} pictures/s; fer predict is {rate / plain:.2f} times as fast (bar 2)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,252 @@
+"""``fer predict`` as a person types it, in processes of its own where that is what matters."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from fer_cli.cli.app import app
+from tests.prediction.made import made_pictures, made_run
+from tests.videos import make_video, shades
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A finished run of a small model."""
+    return made_run(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def paired_run(tmp_path_factory) -> Path:
+    """A finished run of a model that compares with neutral faces."""
+    return made_run(tmp_path_factory.mktemp("paired"), "both")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """A folder to stand in, with a dozen pictures of faces."""
+    monkeypatch.chdir(tmp_path)
+    made_pictures(tmp_path / "faces", 12)
+    return tmp_path
+
+
+def fer(run: Path, *words: str, code: int = 0, stdin: bytes | None = None) -> tuple[str, str]:
+    """What ``fer predict`` shows and says; fails if it exits otherwise than with ``code``."""
+    result = CliRunner().invoke(app, ["predict", "--run", str(run), *words], env={"COLUMNS": "160"}, input=stdin)
+    assert result.exit_code == code, f"{words}: {result.exit_code}\n{result.output}\n{result.exception!r}"
+    assert "Traceback" not in result.output
+    return result.stdout, result.stderr
+
+
+def command(run: Path, *words: str) -> list[str]:
+    return [sys.executable, "-m", "fer_cli", "predict", "--run", str(run), *words]
+
+
+def rows(path: str) -> list[dict[str, str]]:
+    with Path(path).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_go_to_standard_output_in_either_format_and_words_elsewhere(here, run):
+    shown, said = fer(run, "faces")
+    assert [row["file"] for row in csv.DictReader(shown.splitlines())] == [f"faces/{n:03d}.png" for n in range(12)]
+    lines, _ = fer(run, "faces/*0.png", "--format", "jsonl")
+    assert [json.loads(line)["file"] for line in lines.splitlines()] == ["faces/000.png", "faces/010.png"]
+    assert "12 faces in 12 of 12 pictures" in said
+    assert "expression" in said
+
+
+def test_the_sum_counts_faces_by_expression(here, run):
+    _, said = fer(run, "faces", "--out", "p.csv")
+    counts = pd.Series([row["label"] for row in rows("p.csv")]).value_counts()
+    for label, count in counts.items():
+        assert any(line.split()[:2] == [label, str(count)] for line in said.splitlines())
+
+
+def test_the_ending_of_the_file_is_its_format(here, run):
+    for name in ("p.csv", "p.jsonl", "p.parquet"):
+        fer(run, "faces", "--out", name)
+    tables = [pd.read_csv("p.csv"), pd.read_json("p.jsonl", lines=True), pd.read_parquet("p.parquet")]
+    assert [len(table) for table in tables] == [12] * 3
+    assert len({tuple(table["label"]) for table in tables}) == 1
+    assert "ending" in fer(run, "faces", "--out", "p.txt", code=2)[1]
+
+
+def test_names_may_come_through_a_pipe(here, run):
+    names = sorted(Path("faces").iterdir())[:3]
+    shown, _ = fer(run, "-", "--format", "jsonl", stdin="\n".join(map(str, names)).encode())
+    assert [json.loads(line)["file"] for line in shown.splitlines()] == list(map(str, names))
+    fer(run, "-", "--out", "p.csv", stdin=b"\0".join(map(bytes, names)))
+    assert [row["file"] for row in rows("p.csv")] == list(map(str, names))
+
+
+def test_a_row_is_there_before_the_names_end_and_whoever_has_read_enough_may_go(here, run):
+    with subprocess.Popen(
+        command(run, "-", "--format", "jsonl"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdin.write(b"faces/000.png\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["file"] == "faces/000.png"
+        process.stdout.close()
+        process.stdin.write(b"faces/001.png\n")
+        process.stdin.flush()
+        # The names have not ended, and nobody reads: like head -1 after a find that goes on.
+        said = process.stderr.read().decode()
+        assert process.wait() == 0
+    assert "Traceback" not in said
+    assert "rror" not in said
+
+
+def test_bad_inputs_are_in_a_file_of_their_own_and_told_by_the_exit_code(here, run):
+    (here / "faces" / "005.png").write_bytes(b"")
+    _, said = fer(run, "faces", "--out", "p.csv", code=3)
+    assert "faces/005.png: empty file" in said
+    assert "p.errors.csv" in said
+    assert rows("p.errors.csv") == [
+        {"file": "faces/005.png", "frame": "", "face": "", "kind": "fault", "reason": "empty file"}
+    ]
+    assert len(rows("p.csv")) == 11
+    fer(run, "faces/005.png", "--errors", "e.csv", code=1)
+    assert len(rows("e.csv")) == 1
+    (here / "faces" / "005.png").unlink()
+    fer(run, "faces", "--out", "p.csv", "--overwrite")
+    assert not Path("p.errors.csv").exists()
+
+
+def test_a_long_list_of_bad_inputs_does_not_drown_the_terminal(here, run):
+    for number in range(30):
+        (here / "faces" / f"bad{number}.png").touch()
+    _, said = fer(run, "faces", code=3)
+    assert said.count("empty file") == 20
+    assert "and 10 more like these; --errors FILE takes them all" in " ".join(said.split())
+
+
+def test_nothing_is_overwritten_unasked(here, run):
+    Path("p.csv").write_text("mine")
+    Path("crops").mkdir()
+    Path("crops/mine.png").touch()
+    assert "p.csv is there already" in fer(run, "faces", "--out", "p.csv", code=2)[1]
+    assert "crops is there already" in fer(run, "faces", "--out", "q.csv", "--crops", "crops", code=2)[1]
+    assert Path("p.csv").read_text() == "mine"
+    fer(run, "faces", "--out", "p.csv", "--overwrite")
+    assert len(rows("p.csv")) == 12
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_a_sentence(here, run, monkeypatch):
+    said = fer(run, "faces", "--out", "/dev/full", code=1)[1]
+    assert "/dev/full cannot be written: No space left on device" in said
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no SIGKILL here")
+def test_a_killed_prediction_goes_on_and_gives_what_one_in_one_go_gives(here, run):
+    made_pictures(here / "many", 150)
+    make_video(here / "many" / "b.mp4", shades(40))
+    (here / "many" / "c.png").touch()
+    common = ("many", "--every", "2", "--smooth", "0.5", "--device", "cpu")
+    fer(run, *common, "--out", "whole.csv", code=3)
+    part = Path(".p.csv.unfinished/part-0.jsonl")
+    with subprocess.Popen(command(run, *common, "--out", "p.csv"), stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not (part.exists() and part.read_bytes().count(b"\n") >= 40):
+            pass
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert not Path("p.csv").exists()
+    said = fer(run, *common, "--out", "p.csv", code=2)[1]
+    assert "--resume" in said
+    assert "faces is not what" in fer(run, *common, "--faces", "largest", "--out", "p.csv", "--resume", code=2)[1]
+    fer(run, *common, "--out", "p.csv", "--resume", code=3)
+    assert Path("p.csv").read_bytes() == Path("whole.csv").read_bytes()
+    assert Path("p.errors.csv").read_bytes() == Path("whole.errors.csv").read_bytes()
+    assert len(rows("p.csv")) == 170
+    assert not part.parent.exists()
+    # What is finished is not begun again.
+    assert "is there already" in fer(run, *common, "--out", "p.csv", "--resume", code=2)[1]
+
+
+def test_two_processes_give_what_one_gives(here, run):
+    make_video(here / "faces" / "clip.mp4", shades(20))
+    fer(run, "faces", "--out", "one.csv")
+    # torchrun takes --run for the beginning of an option of its own, so the run is the latest.
+    (here / "runs").mkdir()
+    (here / "runs" / "small").symlink_to(run)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "fer_cli", "predict", "faces", "--out", "two.csv", "--crops", "crops"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path("two.csv").read_bytes() == Path("one.csv").read_bytes()
+    assert len(list(Path("crops").iterdir())) == 12 + 20
+    assert done.stderr.count("32 faces in 32 of 32 pictures") == 1
+    assert not Path(".two.csv.unfinished").exists()
+
+
+def test_several_processes_need_a_file(here, run, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "--out FILE" in fer(run, "faces", code=2)[1]
+    assert "standard input" in fer(run, "-", "--out", "p.csv", code=2)[1]
+
+
+def test_a_video_gives_times_a_timeline_and_a_video_drawn_on(here, run):
+    make_video(here / "clip.mp4", shades(30, (320, 240)))
+    fer(run, "clip.mp4", "--every", "0.4s", "--out", "v.jsonl", "--annotate", "drawn")
+    found = [json.loads(line) for line in Path("v.jsonl").read_text().splitlines()]
+    assert [(row["frame"], row["time"]) for row in found] == [(0, 0.0), (10, 0.4), (20, 0.8)]
+    assert Path("v.timeline.png").exists()
+    assert [path.name for path in Path("drawn").iterdir()] == ["000000-clip.mp4"]
+
+
+def test_smoothing_makes_what_flickers_calmer(here, run):
+    flicker = [np.full((48, 64, 3), level, np.uint8) for level in (30, 220) * 10]
+    make_video(here / "clip.avi", flicker, keys=1)
+    fer(run, "clip.avi", "--out", "raw.csv")
+    fer(run, "clip.avi", "--out", "calm.csv", "--smooth", "1")
+    raw, calm = (pd.read_csv(name)["p_anger"].diff().abs().sum() for name in ("raw.csv", "calm.csv"))
+    assert calm < raw / 5
+
+
+def test_pictures_are_sorted_by_their_label(here, run):
+    fer(run, "faces", "--out", "p.csv", "--sort-into", "sorted")
+    linked = {path.resolve().name: path.parent.name for path in Path("sorted").rglob("*.png")}
+    assert linked == {Path(row["file"]).name: row["label"] for row in rows("p.csv")}
+
+
+def test_each_row_says_which_neutral_face_served(here, paired_run):
+    fer(paired_run, "faces", "--neutral", "faces/003.png", "--out", "p.csv")
+    found = {row["file"]: row["neutral"] for row in rows("p.csv")}
+    assert set(found.values()) == {"faces/003.png"}
+    assert len(found) == 11
+    assert rows("p.errors.csv")[0]["kind"] == "note"
+    Path("list.csv").write_text("file,subject\nfaces/001.png,anna\nfaces/002.png,bert\nfaces/003.png,carl\n")
+    Path("rest.csv").write_text("subject,file\nanna,faces/010.png\nbert,faces/011.png\n")
+    fer(paired_run, "list.csv", "--neutral", "rest.csv", "--out", "s.csv", code=3)
+    assert [row["neutral"] for row in rows("s.csv")] == ["faces/010.png", "faces/011.png"]
+    assert "carl" in rows("s.errors.csv")[0]["reason"]
+    assert "--neutral" in fer(paired_run, "faces", "--out", "t.csv", code=2)[1]
+    assert not list(here.glob(".t.csv*"))
+
+
+def test_a_camera_that_is_not_there_is_said(here, run):
+    assert "no camera of this number" in fer(run, "--camera", "99", "--out", "p.csv", code=1)[1]
+    assert not list(here.glob("*p.csv*"))
+    assert "--camera" in fer(run, code=2)[1]
+    assert "one of them" in fer(run, "faces", "--camera", "0", code=2)[1]
+
+
+def test_a_name_cannot_move_the_cursor(here, run):
+    Image.new("L", (8, 8)).save("a.png")
+    Path("a.png").rename("\x1b[2J.png")
+    Path("\x1b[2J.png").write_bytes(b"")
+    assert "\x1b[2J" not in fer(run, "\x1b[2J.png", code=1)[1]
