@@ -29,7 +29,9 @@ from fer_cli.dataset.prepare import prepare
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.embeddings.neutral import of_run
 from fer_cli.errors import FerError
+from fer_cli.faces.crop import Crop
 from fer_cli.faces.detector_model import find_detector_model
+from fer_cli.prediction.given_neutral import Neutral
 from fer_cli.prediction.grouping import group
 from fer_cli.prediction.look import Looker
 from fer_cli.prediction.neutral_auto import MeanNeutral, find_neutrals
@@ -85,29 +87,32 @@ def report(title: str, folder: Path, people: list[str], paired: Run, classifier:
                 f"{labels.max() + 1} groups, purity {purity:.3f}, completeness {completeness_score(who, labels):.3f}, "
                 f"{together:.1%} of the people together"
             )
-        given = _Told(scorer, faces, network, who, [truth[shot.path][1] for shot in shots])
-        print(f"  of a person's two pictures the neutral one is scored higher: {given.higher:.1%}")
+        scores = np.concatenate([scorer(part, network.embed(part)).scores for part in faces.split(32)])
+        resting = {truth[shot.path][0]: shot.index for shot in shots if truth[shot.path][1]}
+        smiles = {truth[shot.path][0]: shot.index for shot in shots if not truth[shot.path][1]}
+        higher = np.mean([scores[resting[name]] > scores[smiles[name]] for name in people])
+        print(f"  of a person's two pictures the neutral one is scored higher: {higher:.1%}")
         found = find_neutrals(shots, looker, network, encoder, scorer, mean)
         smiling = [shot for shot in shots if not truth[shot.path][1]]
         print(f"  for {len(smiling)} smiling pictures, {_shares(found, smiling, truth)}")
-        for name, source in (("auto", found), ("mean", MeanNeutral(mean))):
+        right = _Told({shot.path: crops[resting[truth[shot.path][0]]] for shot in smiling})
+        for name, source in (("auto", found), ("mean", MeanNeutral(mean)), ("their own neutral picture", right)):
             labels = [
                 each.label for outcome in predict(smiling, looker, network, source) for each in outcome.predictions
             ]
             print(
-                f"  with --neutral {name}, called happiness: {np.mean([label == 'happiness' for label in labels]):.1%}"
+                f"  compared with {name}, called happiness: {np.mean([label == 'happiness' for label in labels]):.1%}"
             )
 
 
 class _Told:
-    """How the scorer does where it is told whose the pictures are."""
+    """The neutral faces that somebody who knows the people would name: crops by picture."""
 
-    def __init__(self, scorer, faces, network, who, rests):
-        scores = np.concatenate([scorer(part, network.embed(part)).scores for part in faces.split(32)])
-        rests = np.array(rests)
-        self.higher = np.mean(
-            [scores[(who == name) & rests][0] > scores[(who == name) & ~rests][0] for name in np.unique(who)]
-        )
+    def __init__(self, crops: dict[Path, np.ndarray]):
+        self._crops = crops
+
+    def __call__(self, shot: Shot, number: int, crop: Crop) -> Neutral:
+        return Neutral("told", pixels=self._crops[shot.path])
 
 
 def _shares(found, smiling: list[Shot], truth: dict[Path, tuple[str, bool]]) -> str:
