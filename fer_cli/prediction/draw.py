@@ -49,17 +49,17 @@ def _draw(canvas: ImageDraw.ImageDraw, prediction: Prediction, picture: tuple[in
     left, _, right, _ = canvas.textbbox((0, 0), title, font=font)
     names = max(canvas.textlength(name, font=small) for name in prediction.probabilities)
     bars, step, rim = 5 * size, round(size * 0.95), max(3, size // 4)
-    panel_width = max(right - left, names + rim + bars) + 2 * rim
+    panel_width = max(right - left, names + 2 * rim + bars) + 2 * rim
     panel_height = round(size * 1.4) + step * len(prediction.probabilities) + rim
     # Beside the face where there is room, else inside its picture's edge.
     panel_x = x + across + line if x + across + line + panel_width <= width else x - line - panel_width
     panel_x = min(max(0, panel_x), max(0, width - panel_width))
     panel_y = min(max(0, y), max(0, height - panel_height))
     canvas.rectangle((panel_x, panel_y, panel_x + panel_width, panel_y + panel_height), fill=SHADE)
-    canvas.text((panel_x + rim, panel_y + rim / 2), title, fill=colour(prediction.label), font=font)
+    canvas.text((panel_x + rim, panel_y + rim / 2), title, fill="white", font=font)
     top = panel_y + round(size * 1.4)
     for number, (name, share) in enumerate(prediction.probabilities.items()):
         level = top + number * step
         canvas.text((panel_x + rim, level), name, fill="white", font=small)
-        begin = panel_x + 2 * rim + names
+        begin = panel_x + 3 * rim + names
         canvas.rectangle((begin, level + step * 0.2, begin + bars * share, level + step * 0.8), fill=colour(name))

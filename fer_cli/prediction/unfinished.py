@@ -11,6 +11,7 @@ import heapq
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,10 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise FerError(f"{path} cannot be read: {error}.", mend="Type --overwrite to begin anew.") from error
 
 
+#: What is written of a prediction beside the shot's own facts and the face, by the names of its fields.
+PLAIN = tuple(field.name for field in fields(Prediction) if field.name not in ("path", "face", "frame", "time", "crop"))
+
+
 def _record(outcome: Outcome) -> dict[str, Any]:
     shot = outcome.shot
     return {
@@ -152,12 +157,10 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "end": shot.end,
         "faces": [
             {
-                "number": each.number,
+                **{name: getattr(each, name) for name in PLAIN},
                 "box": None if each.face is None else list(map(float, each.face.box)),
                 "landmarks": None if each.face is None else np.asarray(each.face.landmarks, dtype=float).tolist(),
                 "score": None if each.face is None else float(each.face.score),
-                "neutral": each.neutral,
-                "probabilities": each.probabilities,
             }
             for each in outcome.predictions
         ],
@@ -172,7 +175,8 @@ def _outcome(record: Mapping[str, Any]) -> Outcome:
         face = None
         if each["box"] is not None:
             face = Face(tuple(each["box"]), np.array(each["landmarks"]), each["score"])
-        predictions.append(Prediction(path, each["number"], face, each["probabilities"], each["neutral"], frame, time))
+        plain = {name: each[name] for name in PLAIN}
+        predictions.append(Prediction(path=path, face=face, frame=frame, time=time, **plain))
     missed = tuple(Missed(path, reason, fault, number, frame) for reason, fault, number in record["missed"])
     return Outcome(
         Shot(record["index"], path, None, None, frame, time, None, record["end"]), tuple(predictions), missed

@@ -156,8 +156,9 @@ def test_a_killed_prediction_goes_on_and_gives_what_one_in_one_go_gives(here, ru
     fer(run, *common, "--out", "whole.csv", code=3)
     part = Path(".p.csv.unfinished/part-0.jsonl")
     with subprocess.Popen(command(run, *common, "--out", "p.csv"), stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not (part.exists() and part.read_bytes().count(b"\n") >= 40):
-            pass
+        while not (part.exists() and part.read_bytes().count(b"\n") >= 40):
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.02)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert not Path("p.csv").exists()
