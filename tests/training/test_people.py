@@ -5,7 +5,7 @@ from fer_cli.training.difference import DifferenceRecipe
 from fer_cli.training.fit import fit
 from fer_cli.training.identity import IdentityRecipe
 
-QUICK = {"epochs": 1, "batch_size": 9, "log": ("none",)}
+QUICK = {"epochs": 1, "batch_size": 9}
 PAIRED = DifferenceRecipe(encoder="scratch", backbone="mobilenet_v3_small", **QUICK)
 SINGLE = DifferenceRecipe(encoder="scratch", backbone="mobilenet_v3_small", features="target", **QUICK)
 
