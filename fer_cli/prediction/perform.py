@@ -99,7 +99,8 @@ def perform(
 
         neutral = None
         if classifier.paired and make_neutral is not None:
-            neutral = make_neutral(looker, None if again is None else all_shots)
+            once = again is None or request.camera is not None
+            neutral = make_neutral(looker, None if once else all_shots)
         if request.camera is not None:
             return until_interrupted(pipeline.predict(camera_shots(request.camera, every), looker, classifier, neutral))
         seen = shots(found, every, max_pixels=request.max_pixels)
