@@ -82,7 +82,7 @@ def predict(
         say("neutral   not used: this model looks at a face alone")
     if request.detector == "none" or classifier.preprocessing.face_crop.get("detector") == "none":
         say("faces     each whole picture is taken as a face")
-    shown = Shown()
+    shown = Shown(paired=classifier.paired)
     try:
         with Bars() as bars:
             make_neutral = None

@@ -92,6 +92,11 @@ def _published(path: Path, threshold: float | None, device: torch.device) -> Ide
 
 def _named(path: Path, threshold: float | None, device: torch.device) -> IdentityEncoder:
     """The identity encoder in a run's folder or a file of weights."""
+    if not path.exists():
+        raise ModelError(
+            f"There are no weights at {path}.",
+            mend=f"--identity takes {VGGFACE2}, a run's folder, or a .safetensors or .pth file.",
+        )
     run = Run.open(path) if (path / CARD).is_file() else None
     preprocessing = Preprocessing(224) if run is None else Preprocessing.load(path)
     if run is not None:
