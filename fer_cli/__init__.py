@@ -1,3 +1,24 @@
-"""fer: facial expression recognition from the command line, and from Python."""
+"""fer: facial expression recognition from the command line, and from Python.
+
+>>> from fer_cli import Predictor  # doctest: +SKIP
+>>> [face] = Predictor("runs/difference-ckplus-fold0")("face.jpg")  # doctest: +SKIP
+>>> face.label, face.confidence  # doctest: +SKIP
+('happiness', 0.93)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fer_cli.prediction.predictor import FacePrediction, Predictor
 
 __version__ = "0.1.0"
+__all__ = ["FacePrediction", "Predictor"]
+
+
+def __getattr__(name: str) -> Any:
+    # Torch is imported when a predictor is asked for, so that the command line is quick.
+    if name in __all__:
+        from fer_cli.prediction import predictor
+
+        return getattr(predictor, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

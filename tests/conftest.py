@@ -13,6 +13,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 settings.register_profile("fer", deadline=None)
 settings.load_profile("fer")
 
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """The user's own cache is left alone; what a test wrote there others find."""
+    monkeypatch.setenv("FER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 import fer_cli
-from fer_cli.cli import compare, demo, evaluate, predict, prepare, train, weights
+from fer_cli.cli import compare, demo, evaluate, export, predict, prepare, train, weights
 from fer_cli.cli.console import INTERRUPTED, complain, say
 from fer_cli.errors import FerError
 
@@ -17,7 +17,7 @@ class _Program(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """In the order in which a person meets them."""
-        return ["prepare", "train", "evaluate", "compare", "predict", "weights", "demo"]
+        return ["prepare", "train", "evaluate", "compare", "predict", "export", "weights", "demo"]
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -69,6 +69,7 @@ app.add_typer(train.app, name="train")
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
+app.command("export")(export.export)
 app.add_typer(weights.app, name="weights")
 app.command("demo")(demo.demo)
 

@@ -45,26 +45,15 @@ def run(given: Path | None) -> "Run | CrossValidation":
     return opened
 
 
-def run_for(given: Path | None, neutral: Path | None) -> "Run":
-    """The run to predict with: at ``given``, or the one finished last in ``./runs`` that can do with what there is.
-
-    Without a picture of the person's neutral face, a run that compares with one is passed over; says so.
-    """
-    from fer_cli.models.classifier import paired
+def run_to_use(given: Path | None) -> "Run":
+    """The run to predict with: at ``given``, or the one finished last in ``./runs``; says which."""
     from fer_cli.runs.run import Run, runs_in
 
-    latest = runs_in(RUNS)
-    if given is None and not latest:
-        raise _no_run()
-    path, why = given, ""
+    path = given or next(iter(runs_in(RUNS)), None)
     if path is None:
-        able = [folder for folder in latest if neutral is not None or not paired(folder)]
-        path = (able or latest)[0]
-        why = f" (the latest in ./{RUNS})"
-        if able and path != latest[0]:
-            why = f" (the latest in ./{RUNS} that needs no --neutral PICTURE, as {latest[0]} does)"
+        raise _no_run()
     opened = Run.open(path)
-    say(f"run       {path}{why}: {opened.protocol.name}")
+    say(f"run       {path}{'' if given else f' (the latest in ./{RUNS})'}: {opened.protocol.name}")
     return opened
 
 

@@ -12,13 +12,16 @@ from fer_cli.cli.console import INTERRUPTED, SOME_LEFT_OUT, Bars, out, say
 from fer_cli.cli.options import Device
 from fer_cli.cli.predicted import Shown, show_sum
 from fer_cli.cli.settings import with_settings
+from fer_cli.errors import UsageError
+from fer_cli.models.choices import Runtime
+from fer_cli.prediction.neutral_choice import AUTO, NeutralChoice
 from fer_cli.prediction.request import Request
 
 if TYPE_CHECKING:
     from fer_cli.prediction.summary import Summary
 
 
-@with_settings(request=Request)
+@with_settings(neutral=NeutralChoice, request=Request)
 def predict(
     sources: Annotated[
         list[str] | None,
@@ -29,13 +32,21 @@ def predict(
         ),
     ] = None,
     run: Annotated[Path | None, typer.Option(help="The run whose model to use. Default: the latest in ./runs.")] = None,
-    neutral: Annotated[
-        Path | None,
+    model: Annotated[
+        str | None,
         typer.Option(
-            help="The neutral face that paired models need: a picture of the person; or, of several people, a folder "
-            "of pictures named for them or a CSV with the columns subject and file."
+            metavar="NAME|FOLDER",
+            help="In place of a run: any image classification model of the Hugging Face Hub, or of a folder.",
         ),
     ] = None,
+    neutral: NeutralChoice = None,
+    runtime: Annotated[
+        Runtime,
+        typer.Option(
+            help="What computes. auto: ONNX Runtime on a CPU where it is faster, which is for convolutional networks; "
+            "its graph is written once into the user's cache, and gives what torch gives within 1e-4."
+        ),
+    ] = "auto",
     device: Device = "auto",
     request: Request = None,
 ) -> None:
@@ -45,32 +56,44 @@ def predict(
 
     fer predict anna-1.jpg anna-2.jpg --neutral anna-at-rest.jpg
 
+    fer predict ./images --model ORG/NAME
+
     find . -name '*.jpg' -print0 | fer predict - --format jsonl | head
 
     fer predict clip.mp4 --every 0.5s --smooth 1 --out clip.parquet --annotate drawn
     """
-    from fer_cli.models.classifier import Classifier
     from fer_cli.models.device import choose_device, device_name
-    from fer_cli.prediction.given_neutral import given_neutral
+    from fer_cli.prediction.neutral import Neutrals
+    from fer_cli.prediction.opened import open_model
     from fer_cli.prediction.perform import check, perform
     from fer_cli.training.processes import own_device
 
     sources = sources or []
     request = check(sources, request)
-    chosen = choose.run_for(run, neutral)
-    classifier = Classifier.load(chosen.path, str(own_device(choose_device(device))))
-    say(f"device    {device_name(classifier.device)}")
+    if model is not None and run is not None:
+        raise UsageError("--run and --model: one of them is possible.")
+    device = str(own_device(choose_device(device)))
+    opened = open_model(model or choose.run_to_use(run).path, device=device, runtime=runtime)
+    classifier = opened.classifier
+    if opened.labels:
+        say(f"model     {opened.name}: {opened.labels}")
+    say(f"device    {device_name(classifier.device)}, {opened.runtime}")
+    if not classifier.paired and neutral.neutral != AUTO:
+        say("neutral   not used: this model looks at a face alone")
     if request.detector == "none" or classifier.preprocessing.face_crop.get("detector") == "none":
         say("faces     each whole picture is taken as a face")
-    shown = Shown()
+    shown = Shown(paired=classifier.paired)
     try:
         with Bars() as bars:
+            make_neutral = None
+            if classifier.paired:
+                make_neutral = Neutrals(neutral, opened, device=device, tell=say, progress=bars)
             summary = perform(
                 sources,
                 request,
                 classifier,
-                make_neutral=None if neutral is None else lambda looker, _: given_neutral(neutral, looker),
-                model=f"{chosen.path} {device_name(classifier.device)} {neutral}",
+                make_neutral=make_neutral,
+                model=f"{opened.name} {device_name(classifier.device)} {opened.runtime.split()[0]} {neutral}",
                 stream=None if out.is_terminal else sys.stdout,
                 shown=[shown],
                 progress=bars,

@@ -1,5 +1,6 @@
 """What a person sees of a prediction: a table of faces, what was left out, the sum."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -19,8 +20,10 @@ SAID = 20
 class Shown:
     """Collects the first rows for a terminal, and says of what was left out as it comes."""
 
-    def __init__(self):
+    def __init__(self, *, paired: bool = False):
         self._table = Table("file", "face", "label", "confidence", "then", box=None, padding=(0, 2), header_style="dim")
+        if paired:
+            self._table.add_column("compared with")
         self._said = self._rows = 0
 
     def write(self, outcome: "Outcome") -> None:
@@ -60,6 +63,7 @@ def show_sum(summary: "Summary") -> None:
 
 
 def _cells(prediction: "Prediction") -> list[str]:
+    neutral = [_neutral(prediction)] if prediction.neutral else []
     second = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[1]
     where = "" if prediction.frame is None else f" at {prediction.time:.2f} s"
     return [
@@ -68,7 +72,14 @@ def _cells(prediction: "Prediction") -> list[str]:
         prediction.label,
         f"{prediction.confidence:.0%}",
         f"{second[0]} {second[1]:.0%}",
+        *neutral,
     ]
+
+
+def _neutral(prediction: "Prediction") -> str:
+    """The neutral face's name without its folder, and how surely it is neutral where that was found."""
+    confidence = prediction.neutral_confidence
+    return _shown(Path(prediction.neutral).name) + ("" if confidence is None else f" ({confidence:.0%} neutral)")
 
 
 def _shown(path: object) -> str:

@@ -131,7 +131,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
             _report(trained[name], evaluation)
         if len(judged) > 1:
             _compare(judged)
-        say("next      fer predict PICTURES" + (" --neutral PICTURE" if recipe.paired else ""))
+        say("next      fer predict PICTURES")
 
     command.__doc__ = "\n\n".join([kind.__doc__, *kind.examples])
     return command

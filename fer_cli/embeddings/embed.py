@@ -12,6 +12,7 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import EMBEDDINGS
 from fer_cli.dataset.tensors import Crops
 from fer_cli.embeddings.store import Embeddings
+from fer_cli.models.fingerprint import fingerprint
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
 
@@ -84,17 +85,6 @@ def embed(
             )
         embeddings = embeddings.beside(varied)
     return embeddings
-
-
-def fingerprint(encoder: nn.Module) -> str:
-    """A digest of what an encoder computes: its class, and its weights and statistics by name."""
-    digest = hashlib.sha256(type(encoder).__qualname__.encode())
-    for name, tensor in sorted(encoder.state_dict().items()):
-        # How many batches it was trained on has no part in what it computes.
-        if not name.endswith("num_batches_tracked"):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _key(encoder: nn.Module, dataset: PreparedDataset, preprocessing: Preprocessing) -> str:

@@ -31,3 +31,7 @@ IMAGENET, SCRATCH = "imagenet", "scratch"
 
 #: The published face-identity network; and one trained on the subjects at hand; and none.
 VGGFACE2, SUBJECTS, NO_IDENTITY = "vggface2", "subjects", "none"
+
+#: What runs a network.
+Runtime = Literal["auto", "torch", "onnxruntime"]
+AUTO, TORCH, ONNXRUNTIME = get_args(Runtime)

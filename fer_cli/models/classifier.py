@@ -28,13 +28,19 @@ class Classifier:
     (8, 7)
     """
 
-    def __init__(self, model: PreTrainedModel, preprocessing: Preprocessing, device: torch.device):
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        preprocessing: Preprocessing,
+        device: torch.device,
+        classes: tuple[str, ...] | None = None,
+    ):
         self.model = model.to(device=device, memory_format=torch.channels_last).eval()
         self.preprocessing = preprocessing
         self.device = device
         names = model.config.id2label
-        #: The classes, in the order of the probabilities, by the names that the model carries.
-        self.classes = tuple(names[index] for index in range(len(names)))
+        #: The classes, in the order of the probabilities: by the names that the model carries, if not by others.
+        self.classes = classes or tuple(names[index] for index in range(len(names)))
 
     @classmethod
     def load(cls, folder: Path | str, device: str = "auto") -> "Classifier":
@@ -58,23 +64,30 @@ class Classifier:
     @property
     def paired(self) -> bool:
         """Whether a face is compared with its person's neutral face."""
-        return self.model.paired
+        return getattr(self.model, "paired", False)
 
-    def probabilities(self, crops: Tensor, neutrals: Tensor | None = None) -> np.ndarray:
-        """B×classes probabilities for B×3×H×W uint8 crops and, for a paired model, the same persons' neutral crops."""
-        inputs = {"pixel_values": self.preprocessing(crops)}
-        if self.paired and neutrals is not None:
-            inputs["neutral_pixel_values"] = self.preprocessing(neutrals)
-        return self.classify(inputs)
+    @torch.inference_mode()
+    def embed(self, crops: Tensor) -> Tensor:
+        """B×width embeddings by the model's own encoder, on the CPU, of B×3×H×W uint8 crops."""
+        return self.model.encoder(self.preprocessing(crops).to(self.device)).float().cpu()
+
+    def probabilities(
+        self, crops: Tensor, neutrals: Tensor | None = None, *, neutral_embeddings: Tensor | None = None
+    ) -> np.ndarray:
+        """B×classes probabilities for B×3×H×W uint8 crops and, for a paired model, the same persons' neutral faces.
+
+        Those are crops too, or what :meth:`embed` made of them. Raises ``ValueError`` where they are needed and absent.
+        """
+        if not self.paired:
+            return self.classify({"pixel_values": self.preprocessing(crops)})
+        if neutral_embeddings is None:
+            if neutrals is None:
+                raise ValueError("neutrals: this model compares a face with the person's neutral face")
+            neutral_embeddings = self.embed(neutrals)
+        return self.classify({"embeddings": self.embed(crops), "neutral_embeddings": neutral_embeddings})
 
     @torch.inference_mode()
     def classify(self, inputs: dict[str, Tensor]) -> np.ndarray:
         """B×classes probabilities for a batch of the model's own inputs, prepared already."""
         logits = self.model(**{name: value.to(self.device) for name, value in inputs.items()}).logits
         return torch.softmax(logits.float(), dim=-1).cpu().numpy()
-
-
-def paired(folder: Path) -> bool:
-    """Whether the model in ``folder`` compares a face with its person's neutral face; its weights are not loaded."""
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    return config.model_type == DifferenceConfig.model_type and config.features != "target"

@@ -25,12 +25,14 @@ class Neutral:
     """The neutral face that a face is compared with.
 
     ``pixels`` is its crop, size×size×3 uint8 RGB; or ``embedding`` holds the D float32 numbers that the model's encoder
-    makes of it. ``served`` says for the output's column which one it is.
+    makes of it. ``served`` says for the output's column which one it is. ``confidence`` is the probability that it is
+    neutral, where that was found and not told.
     """
 
     served: str
     pixels: np.ndarray | None = None
     embedding: np.ndarray | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ class Prediction:
 
     ``number`` counts the faces of a picture from 0, the largest first. ``face`` is None where the whole picture was
     taken as the face. ``probabilities`` has one a class, by name. ``neutral`` says which neutral face it was compared
-    with, and is empty for a model that compares with none. ``frame``, counted from 0, and ``time``, in seconds from the
-    start, are those of a video or a camera. ``crop`` is what the model saw, size×size×3 uint8 RGB.
+    with, and is empty for a model that compares with none; ``neutral_confidence`` is the probability that this one is
+    neutral, where it was found among the pictures. ``frame``, counted from 0, and ``time``, in seconds from the start,
+    are those of a video or a camera. ``crop`` is what the model saw, size×size×3 uint8 RGB.
     """
 
     path: Path
@@ -28,6 +29,7 @@ class Prediction:
     frame: int | None = None
     time: float | None = None
     crop: np.ndarray | None = field(default=None, repr=False, compare=False)
+    neutral_confidence: float | None = None
 
     @property
     def label(self) -> str:

@@ -62,7 +62,7 @@ def predict(
     if classifier.paired and neutral is None:
         raise UsageError(
             "This model compares a face with the same person's neutral face, and none was given.",
-            mend="Type --neutral PICTURE, or use a run trained with --features target.",
+            mend="Give it a source of neutral faces, as --neutral does, or use a run trained with --features target.",
         )
     with Overlap() as overlap:
         batches: deque[Future[list[Outcome]]] = deque()
@@ -126,6 +126,7 @@ def _classified(waiting: list[_Waiting], classifier: FaceClassifier) -> list[Out
                 shot.frame,
                 shot.time,
                 crop.pixels,
+                neutral.confidence if neutral is not None else None,
             )
             for number, crop, neutral in each.faces
         ]

@@ -13,7 +13,8 @@ LANDMARKS = tuple(f"{point}_{axis}" for point in POINTS for axis in "xy")
 #: The columns before the probabilities, and what is in them. ``frame`` and ``time`` (seconds) are empty for pictures.
 #: The box and the landmarks are in pixels of the upright picture, from its top left corner, and empty where the whole
 #: picture is the face; right and left are the person's own. ``detection`` is the detector's score, ``confidence`` the
-#: probability of ``label``, ``neutral`` the neutral face that it was compared with.
+#: probability of ``label``, ``neutral`` the neutral face that it was compared with, ``neutral_confidence`` the
+#: probability that this is neutral, where it was found among the pictures.
 COLUMNS: dict[str, type] = {
     "file": str,
     "frame": int,
@@ -21,6 +22,7 @@ COLUMNS: dict[str, type] = {
     "face": int,
     **dict.fromkeys(("x", "y", "width", "height", "detection", *LANDMARKS), float),
     "neutral": str,
+    "neutral_confidence": float,
     "label": str,
     "confidence": float,
 }
@@ -47,10 +49,11 @@ def row(prediction: Prediction) -> dict[str, Any]:
     values = {
         "file": written(prediction.path),
         "frame": prediction.frame,
-        "time": None if prediction.time is None else round(prediction.time, 3),
+        "time": _rounded(prediction.time, 3),
         "face": prediction.number,
         **place,
         "neutral": written(prediction.neutral) or None,
+        "neutral_confidence": _rounded(prediction.neutral_confidence, 6),
         "label": prediction.label,
         "confidence": round(prediction.confidence, 6),
         **{f"p_{name}": round(share, 6) for name, share in prediction.probabilities.items()},
@@ -67,6 +70,10 @@ def error_row(missed: Missed) -> dict[str, Any]:
         "kind": "fault" if missed.fault else "note",
         "reason": missed.reason,
     }
+
+
+def _rounded(number: float | None, places: int) -> float | None:
+    return None if number is None else round(number, places)
 
 
 def written(name: Path | str) -> str:

@@ -26,6 +26,7 @@ from fer_cli.runs.run import CARD, CHECKPOINTS, EPOCHS, LOGS, UNFINISHED, VERSIO
 from fer_cli.training.augmentation import augmentation
 from fer_cli.training.claim import claimed, identity_of
 from fer_cli.training.course import best, by_epoch, last_whole_checkpoint
+from fer_cli.training.people import remember_people
 from fer_cli.training.precision import choose_precision
 from fer_cli.training.processes import agreed, count, first_then_others, own_device
 from fer_cli.training.recipe import Recipe, Start
@@ -80,6 +81,7 @@ def fit(
         epochs.to_csv(beside, index=False)
     everything_saved(trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)).save_pretrained(out)
     preprocessing.save(out)
+    remember_people(model, recipe, dataset, preprocessing, sides, out, chosen)
     write_json(
         out / CARD,
         {

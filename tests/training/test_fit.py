@@ -36,7 +36,7 @@ def run(made, tmp_path):
 def test_a_run_holds_what_is_needed_to_use_repeat_and_judge_it(run, made):
     assert {path.name for path in run.path.iterdir()} == {
         *("config.json", "model.safetensors", "preprocessor_config.json"),
-        *("run.json", "epochs.csv", "tensorboard"),
+        *("run.json", "epochs.csv", "tensorboard", "neutral.safetensors"),
     }
     card = run.card
     assert card["command"] == "fer train difference"

@@ -1,0 +1,157 @@
+"""What a run remembers of its training people: their average neutral face, and how far apart two people are."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.dataset.tensors import Crops
+from fer_cli.errors import RunError
+from fer_cli.files import written_whole
+from fer_cli.labels import NEUTRAL
+from fer_cli.models.preprocessing import Preprocessing
+from fer_cli.runs.run import Run
+
+FILE = "neutral.safetensors"
+BATCH = 32
+#: How many people, and pictures of each, the distance between people is measured by.
+PEOPLE, A_PERSON = 200, 8
+#: The part of the people who have a double nearer than the threshold.
+DOUBLES = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class NeutralMean:
+    """The average neutral face in a run's own embedding: ``mean`` D, over ``subjects`` people of its training.
+
+    ``threshold`` is the distance (:func:`distances`) below which two faces are taken for one person's: nine in ten
+    people of the validation fold are farther from whoever is most like them. None where that fold names fewer than two.
+    """
+
+    mean: Tensor
+    subjects: int
+    threshold: float | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write ``neutral.safetensors`` into the run's ``folder``."""
+        told = {"subjects": str(self.subjects)}
+        if self.threshold is not None:
+            told["threshold"] = repr(self.threshold)
+        with written_whole(folder / FILE) as beside:
+            save_file({"mean": self.mean.contiguous()}, beside, told)
+
+    @classmethod
+    def load(cls, folder: Path) -> "NeutralMean | None":
+        """What :meth:`save` wrote; None where there is none.
+
+        Raises :class:`~fer_cli.errors.RunError` if the file is not what was written.
+        """
+        if not (folder / FILE).is_file():
+            return None
+        try:
+            with safe_open(folder / FILE, framework="pt") as file:
+                told = file.metadata()
+                threshold = float(told["threshold"]) if "threshold" in told else None
+                return cls(file.get_tensor("mean"), int(told["subjects"]), threshold)
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{folder / FILE} is not what fer wrote: {error}.", mend="Remove it.") from error
+
+
+def neutral_mean(
+    encoder: nn.Module,
+    dataset: PreparedDataset,
+    preprocessing: Preprocessing,
+    *,
+    subjects: set[str],
+    fold: int,
+    device: torch.device,
+) -> NeutralMean | None:
+    """The average of what ``encoder`` makes of the neutral faces of the training ``subjects``, each counted alike.
+
+    ``fold`` is the one held out for the test, of which nothing is looked at; the next one round gives the threshold.
+    None where no neutral face of theirs is known.
+    """
+    rows = dataset.metadata
+    resting = rows[(rows["label"] == NEUTRAL) & rows["subject"].isin(subjects)]
+    if resting.empty:
+        return None
+    crops = Crops(dataset.path, kept_bytes=0)
+
+    def embedded(chosen: pd.DataFrame) -> Tensor:
+        return _embed(encoder, crops, chosen["file_name"].tolist(), preprocessing, device)
+
+    means = pd.DataFrame(embedded(resting).numpy()).groupby(resting["subject"].to_numpy()).mean()
+    mean = torch.from_numpy(means.to_numpy().mean(axis=0)).float()
+    threshold = None
+    if dataset.protocol.folds:
+        others = rows[(rows["fold"] == (fold + 1) % dataset.protocol.folds) & ~rows["subject"].isin(subjects)]
+        others = others[others["subject"].isin(sorted(others["subject"].unique())[:PEOPLE])]
+        others = others.groupby("subject").head(A_PERSON)
+        if others["subject"].nunique() > 1:
+            threshold = _threshold(embedded(others) - mean, others["subject"].to_numpy())
+    return NeutralMean(mean, len(means), threshold)
+
+
+def of_run(run: Run, encoder: nn.Module, preprocessing: Preprocessing, device: torch.device) -> NeutralMean:
+    """What ``run`` remembers; where it was trained before runs did, found from its dataset and written down.
+
+    Raises :class:`~fer_cli.errors.RunError` where the dataset is gone or shows no neutral face of the training people.
+    """
+    stored = NeutralMean.load(run.path)
+    if stored is not None:
+        return stored
+    path = Path(run.card["dataset"]["path"])
+    mend = "Type --neutral PICTURE, or train the run again."
+    if not path.is_dir():
+        raise RunError(
+            f"{run.path} has no {FILE}, and the dataset that it was trained on is no longer there.", mend=mend
+        )
+    subjects = set(run.card["subjects"]["train"])
+    found = neutral_mean(
+        encoder, PreparedDataset.open(path), preprocessing, subjects=subjects, fold=run.fold, device=device
+    )
+    if found is None:
+        raise RunError(f"{path} shows no neutral face of the people whom {run.path} was trained on.", mend=mend)
+    # On a disk that may only be read it is found again the next time.
+    with suppress(OSError):
+        found.save(run.path)
+    return found
+
+
+def unit(embeddings: np.ndarray, centre: np.ndarray | None = None) -> np.ndarray:
+    """N×D embeddings less ``centre``, each of length one; those of length zero stay so."""
+    centred = embeddings.astype(np.float32) if centre is None else embeddings.astype(np.float32) - centre
+    return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+
+
+def distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """N×M cosine distances, 0 to 2, between N×D and M×D embeddings of length one."""
+    return 1 - one @ other.T
+
+
+def _threshold(centred: Tensor, subjects: np.ndarray) -> float:
+    faces = unit(centred.numpy())
+    apart = distances(faces, faces)
+    apart[subjects[:, None] == subjects[None, :]] = np.inf
+    # The median of a person, for one odd picture makes no double; a part of the people, for twins do not decide.
+    doubles = pd.Series(apart.min(axis=1)).groupby(subjects).median()
+    return float(doubles.quantile(DOUBLES))
+
+
+@torch.inference_mode()
+def _embed(
+    encoder: nn.Module, crops: Crops, names: list[str], preprocessing: Preprocessing, device: torch.device
+) -> Tensor:
+    encoder = encoder.to(device).eval()
+    parts = []
+    for start in range(0, len(names), BATCH):
+        batch = torch.stack([preprocessing.resize(crops[name]) for name in names[start : start + BATCH]])
+        parts.append(encoder(preprocessing.normalise(batch).to(device)).float().cpu())
+    return torch.cat(parts)

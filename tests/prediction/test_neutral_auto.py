@@ -1,0 +1,122 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fer_cli.embeddings.neutral import NeutralMean
+from fer_cli.faces.crop import Crop
+from fer_cli.prediction.look import Seen
+from fer_cli.prediction.neutral_auto import find_neutrals
+from fer_cli.prediction.neutral_identity import IdentityEncoder
+from fer_cli.prediction.neutral_scorer import Neutrality
+from fer_cli.prediction.shots import Shot
+
+MEAN = NeutralMean(torch.tensor([-1.0, -1.0]), 5)
+
+
+class WhoIsIt(nn.Module):
+    """A face's first colour says who it is: people are a right angle apart."""
+
+    def forward(self, crops):
+        return nn.functional.one_hot(crops[:, 0, 0, 0].long(), 8).float()
+
+
+class HowNeutral:
+    """A face's second colour says how neutral it is, in parts of 255; certain above a half."""
+
+    about, confident = "the second colour", True
+
+    def __call__(self, crops, embeddings):
+        scores = crops[:, 1, 0, 0].numpy() / 255
+        return Neutrality(scores, scores > 0.5, confident=True)
+
+
+CLASSIFIER = SimpleNamespace(
+    model=SimpleNamespace(encoder=nn.Identity()), embed=lambda crops: crops[:, :2, 0, 0].float()
+)
+
+
+def find(album: dict[str, list[tuple[int, int]]], *, frames: bool = False):
+    """Neutral faces for pictures by name, each a list of faces: who, and how neutral."""
+
+    def look(shot: Shot) -> Seen:
+        faces = album[shot.path.name]
+        crops = (Crop(np.full((4, 4, 3), (who, neutral, 0), np.uint8), "none") for who, neutral in faces)
+        return Seen(shot, tuple(crops))
+
+    shots = [
+        Shot(number, Path("album", name), frame=10 * number if frames else None) for number, name in enumerate(album)
+    ]
+    identity = IdentityEncoder(WhoIsIt(), lambda crops: crops, 0.5, "the first colour", torch.device("cpu"))
+    found = find_neutrals(shots, look, CLASSIFIER, identity, HowNeutral(), MEAN)
+    return found, {shot.path.name: shot for shot in shots}
+
+
+def served(found, shots, name: str, number: int = 0) -> str:
+    return found(shots[name], number, None).served
+
+
+def test_a_face_is_compared_with_the_most_neutral_one_of_the_same_person():
+    found, shots = find({"a": [(1, 20)], "b": [(2, 250)], "c": [(1, 200)], "d": [(1, 180)], "e": [(2, 10)]})
+    assert served(found, shots, "a") == served(found, shots, "d") == "album/c"
+    assert served(found, shots, "e") == "album/b"
+    neutral = found(shots["a"], 0, None)
+    assert neutral.embedding.tolist() == [1, 200]
+    assert neutral.confidence == pytest.approx(200 / 255)
+
+
+def test_a_picture_is_never_its_own_neutral():
+    found, shots = find({"a": [(1, 20)], "b": [(1, 200)]})
+    assert served(found, shots, "b") == "mean"
+    assert found(shots["b"], 0, None).embedding.tolist() == [-1, -1]
+    assert found(shots["b"], 0, None).confidence is None
+
+
+def test_a_person_seen_once_or_never_surely_neutral_is_compared_with_the_average():
+    found, shots = find({"a": [(1, 250)], "b": [(2, 100)], "c": [(2, 90)]})
+    assert {served(found, shots, name) for name in "abc"} == {"mean"}
+    people = found.people
+    assert (people.faces, people.people, people.served, people.once, people.unsure) == (3, 2, 0, 1, 1)
+    assert people.confidence is None
+
+
+def test_every_face_of_a_picture_has_its_own():
+    found, shots = find({"group": [(1, 20), (2, 30)], "one": [(2, 200)], "other": [(3, 220), (1, 210)]})
+    assert served(found, shots, "group", 0) == "album/other face 1"
+    assert served(found, shots, "group", 1) == "album/one"
+
+
+def test_frames_of_a_video_are_told_apart():
+    found, shots = find({"clip": [(1, 200)], "again": [(1, 20)]}, frames=True)
+    assert served(found, shots, "again") == "album/clip frame 0"
+
+
+def test_what_was_not_there_before_is_compared_with_the_average():
+    found, _ = find({"a": [(1, 20)], "b": [(1, 200)]})
+    assert found(Shot(9, Path("album/late")), 0, None).served == "mean"
+    assert found(Shot(0, Path("album/a")), 7, None).served == "mean"
+
+
+def test_of_two_as_neutral_the_first_serves():
+    found, shots = find({"a": [(1, 200)], "b": [(1, 200)], "c": [(1, 0)]})
+    assert served(found, shots, "c") == "album/a"
+    assert found.people.confidence == pytest.approx(200 / 255)
+
+
+@pytest.mark.parametrize("count", [0, 1, 8, 9, 40])
+def test_any_number_of_faces(count):
+    album = {f"{number:02d}": [(number % 3, 255 - number)] for number in range(count)}
+    found, shots = find(album)
+    assert found.people.faces == count
+    for number, name in enumerate(album):
+        # The first three pictures are the three people's most neutral ones, and nobody is seen once above five.
+        expected = "mean" if number < 3 or count < 4 else f"album/{number % 3:02d}"
+        assert served(found, shots, name) == expected
+
+
+def test_names_that_are_no_text_are_kept():
+    found, shots = find({"a\udce9": [(1, 200)], "b": [(1, 20)]})
+    assert served(found, shots, "b") == "album/a\udce9"
