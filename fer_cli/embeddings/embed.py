@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ def embed(
     key = _key(encoder, dataset, preprocessing)
 
     def computed(key: str, variants: list[Callable[[int], Tensor]], stage: str) -> Embeddings:
-        file = dataset.path / EMBEDDINGS / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
+        file = _file(dataset, key)
         found = Embeddings.load(file, key)
         if found is None:
             found = Embeddings(names, _run(encoder, variants, len(names), preprocessing, device, stage, progress))
@@ -85,6 +86,16 @@ def embed(
             )
         embeddings = embeddings.beside(varied)
     return embeddings
+
+
+def kept(encoder: nn.Module, dataset: PreparedDataset, preprocessing: Preprocessing) -> Embeddings | None:
+    """What :func:`embed` kept of the crops as they are; None where it was not asked."""
+    key = _key(encoder, dataset, preprocessing)
+    return Embeddings.load(_file(dataset, key), key)
+
+
+def _file(dataset: PreparedDataset, key: str) -> Path:
+    return dataset.path / EMBEDDINGS / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
 
 
 def _key(encoder: nn.Module, dataset: PreparedDataset, preprocessing: Preprocessing) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
+from fer_cli.embeddings.embed import kept
 from fer_cli.errors import RunError
 from fer_cli.files import written_whole
 from fer_cli.labels import NEUTRAL
@@ -83,9 +84,12 @@ def neutral_mean(
     if resting.empty:
         return None
     crops = Crops(dataset.path, kept_bytes=0)
+    # A frozen encoder has seen them all; of one that was trained a few are enough.
+    before = kept(encoder, dataset, preprocessing)
 
     def embedded(chosen: pd.DataFrame) -> Tensor:
-        return _embed(encoder, crops, chosen["file_name"].tolist(), preprocessing, device)
+        names = chosen["file_name"].tolist()
+        return before.of(names)[0] if before else _embed(encoder, crops, names, preprocessing, device)
 
     means = pd.DataFrame(embedded(resting).numpy()).groupby(resting["subject"].to_numpy()).mean()
     mean = torch.from_numpy(means.to_numpy().mean(axis=0)).float()
