@@ -69,7 +69,7 @@ def table(dataset: PreparedDataset, name: str) -> None:
         for features in ("target", "difference", "both")
     }
     # A few epochs, for each fold trains two encoders of its own.
-    recipes["stage 1"] = DisentangledRecipe(stage=1, encoder=encoder, identity="subjects", epochs=5)
+    recipes["stage 1"] = DisentangledRecipe(stage=1, encoder=encoder, identity="subjects", epochs=3)
     recipes["stage 2"] = DisentangledRecipe(stage=2, encoder=str(stage_1))
     print(dataset.protocol.name)
     for model, recipe in recipes.items():
