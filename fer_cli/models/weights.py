@@ -195,7 +195,7 @@ ALL: dict[str, Weights] = {
         ),
         ImportedWeights(
             name=VGGFACE2,
-            used_for="identity in disentangled (--identity vggface2)",
+            used_for="identity in disentangled (--identity vggface2); telling people apart in predict",
             home="github.com/cydonia999/VGGFace2-pytorch",
             licence="code MIT; weights: the Oxford originals are to be read as non-commercial",
             published_as="resnet50_ft_weight.pkl",
