@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import RunError
 from fer_cli.runs.cross_validation import CrossValidation
 from fer_cli.training.difference import DifferenceRecipe
@@ -19,6 +20,7 @@ def test_an_ablation_trains_target_difference_and_both_on_the_same_pairs(ablatio
     # A face without a neutral picture is in none of the three.
     metadata = (made.path / "metadata.csv").read_text()
     (made.path / "metadata.csv").write_text(metadata.replace("images/P01/neutral.png,,", ",,", 1))
+    made = PreparedDataset.open(made.path)
     trained = train(ablation, made, tmp_path / "out", device="cpu", command="fer train difference --ablation")
     assert list(trained) == ["target", "difference", "both"]
     assert {run.card["recipe"]["features"] for run in trained.values()} == set(trained)
