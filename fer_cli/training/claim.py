@@ -1,12 +1,16 @@
 """Holding a folder for a training, so that an interrupted one is continued and nothing else is written into."""
 
+import hashlib
 import json
+import os
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import FerError, RunError
@@ -45,6 +49,24 @@ def unfinished(out: Path) -> dict[str, Any] | None:
         return json.loads((out / UNFINISHED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Keep every other process of this machine from training into ``out`` meanwhile; the first of several holds it.
+
+    The system lets go of it with the process, however that ends. Raises :class:`~fer_cli.errors.RunError` if another
+    has it.
+    """
+    name = hashlib.sha256(str(out.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"fer-{os.environ.get('USER', '')}-{name}.lock", timeout=0)
+    try:
+        with lock if is_first() else nullcontext():
+            yield
+    except Timeout:
+        raise RunError(
+            f"Another process is training into {out}.", mend="Wait for it, or type --out FOLDER with another folder."
+        ) from None
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A training as a person asks for it: one fold or all, one recipe or several to compare."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from fer_cli.dataset.prepared import PreparedDataset
@@ -8,7 +9,7 @@ from fer_cli.models.device import choose_device
 from fer_cli.progress import Progress, silent
 from fer_cli.runs.cross_validation import CrossValidation, open_any
 from fer_cli.runs.run import COMPARISON, UNFINISHED, VERSION, Run
-from fer_cli.training.claim import claimed, finished, identity_of
+from fer_cli.training.claim import claimed, finished, held, identity_of
 from fer_cli.training.cross_validation import cross_validate
 from fer_cli.training.fit import fit
 from fer_cli.training.processes import first_then_others, is_first, own_device
@@ -36,6 +37,20 @@ def train(
     def one(variant: Recipe, folder: Path) -> Run | CrossValidation:
         return work(variant, dataset, folder, device=device, allow_seen=allow_seen, command=command, progress=progress)
 
+    with held(out):
+        return _train(recipe, dataset, out, one, cross_validation=cross_validation, device=device, command=command)
+
+
+def _train(
+    recipe: Recipe,
+    dataset: PreparedDataset,
+    out: Path,
+    one: Callable[[Recipe, Path], Run | CrossValidation],
+    *,
+    cross_validation: bool,
+    device: str,
+    command: str,
+) -> dict[str, Run | CrossValidation]:
     variants = recipe.variants()
     if len(variants) == 1:
         return {"": one(recipe, out)}
