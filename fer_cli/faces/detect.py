@@ -1,4 +1,4 @@
-"""Finding faces, with OpenCV's YuNet (Wu, Peng & Yu 2023, doi 10.1007/s11633-023-1423-y)."""
+"""Finding faces in pictures of any size, and placing their points well."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +9,7 @@ import numpy as np
 from fer_cli.errors import DetectorError, PictureError
 from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.detector_model import MEND
+from fer_cli.faces.yunet import YuNet
 
 #: A picture is looked at with its longest side at this many pixels, and made smaller where no face is found: YuNet
 #: finds faces of about 10 to 300 pixels, and a face that fills its picture is larger than that.
@@ -56,13 +57,11 @@ class Detector:
     """
 
     def __init__(self, model: Path, threshold: float = 0.7):
-        # OpenCV would write warnings about its own engine to standard error.
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         try:
-            self._net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), threshold)
+            self._net = YuNet(model, threshold)
             self._find(np.zeros((32, 32, 3), np.uint8), 32)
-        except (cv2.error, SystemError) as error:
-            raise DetectorError(f"{model} is not a face detector that OpenCV can load.", mend=MEND) from error
+        except Exception as error:  # whatever a file that is no network makes its readers raise
+            raise DetectorError(f"{model} is not the face detector YuNet.", mend=MEND) from error
 
     def detect(self, pixels: np.ndarray) -> list[Face]:
         """The faces in H×W×3 uint8 RGB ``pixels``, the largest first.
@@ -85,12 +84,10 @@ class Detector:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         resized = cv2.resize(pixels, size, interpolation=method)
-        self._net.setInputSize(size)
-        _, rows = self._net.detect(cv2.cvtColor(resized, cv2.COLOR_RGB2BGR))
         back = np.array([width / size[0], height / size[1]])
         return [
             Face(tuple(map(float, row[:4] * np.tile(back, 2))), row[4:14].reshape(5, 2) * back, float(row[14]))
-            for row in (rows if rows is not None else ())
+            for row in self._net.find(resized)
         ]
 
     def _looked_at_again(self, pixels: np.ndarray, face: Face) -> Face:

@@ -1,6 +1,5 @@
 """Looking at one shot: its pixels, the faces in them, and a crop of each."""
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,13 +44,10 @@ class Looker:
         max_pixels: int = MAX_PIXELS,
     ):
         self._template = CropTemplate(face_crop["size"], face_crop["margin"])
-        self._model = detector_model
         self._largest = faces == "largest"
         self._max_pixels = max_pixels
-        # OpenCV's network holds what it computes on, so each thread has its own.
-        self._own = threading.local()
-        # A wrong file is said now.
-        self._detector()
+        # Several threads may ask it at once.
+        self._detector = None if detector_model is None else Detector(detector_model)
 
     def __call__(self, shot: Shot) -> Seen:
         """What is to be seen in ``shot``; never an exception for a picture that cannot be used."""
@@ -82,12 +78,11 @@ class Looker:
 
         Raises :class:`~fer_cli.errors.PictureError` if there is none.
         """
-        detector = self._detector()
-        if detector is None:
+        if self._detector is None:
             return [crop_face(pixels, self._template)]
         if self._largest:
-            return [crop_face(pixels, self._template, detector=detector)]
-        return crop_faces(pixels, self._template, detector)
+            return [crop_face(pixels, self._template, detector=self._detector)]
+        return crop_faces(pixels, self._template, self._detector)
 
     def crop_of(self, path: Path) -> Crop:
         """The largest face of a picture file.
@@ -95,10 +90,3 @@ class Looker:
         Raises :class:`~fer_cli.errors.PictureError` if it cannot be read or has none.
         """
         return self.crops(decode(path, max_pixels=self._max_pixels))[0]
-
-    def _detector(self) -> Detector | None:
-        if self._model is None:
-            return None
-        if not hasattr(self._own, "detector"):
-            self._own.detector = Detector(self._model)
-        return self._own.detector
