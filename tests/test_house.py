@@ -24,6 +24,7 @@ FLOORS = {
     "errors": 1,
     "progress": 1,
     "files": 1,
+    "documents": 1,
 }
 DOORS = {"__init__", "__main__"}
 #: What takes seconds to import, and so must wait until a command needs it.

@@ -1,0 +1,99 @@
+"""Files are read within limits and written whole; one process at a time writes into a folder."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TypedDict
+
+import pytest
+
+from fer_cli.documents import read_document
+from fer_cli.errors import RunError
+from fer_cli.files import is_lfs_pointer, locked, open_regular, read_bytes, read_json, remove_abandoned, written_whole
+
+
+def test_a_pipe_a_device_and_a_folder_are_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for name in ("pipe", "link"):
+        with pytest.raises(OSError, match="not a regular file"):
+            open_regular(tmp_path / name)
+    with pytest.raises(IsADirectoryError):
+        open_regular(tmp_path)
+
+
+def test_no_more_bytes_are_read_than_the_limit(tmp_path):
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_bytes(tmp_path / "file", 5) == b"12345"
+    with pytest.raises(OSError, match="larger than") as caught:
+        read_bytes(tmp_path / "file", 4)
+    assert caught.value.errno == errno.EFBIG
+
+
+def test_json_nested_too_deep_is_a_value_error(tmp_path):
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="nested too deep"):
+        read_json(tmp_path / "deep.json")
+
+
+def test_a_document_is_checked_and_kept_as_it_was(tmp_path):
+    class Card(TypedDict):
+        fold: int
+
+    (tmp_path / "card.json").write_text('{"fold": 1, "more": [2]}')
+    assert read_document(tmp_path / "card.json", Card, RunError) == {"fold": 1, "more": [2]}
+    (tmp_path / "card.json").write_text('{"fold": "one"}')
+    with pytest.raises(RunError, match=r"Expected `int`, got `str`.*fold"):
+        read_document(tmp_path / "card.json", Card, RunError)
+
+
+def test_an_lfs_pointer_is_told_from_a_file(tmp_path):
+    (tmp_path / "a").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    (tmp_path / "b").write_text("version 1")
+    assert is_lfs_pointer(tmp_path / "a")
+    assert not is_lfs_pointer(tmp_path / "b")
+    assert not is_lfs_pointer(tmp_path / "none")
+
+
+def _fill_the_disk(path: Path) -> None:
+    with written_whole(path) as beside:
+        beside.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path):
+    with pytest.raises(OSError, match="No space") as caught:
+        _fill_the_disk(tmp_path / "out.txt")
+    assert caught.value.filename == str(tmp_path / "out.txt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    code = (
+        "import os, pathlib\nfrom fer_cli.files import written_whole\n"
+        f"with written_whole(pathlib.Path({str(tmp_path / 'a.txt')!r})) as beside:\n"
+        "    beside.write_text('x')\n    os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with written_whole(tmp_path / "b.txt") as beside:
+        beside.write_text("y")
+        remove_abandoned(tmp_path)
+        assert list(tmp_path.iterdir()) == [beside]
+
+
+def test_a_second_process_is_told_what_the_first_does(tmp_path):
+    code = (
+        "import pathlib, sys\nfrom fer_cli.errors import FerError\nfrom fer_cli.files import locked\n"
+        f"try:\n with locked(pathlib.Path({str(tmp_path)!r}), 'training into'): pass\n"
+        "except FerError as error: print(error.message)"
+    )
+
+    def second() -> str:
+        return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+    with locked(Path(tmp_path), "training into"):
+        assert second() == f"Another process is training into {tmp_path}."
+    assert second() == ""
