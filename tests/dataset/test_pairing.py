@@ -13,9 +13,7 @@ def sequence(subject: str, number: int, label: str | None, frames: int = 5) -> S
     return Sequence(subject, str(number), pictures, label, 0, tuple(range(frames - 3, frames)), "last 3 frames")
 
 
-def still(
-    subject: str | None, label: str, take: int = 0, view: str | None = None, session: str | None = None
-) -> Still:
+def still(subject: str | None, label: str, take: int = 0, view: str | None = None, session: str | None = None) -> Still:
     return Still(Frame(Path(f"{subject}-{label}-{take}-{view}-{session}.png")), label, subject, None, view, session)
 
 
