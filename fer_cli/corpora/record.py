@@ -56,9 +56,9 @@ class Sequence:
 class Still:
     """One picture with a label. ``subject`` is None in corpora that do not say who is shown.
 
-    ``split`` is the owners' own split (``train``, ``val``, ``test``) where there is one. ``view`` is what a face and the
-    neutral face that it is compared with always share: the camera's angle, the light. ``session`` is what was recorded
-    in one go with a neutral picture of its own: a session, a gaze, a take. Whether the two share it is decided for all
+    ``split`` is the owners' own split (``train``, ``val``, ``test``) where there is one. ``view`` is what a face shares
+    with the neutral face that it is compared with: the camera's angle, the light. ``session`` is what was recorded in
+    one go with a neutral picture of its own: a session, a gaze, a take. Whether the two share it is decided for all
     classes alike, see :func:`fer_cli.dataset.pairing.pair`.
     """
 

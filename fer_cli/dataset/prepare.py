@@ -147,11 +147,16 @@ def _crop_all(
         for done, result in enumerate(make_crops(jobs, template, model, workers=workers), start=1):
             frame = result.job.frame
             if result.facts is None:
-                lost.append(LeftOut(str(frame.path), result.reason or "unknown"))
+                lost.append(LeftOut(_place(frame), result.reason or "unknown"))
             else:
                 journal.add(names[frame], source=below(frame.path, root), **result.facts)
             progress("cropping", done, len(jobs), left_out=len(lost))
     return lost
+
+
+def _place(frame: Frame) -> str:
+    """Where a picture is: its file, and its row where that is a table."""
+    return f"{frame.path}, row {frame.index + 1}" if frame.kind == "table" else str(frame.path)
 
 
 def _metadata(samples: list[Sample], made: dict[Frame, str], fold_of: dict[str, int]) -> pd.DataFrame:

@@ -65,8 +65,10 @@ def infers_a_split(path: str) -> bool:
 
 
 WORDS = st.sampled_from(
-    [*("train", "training", "validation", "valid", "dev", "val", "test", "testing", "eval", "evaluation")]
-    + [*"-._ 01", "a", "set", "É"]
+    [
+        *("train", "training", "validation", "valid", "dev", "val", "test", "testing", "eval", "evaluation"),
+        *("a", "set", "É", *"-._ 01"),
+    ]
 )
 PART = st.lists(WORDS, min_size=1, max_size=5).map("".join).filter(lambda text: text not in (".", ".."))
 
