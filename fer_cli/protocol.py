@@ -5,11 +5,25 @@ result.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from fer_cli.labels import class_set_name
+from msgspec import Meta
+
+from fer_cli.labels import EXPRESSIONS, class_set_name
 
 FOLD_RULES = ("id-step", "stratified-group")
+
+
+class ProtocolDocument(TypedDict):
+    """The fields of a protocol as JSON holds it, to check a document with before :meth:`Protocol.from_dict`."""
+
+    corpus: str
+    classes: Annotated[list[Literal[EXPRESSIONS]], Meta(min_length=2, max_length=len(EXPRESSIONS))]
+    frames: str
+    folds: Annotated[int, Meta(ge=0, le=10_000)]
+    fold_rule: Literal[FOLD_RULES]
+    order: str
+    pairing: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from fer_cli.errors import CorpusError, DatasetError
 from fer_cli.labels import EXPRESSIONS, class_set
 from fer_cli.protocol import Protocol
 
+UNNAMED = "no subject is named, who may be in any fold: in the dataset, and never trained, chosen by or tested on"
 #: How many folders above a wrong one are tried.
 ABOVE = 2
 
@@ -62,6 +63,8 @@ def make_plan(corpus: Corpus, root: Path, settings: Preparation) -> Plan:
     frames = _frame_rule(reading, apex_frames) + (", unpaired" if settings.neutral == "none" else "")
     compared = "" if settings.neutral == "none" else pairing_rule(reading.records, classes, corpus.session_name)
     protocol = Protocol(corpus.title_at(root), classes, frames, folds if known else 0, rule, pairing=compared)
+    unnamed = [sample for sample in pairing.samples if sample.subject is None and sample.label in classes]
+    pairing.left_out += [LeftOut(str(sample.frame.path), UNNAMED, fault=False) for sample in unnamed if known]
     left_out = relative([*reading.left_out, *pairing.left_out], root)
     plan = Plan(root, reading, pairing.samples, left_out, fold_of, protocol)
     if settings.strict:

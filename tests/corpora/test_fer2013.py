@@ -18,9 +18,6 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import CorpusError, DatasetError, PictureError
 from fer_cli.faces.pixel_rows import pixel_row
 
-#: Microsoft's table for all 35,887 rows, where the corpora that may be shared are.
-PUBLISHED = Path(__file__).parents[3] / "shared/data/ferplus/fer2013new.csv"
-
 
 def fer2013(root: Path, rows: list[tuple[int, str]], votes: list[str] | None = None) -> Path:
     root.mkdir(parents=True)
@@ -91,7 +88,6 @@ def test_ferplus_by_plurality_is_called_so(tmp_path):
     assert corpus.title_at(root) == "FER+ (plurality of votes)"
 
 
-@pytest.mark.skipif(not PUBLISHED.is_file(), reason="FER+'s table is not here")
 @pytest.mark.parametrize(
     ("rule", "splits"),
     [
@@ -99,11 +95,12 @@ def test_ferplus_by_plurality_is_called_so(tmp_path):
         ("plurality", {"train": 26_940, "val": 3_396, "test": 3_376}),
     ],
 )
-def test_the_published_counts_of_ferplus_come_out(rule, splits, tmp_path):
-    with PUBLISHED.open(newline="") as file:
+def test_the_published_counts_of_ferplus_come_out(rule, splits, shared, tmp_path):
+    published = shared / "data/ferplus/fer2013new.csv"
+    with published.open(newline="") as file:
         usage = [row["Usage"] for row in csv.DictReader(file)]
     (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n" + "".join(f"0,0 0 0 0,{each}\n" for each in usage))
-    reading = Fer2013(ferplus=PUBLISHED, ferplus_rule=rule).read(tmp_path)
+    reading = Fer2013(ferplus=published, ferplus_rule=rule).read(tmp_path)
     assert Counter(still.split for still in reading.records) == splits
     if rule == "majority":
         assert Counter(still.label for still in reading.records) == {

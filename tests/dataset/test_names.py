@@ -70,7 +70,7 @@ WORDS = st.sampled_from(
         *("a", "set", "É", *"-._ 01"),
     ]
 )
-PART = st.lists(WORDS, min_size=1, max_size=5).map("".join).filter(lambda text: text not in (".", ".."))
+PART = st.lists(WORDS, min_size=1, max_size=5).map("".join).filter(lambda text: not text.startswith("."))
 
 
 @given(PART, st.lists(PART, min_size=1, max_size=3))
