@@ -214,6 +214,7 @@ def test_whether_a_pair_shares_a_condition_does_not_depend_on_its_class(name, cl
     shared: dict[str, Counter] = {label: Counter() for label in plan.protocol.classes}
     neutrals: dict[str, Counter] = {label: Counter() for label in plan.protocol.classes}
     for sample in plan.samples:
+        assert sample.neutral != sample.frame
         if sample.label in shared and sample.neutral is not None:
             pairs = zip(conditions(sample.frame), conditions(sample.neutral), strict=True)
             shared[sample.label][tuple(own == other for own, other in pairs)] += 1
