@@ -14,9 +14,10 @@ from fer_cli.labels import EXPRESSIONS, class_set_name
 FOLD_RULES = ("id-step", "stratified-group")
 
 
-class ProtocolDocument(TypedDict):
-    """The fields of a protocol as JSON holds it, to check a document with before :meth:`Protocol.from_dict`."""
+class StoredProtocol(TypedDict):
+    """A :class:`Protocol` as JSON holds it; ``pairing`` is absent in what was written before it was noted."""
 
+    name: NotRequired[str]
     corpus: str
     classes: Annotated[list[Literal[EXPRESSIONS]], Meta(min_length=2, max_length=len(EXPRESSIONS))]
     frames: str

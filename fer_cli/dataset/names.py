@@ -12,7 +12,7 @@ from fer_cli.corpora.record import Frame
 #: Words from which ``datasets.load_dataset`` infers splits where they stand by themselves in the path of a file
 #: (``SPLIT_KEYWORDS`` in its ``data_files.py``): the files without any would be passed over, ``metadata.csv`` too.
 _SPLIT_WORD = re.compile(
-    r"(?<![^-._ 0-9])(train(?:ing)?|validation|valid|val|dev|test(?:ing)?|eval(?:uation)?)(?![^-._ 0-9])"
+    r"(?<![^-._ 0-9/])(train(?:ing)?|validation|valid|val|dev|test(?:ing)?|eval(?:uation)?)(?![^-._ 0-9/])"
 )
 
 
@@ -30,7 +30,7 @@ def crop_names(frames: Iterable[tuple[Frame, str | None]], root: Path) -> dict[F
     names = {}
     for folder, members in by_folder.items():
         for frame, tail in _shortest_unique_tails(list(dict.fromkeys(members)), root):
-            names[frame] = str(PurePosixPath("images", folder, f"{tail}.png"))
+            names[frame] = _SPLIT_WORD.sub(r"\1set", str(PurePosixPath("images", folder, f"{tail}.png")))
     return _disambiguate(names)
 
 
@@ -67,4 +67,4 @@ def _digest(path: Path) -> str:
 
 def _safe(text: str) -> str:
     text = unicodedata.normalize("NFC", text.encode(errors="replace").decode())
-    return _SPLIT_WORD.sub(r"\1set", re.sub(r"[^\w.-]", "_", text).strip("._-")[:80] or "_")
+    return re.sub(r"[^\w.-]", "_", text).strip("._-")[:80] or "_"

@@ -4,7 +4,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 from msgspec import Meta
 
-from fer_cli.protocol import ProtocolDocument
+from fer_cli.protocol import StoredProtocol
 
 #: One row a crop; the name that Hugging Face's ImageFolder looks for.
 METADATA = "metadata.csv"
@@ -65,7 +65,7 @@ class CardDocument(TypedDict):
 
     version: int
     corpus: str
-    protocol: ProtocolDocument
+    protocol: StoredProtocol
     crop: CropDocument
     checksums: Checksums
 
