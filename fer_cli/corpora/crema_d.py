@@ -16,10 +16,8 @@ class CremaD(NamedClips):
     title: ClassVar[str] = "CREMA-D"
     summary: ClassVar[str] = "Crowd-sourced Emotional Multimodal Actors: 7,442 clips of 91 speaking actors."
     layout: ClassVar[str] = "VideoFlash/1001_DFA_ANG_XX.flv …"
-    examples: ClassVar[tuple[str, ...]] = (
-        "fer prepare crema-d ~/corpora/CREMA-D --classes anger,disgust,fear,happiness,sadness",
-    )
-    classes: ClassVar[str] = "found"
+    examples: ClassVar[tuple[str, ...]] = ("fer prepare crema-d ~/corpora/CREMA-D",)
+    classes: ClassVar[str] = "anger,disgust,fear,happiness,sadness"
     promises: ClassVar[Mapping[str, int]] = {"clips": 7442, "subjects": 91}
     file_name: ClassVar[re.Pattern[str]] = re.compile(
         r"(\d{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{2})\.(?:flv|mp4|avi)", re.IGNORECASE

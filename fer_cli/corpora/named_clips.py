@@ -8,11 +8,11 @@ from typing import ClassVar
 
 from fer_cli.corpora.clips import about_the_middle, frame_count
 from fer_cli.corpora.named import NamedFiles
-from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
+from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence, Still
 from fer_cli.corpora.walk import files_below
 from fer_cli.labels import NEUTRAL
 
-SOURCE = "middle of the clip, neutral of another clip"
+SOURCE = "middle of the clip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,14 @@ class Clip:
     subject: str
     label: str
     frames: int
+    view: str | None
 
 
 class NamedClips(NamedFiles):
     """Videos of known subjects, each described by its file's name.
 
-    Nobody annotated the apex: it is taken to be about the middle of a clip. Its neutral face is the middle of the
-    subject's first neutral clip.
+    Nobody annotated the apex: it is taken to be about the middle of a clip. The middle of a neutral clip is a neutral
+    picture of its subject.
     """
 
     classes: ClassVar[str] = "6"
@@ -38,20 +39,18 @@ class NamedClips(NamedFiles):
     def described(self, match: re.Match[str]) -> tuple[str, str] | str:
         """Subject and code of the file named so, or why it is left out by rule."""
 
+    def view(self, match: re.Match[str]) -> str | None:
+        """What the file named so shares with the neutral clips that it may be compared with, beside the subject."""
+        return None
+
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
-        """A sequence for each clip of an expression; a subject without a neutral clip has none, and is said."""
+        """A sequence without a neutral frame for each clip of an expression, a still for each neutral clip."""
         reading = Reading()
-        clips = self._clips(root, reading)
-        resting: dict[str, Frame] = {}
-        for clip in clips:
+        for clip in self._clips(root, reading):
             if clip.label == NEUTRAL:
                 [middle] = about_the_middle(clip.frames, 1)
-                resting.setdefault(clip.subject, Frame(clip.path, index=middle, kind="video"))
-        for clip in clips:
-            if clip.label == NEUTRAL:
-                continue
-            if clip.subject not in resting:
-                reading.left_out.append(LeftOut(str(clip.path), "no neutral clip of this subject"))
+                frame = Frame(clip.path, index=middle, kind="video")
+                reading.records.append(Still(frame, NEUTRAL, clip.subject, view=clip.view))
                 continue
             frames = [
                 Frame(clip.path, index=index, kind="video") for index in about_the_middle(clip.frames, apex_frames)
@@ -60,11 +59,12 @@ class NamedClips(NamedFiles):
                 Sequence(
                     clip.subject,
                     clip.path.stem,
-                    (resting[clip.subject], *frames),
+                    tuple(frames),
                     clip.label,
-                    neutral=0,
-                    apexes=tuple(range(1, len(frames) + 1)),
+                    neutral=None,
+                    apexes=tuple(range(len(frames))),
                     apex_source=SOURCE,
+                    view=clip.view,
                 )
             )
         return reading
@@ -89,5 +89,5 @@ class NamedClips(NamedFiles):
             if count is None or count < 3:
                 reading.left_out.append(LeftOut(str(path), "a video that cannot be read"))
                 continue
-            clips.append(Clip(path, subject, label, count))
+            clips.append(Clip(path, subject, label, count, self.view(match)))
         return clips

@@ -32,3 +32,7 @@ class Ravdess(NamedClips):
         if match[1] != VIDEO_ONLY:
             return "the same recording with sound"
         return match[4], match[3]
+
+    def view(self, match: re.Match[str]) -> str | None:
+        """Speech or song: nobody sings disgust or surprise, so that a neutral of the other would give a class away."""
+        return match[2]

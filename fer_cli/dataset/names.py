@@ -9,13 +9,20 @@ from pathlib import Path, PurePosixPath
 
 from fer_cli.corpora.record import Frame
 
+#: Words from which ``datasets.load_dataset`` infers splits where they stand by themselves in the path of a file
+#: (``SPLIT_KEYWORDS`` in its ``data_files.py``): the files without any would be passed over, ``metadata.csv`` too.
+_SPLIT_WORD = re.compile(
+    r"(?<![^-._ 0-9/])(train(?:ing)?|validation|valid|val|dev|test(?:ing)?|eval(?:uation)?)(?![^-._ 0-9/])"
+)
+
 
 def crop_names(frames: Iterable[tuple[Frame, str | None]], root: Path) -> dict[Frame, str]:
     """The crop's path, inside the dataset, for each picture and its subject.
 
     A crop is called after its picture, with as many of the folders above it as make it unique among its subject's:
     ``images/S005/S005_001_00000011.png``, ``images/017/smiling-017.png``. Any picture gets the same name whatever
-    order they come in. Characters that could leave the folder, hide a file or start a formula are replaced.
+    order they come in. Characters that could leave the folder, hide a file or start a formula are replaced, and a word
+    that means a split to ``datasets`` is continued: ``images/unknown/trainset_00001_aligned.png``.
     """
     by_folder: dict[str, list[Frame]] = {}
     for frame, subject in frames:
@@ -23,7 +30,7 @@ def crop_names(frames: Iterable[tuple[Frame, str | None]], root: Path) -> dict[F
     names = {}
     for folder, members in by_folder.items():
         for frame, tail in _shortest_unique_tails(list(dict.fromkeys(members)), root):
-            names[frame] = str(PurePosixPath("images", folder, f"{tail}.png"))
+            names[frame] = _SPLIT_WORD.sub(r"\1set", str(PurePosixPath("images", folder, f"{tail}.png")))
     return _disambiguate(names)
 
 
