@@ -24,6 +24,8 @@ FLOORS = {
     "errors": 1,
     "progress": 1,
     "files": 1,
+    "tables": 1,
+    "walk": 1,
     "documents": 1,
 }
 DOORS = {"__init__", "__main__"}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.lists import folder_of_list, lines_of_list
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
 from fer_cli.corpora.walk import files_below
 from fer_cli.errors import CorpusError
@@ -32,19 +33,19 @@ class RafDb(Corpus):
     promises: ClassVar[Mapping[str, int]] = {"pictures": 15339, "train": 12271, "test": 3068}
 
     def locate(self, root: Path) -> Path:
-        """The folder that the list's folder and the pictures' folder are in."""
+        """The folder that the list and the pictures are below."""
         if not root.is_dir():
             raise self.absent(root)
-        lists = [path for path in files_below(root) if path.name == LIST]
-        if not lists:
+        found = folder_of_list(root, LIST)
+        if found is None:
             raise self.absent(root)
-        return lists[0].parent.parent
+        return found
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every picture of the list, with the owners' split. Who is shown is not known."""
         reading = Reading()
         pictures = {path.name: path for path in files_below(root) if path.suffix.lower() == ".jpg"}
-        for number, line in enumerate(_lines(next(root.glob(f"*/{LIST}"))), start=1):
+        for number, line in enumerate(lines_of_list(root, LIST, MAX_LIST_BYTES), start=1):
             match = LINE.fullmatch(line.strip())
             if match is None:
                 if line.strip():
@@ -65,9 +66,3 @@ class RafDb(Corpus):
             else:
                 reading.records.append(Still(Frame(path), CODES[int(code)], split=split))
         return reading
-
-
-def _lines(path: Path) -> list[str]:
-    if path.stat().st_size > MAX_LIST_BYTES:
-        raise CorpusError(f"{path} is larger than RAF-DB's list can be.")
-    return path.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -14,8 +14,9 @@ from fer_cli.corpora.ckplus.tree import Tree, find_tree
 from fer_cli.corpora.ckplus.zips import find_zips, unpack
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
-from fer_cli.corpora.walk import LITTER
+from fer_cli.corpora.walk import children, folders_in
 from fer_cli.errors import CorpusError
+from fer_cli.files import read_bytes
 from fer_cli.progress import Progress, silent
 
 #: A label file holds sixteen bytes; one that is much larger is something else.
@@ -109,13 +110,7 @@ class CKPlus(Corpus):
 
 
 def _sequence_folders(folder: Path) -> list[Path]:
-    return [
-        sequence
-        for subject in sorted(folder.iterdir())
-        if subject.is_dir() and not subject.name.startswith(".")
-        for sequence in sorted(subject.iterdir())
-        if sequence.is_dir() and not sequence.name.startswith(".")
-    ]
+    return [sequence for subject in folders_in(folder) for sequence in folders_in(subject)]
 
 
 def _frames(folder: Path, tree: Tree, reading: Reading) -> tuple[Frame, ...]:
@@ -123,10 +118,10 @@ def _frames(folder: Path, tree: Tree, reading: Reading) -> tuple[Frame, ...]:
     marks: set[str] = set()
     points = None if tree.landmarks is None else tree.landmarks / folder.parent.name / folder.name
     if points is not None and points.is_dir():
-        marks = {path.name for path in points.iterdir()}
+        marks = {path.name for path in children(points)}
     frames = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name.lower() in LITTER or not path.is_file():
+    for path in children(folder):
+        if path.is_dir():
             continue
         if not FRAME.fullmatch(path.name) or not path.name.startswith(f"{folder.parent.name}_{folder.name}_"):
             reading.left_out.append(LeftOut(str(path), "a file that is no frame of its sequence"))
@@ -144,11 +139,10 @@ def _labels(folder: Path, reading: Reading) -> dict[tuple[str, str], list[Path]]
     """The label files of each subject and sequence; an empty or absent folder is no label."""
     found: dict[tuple[str, str], list[Path]] = {}
     for sequence in _sequence_folders(folder):
-        files = sorted(path for path in sequence.iterdir() if not path.name.startswith("."))
-        for path in files:
+        for path in children(sequence):
             if path.name.endswith(LABEL_SUFFIX):
                 found.setdefault((sequence.parent.name, sequence.name), []).append(path)
-            elif path.name.lower() not in LITTER:
+            else:
                 reading.left_out.append(LeftOut(str(path), "a file that is no label"))
     return found
 
@@ -169,14 +163,15 @@ def _label_of(frames: tuple[Frame, ...], files: list[Path], reading: Reading) ->
 def _code(path: Path) -> str | None:
     """The expression that a label file names; None for an empty one."""
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_LABEL_BYTES).decode("ascii").strip()
+        text = read_bytes(path, MAX_LABEL_BYTES).decode("ascii").strip()
         if not text:
             return None
         number = float(text)
         if number != int(number):
             raise ValueError
         return CODES[int(number)]
+    except OSError as error:
+        raise CorpusError(f"The label file {path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, OverflowError):
         raise CorpusError(
             f"The label file {path} holds no code of CK+.",
