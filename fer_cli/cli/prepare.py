@@ -117,15 +117,15 @@ def _next(prepared: "Prepared") -> str:
     """The line to type next, or why there is none."""
     from fer_cli.dataset.prepared import PreparedDataset
 
-    card = prepared.card
-    # Where neutral is a class and each person has one picture of it, there is no other to compare it with.
-    alone = card["protocol"]["frames"] == "stills" and "neutral" in card["protocol"]["classes"]
-    single = alone or not card["counts"]["pairs"]
     try:
-        PreparedDataset.open(prepared.path).split(0, paired=not single)
+        dataset = PreparedDataset.open(prepared.path)
+        # Where each person has one neutral picture, it has no other to be compared with, and is a class all the same.
+        pairs = dataset.metadata[dataset.metadata["neutral_file_name"].notna()]
+        paired = set(dataset.protocol.classes) <= set(pairs["label"])
+        dataset.split(0, paired=paired)
     except DatasetError as error:
-        return f"it can be predicted and tested on, not trained on: {error.message} {error.mend}".rstrip()
-    return f"fer train difference{' --features target' if single else ''}"
+        return f"it cannot be trained on: {error.message} {error.mend}".rstrip()
+    return f"fer train difference{'' if paired else ' --features target'}"
 
 
 for _name, _kind in corpora().items():

@@ -64,7 +64,7 @@ def _match(part: str, lower: str, literals: tuple[str, ...], wildcards: tuple[st
     for number in range(len(literals) - 1, 0, -1):
         literal = literals[number]
         at = end - len(literal) if number == len(literals) - 1 else lower.rfind(literal, 0, end)
-        if at < 0 or not lower.startswith(literal, at):
+        if end < 0 or at < 0 or not lower.startswith(literal, at):
             return None
         latest[number] = at
         end = at - (wildcards[number - 1] != STAR)

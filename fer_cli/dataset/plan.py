@@ -109,10 +109,11 @@ def _above(corpus: Corpus, root: Path) -> Path | None:
 
     Nothing outside the folder that was typed is looked at.
     """
+    root = root.absolute()
     for path in corpus.layout.split():
         folders = [_without_numbers(name) for name in path.split("/")[:-1]]
-        if _without_numbers(root.absolute().name) in folders:
-            return root.absolute().parents[folders.index(_without_numbers(root.absolute().name))]
+        if not root.name.isdigit() and _without_numbers(root.name) in folders:
+            return root.parents[folders.index(_without_numbers(root.name))]
     return None
 
 
