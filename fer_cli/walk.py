@@ -20,11 +20,12 @@ class Entered:
         self._met = {*above(root), *filter(None, map(identity_of, besides))}
 
     def enter(self, folder: str | Path) -> bool:
-        """Whether ``folder`` is there and was not entered before; it is from now on."""
+        """Whether ``folder`` was not entered before; it is from now on. One that may not be looked at is always new."""
         identity = identity_of(folder)
-        if identity is None or identity in self._met:
+        if identity in self._met:
             return False
-        self._met.add(identity)
+        if identity is not None:
+            self._met.add(identity)
         return True
 
 
@@ -70,11 +71,11 @@ def listed(
 
 
 def is_folder(entry: os.DirEntry) -> bool:
-    """Whether the entry is a folder or a link to one."""
+    """Whether the entry is a folder or a link to one, or leads to where one may not look."""
     try:
         return entry.is_dir()
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, PermissionError)
 
 
 def is_litter(name: str) -> bool:

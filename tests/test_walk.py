@@ -1,5 +1,6 @@
 import errno
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,35 @@ def test_a_link_that_leads_nowhere_is_a_file_for_somebody_to_tell_of(tmp_path):
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
     (tmp_path / "itself.jpg").symlink_to(tmp_path / "itself.jpg")
     assert files(tmp_path) == ["gone.jpg", "itself.jpg"]
+
+
+def test_case_16_a_link_to_where_one_may_not_look_is_told(tmp_path, monkeypatch):
+    made(tmp_path / "store" / "closed", "1")
+    root = made(tmp_path / "root", "2")
+    (root / "linked").symlink_to(tmp_path / "store" / "closed")
+    scandir, told = os.scandir, []
+
+    class Refusing:
+        """An entry whose target may not be looked at; the system's own cannot be told to refuse."""
+
+        def __init__(self, entry):
+            self.name, self.path, self.is_symlink = entry.name, entry.path, entry.is_symlink
+
+        def is_dir(self):
+            if self.name == "linked":
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.path)
+            return False
+
+    @contextmanager
+    def refusing(folder):
+        if Path(folder).name == "linked":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        with scandir(folder) as entries:
+            yield [Refusing(entry) for entry in entries]
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert files(root, on_error=told.append) == ["2"]
+    assert [Path(error.filename) for error in told] == [root / "linked"]
 
 
 def test_a_root_that_is_not_there_is_an_empty_walk(tmp_path):

@@ -1,6 +1,5 @@
 """AffectNet (Mollahosseini, Hasani & Mahoor, IEEE TAC 2019), in its older and its newer layout."""
 
-import os
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import ClassVar
 
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import PICTURES, children, folders_below
+from fer_cli.corpora.walk import PICTURES, children, folders_below, is_dir, is_file
 from fer_cli.errors import CorpusError
 from fer_cli.files import read_bytes
 from fer_cli.tables import Table
@@ -52,8 +51,8 @@ class AffectNet(Corpus):
         if not root.is_dir():
             raise self.absent(root)
         for folder in folders_below(root, DEPTH):
-            if any((folder / name).is_file() for name in TABLES) or any(
-                (folder / name / "annotations").is_dir() for name in FOLDERS
+            if any(is_file(folder / name) for name in TABLES) or any(
+                is_dir(folder / name / "annotations") for name in FOLDERS
             ):
                 return folder
         raise self.absent(root)
@@ -62,10 +61,10 @@ class AffectNet(Corpus):
         """Every annotated face, with the owners' split. Who is shown is not known."""
         reading = Reading()
         for name, split in TABLES.items():
-            if (root / name).is_file():
+            if is_file(root / name):
                 _read_table(root, root / name, split, reading)
         for name, split in FOLDERS.items():
-            if (root / name / "annotations").is_dir():
+            if is_dir(root / name / "annotations"):
                 _read_folder(root / name, split, reading)
         return reading
 
@@ -82,7 +81,7 @@ def _read_table(root: Path, table: Path, split: str, reading: Reading) -> None:
         path = root / PICTURES_OF_TABLES / name
         if ".." in Path(name).parts or Path(name).is_absolute():
             reading.left_out.append(LeftOut(where, "a path that leaves the folder"))
-        elif not os.path.isfile(path):  # noqa: PTH113, which unlike Path.is_file takes any name
+        elif not is_file(path):
             reading.left_out.append(LeftOut(where, "a picture of the table that is not there"))
         else:
             _add(Frame(path, box=box), code, split, where, reading)

@@ -233,5 +233,6 @@ def _what_is_there(root: Path, reading: Reading) -> str:
     paths = some_paths(root)
     told = [f"There is, for example: {', '.join(paths)}." if paths else "There is no file in the folder."]
     told += [f"{entry.path} is {entry.reason}." for entry in unreadable(root)[:3]]
-    told += [f"{entry.path}: {entry.reason}." for entry in reading.left_out[:3]]
+    faults = [entry for entry in reading.left_out if entry.fault]
+    told += [f"{entry.path}: {entry.reason}." for entry in faults[:3]]
     return "\n".join(told)

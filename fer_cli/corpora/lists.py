@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fer_cli.corpora.walk import PICTURES, files_below, folders_below
+from fer_cli.corpora.walk import PICTURES, files_below, folders_below, is_file
 from fer_cli.errors import CorpusError
 from fer_cli.files import read_bytes
 
@@ -17,7 +17,7 @@ def folder_of_list(root: Path, name: str) -> Path | None:
     ``Image/``), but never one above ``root``.
     """
     for folder in folders_below(root, DEPTH):
-        if (folder / name).is_file():
+        if is_file(folder / name):
             for place in (folder,) if folder == root else (folder, folder.parent):
                 if any(path.suffix.lower() in PICTURES for path in files_below(place)):
                     return place
@@ -29,7 +29,7 @@ def lines_of_list(root: Path, name: str, limit: int) -> list[str]:
 
     Raises :class:`~fer_cli.errors.CorpusError` if it cannot be read.
     """
-    path = next(folder / name for folder in folders_below(root, 1) if (folder / name).is_file())
+    path = next(folder / name for folder in folders_below(root, 1) if is_file(folder / name))
     try:
         return read_bytes(path, limit).decode("utf-8-sig", errors="replace").splitlines()
     except OSError as error:

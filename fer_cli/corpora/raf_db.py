@@ -9,7 +9,7 @@ from typing import ClassVar
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.lists import folder_of_list, lines_of_list
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import PICTURES, files_below, folders_below
+from fer_cli.corpora.walk import PICTURES, files_below, folders_below, is_dir
 from fer_cli.errors import CorpusError
 
 LIST = "list_patition_label.txt"  # as the owners spell it
@@ -81,7 +81,7 @@ def _folder_of_codes(root: Path) -> Path | None:
     """The folder with ``train/1`` to ``test/7``, as copies without the list have it."""
     wanted = [f"{split}/{code}" for split in SPLITS for code in CODES]
     return next(
-        (folder for folder in folders_below(root, DEPTH) if all((folder / name).is_dir() for name in wanted)), None
+        (folder for folder in folders_below(root, DEPTH) if all(is_dir(folder / name) for name in wanted)), None
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from fer_cli.corpora.record import LeftOut, Reading
 from fer_cli.corpora.splits import split_named
-from fer_cli.corpora.walk import files_below
+from fer_cli.corpora.walk import files_below, is_file
 from fer_cli.errors import CorpusError
 from fer_cli.tables import LABEL_COLUMNS, PATH_COLUMNS, SUBJECT_COLUMNS, Table
 
@@ -80,7 +80,7 @@ class _Places:
             inside = self._inside(spelled)
             if inside is None:
                 return "a path that leaves the folder"
-            if os.path.isfile(self._root / inside):  # noqa: PTH113, which unlike Path.is_file takes any name
+            if is_file(self._root / inside):
                 return self._root / inside
         composed = unicodedata.normalize("NFC", inside.as_posix())
         return self._composed.get(composed, "a picture of the table that is not there")

@@ -41,6 +41,22 @@ def folders_in(folder: Path) -> list[Path]:
     return [folder / entry.name for entry in listed(folder) if is_folder(entry)]
 
 
+def is_file(path: Path) -> bool:
+    """Whether ``path`` is a regular file; not where one may not look, and not for a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_dir(path: Path) -> bool:
+    """Whether ``path`` is a folder; not where one may not look."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def unreadable(root: Path, most: int | None = None) -> list[LeftOut]:
     """The folders at or below ``root`` that cannot be listed: readers pass over them, and a person is told.
 

@@ -329,13 +329,22 @@ def test_case_16_a_folder_that_may_not_be_read_is_a_fault(name, tmp_path, monkey
     TREES[name][0](tmp_path)
     root = make_plan(corpora()[name](), tmp_path, settings(name)).root
     (root / "closed").mkdir()
-    scandir = os.scandir
+    scandir, stat = os.scandir, os.stat
 
-    def refusing(folder="."):
+    def refused(path):
+        return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    def refusing_to_list(folder="."):
         if Path(folder).name == "closed":
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+            raise refused(folder)
         return scandir(folder)
 
-    monkeypatch.setattr(os, "scandir", refusing)
+    def refusing_to_look(path, **settings):
+        if "closed" in Path(path).parent.parts:
+            raise refused(path)
+        return stat(path, **settings)
+
+    monkeypatch.setattr(os, "scandir", refusing_to_list)
+    monkeypatch.setattr(os, "stat", refusing_to_look)
     plan = make_plan(corpora()[name](), tmp_path, settings(name))
     assert [(entry.path, entry.reason) for entry in plan.faults] == [("closed", "a folder that may not be read")]

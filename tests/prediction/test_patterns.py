@@ -33,13 +33,14 @@ def folder(tmp_path_factory):
 
 
 PARTS = ["**", "*", "sub", "deep", "s*", "*.jpg", "a.jpg", "[ab].*", ".*", "?.png"]
-parts = st.lists(st.sampled_from(PARTS), min_size=1).filter(lambda parts: any(map(glob.has_magic, parts)))
+parts = st.lists(st.sampled_from(PARTS), min_size=1, max_size=5).filter(lambda parts: any(map(glob.has_magic, parts)))
 
 
 @given(parts)
 def test_it_finds_the_files_that_glob_finds_each_once(folder, parts):
     pattern = f"{folder}/{'/'.join(parts)}"
-    expected = {name for name in glob.glob(pattern, recursive=True) if Path(name).is_file()}  # noqa: PTH207
+    # glob also finds files that its pattern calls folders: "a.jpg/".
+    expected = {name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name)}  # noqa: PTH113, PTH207
     found = [str(path) for path in matching(pattern)]
     assert sorted(found) == sorted(expected)
 

@@ -14,7 +14,7 @@ from fer_cli.corpora.ckplus.tree import Tree, find_tree
 from fer_cli.corpora.ckplus.zips import find_zips, unpack
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
-from fer_cli.corpora.walk import children, folders_in
+from fer_cli.corpora.walk import children, folders_in, is_dir
 from fer_cli.errors import CorpusError
 from fer_cli.files import read_bytes
 from fer_cli.progress import Progress, silent
@@ -117,11 +117,11 @@ def _frames(folder: Path, tree: Tree, reading: Reading) -> tuple[Frame, ...]:
     """The frames in the order of their numbers, which in the original CK are time codes."""
     marks: set[str] = set()
     points = None if tree.landmarks is None else tree.landmarks / folder.parent.name / folder.name
-    if points is not None and points.is_dir():
+    if points is not None and is_dir(points):
         marks = {path.name for path in children(points)}
     frames = []
     for path in children(folder):
-        if path.is_dir():
+        if is_dir(path):
             continue
         if not FRAME.fullmatch(path.name) or not path.name.startswith(f"{folder.parent.name}_{folder.name}_"):
             reading.left_out.append(LeftOut(str(path), "a file that is no frame of its sequence"))
