@@ -120,7 +120,7 @@ class Table:
             raise self._error(f"{self.path} cannot be read: {error.strerror or error}.") from error
         except UnicodeError as error:
             raise self._error(
-                f"{self.path} is not UTF-8 text, from about line {number + 1} on ({_named(error)}).",
+                f"{self.path} is not UTF-8 text: {_where(error, number)}.",
                 mend="Save it as UTF-8; in Excel, as 'CSV UTF-8'.",
             ) from error
 
@@ -161,7 +161,8 @@ def _cells(line: str, delimiter: str) -> list[str]:
         return []
 
 
-def _named(error: UnicodeError) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return f"byte 0x{error.object[error.start]:02x}"
-    return str(error)
+def _where(error: UnicodeError, lines_before: int) -> str:
+    if not isinstance(error, UnicodeDecodeError):
+        return str(error)
+    line = lines_before + 1 + error.object[: error.start].count(b"\n")
+    return f"line {line} has the byte 0x{error.object[error.start]:02x}"

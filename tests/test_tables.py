@@ -68,7 +68,8 @@ def test_a_header_may_be_known_without_being_there(tmp_path):
     [
         (b"", "empty"),
         (b"\n\n", "empty"),
-        (b"a,b\n1,caf\xe9\n", r"not UTF-8 text, from about line \d on \(byte 0xe9\)"),
+        (b"a,b\n1,caf\xe9\n", "not UTF-8 text: line 2 has the byte 0xe9"),
+        (b"a,b\n" + b"1,2\n" * 30_000 + b"1,caf\xe9\n", "line 30002 has the byte 0xe9"),
         (b"a,b\n1,x\0y\n", "line 2 has a zero byte"),
         (b"\0" * 100, "zero byte"),
         (b'a,b\n1,2\n3,"x\n4,5\n', "no table from line 3 on"),

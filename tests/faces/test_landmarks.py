@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -36,7 +38,7 @@ def test_blank_lines_and_windows_line_ends_are_no_points(tmp_path):
         ("1 2 3 4\n" * 34, "landmarks that are not 68 points"),
         (as_ckplus(POINTS[:-1]) + "nan 1\n", "landmarks that are not 68 points"),
         (as_ckplus(POINTS[:-1]) + "inf 1\n", "landmarks that are not 68 points"),
-        (as_ckplus(POINTS) * 100, "landmarks that are not 68 points"),
+        (as_ckplus(POINTS) * 100, "landmarks that cannot be read"),
         (as_ckplus(POINTS[:-1]) + "x y\n", "landmarks that cannot be read"),
         (as_ckplus(POINTS[:-1]) + "7\n", "landmarks that cannot be read"),
         (as_ckplus(POINTS[:-1]) + "٣ é\n", "landmarks that cannot be read"),
@@ -65,3 +67,9 @@ def test_the_five_points_of_sixty_eight():
         POINTS[48].tolist(),
         POINTS[54].tolist(),
     ]
+
+
+def test_a_pipe_holds_no_landmarks_and_nobody_waits_for_it(tmp_path):
+    os.mkfifo(tmp_path / "points.txt")
+    with pytest.raises(PictureError, match="cannot be read"):
+        read_landmarks(tmp_path / "points.txt")
