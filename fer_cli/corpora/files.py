@@ -3,6 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -138,7 +139,7 @@ class Files(Corpus):
 
 
 def _named(matched: list[Matched], meanings: dict[str, str], reading: Reading) -> list[Matched]:
-    """The same with the vocabulary's labels, empty where a label is excluded, and what a label was in ``spelled``."""
+    """The same with the vocabulary's labels, :data:`EXCLUDED` among them; ``spelled`` keeps what a label was."""
     named = []
     for path, fields in matched:
         spelling = fields["label"]
@@ -173,17 +174,27 @@ def _runs(matched: list[Matched], reading: Reading) -> dict[tuple[str, str], lis
         if "subject" not in fields or "frame" not in fields:
             reading.left_out.append(LeftOut(str(path), "a row of a sequence without its subject or frame"))
         else:
-            together[fields["subject"], fields.get("sequence") or fields["spelled"]].append((path, fields))
+            together[fields["subject"], fields.get("sequence", "")].append((path, fields))
     runs: dict[tuple[str, str], list[Matched]] = defaultdict(list)
     for (subject, sequence), frames in together.items():
-        # Takes of several expressions may all be called 1 and count their frames from 0: they are sequences apart.
-        numbers = Counter(number for number, _ in {(fields["frame"], fields["spelled"]) for _, fields in frames})
-        apart = max(numbers.values()) > 1
-        for path, fields in frames:
-            runs[subject, f"{sequence}-{fields['spelled']}" if apart else sequence].append((path, fields))
-    for frames in runs.values():
         frames.sort(key=lambda entry: (_natural(entry[1]["frame"]), entry[0]))
+        apart = _counted_apart(frames) or (not sequence and not _labels_return(frames))
+        for path, fields in frames:
+            name = [sequence] * bool(sequence) + [fields["spelled"]] * apart
+            runs[subject, "-".join(name)].append((path, fields))
     return runs
+
+
+def _counted_apart(frames: list[Matched]) -> bool:
+    """Whether labels count their frames anew: takes of several expressions may all be called 1, and begin at 0."""
+    numbers = Counter(number for number, _ in {(fields["frame"], fields["spelled"]) for _, fields in frames})
+    return max(numbers.values()) > 1
+
+
+def _labels_return(frames: list[Matched]) -> bool:
+    """Whether a label comes back after another one, which a take from neutral to the apex of one expression cannot."""
+    stretches = [label for label, _ in groupby(frames, key=lambda entry: entry[1]["spelled"])]
+    return len(stretches) > len(set(stretches))
 
 
 def _labels_change(frames: list[Matched]) -> bool:

@@ -214,6 +214,21 @@ def test_case_29_labels_that_change_within_a_sequence_are_kept_frame_by_frame(ro
     assert reading.found == {"pictures": 18, "sequences": 2}
 
 
+def test_case_29_labels_that_come_back_are_the_frames_own_where_no_sequence_is_named_too(root):
+    text = per_frame(root, "nnhhnn", "hhhh").replace(",take,", ",").replace(",sequence,", ",")
+    assert [(type(record), record.label[0]) for record in read(root, text).records] == [
+        (Still, letter) for letter in "nnhhnnhhhh"
+    ]
+
+
+def test_takes_that_are_numbered_on_are_takes_where_no_sequence_is_named(root):
+    text = per_frame(root, "nnnhhh").replace(",take,", ",").replace(",sequence,", ",")
+    assert [(record.sequence, record.label, len(record.frames)) for record in read(root, text).records] == [
+        ("neutral", "neutral", 3),
+        ("happiness", "happiness", 3),
+    ]
+
+
 def test_case_29_what_is_excluded_has_changed_the_label_all_the_same(root):
     reading = read(root, per_frame(root, "cchhcc"), exclude=("calm",))
     assert [record.label for record in reading.records] == ["happiness"] * 2
