@@ -49,6 +49,6 @@ def test_case_10_contradictions_are_told_and_the_exit_code_says_that_something_i
     rows += [f"training/neutral/training-{number}.png,neutral,train" for number in range(11)]
     (here / "rows.csv").write_text("\n".join(["path,label,split", *rows, rows[0], rows[1].replace("happy,", "sad,")]))
     output, code = prepared("--table", "rows.csv")
-    assert "2  a row that contradicts another of the same picture (such as rows.csv:3)" in output
-    assert "1  a row that repeats an earlier one" in output
+    assert "2 a row that contradicts another of the same picture (such as rows.csv:25)" in output
+    assert "1 a row that repeats an earlier one" in output
     assert code == 3
