@@ -121,7 +121,7 @@ def test_a_code_is_read_as_a_number(root, text):
     assert by_id(read(root))["S005/001"].label == "disgust"
 
 
-@pytest.mark.parametrize("text", ["8.0", "-1", "3.5", "disgust", "nan", "inf", "1e400", "3 3", "\xff"])
+@pytest.mark.parametrize("text", ["8.0", "-1", "3.5", "nan", "inf", "1e400"])
 def test_a_code_that_is_none_is_an_error_that_names_the_file(root, text):
     path = next((root / "Emotion/S005/001").iterdir())
     path.write_text(text, encoding="latin-1")

@@ -1,10 +1,13 @@
 """Videos whose names say who shows what."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from fer_cli.corpora.clips import frame_count
 from fer_cli.corpora.crema_d import CremaD
+from fer_cli.corpora.named import COPY
 from fer_cli.corpora.ravdess import Ravdess
 from fer_cli.dataset.pairing import pair
 from fer_cli.errors import CorpusError
@@ -49,7 +52,7 @@ def test_a_clip_is_compared_with_the_middle_of_the_actors_neutral_clip(corpus, f
         assert neutral.index == 15
         assert [frame.index for frame in apexes] == [14, 15, 16]
         assert record.apex_source == "middle of the clip, neutral of another clip"
-    assert reading.found["clips"] == len(files)
+    assert reading.found["clips"] == len(files) - ("Actor_12/01-01-08-02-01-01-12.mp4" in files)
     assert not any(entry.fault for entry in reading.left_out)
 
 
@@ -69,6 +72,77 @@ def test_an_actor_without_a_neutral_clip_and_a_broken_video_are_named(tmp_path):
         ("1002_ITS_NEU_XX.flv", "a video that cannot be read"),
         ("1002_IEO_SAD_LO.flv", "no neutral clip of this subject"),
     }
+
+
+@BOTH
+def test_case_31_two_copies_of_a_corpus_count_once(corpus, files, tmp_path):
+    alone = corpus.read(made(tmp_path / "one", files))
+    made(tmp_path / "two", files)
+    reading = corpus.read(tmp_path)
+    assert reading.records == alone.records
+    assert reading.found == alone.found
+    copies = [entry for entry in reading.left_out if "/two/" in entry.path]
+    assert {(entry.reason, entry.fault) for entry in copies} == {(COPY, False)}
+    assert len(copies) == len(files)
+
+
+def test_case_31_ravdess_with_sound_is_read_where_there_is_nothing_else(tmp_path):
+    names = ["01-01-01-01-01-01-12.mp4", "01-01-03-01-01-01-12.mp4", "02-01-05-01-01-01-12.mp4"]
+    made(tmp_path / "Actor_12", [*names, "01-01-05-01-01-01-12.mp4"])
+    reading = Ravdess().read(tmp_path)
+    assert {record.frames[1].path.name: record.label for record in reading.records} == {
+        "01-01-03-01-01-01-12.mp4": "happiness",
+        "02-01-05-01-01-01-12.mp4": "anger",
+    }
+    assert [(Path(entry.path).name, entry.fault) for entry in reading.left_out] == [("01-01-05-01-01-01-12.mp4", False)]
+    assert reading.found == {"clips": 3}
+
+
+def test_case_02_the_owners_misspelt_clip_is_read_and_unknown_names_are_told(tmp_path):
+    made(tmp_path, ["1040_IEO_NEU_XX.flv", "1040_ITH_SAD_X.flv", "1040_ITH_SAD_QQ.flv", "1040_ITH_SAD.flv"])
+    for name in ("AudioWAV/1040_IEO_NEU_XX.wav", "README.md", "faces.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    reading = CremaD().read(tmp_path)
+    assert [record.frames[1].path.name for record in reading.records] == ["1040_ITH_SAD_X.flv"]
+    assert {(Path(entry.path).name, entry.fault) for entry in reading.left_out} == {
+        ("1040_ITH_SAD_QQ.flv", True),
+        ("1040_ITH_SAD.flv", True),
+        ("faces.jpg", True),
+        ("1040_IEO_NEU_XX.wav", False),
+        ("README.md", False),
+    }
+
+
+def test_case_02_a_git_lfs_pointer_is_named(tmp_path):
+    made(tmp_path, ["1001_DFA_NEU_XX.flv"])
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:92\nsize 414429\n"
+    (tmp_path / "1001_DFA_ANG_XX.flv").write_text(pointer)
+    [entry] = CremaD().read(tmp_path).left_out
+    assert entry.fault
+    assert "git lfs pull" in entry.reason
+
+
+def test_a_corpus_behind_thousands_of_other_files_is_found(tmp_path):
+    (tmp_path / "AudioWAV").mkdir()
+    for number in range(2_500):
+        (tmp_path / f"AudioWAV/{number}.wav").touch()
+    (tmp_path / "VideoFlash").mkdir()
+    (tmp_path / "VideoFlash/1001_DFA_NEU_XX.flv").touch()
+    assert CremaD().locate(tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize("claimed", [-1, 2**31 - 1, 2**62])
+def test_a_number_of_frames_that_no_clip_has_is_not_believed(tmp_path, monkeypatch, claimed):
+    import av
+
+    class Claims:
+        frames = claimed
+
+    container = type("Container", (), {"streams": type("Streams", (), {"video": [Claims]})})
+    monkeypatch.setattr(av, "open", lambda path: nullcontext(container))
+    (tmp_path / "clip.mp4").touch()
+    assert frame_count(tmp_path / "clip.mp4") is None
 
 
 def test_a_code_that_is_none_is_an_error_that_names_the_file(tmp_path):
