@@ -1,6 +1,7 @@
 """MMI Facial Expression Database (Pantic et al., ICME 2005; Valstar & Pantic, LREC 2010), from its videos."""
 
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -139,7 +140,10 @@ def _tree(content: bytes) -> ElementTree.Element:
     parser.buffer_text = True
     parser.EntityDeclHandler = refuse
     parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
-    parser.Parse(content, True)
+    with warnings.catch_warnings():
+        # Of a codec that a document may name.
+        warnings.simplefilter("ignore")
+        parser.Parse(content, True)
     return builder.close()
 
 

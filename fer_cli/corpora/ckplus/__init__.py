@@ -88,9 +88,8 @@ class CKPlus(Corpus):
         if tree.images is None or tree.emotion is None:
             raise CorpusError(f"The zips in {root} are not unpacked yet.", mend="fer prepare without --check does it.")
         reading = Reading()
-        reading.left_out += [
-            LeftOut(str(path), "another copy of CK+ (counted once)", fault=False) for path in tree.copies
-        ]
+        for path in tree.copies:
+            reading.left_out.append(LeftOut(str(path), "another copy of the pictures (counted once)", fault=False))
         labels = _labels(tree.emotion, reading)
         for folder in _sequence_folders(tree.images):
             subject, number = folder.parent.name, folder.name
