@@ -12,7 +12,7 @@ NEEDS_HEIF = "HEIC, which needs pillow-heif (type: pip install 'fer-cli[heic]')"
 _READ = frozenset(
     {
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".tif", ".tiff", ".bmp", ".dib", ".webp"),
-        *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".avif", ".avifs"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".avif", ".avifs"),
         *(".heic", ".heics", ".heif", ".heifs", ".hif"),
     }
 )
