@@ -327,6 +327,8 @@ def test_another_process_that_unpacks_the_same_archive_is_waited_for(tmp_path):
     other = threading.Thread(target=opened, args=(path, silent))
     with locked(target, "unpacking into"):
         other.start()
+        other.join(timeout=0.5)
+        assert other.is_alive()
         assert not target.exists()
         # As if the process that holds the lock had just finished.
         (target / "jaffe").mkdir(parents=True)

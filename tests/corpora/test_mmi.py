@@ -231,7 +231,7 @@ def test_hostile_numbers_of_frames_are_passed_over(tmp_path, markers, apexes):
     assert frames(record) == [0, *(apexes or [19, 20, 21])]
 
 
-def test_the_course_of_many_units_is_counted_in_one_pass(tmp_path):
+def test_a_course_of_thousands_of_markers_is_read(tmp_path):
     unit_of_all = unit(1, *((frame, 2) for frame in range(1, 20_000)))
     session(tmp_path, 1, "S001-001", course=unit_of_all + unit(2, (21, 2), (24, 3)))
     [record] = read(tmp_path).records
