@@ -160,6 +160,8 @@ def _add_clips(
 ) -> None:
     """Add what videos show: of a named subject a sequence, of nobody named the frame in the middle as a still."""
     reading.found["clips"] = len(matched)
+    reading.found["pictures"] -= len(matched)
+    reading.found = +reading.found
     clips = []
     for path, fields in matched:
         label = _label(fields["label"], path, meaning)

@@ -11,12 +11,28 @@ from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
 from fer_cli.corpora.walk import files_below
 from fer_cli.errors import CorpusError
 
-#: The endings of what owners and users put beside pictures and videos, and of archives that were unpacked.
+#: The endings of what owners and users put next to pictures and videos: documents, tables, 3D models, sound, archives.
 ACCOMPANYING = frozenset(
     {
         *(".txt", ".md", ".rst", ".pdf", ".doc", ".docx", ".rtf", ".ps", ".html", ".htm", ".csv", ".tsv", ".xls"),
         *(".xlsx", ".json", ".xml", ".yaml", ".yml", ".mat", ".npy", ".pts", ".py", ".m", ".r", ".ipynb"),
-        *(".wav", ".mp3", ".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".rar", ".7z"),
+        *(
+            ".wrl",
+            ".obj",
+            ".ply",
+            ".bnd",
+            ".pse",
+            ".wav",
+            ".mp3",
+            ".zip",
+            ".tar",
+            ".tgz",
+            ".gz",
+            ".bz2",
+            ".xz",
+            ".rar",
+            ".7z",
+        ),
     }
 )
 COPY = "another file of the same picture or clip (counted once)"

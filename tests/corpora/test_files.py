@@ -75,7 +75,7 @@ def test_case_40_clips_are_sequences_from_the_subjects_neutral_clip_to_their_mid
     assert [(Path(entry.path).name, entry.reason) for entry in reading.left_out] == [
         ("002.mp4", "no neutral clip of this subject")
     ]
-    assert reading.found == {"pictures": 4, "clips": 4}
+    assert reading.found == {"clips": 4}
 
 
 def test_case_40_clips_of_nobody_named_are_stills_of_their_middle(tmp_path):
