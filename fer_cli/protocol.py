@@ -5,11 +5,26 @@ result.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from fer_cli.labels import class_set_name
+from msgspec import Meta
+
+from fer_cli.labels import EXPRESSIONS, class_set_name
 
 FOLD_RULES = ("id-step", "stratified-group")
+
+
+class StoredProtocol(TypedDict):
+    """A :class:`Protocol` as JSON holds it; ``pairing`` is absent in what was written before it was noted."""
+
+    name: NotRequired[str]
+    corpus: str
+    classes: Annotated[list[Literal[EXPRESSIONS]], Meta(min_length=2, max_length=len(EXPRESSIONS))]
+    frames: str
+    folds: Annotated[int, Meta(ge=0, le=10_000)]
+    fold_rule: Literal[FOLD_RULES]
+    order: str
+    pairing: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +32,9 @@ class Protocol:
     """How samples were chosen and divided.
 
     ``folds`` is 0 where no subject-independent folds can be made. ``order`` says whether the class filter came before
-    the folds were drawn: on CK+ with six classes the two orders put seven subjects into different folds.
+    the folds were drawn: on CK+ with six classes the two orders put seven subjects into different folds. ``pairing``
+    says which neutral picture a sample is compared with; it is empty where there is none, and in what was written
+    before this was noted.
     """
 
     corpus: str
@@ -26,11 +43,16 @@ class Protocol:
     folds: int
     fold_rule: str
     order: str = "filter, then fold"
+    pairing: str = ""
 
     @property
     def name(self) -> str:
-        """One line for people: ``CK+ 7 classes with contempt, last 3 frames, 10 folds by ID step 10``."""
-        parts = [f"{self.corpus} {class_set_name(self.classes)}", self.frames]
+        """One line for people.
+
+        >>> Protocol("Made", ("anger", "fear"), "stills", 3, "id-step", pairing="neutral of the same session").name
+        'Made 2 classes (anger, fear), stills, neutral of the same session, 3 folds by ID step 3'
+        """
+        parts = [f"{self.corpus} {class_set_name(self.classes)}", self.frames, *filter(None, [self.pairing])]
         if not self.folds:
             parts.append("no folds")
         elif self.fold_rule == "id-step":
@@ -53,4 +75,5 @@ class Protocol:
             folds=int(stored["folds"]),
             fold_rule=str(stored["fold_rule"]),
             order=str(stored["order"]),
+            pairing=str(stored.get("pairing", "")),
         )

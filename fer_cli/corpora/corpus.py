@@ -38,6 +38,8 @@ class Corpus(ABC):
     fold_rule: ClassVar[str] = "id-step"
     #: What the owners say that there is, by the names of :attr:`Reading.found`, and how many subjects.
     promises: ClassVar[Mapping[str, int]] = {}
+    #: What a still's ``session`` is in this corpus, in a word for the protocol's line.
+    session_name: ClassVar[str] = "session"
     #: Pictures are faces already cropped, so that no detector is needed.
     cropped: ClassVar[bool] = False
     #: Whether a folder can be recognised by its layout alone.

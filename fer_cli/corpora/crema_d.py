@@ -16,10 +16,8 @@ class CremaD(NamedClips):
     title: ClassVar[str] = "CREMA-D"
     summary: ClassVar[str] = "Crowd-sourced Emotional Multimodal Actors: 7,442 clips of 91 speaking actors."
     layout: ClassVar[str] = "VideoFlash/1001_DFA_ANG_XX.flv …"
-    examples: ClassVar[tuple[str, ...]] = (
-        "fer prepare crema-d ~/corpora/CREMA-D --classes anger,disgust,fear,happiness,sadness",
-    )
-    classes: ClassVar[str] = "found"
+    examples: ClassVar[tuple[str, ...]] = ("fer prepare crema-d ~/corpora/CREMA-D",)
+    classes: ClassVar[str] = "anger,disgust,fear,happiness,sadness"
     promises: ClassVar[Mapping[str, int]] = {"clips": 7442, "subjects": 91}
     # The owners' 1040_ITH_SAD_X has one X only.
     file_name: ClassVar[re.Pattern[str]] = re.compile(

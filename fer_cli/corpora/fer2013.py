@@ -1,39 +1,66 @@
 """FER2013 (Goodfellow et al., ICONIP 2013), and FER+ (Barsoum et al., ICMI 2016), its labels by ten people."""
 
 import csv
+import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from annotated_doc import Doc
 
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import files_below
+from fer_cli.corpora.split_folders import SplitFolders
+from fer_cli.corpora.walk import files_below, folders_below
 from fer_cli.errors import CorpusError
+from fer_cli.files import open_regular, read_bytes
 
-TABLE, VOTES = "fer2013.csv", "fer2013new.csv"
-HEADER = b"emotion,pixels,Usage"
-CODES = dict(enumerate(("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")))
+#: What the table is called: by its authors (with or without an ending), in Kaggle's challenge, and in its training set.
+TABLES = re.compile(r"fer2013[^/]*|icml_face_data\.csv|train\.csv", re.IGNORECASE)
+#: The challenge's pictures whose labels Kaggle keeps.
+UNLABELLED = "test.csv"
+CODES = {
+    str(code): label
+    for code, label in enumerate(("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"))
+}
 SPLITS = {"training": "train", "publictest": "val", "privatetest": "test"}
-#: The columns of votes; the last two are no expression.
+#: FER+'s columns of votes; the last two are no expression.
 COLUMNS = (
     *("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"),
     *("unknown", "NF"),
 )
+#: A number of votes; some programs write 4 as 4.0.
+VOTES = re.compile(r"([0-9]{1,2})(?:\.0*)?")
+NO_VOTES = "a row of FER+ without ten numbers of votes"
 MAX_ROW_BYTES = 200_000
+
+
+class Pictures(SplitFolders):
+    """FER2013 as folders of pictures, ``train/angry/…``, in which Kaggle's users pass it on."""
+
+    title: ClassVar[str] = "FER2013"
+    layout: ClassVar[str] = "train/angry/….jpg   test/angry/….jpg"
+    splits: ClassVar[Mapping[str, str]] = {
+        **SPLITS,
+        **{"train": "train", "val": "val", "validation": "val", "test": "test"},
+    }
 
 
 @dataclass(frozen=True)
 class Fer2013(Corpus):
-    """``fer2013.csv`` with ``emotion,pixels,Usage``; nobody is named."""
+    """A table with the columns ``emotion``, ``pixels`` and ``Usage``, or folders of pictures; nobody is named."""
 
     name: ClassVar[str] = "fer2013"
     title: ClassVar[str] = "FER2013"
     summary: ClassVar[str] = "FER2013, a table of 35,887 faces of 48×48 pixels, with FER+'s labels if they are given."
-    layout: ClassVar[str] = "fer2013.csv      (emotion,pixels,Usage)\nfer2013new.csv   (FER+'s votes, for --ferplus)"
+    layout: ClassVar[str] = (
+        "fer2013.csv, icml_face_data.csv or train.csv   (emotion,pixels,Usage)\n"
+        "fer2013new.csv                                 (FER+'s votes, for --ferplus)\n"
+        "train/angry/….jpg  test/angry/….jpg            (where there is no table)"
+    )
     classes: ClassVar[str] = "found"
     cropped: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = (
@@ -42,96 +69,176 @@ class Fer2013(Corpus):
     )
     promises: ClassVar[Mapping[str, int]] = {"pictures": 35887, "train": 28709, "val": 3589, "test": 3589}
 
-    ferplus: Annotated[
-        Path | None,
+    ferplus: Annotated[Path | None, Doc("FER+'s fer2013new.csv, in which ten people voted on each picture.")] = None
+    ferplus_rule: Annotated[
+        Literal["majority", "plurality"],
         Doc(
-            "FER+'s fer2013new.csv: the label is what most of ten people said; rows with a tie, or where most said "
-            "unknown or no face, are left out."
+            "majority, as published: a vote standing alone is dropped, then the label is what more than half of the "
+            "others say. plurality: what most say. Excluded are pictures without one, and those of which it is "
+            "unknown or no face."
         ),
-    ] = None
+    ] = "majority"
 
     def title_at(self, root: Path) -> str:
         """FER+'s labels make another corpus of the same pictures."""
-        return "FER+ (majority of votes)" if self.ferplus else self.title
+        return f"FER+ ({self.ferplus_rule} of votes)" if self.ferplus else self.title
 
     def locate(self, root: Path) -> Path:
-        """The folder that the table is in."""
+        """The folder that the table is in, or those of the splits."""
         if not root.is_dir():
             raise self.absent(root)
-        for path in files_below(root):
-            if path.name.lower() == TABLE:
-                return path.parent
-        raise self.absent(root)
+        table = _find_table(files_below(root))
+        if table is not None:
+            return table.path.parent
+        try:
+            folder = Pictures().locate(root)
+        except CorpusError:
+            raise self.absent(root) from None
+        # CAER-S has the same folders but for their spelling.
+        if not any(path.name.lower() == "angry" for path in folders_below(folder, 2)):
+            raise self.absent(root)
+        return folder
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
-        """Every row as a still, with the owners' split. Who is shown is not known."""
+        """Every row or picture as a still, with the owners' split. Who is shown is not known."""
+        table = _find_table(iter(sorted(root.iterdir())))
+        if table is not None:
+            return self._read_table(table)
+        if self.ferplus is not None:
+            raise CorpusError(
+                f"{root} has pictures in folders, which FER+'s votes cannot be joined with: they belong to the rows "
+                "of fer2013.csv.",
+                mend="Type the folder of that table, or leave --ferplus out.",
+            )
+        return Pictures().read(root)
+
+    def _read_table(self, table: "_Table") -> Reading:
         reading = Reading()
-        table = next(path for path in sorted(root.iterdir()) if path.name.lower() == TABLE)
-        votes = None if self.ferplus is None else _votes(self.ferplus)
-        for number, (offset, code, usage) in enumerate(_rows(table)):
-            where = f"{TABLE}, row {number + 1}"
+        votes = None if self.ferplus is None else _votes(self.ferplus, self.ferplus_rule)
+        rows = 0
+        for number, (offset, row) in enumerate(table.rows(), start=1):
+            where = f"{table.path.name}, row {number}"
+            if row is None:
+                reading.left_out.append(LeftOut(where, "a row that does not have the header's columns"))
+                continue
+            rows = number
             reading.found["pictures"] += 1
-            split = SPLITS.get(usage.lower())
+            split = SPLITS.get(row["usage"].lower()) if "usage" in row else "train"
             if split is None:
                 reading.left_out.append(LeftOut(where, "a row without one of the owners' splits"))
                 continue
             reading.found[split] += 1
             if votes is None:
-                if not code.isdigit() or int(code) not in CODES:
-                    raise CorpusError(f"{where} has the code '{code}'.", mend=f"Its codes are {_spelled(CODES)}.")
-                label = CODES[int(code)]
+                label, reason, fault = CODES.get(row["emotion"]), f"an emotion that is none of {_spelled()}", True
             else:
-                label = votes[number] if number < len(votes) else ""
-                if label not in COLUMNS[:-2]:
-                    reading.left_out.append(LeftOut(where, label or "a row that FER+ does not have", fault=not label))
-                    continue
-            frame = Frame(table, index=number, kind="table", offset=offset)
-            reading.records.append(Still(frame, label, split=split))
-        if votes is not None and len(votes) != reading.found["pictures"]:
+                reason = votes[number - 1] if number <= len(votes) else "a row that FER+ does not have"
+                label = reason if reason in COLUMNS[:-2] else None
+                fault = reason == NO_VOTES or number > len(votes)
+            if label is None:
+                reading.left_out.append(LeftOut(where, reason, fault=fault))
+            else:
+                frame = Frame(table.path, index=number - 1, kind="table", offset=offset)
+                reading.records.append(Still(frame, label, split=split))
+        if votes is not None and len(votes) != rows:
             raise CorpusError(
-                f"{self.ferplus} has {len(votes)} rows, {table} {reading.found['pictures']}: they are joined by row.",
+                f"{self.ferplus} has {len(votes)} rows, {table.path} {rows}: they are joined by row.",
                 mend="Take both tables whole, as their owners ship them.",
             )
+        unlabelled = table.path.with_name(UNLABELLED)
+        if "usage" not in table.columns and unlabelled.is_file():
+            reading.left_out.append(LeftOut(str(unlabelled), "a table of pictures without labels", fault=False))
         return reading
 
 
-def _rows(table: Path) -> Iterator[tuple[int, str, str]]:
-    """Where each row begins, its code and its usage, without the pixels."""
-    with table.open("rb") as file:
-        header = file.readline(MAX_ROW_BYTES).strip().replace(b" ", b"")
-        if header.lower() != HEADER.lower():
-            raise CorpusError(f"{table} does not begin with {HEADER.decode()}.")
-        while True:
-            offset = file.tell()
-            row = file.readline(MAX_ROW_BYTES)
-            if not row:
-                return
-            if row.strip():
-                code, _, rest = row.decode("ascii", errors="replace").partition(",")
-                yield offset, code.strip(), rest.rpartition(",")[2].strip()
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table of pictures, whose header's names are ``columns``, without blanks around them and in lower case."""
+
+    path: Path
+    columns: tuple[str, ...]
+    delimiter: str
+
+    def rows(self) -> "Iterator[tuple[int, dict[str, str] | None]]":
+        """Where each row begins and what it says; None for one that has more or fewer columns than the header."""
+        with open_regular(self.path) as file:
+            file.readline(MAX_ROW_BYTES)
+            while True:
+                offset = file.tell()
+                line = file.readline(MAX_ROW_BYTES)
+                if not line:
+                    return
+                rest = line
+                while len(rest) == MAX_ROW_BYTES and not rest.endswith(b"\n"):
+                    rest = file.readline(MAX_ROW_BYTES)
+                if line.strip():
+                    cells = _cells(line, self.delimiter) if rest is line else []
+                    fits = len(cells) == len(self.columns)
+                    yield offset, dict(zip(self.columns, cells, strict=True)) if fits else None
 
 
-def _votes(path: Path) -> list[str]:
-    """What most of ten people said of each row, or why that is no label."""
+def _find_table(paths: Iterator[Path]) -> _Table | None:
+    """The first table among ``paths`` that says to which split a row belongs; without any, the first that does not."""
+    without: _Table | None = None
+    for path in paths:
+        table = _table(path) if TABLES.fullmatch(path.name) else None
+        if table is not None and "usage" in table.columns:
+            return table
+        without = without or table
+    return without
+
+
+def _table(path: Path) -> _Table | None:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
-            if missing:
-                raise CorpusError(f"{path} is not FER+'s table: it lacks the columns {', '.join(missing)}.")
-            return [_majority({name: int(float(row[name] or 0)) for name in COLUMNS}) for row in table]
+        with open_regular(path) as file:
+            header = file.readline(MAX_ROW_BYTES).removeprefix(b"\xef\xbb\xbf")
+    except OSError:
+        return None
+    for delimiter in ",;\t":
+        columns = tuple(name.lower() for name in _cells(header, delimiter))
+        if {"emotion", "pixels"}.issubset(columns) and len(set(columns)) == len(columns):
+            return _Table(path, columns, delimiter)
+    return None
+
+
+def _cells(line: bytes, delimiter: str) -> list[str]:
+    try:
+        return [cell.strip() for cell in next(csv.reader([line.decode("ascii", "replace")], delimiter=delimiter), ())]
+    except csv.Error:
+        return []
+
+
+def _votes(path: Path, rule: str) -> list[str]:
+    """What ten people's votes on each row come to under ``rule``, or why that is no label."""
+    try:
+        table = csv.DictReader(io.StringIO(read_bytes(path).decode("utf-8-sig"), newline=""), restval="")
+        names = {(name or "").strip().lower(): name for name in table.fieldnames or ()}
+        missing = [name for name in COLUMNS if name.lower() not in names]
+        if missing:
+            raise CorpusError(f"{path} is not FER+'s table: it lacks the columns {', '.join(missing)}.")
+        return [_voted({name: row[names[name.lower()]] for name in COLUMNS}, rule) for row in table]
     except OSError as error:
         raise CorpusError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, TypeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise CorpusError(f"{path} is not FER+'s table: {error}.") from error
 
 
-def _majority(votes: Mapping[str, int]) -> str:
-    (first, most), (_, next_most) = Counter(votes).most_common(2)
-    if most == next_most:
-        return "a tie of votes"
-    return {"unknown": "most voted unknown", "NF": "most voted no face"}.get(first, first)
+def _voted(cells: Mapping[str, str], rule: str) -> str:
+    """The label by the votes: under ``majority`` as FER+'s authors have it (Barsoum et al. 2016, and their code)."""
+    read = {name: VOTES.fullmatch(cell.strip()) for name, cell in cells.items()}
+    if None in read.values():
+        return NO_VOTES
+    votes = Counter({name: int(match[1]) for name, match in read.items()})
+    if rule == "majority":
+        votes = Counter({name: count for name, count in votes.items() if count > 1})
+        [(first, most)] = votes.most_common(1) or [("", 0)]
+        if 2 * most <= votes.total():
+            return "no majority of votes"
+    else:
+        (first, most), (_, next_most) = votes.most_common(2)
+        if most == next_most:
+            return "a tie of votes"
+    return {"unknown": "voted unknown", "NF": "voted no face"}.get(first, first)
 
 
-def _spelled(codes: Mapping[int, str]) -> str:
-    return ", ".join(f"{code} {name}" for code, name in codes.items())
+def _spelled() -> str:
+    return ", ".join(f"{code} {label}" for code, label in CODES.items())

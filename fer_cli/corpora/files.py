@@ -8,9 +8,8 @@ from typing import Annotated, ClassVar
 
 from annotated_doc import Doc
 
-from fer_cli.corpora.clips import about_the_middle
 from fer_cli.corpora.corpus import Corpus
-from fer_cli.corpora.named_clips import add_sequences, readable_clip
+from fer_cli.corpora.named_clips import readable_clip, record_of
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence, Still
 from fer_cli.corpora.table import rows_of
 from fer_cli.corpora.walk import files_below, some_paths
@@ -158,24 +157,17 @@ def _sequences(
 def _add_clips(
     matched: list[tuple[Path, dict[str, str]]], root: Path, meaning: dict[str, str], apex_frames: int, reading: Reading
 ) -> None:
-    """Add what videos show: of a named subject a sequence, of nobody named the frame in the middle as a still."""
+    """Add what videos show: the frames about the middle, of nobody named or of a neutral clip that in the middle."""
     reading.found["clips"] = len(matched)
     reading.found["pictures"] -= len(matched)
     reading.found = +reading.found
-    clips = []
     for path, fields in matched:
         label = _label(fields["label"], path, meaning)
         name = "-".join(path.relative_to(root).with_suffix("").parts)
         if "frame" in fields:
             reading.left_out.append(LeftOut(str(path), "a video where a frame's picture was looked for"))
-        elif clip := readable_clip(path, fields.get("subject", ""), name, label, reading):
-            clips.append((clip, fields))
-    add_sequences([clip for clip, _ in clips if clip.subject], apex_frames, reading)
-    for clip, fields in clips:
-        if not clip.subject:
-            [middle] = about_the_middle(clip.frames, 1)
-            frame = Frame(clip.path, index=middle, kind="video")
-            reading.records.append(Still(frame, clip.label, split=fields.get("split")))
+        elif clip := readable_clip(path, fields.get("subject"), name, label, reading):
+            reading.records.append(record_of(clip, apex_frames, fields.get("split")))
 
 
 def _label(spelling: str, path: Path, meaning: dict[str, str]) -> str:

@@ -49,7 +49,7 @@ class Kdef(NamedStills):
 
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
         """What the file named so shows."""
-        _, sex, number, code, angle = match.groups()
+        session, sex, number, code, angle = match.groups()
         if angle.upper() not in {wanted.upper() for wanted in self.angles}:
             return "another angle"
-        return self.shown(code, path, f"{sex.upper()}{number}", view=angle.upper())
+        return self.shown(code, path, f"{sex.upper()}{number}", view=angle.upper(), session=session.upper())

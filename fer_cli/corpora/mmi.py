@@ -114,6 +114,7 @@ class Mmi(Corpus):
                 neutral=0,
                 apexes=tuple(range(1, len(frames))),
                 apex_source=source,
+                view="both" if both else None,
             )
         )
 

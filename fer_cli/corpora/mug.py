@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from fer_cli.corpora.named import NamedStills
 from fer_cli.corpora.record import Still
+from fer_cli.labels import NEUTRAL
 
 
 @dataclass(frozen=True)
@@ -26,5 +27,9 @@ class Mug(NamedStills):
     }
 
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
-        """What the file named so shows."""
-        return self.shown(match[2], path, match[1])
+        """What the file named so shows.
+
+        A take shows one expression, so that its neutral pictures share theirs with no other class.
+        """
+        resting = self.codes.get(match[2].lower()) == NEUTRAL
+        return self.shown(match[2], path, match[1], session=match[3] if resting else None)

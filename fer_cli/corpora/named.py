@@ -128,9 +128,11 @@ class NamedStills(NamedFiles):
                 reading.records.append(still)
         return reading
 
-    def shown(self, code: str, path: Path, subject: str, view: str | None = None) -> Still | str:
+    def shown(
+        self, code: str, path: Path, subject: str, view: str | None = None, session: str | None = None
+    ) -> Still | str:
         """The still for ``code``, or why there is none."""
         label = self.label(code, path)
         if label is None:
             return f"{code.lower()} is not in the vocabulary"
-        return Still(Frame(path), label, subject, view=view)
+        return Still(Frame(path), label, subject, view=view, session=session)

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from fer_cli.corpora.clips import about_the_middle, frame_count, why_unreadable
 from fer_cli.corpora.named import NamedFiles
-from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
+from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence, Still
 from fer_cli.labels import NEUTRAL
 
-SOURCE = "middle of the clip, neutral of another clip"
+SOURCE = "middle of the clip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +19,18 @@ class Clip:
     """A video of one subject and one expression; no other ``sequence`` of the subject is called so."""
 
     path: Path
-    subject: str
+    subject: str | None
     sequence: str
     label: str
     frames: int
+    view: str | None
 
 
 class NamedClips(NamedFiles):
     """Videos of known subjects, each described by its file's name.
 
-    Nobody annotated the apex: it is taken to be about the middle of a clip. Its neutral face is the middle of the
-    subject's first neutral clip.
+    Nobody annotated the apex: it is taken to be about the middle of a clip. The middle of a neutral clip is a neutral
+    picture of its subject.
     """
 
     classes: ClassVar[str] = "6"
@@ -39,10 +40,14 @@ class NamedClips(NamedFiles):
     def described(self, match: re.Match[str]) -> tuple[str, str] | str:
         """Subject and code of the file named so, or why it is left out by rule."""
 
+    def view(self, match: re.Match[str]) -> str | None:
+        """What the file named so shares with the neutral clips that it may be compared with, beside the subject."""
+        return None
+
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
-        """A sequence for each clip of an expression; a subject without a neutral clip has none, and is said."""
+        """A sequence without a neutral frame for each clip of an expression, a still for each neutral clip."""
         reading = Reading()
-        add_sequences(self._clips(root, reading), apex_frames, reading)
+        reading.records += [record_of(clip, apex_frames) for clip in self._clips(root, reading)]
         return reading
 
     def _clips(self, root: Path, reading: Reading) -> list[Clip]:
@@ -56,45 +61,39 @@ class NamedClips(NamedFiles):
             label = self.label(code, path)
             if label is None:
                 reading.left_out.append(LeftOut(str(path), f"code {code} is not in the vocabulary", fault=False))
-            elif clip := readable_clip(path, subject, path.stem, label, reading):
+            elif clip := readable_clip(path, subject, path.stem, label, reading, view=self.view(match)):
                 clips.append(clip)
         return clips
 
 
-def readable_clip(path: Path, subject: str, sequence: str, label: str, reading: Reading) -> Clip | None:
+def readable_clip(
+    path: Path, subject: str | None, sequence: str, label: str, reading: Reading, *, view: str | None = None
+) -> Clip | None:
     """The clip at ``path``, or None, the reason being added to ``reading``, if it cannot be read."""
     count = frame_count(path)
     if count is None or count < 3:
         reading.left_out.append(LeftOut(str(path), why_unreadable(path)))
         return None
-    return Clip(path, subject, sequence, label, count)
+    return Clip(path, subject, sequence, label, count, view)
 
 
-def add_sequences(clips: list[Clip], apex_frames: int, reading: Reading) -> None:
-    """Add to ``reading`` a sequence for each clip of an expression, compared with its subject's first neutral clip.
+def record_of(clip: Clip, apex_frames: int, split: str | None = None) -> Sequence | Still:
+    """The frames about the middle of a clip as a sequence without a neutral frame.
 
-    Of each the frames about the middle are taken. A subject without a neutral clip has no sequence, and is reported.
+    Of a neutral clip, and of one whose subject is not known, it is the frame in the middle as a still.
     """
-    resting: dict[str, Frame] = {}
-    for clip in clips:
-        if clip.label == NEUTRAL:
-            [middle] = about_the_middle(clip.frames, 1)
-            resting.setdefault(clip.subject, Frame(clip.path, index=middle, kind="video"))
-    for clip in clips:
-        if clip.label == NEUTRAL:
-            continue
-        if clip.subject not in resting:
-            reading.left_out.append(LeftOut(str(clip.path), "no neutral clip of this subject"))
-            continue
-        frames = [Frame(clip.path, index=index, kind="video") for index in about_the_middle(clip.frames, apex_frames)]
-        reading.records.append(
-            Sequence(
-                clip.subject,
-                clip.sequence,
-                (resting[clip.subject], *frames),
-                clip.label,
-                neutral=0,
-                apexes=tuple(range(1, len(frames) + 1)),
-                apex_source=SOURCE,
-            )
-        )
+    if clip.label == NEUTRAL or clip.subject is None:
+        [middle] = about_the_middle(clip.frames, 1)
+        frame = Frame(clip.path, index=middle, kind="video")
+        return Still(frame, clip.label, clip.subject, split=split, view=clip.view)
+    frames = tuple(Frame(clip.path, index=index, kind="video") for index in about_the_middle(clip.frames, apex_frames))
+    return Sequence(
+        clip.subject,
+        clip.sequence,
+        frames,
+        clip.label,
+        neutral=None,
+        apexes=tuple(range(len(frames))),
+        apex_source=SOURCE,
+        view=clip.view,
+    )

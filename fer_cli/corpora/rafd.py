@@ -28,6 +28,8 @@ class Rafd(NamedStills):
         "fer prepare rafd ~/corpora/RaFD --angles 045 --angles 090 --angles 135",
     )
     classes: ClassVar[str] = "8"
+    # A person has one neutral picture for each angle and gaze.
+    session_name: ClassVar[str] = "gaze"
     promises: ClassVar[Mapping[str, int]] = {"pictures": 8040, "subjects": 67}
     file_name: ClassVar[re.Pattern[str]] = re.compile(
         r"Rafd(\d{3})_(\d+)_([A-Za-z]+)_([A-Za-z]+)_([A-Za-z]+)_(frontal|left|right)\.jpe?g", re.IGNORECASE
@@ -51,4 +53,4 @@ class Rafd(NamedStills):
         angle, number, _, _, code, gaze = match.groups()
         if angle not in self.angles:
             return "another angle"
-        return self.shown(code, path, number, view=f"{angle} {gaze.lower()}")
+        return self.shown(code, path, number, view=angle, session=gaze.lower())

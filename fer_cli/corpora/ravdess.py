@@ -35,3 +35,7 @@ class Ravdess(NamedClips):
     def described(self, match: re.Match[str]) -> tuple[str, str] | str:
         """The actor and the emotion."""
         return match[4], match[3]
+
+    def view(self, match: re.Match[str]) -> str | None:
+        """Speech or song: nobody sings disgust or surprise, so that a neutral of the other would give a class away."""
+        return match[2]

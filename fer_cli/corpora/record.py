@@ -38,7 +38,8 @@ class Sequence:
 
     ``frames`` are in time order; ``neutral`` and ``apexes`` are indices into it and never overlap. ``label`` is None
     where the owners gave none. ``apex_source`` says where the apex came from: ``last 3 frames``, ``annotated``,
-    ``assumed``.
+    ``assumed``. ``neutral`` is None where the subject's neutral pictures are records of their own. ``view`` is as in
+    :class:`Still`.
     """
 
     subject: str
@@ -48,14 +49,17 @@ class Sequence:
     neutral: int | None
     apexes: tuple[int, ...]
     apex_source: str
+    view: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Still:
     """One picture with a label. ``subject`` is None in corpora that do not say who is shown.
 
-    ``split`` is the owners' own split (``train``, ``val``, ``test``) where there is one. ``view`` is the camera's angle
-    in corpora with several: a face is compared with the neutral one of the same view.
+    ``split`` is the owners' own split (``train``, ``val``, ``test``) where there is one. ``view`` is what a face shares
+    with the neutral face that it is compared with: the camera's angle, the light. ``session`` is what was recorded in
+    one go with a neutral picture of its own: a session, a gaze, a take. Whether the two share it is decided for all
+    classes alike, see :func:`fer_cli.dataset.pairing.pair`.
     """
 
     frame: Frame
@@ -63,6 +67,7 @@ class Still:
     subject: str | None = None
     split: str | None = None
     view: str | None = None
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

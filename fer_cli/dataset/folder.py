@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -10,8 +11,12 @@ from typing import Any, TextIO
 import pandas as pd
 
 from fer_cli.dataset import schema
+from fer_cli.documents import check_document
 from fer_cli.errors import DatasetError
-from fer_cli.files import write_json, write_text, written_whole
+from fer_cli.files import open_regular, read_json, write_json, write_text, written_whole
+
+#: A line of ``faces.jsonl`` has some four hundred bytes, most of them two paths.
+MAX_LINE = 100_000
 
 
 def claim(out: Path, identity: dict[str, Any], *, overwrite: bool) -> str:
@@ -47,10 +52,12 @@ def claim(out: Path, identity: dict[str, Any], *, overwrite: bool) -> str:
 def _settings_at(out: Path) -> dict[str, Any] | None:
     for name in (schema.UNFINISHED, schema.CARD):
         try:
-            stored = json.loads((out / name).read_text(encoding="utf-8"))
-            return stored["settings"] if name == schema.CARD else stored
-        except (OSError, ValueError, KeyError, TypeError):
+            stored = read_json(out / name)
+        except (OSError, ValueError):
             continue
+        settings = stored.get("settings") if name == schema.CARD and isinstance(stored, dict) else stored
+        if isinstance(settings, dict):
+            return settings
     return None
 
 
@@ -60,6 +67,18 @@ def _clear(out: Path) -> None:
     for name in (schema.CARD, schema.METADATA, schema.UNFINISHED, *names, schema.FACES):
         (out / name).unlink(missing_ok=True)
     shutil.rmtree(out / schema.EMBEDDINGS, ignore_errors=True)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, none if there is none; what is longer than any that was written counts as several."""
+    try:
+        with open_regular(path) as file:
+            while line := file.readline(MAX_LINE):
+                yield line
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def _inside(name: str) -> bool:
@@ -78,13 +97,13 @@ class Journal:
         self._path = out / schema.FACES
         self._file: TextIO | None = None
         self.entries: dict[str, dict[str, Any]] = {}
-        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.is_file() else []
-        for line in lines:
+        for line in _lines(self._path):
             try:
                 entry = json.loads(line)
+                check_document(entry, schema.FaceDocument)
                 if _inside(entry["file_name"]) and (out / entry["file_name"]).is_file():
                     self.entries[entry.pop("file_name")] = entry
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, OSError, RecursionError):
                 continue
 
     def __enter__(self) -> "Journal":

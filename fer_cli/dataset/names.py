@@ -11,6 +11,11 @@ from fer_cli.corpora.record import Frame
 
 #: The longest crop's name in bytes, without the digest and the endings that it may get: most disks take 255.
 LONGEST = 200
+#: Words from which ``datasets.load_dataset`` infers splits where they stand by themselves in the path of a file
+#: (``SPLIT_KEYWORDS`` in its ``data_files.py``): the files without any would be passed over, ``metadata.csv`` too.
+_SPLIT_WORD = re.compile(
+    r"(?<![^-._ 0-9/])(train(?:ing)?|validation|valid|val|dev|test(?:ing)?|eval(?:uation)?)(?![^-._ 0-9/])"
+)
 
 
 def crop_names(frames: Iterable[tuple[Frame, str | None]], root: Path) -> dict[Frame, str]:
@@ -19,7 +24,8 @@ def crop_names(frames: Iterable[tuple[Frame, str | None]], root: Path) -> dict[F
     A crop is called after its picture, with as many of the folders above it as make it unique among its subject's:
     ``images/S005/S005_001_00000011.png``, ``images/017/smiling-017.png``. Any picture gets the same name whatever
     order they come in, and wherever the corpus is. Characters that could leave the folder, hide a file or start a
-    formula are replaced; what is too long for a disk is cut off, and told apart by a digest.
+    formula are replaced; what is too long for a disk is cut off, and told apart by a digest; and a word that means a
+    split to ``datasets`` is continued: ``images/unknown/trainset_00001_aligned.png``.
     """
     by_folder: dict[str, list[Frame]] = {}
     for frame, subject in frames:
@@ -29,7 +35,7 @@ def crop_names(frames: Iterable[tuple[Frame, str | None]], root: Path) -> dict[F
         for frame, tail in _shortest_unique_tails(list(dict.fromkeys(members)), root):
             short = _cut(tail, LONGEST)
             name = tail if short == tail else f"{short}-{_digest(frame, root)}"
-            names[frame] = str(PurePosixPath("images", folder, f"{name}.png"))
+            names[frame] = _no_split(str(PurePosixPath("images", folder, f"{name}.png")))
     return _disambiguate(names, root)
 
 
@@ -68,7 +74,11 @@ def _digest(frame: Frame, root: Path) -> str:
 
 def _safe(text: str) -> str:
     text = unicodedata.normalize("NFC", text.encode(errors="replace").decode())
-    return _cut(re.sub(r"[^\w.-]", "_", text).strip("._-")[:80], LONGEST) or "_"
+    return _cut(_no_split(re.sub(r"[^\w.-]", "_", text).strip("._-")[:80]), LONGEST) or "_"
+
+
+def _no_split(text: str) -> str:
+    return _SPLIT_WORD.sub(r"\1set", text)
 
 
 def _cut(text: str, most: int) -> str:

@@ -1,6 +1,6 @@
 """From records to samples: which pictures are used, as what, and which neutral picture each is paired with."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 
 from fer_cli.corpora.record import Frame, LeftOut, Sequence, Still
@@ -33,21 +33,47 @@ class Pairing:
 
 
 def pair(records: list[Sequence | Still], classes: tuple[str, ...]) -> Pairing:
-    """The samples that ``classes`` ask for, each apex with a neutral picture of the same subject.
+    """The samples that ``classes`` ask for, each with a neutral picture of the same subject in the same view.
 
-    In a sequence the apex frames are compared with that sequence's neutral frame; a still with its subject's first
-    neutral still. A neutral picture is a sample of its own only where ``neutral`` is among the classes; it is then
-    compared with *another* neutral picture of the subject (the next sequence's first frame, the next take), since a
-    picture compared with itself makes the difference zero and the answer trivial.
+    Whether a sample and its neutral picture come from one take (a sequence, or what a still calls its session) must not
+    depend on its class, or the pairing gives the class away. A neutral picture is never its own neutral, so there are
+    two rules, each the same for every class:
+
+    - Without ``neutral`` among ``classes``, each sample is compared with the first neutral picture of its own take.
+    - With it, no sample is: a neutral picture is compared with the subject's next one of another take, and every other
+      sample with that with which the neutral picture of its own take is compared.
+
+    A still without a session is a take of its own. It stands with any neutral picture of its subject and view, with
+    ``neutral`` among ``classes`` the first of each class with the first, the second with the second and so on, so that
+    all classes are compared with the same pictures. A sample without such a neutral picture is unpaired, and said.
     """
     pairing = Pairing()
     wanted = [record for record in records if _belongs(record, classes, pairing.left_out)]
+    at_rest = _at_rest(wanted)
+    across = NEUTRAL in classes
+    ranks: Counter[tuple] = Counter()
     for record in wanted:
-        if isinstance(record, Sequence):
-            pairing.samples.extend(_from_sequence(record))
-    pairing.samples.extend(_from_stills([record for record in wanted if isinstance(record, Still)], pairing.left_out))
-    pairing.samples = _pair_neutrals(pairing.samples, classes, pairing.left_out)
+        neutral = None
+        if record.subject is not None and (across or record.label != NEUTRAL):
+            neutrals = at_rest.get((record.subject, record.view), _AtRest())
+            neutral = neutrals.across(record, ranks) if across else neutrals.within(record)
+            if neutral is None:
+                pairing.left_out.append(LeftOut(_place(record), _why(record, at_rest, across), fault=False))
+        pairing.samples += _samples(record, neutral, across)
+    pairing.samples = _each_neutral_once(pairing.samples)
+    if not across:
+        needed = {sample.neutral for sample in pairing.samples}
+        pairing.samples = [sample for sample in pairing.samples if sample.role != "neutral" or sample.frame in needed]
     return pairing
+
+
+def pairing_rule(records: list[Sequence | Still], classes: tuple[str, ...], session: str) -> str:
+    """The rule of :func:`pair` for these records in a few words; ``session`` is what their sessions are called."""
+    shown = [record for record in records if record.label != NEUTRAL and record.subject is not None]
+    if any(_take(record) for record in shown):
+        own = any(isinstance(record, Sequence) and record.neutral is not None for record in shown)
+        return f"neutral of {'another' if NEUTRAL in classes else 'the same'} {'sequence' if own else session}"
+    return ("another" if NEUTRAL in classes else "a") + " neutral picture of the subject" if shown else ""
 
 
 def unpaired(samples: list[Sample], classes: tuple[str, ...]) -> list[Sample]:
@@ -56,7 +82,7 @@ def unpaired(samples: list[Sample], classes: tuple[str, ...]) -> list[Sample]:
 
 
 def _belongs(record: Sequence | Still, classes: tuple[str, ...], left_out: list[LeftOut]) -> bool:
-    where = str(record.frames[0].path.parent if isinstance(record, Sequence) else record.frame.path)
+    where = _place(record)
     if record.label is None:
         left_out.append(LeftOut(where, "no emotion label", fault=False))
         return False
@@ -67,63 +93,103 @@ def _belongs(record: Sequence | Still, classes: tuple[str, ...], left_out: list[
     return True
 
 
-def _from_sequence(sequence: Sequence) -> list[Sample]:
-    def sample(index: int, role: str, label: str, neutral: Frame | None) -> Sample:
-        return Sample(sequence.frames[index], label, sequence.subject, sequence.sequence, role, neutral)
-
-    rest = None if sequence.neutral is None else sequence.frames[sequence.neutral]
-    samples = [] if rest is None else [sample(sequence.neutral, "neutral", NEUTRAL, None)]
-    return samples + [sample(index, "apex", sequence.label, rest) for index in sequence.apexes]
+def _place(record: Sequence | Still) -> str:
+    frame = record.frames[0] if isinstance(record, Sequence) else record.frame
+    return str(frame.path.parent if isinstance(record, Sequence) and frame.kind == "picture" else frame.path)
 
 
-def _from_stills(stills: list[Still], left_out: list[LeftOut]) -> list[Sample]:
-    reference: dict[tuple[str, str | None], Frame] = {}
-    for still in stills:
-        if still.label == NEUTRAL and still.subject is not None:
-            reference.setdefault((still.subject, still.view), still.frame)
-    samples = []
-    for still in stills:
-        resting = still.label == NEUTRAL
-        neutral = None if resting or still.subject is None else reference.get((still.subject, still.view))
-        if not resting and still.subject is not None and neutral is None:
-            left_out.append(
-                LeftOut(str(still.frame.path), "no neutral picture of this subject (unpaired)", fault=False)
-            )
-        role = "neutral" if resting else "apex"
-        samples.append(Sample(still.frame, still.label, still.subject, None, role, neutral, still.split))
-    return samples
+def _take(record: Sequence | Still) -> str | None:
+    if isinstance(record, Sequence):
+        return None if record.neutral is None else record.sequence
+    return record.session
 
 
-def _pair_neutrals(samples: list[Sample], classes: tuple[str, ...], left_out: list[LeftOut]) -> list[Sample]:
-    """Give each neutral sample another neutral picture, or drop those that nothing needs.
+def _neutral_frame(record: Sequence | Still) -> Frame | None:
+    if isinstance(record, Sequence):
+        return None if record.neutral is None else record.frames[record.neutral]
+    return record.frame if record.label == NEUTRAL else None
 
-    Sequences may share a neutral picture (a corpus with one neutral clip a subject): it is one sample all the same.
-    """
-    samples = _each_neutral_once(samples)
-    if NEUTRAL not in classes:
-        needed = {sample.neutral for sample in samples}
-        return [sample for sample in samples if sample.role != "neutral" or sample.frame in needed]
-    at_rest = defaultdict(list)
-    for sample in samples:
-        if sample.role == "neutral" and sample.subject is not None:
-            at_rest[sample.subject].append(sample.frame)
-    paired = []
-    for sample in samples:
-        if sample.role == "neutral" and sample.subject is not None:
-            frames = at_rest[sample.subject]
-            if len(frames) > 1:
-                another = frames[(frames.index(sample.frame) + 1) % len(frames)]
-                sample = replace(sample, neutral=another)
-            else:
-                left_out.append(
-                    LeftOut(
-                        str(sample.frame.path),
-                        "no second neutral picture of this subject (unpaired)",
-                        fault=False,
-                    )
-                )
-        paired.append(sample)
-    return paired
+
+class _AtRest:
+    """The neutral pictures of one subject in one view, in the order of the records, each with its take."""
+
+    def __init__(self) -> None:
+        self._frames: list[Frame] = []
+        self._takes: list[str | None] = []
+        self._places: dict[Frame, int] = {}
+        self._of_take: dict[str | None, list[int]] = defaultdict(list)
+
+    def add(self, frame: Frame, take: str | None) -> None:
+        """A further neutral picture; one that is there already is passed over."""
+        if frame not in self._places:
+            place = self._places[frame] = len(self._frames)
+            self._frames.append(frame)
+            self._takes.append(take)
+            self._of_take[take].append(place)
+
+    def within(self, record: Sequence | Still) -> Frame | None:
+        """The first one of the record's own take."""
+        own = self._own(record)
+        return self._frames[own[0]] if own else None
+
+    def across(self, record: Sequence | Still, ranks: Counter[tuple]) -> Frame | None:
+        """One of another take than the record's, ``ranks`` counting the records of a class and take met before."""
+        frame = _neutral_frame(record)
+        if frame is not None:
+            return self._next(self._places[frame])
+        if not self._frames:
+            return None
+        kind = (record.subject, record.view, _take(record), record.label)
+        own = self._own(record) or range(len(self._frames))
+        place = own[ranks[kind] % len(own)]
+        ranks[kind] += 1
+        other = self._next(place)
+        if other is None and (_take(record) is None or self._takes[place] != _take(record)):
+            return self._frames[place]
+        return other
+
+    def _own(self, record: Sequence | Still) -> "list[int] | range":
+        take = _take(record)
+        return range(len(self._frames)) if take is None else self._of_take.get(take, [])
+
+    def _next(self, place: int) -> Frame | None:
+        """The next one round that is of another take; a picture without one is a take of its own."""
+        count = len(self._frames)
+        for step in range(1, count):
+            other = (place + step) % count
+            if self._takes[other] is None or self._takes[other] != self._takes[place]:
+                return self._frames[other]
+        return None
+
+
+def _at_rest(records: list[Sequence | Still]) -> dict[tuple[str, str | None], _AtRest]:
+    found: dict[tuple[str, str | None], _AtRest] = defaultdict(_AtRest)
+    for record in records:
+        frame = _neutral_frame(record)
+        if frame is not None and record.subject is not None:
+            found[record.subject, record.view].add(frame, _take(record))
+    return dict(found)
+
+
+def _why(record: Sequence | Still, at_rest: dict[tuple[str, str | None], _AtRest], across: bool) -> str:
+    if not any(subject == record.subject for subject, _ in at_rest):
+        return "no neutral picture of this subject (unpaired)"
+    if across:
+        return "no second neutral picture of this subject (unpaired)"
+    return "no neutral picture of this subject under the same conditions (unpaired)"
+
+
+def _samples(record: Sequence | Still, neutral: Frame | None, across: bool) -> list[Sample]:
+    """The record's samples, compared with ``neutral``; its own neutral frame only ``across`` takes."""
+    if isinstance(record, Still):
+        role = "neutral" if record.label == NEUTRAL else "apex"
+        return [Sample(record.frame, record.label, record.subject, None, role, neutral, record.split)]
+
+    def sample(index: int, role: str, label: str, other: Frame | None) -> Sample:
+        return Sample(record.frames[index], label, record.subject, record.sequence, role, other)
+
+    own = [] if record.neutral is None else [sample(record.neutral, "neutral", NEUTRAL, neutral if across else None)]
+    return own + [sample(index, "apex", record.label, neutral) for index in record.apexes]
 
 
 def _each_neutral_once(samples: list[Sample]) -> list[Sample]:

@@ -8,12 +8,13 @@ from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import LeftOut, Reading, Sequence
 from fer_cli.dataset.folds import assign_folds
 from fer_cli.dataset.left_out import commonest, relative
-from fer_cli.dataset.pairing import Sample, pair, unpaired
+from fer_cli.dataset.pairing import Sample, pair, pairing_rule, unpaired
 from fer_cli.dataset.preparation import Preparation
 from fer_cli.errors import CorpusError, DatasetError
 from fer_cli.labels import EXPRESSIONS, class_set
 from fer_cli.protocol import Protocol
 
+UNNAMED = "no subject is named, who may be in any fold: in the dataset, and never trained, chosen by or tested on"
 #: How many folders above a wrong one are tried.
 ABOVE = 2
 
@@ -61,7 +62,10 @@ def make_plan(corpus: Corpus, root: Path, settings: Preparation) -> Plan:
     known = [(sample.subject, sample.label) for sample in pairing.samples if sample.subject and sample.label in classes]
     fold_of = assign_folds(known, folds, rule) if known else {}
     frames = _frame_rule(reading, apex_frames) + (", unpaired" if settings.neutral == "none" else "")
-    protocol = Protocol(corpus.title_at(root), classes, frames, folds if known else 0, rule)
+    compared = "" if settings.neutral == "none" else pairing_rule(reading.records, classes, corpus.session_name)
+    protocol = Protocol(corpus.title_at(root), classes, frames, folds if known else 0, rule, pairing=compared)
+    unnamed = [sample for sample in pairing.samples if sample.subject is None and sample.label in classes]
+    pairing.left_out += [LeftOut(str(sample.frame.path), UNNAMED, fault=False) for sample in unnamed if known]
     left_out = relative([*reading.left_out, *pairing.left_out], root)
     plan = Plan(root, reading, pairing.samples, left_out, fold_of, protocol)
     if settings.strict:

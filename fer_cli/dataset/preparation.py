@@ -22,7 +22,10 @@ class Preparation:
     ] = None
     neutral: Annotated[
         Literal["first", "none"],
-        Doc("first: pair each apex with its sequence's first frame, or its subject's neutral picture. none: no pairs."),
+        Doc(
+            "first: pair each picture with a neutral one of its subject, that of its own sequence or session where "
+            "neutral is no class, of another for all classes where it is. none: no pairs."
+        ),
     ] = "first"
     apex_frames: Annotated[
         int | None, Doc("How many last frames of a sequence are its apex. Default: the published number.")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fer_cli.dataset.names import crop_names
 from fer_cli.dataset.pairing import Sample
 from fer_cli.dataset.plan import make_plan, refuse_faults
 from fer_cli.dataset.preparation import Preparation
+from fer_cli.documents import read_document
 from fer_cli.errors import DatasetError
 from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.detect import Detector
@@ -74,8 +76,9 @@ def prepare(
     if not made:
         raise DatasetError(f"None of {len(names)} pictures could be used.", mend=commonest(lost))
     if state == "finished" and not missing:
-        card = json.loads((out / schema.CARD).read_text(encoding="utf-8"))
-        return Prepared(out, card, made=0)
+        # A card that somebody has edited is written again.
+        with suppress(DatasetError):
+            return Prepared(out, read_document(out / schema.CARD, schema.FinishedCard, DatasetError), made=0)
 
     metadata = _metadata(plan.samples, made, plan.fold_of)
     card = {
@@ -91,7 +94,7 @@ def prepare(
             "margin": template.margin,
             "detector": _aligned_by(settings, corpus, model),
         },
-        "counts": _counts(reading, metadata, journal, made),
+        "counts": _counts(reading, metadata, protocol, journal, made),
         "left_out": grouped(left_out),
     }
     finish(out, metadata, card, journal, keep=set(made.values()))
@@ -147,11 +150,16 @@ def _crop_all(
         for done, result in enumerate(make_crops(jobs, template, model, workers=workers), start=1):
             frame = result.job.frame
             if result.facts is None:
-                lost.append(LeftOut(str(frame.path), result.reason or "unknown"))
+                lost.append(LeftOut(_place(frame), result.reason or "unknown"))
             else:
                 journal.add(names[frame], source=below(frame.path, root), **result.facts)
             progress("cropping", done, len(jobs), left_out=len(lost))
     return lost
+
+
+def _place(frame: Frame) -> str:
+    """Where a picture is: its file, and its row where that is a table."""
+    return f"{frame.path}, row {frame.index + 1}" if frame.kind == "table" else str(frame.path)
 
 
 def _metadata(samples: list[Sample], made: dict[Frame, str], fold_of: dict[str, int]) -> pd.DataFrame:
@@ -174,8 +182,11 @@ def _metadata(samples: list[Sample], made: dict[Frame, str], fold_of: dict[str, 
     return table.sort_values(["subject", "sequence", "file_name"], na_position="last", ignore_index=True)
 
 
-def _counts(reading: Reading, metadata: pd.DataFrame, journal: Journal, made: dict[Frame, str]) -> dict[str, Any]:
+def _counts(
+    reading: Reading, metadata: pd.DataFrame, protocol: Protocol, journal: Journal, made: dict[Frame, str]
+) -> dict[str, Any]:
     apexes = metadata[metadata["role"] == "apex"]
+    unnamed = metadata["subject"].isna() & metadata["label"].isin(protocol.classes)
     several = sum(1 for name in made.values() if journal.entries[name]["faces_found"] > 1)
     return {
         "found": dict(reading.found),
@@ -183,6 +194,7 @@ def _counts(reading: Reading, metadata: pd.DataFrame, journal: Journal, made: di
         "subjects": int(metadata["subject"].nunique()),
         "sequences": int(apexes[["subject", "sequence"]].dropna().drop_duplicates().shape[0]),
         "pairs": int(metadata["neutral_file_name"].notna().sum()),
+        "without_subject": int(unnamed.sum()) if protocol.folds else 0,
         "per_class": {name: count for name in EXPRESSIONS if (count := int((metadata["label"] == name).sum()))},
         "pictures_with_several_faces": several,
     }

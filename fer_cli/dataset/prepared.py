@@ -1,17 +1,17 @@
 """A prepared dataset, opened for reading."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from fer_cli.dataset.schema import CARD, COLUMNS, METADATA, ROLES, UNFINISHED, VERSION
+from fer_cli.dataset.metadata import read_metadata
+from fer_cli.dataset.schema import CARD, METADATA, UNFINISHED, VERSION, CardDocument, Version
+from fer_cli.documents import read_document
 from fer_cli.errors import DatasetError
-from fer_cli.labels import EXPRESSIONS
 from fer_cli.protocol import Protocol
 
 
@@ -36,20 +36,11 @@ class PreparedDataset:
         """Open the dataset in the folder ``path``.
 
         Raises :class:`~fer_cli.errors.DatasetError` if it is not one, is unfinished, was written by a later version, or
-        holds rows that point outside the folder.
+        holds what no preparation writes, see :func:`fer_cli.dataset.metadata.read_metadata`.
         """
         path = Path(path)
         card = _read_card(path)
-        try:
-            metadata = pd.read_csv(
-                path / METADATA,
-                dtype={**dict.fromkeys(COLUMNS, "string"), "fold": "Int64"},
-                keep_default_na=False,
-                na_values=[""],
-            )
-        except (OSError, ValueError) as error:
-            raise DatasetError(f"{path / METADATA} cannot be read: {error}.") from error
-        _check(metadata, path)
+        metadata = read_metadata(path, folds=card["protocol"]["folds"], size=card["crop"]["size"])
         return cls(path, card, metadata)
 
     @property
@@ -74,6 +65,12 @@ class PreparedDataset:
         digest.update(self.card["checksums"]["crops"].encode())
         return digest.hexdigest()
 
+    @property
+    def without_subject(self) -> int:
+        """How many pictures of the protocol's classes are in no fold, though there are folds, for they name nobody."""
+        rows = self.metadata[self.metadata["label"].isin(self.protocol.classes)]
+        return int(rows["subject"].isna().sum()) if self.protocol.folds else 0
+
     def samples(self, *, paired: bool) -> pd.DataFrame:
         """The rows that show a class of the protocol; ``paired`` keeps those with a neutral picture to compare with.
 
@@ -94,8 +91,9 @@ class PreparedDataset:
     def split(self, fold: int, *, paired: bool) -> dict[str, pd.DataFrame]:
         """The samples to train on, to choose the epoch by, and to test on: ``train``, ``val``, ``test``.
 
-        The test fold is ``fold``, the validation fold the next one round, and a subject is on one side only. A corpus
-        that does not say who is shown has no folds: there the owners' split is taken, and fold 0 means it.
+        The test fold is ``fold``, the validation fold the next one round, and a subject is on one side only. Pictures
+        that name no subject are on none, for they may show any. A corpus that does not say who is shown has no folds:
+        there the owners' split is taken, and fold 0 means it.
         """
         folds = self.protocol.folds
         if not folds:
@@ -103,6 +101,7 @@ class PreparedDataset:
         if not 0 <= fold < folds:
             raise DatasetError(f"There is no fold {fold} in {self.path}.", mend=f"Its folds are 0 to {folds - 1}.")
         rows = self.samples(paired=paired)
+        rows = rows[rows["subject"].notna()]
         validation = (fold + 1) % folds
         sides = {
             "train": rows[~rows["fold"].isin([fold, validation])],
@@ -155,29 +154,11 @@ def _read_card(path: Path) -> dict[str, Any]:
             f"{path} is not a prepared dataset: it has no {CARD}.",
             mend=f"fer prepare files {path} --help shows how to make one from pictures.",
         )
-    try:
-        card = json.loads((path / CARD).read_text(encoding="utf-8"))
-        version, _ = int(card["version"]), Protocol.from_dict(card["protocol"])
-        card["checksums"]["crops"], card["crop"]["size"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path / CARD} is not what fer wrote: {error!r}.") from error
+    version = read_document(path / CARD, Version, DatasetError)["version"]
     if version > VERSION:
         raise DatasetError(f"{path} was written by a later version of fer.", mend="Update fer, or prepare it again.")
+    card = read_document(path / CARD, CardDocument, DatasetError)
+    classes, folds = card["protocol"]["classes"], card["protocol"]["folds"]
+    if len(set(classes)) < len(classes) or 0 < folds < 3:
+        raise DatasetError(f"{path / CARD} is not what fer wrote: its protocol has {folds} folds, classes {classes}.")
     return card
-
-
-def _check(metadata: pd.DataFrame, path: Path) -> None:
-    missing = [column for column in COLUMNS if column not in metadata]
-    if missing:
-        raise DatasetError(f"{path / METADATA} lacks the columns {', '.join(missing)}.")
-    for column, allowed in (("label", EXPRESSIONS), ("role", ROLES)):
-        strange = sorted(set(metadata[column].fillna("(none)")).difference(allowed))
-        if strange:
-            raise DatasetError(f"{path / METADATA} has values in '{column}' that mean nothing here: {strange[:3]}.")
-    names = pd.concat([metadata["file_name"], metadata["neutral_file_name"].dropna()])
-    for name in names:
-        inside = PurePosixPath(name) if isinstance(name, str) else None
-        if inside is None or inside.is_absolute() or ".." in inside.parts:
-            raise DatasetError(f"{path / METADATA} points outside its folder: {name!r}.")
-    if (metadata["file_name"] == metadata["neutral_file_name"]).fillna(False).any():
-        raise DatasetError(f"{path / METADATA} compares a picture with itself.")

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fer_cli.errors import DatasetError
+from fer_cli.files import open_regular
 
 #: Decoded crops are kept in memory up to this many bytes (about 14,000 crops of 224×224), so that a corpus of the
 #: usual size is decoded once rather than once an epoch.
@@ -24,19 +25,30 @@ class Crops:
         self._folder = folder
         self._room = kept_bytes
         self._kept: dict[str, Tensor] = {}
+        self._shape: tuple[int, ...] | None = None
 
     def __getitem__(self, name: str) -> Tensor:
-        """The crop as 3×H×W uint8 RGB; raises :class:`~fer_cli.errors.DatasetError` if it cannot be read."""
+        """The crop as 3×H×W uint8 RGB.
+
+        Raises :class:`~fer_cli.errors.DatasetError` if it cannot be read or has another size than the first one read.
+        """
         if name in self._kept:
             return self._kept[name]
         try:
-            with Image.open(self._folder / name, formats=["PNG"]) as picture:
+            with open_regular(self._folder / name) as file, Image.open(file, formats=["PNG"]) as picture:
                 pixels = np.array(picture.convert("RGB"))
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DatasetError(
                 f"The crop {self._folder / name} cannot be read: {error}.",
                 mend="Type the fer prepare line of this dataset again: it makes anew what is missing.",
             ) from error
+        self._shape = self._shape or pixels.shape
+        if pixels.shape != self._shape:
+            (height, width, _), (others, *_) = pixels.shape, self._shape
+            raise DatasetError(
+                f"The crop {self._folder / name} has {width}×{height} pixels, others have {others}×{others}.",
+                mend="Remove it, and type the fer prepare line of this dataset again.",
+            )
         crop = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
         if crop.nbytes <= self._room:
             self._room -= crop.nbytes

@@ -97,6 +97,7 @@ def fit(
                 "name": dataset.name,
                 "corpus": dataset.card["corpus"],
                 "fingerprint": dataset.fingerprint,
+                "without_subject": dataset.without_subject,
             },
             "subjects": {side: sorted(rows["subject"].dropna().unique()) for side, rows in sides.items()},
             "seen": seen,

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_cli.corpora.files import Files, path_pattern
-from fer_cli.corpora.record import Sequence, Still
+from fer_cli.corpora.record import Frame, Sequence, Still
+from fer_cli.dataset.pairing import pair
 from fer_cli.errors import CorpusError, UsageError
 from tests.videos import make_video, shades
 
@@ -61,20 +62,21 @@ def test_case_40_clips_are_sequences_from_the_subjects_neutral_clip_to_their_mid
     clips(tmp_path, "neutral/001.mp4", "smiling/001.MP4", "angry/001.mp4", "smiling/002.mp4")
     files = Files(pattern="{label}/{subject}.mp4", rename=("smiling=happiness", "angry=anger"))
     reading = files.read(tmp_path)
-    assert [(record.subject, record.label, record.sequence) for record in reading.records] == [
-        ("001", "anger", "angry-001"),
-        ("001", "happiness", "smiling-001"),
-    ]
-    for record in reading.records:
-        neutral, *apexes = record.frames
-        assert (neutral.path, neutral.index) == (tmp_path / "neutral/001.mp4", 15)
-        assert {(frame.path.parent.name, frame.kind) for frame in apexes} == {
-            (record.sequence.partition("-")[0], "video")
-        }
-        assert [frame.index for frame in apexes] == [14, 15, 16]
-    assert [(Path(entry.path).name, entry.reason) for entry in reading.left_out] == [
-        ("002.mp4", "no neutral clip of this subject")
-    ]
+    samples = pair(reading.records, ("anger", "happiness")).samples
+    assert {
+        (sample.subject, sample.label, sample.sequence, sample.frame.index, sample.neutral)
+        for sample in samples
+        if sample.role == "apex"
+    } == {
+        (subject, label, sequence, index, neutral)
+        for subject, label, sequence, neutral in (
+            ("001", "anger", "angry-001", Frame(tmp_path / "neutral/001.mp4", index=15, kind="video")),
+            ("001", "happiness", "smiling-001", Frame(tmp_path / "neutral/001.mp4", index=15, kind="video")),
+            ("002", "happiness", "smiling-002", None),
+        )
+        for index in (14, 15, 16)
+    }
+    assert reading.left_out == []
     assert reading.found == {"clips": 4}
 
 

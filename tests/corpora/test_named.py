@@ -167,8 +167,8 @@ def test_kdefs_two_sessions_are_one_person_and_angles_have_a_neutral_each(tmp_pa
     assert pairs == {
         ("AF01HAS.JPG", "AF01NES.JPG"),
         ("AF01HAHL.JPG", "AF01NEHL.JPG"),
-        ("BF01HAS.JPG", "AF01NES.JPG"),
-        ("BF01HAHL.JPG", "AF01NEHL.JPG"),
+        ("BF01HAS.JPG", "BF01NES.JPG"),
+        ("BF01HAHL.JPG", "BF01NEHL.JPG"),
     }
 
 

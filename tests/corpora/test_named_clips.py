@@ -9,6 +9,7 @@ from fer_cli.corpora.clips import frame_count
 from fer_cli.corpora.crema_d import CremaD
 from fer_cli.corpora.named import COPY
 from fer_cli.corpora.ravdess import Ravdess
+from fer_cli.corpora.record import Reading, Sequence
 from fer_cli.dataset.pairing import pair
 from fer_cli.errors import CorpusError
 from fer_cli.labels import CLASS_SETS
@@ -39,19 +40,26 @@ def made(root: Path, files) -> Path:
     return root
 
 
+def clips_in(reading: Reading) -> list[Sequence]:
+    return [record for record in reading.records if isinstance(record, Sequence)]
+
+
 @BOTH
 def test_a_clip_is_compared_with_the_middle_of_the_actors_neutral_clip(corpus, files, tmp_path):
     reading = corpus.read(corpus.locate(made(tmp_path, files)))
+    clips = clips_in(reading)
     assert {
-        record.frames[1].path.relative_to(tmp_path).as_posix(): (record.subject, record.label)
-        for record in reading.records
+        record.frames[0].path.relative_to(tmp_path).as_posix(): (record.subject, record.label) for record in clips
     } == {name: shown for name, shown in files.items() if shown}
-    for record in reading.records:
-        neutral, *apexes = record.frames
-        assert neutral.path != apexes[0].path
-        assert neutral.index == 15
-        assert [frame.index for frame in apexes] == [14, 15, 16]
-        assert record.apex_source == "middle of the clip, neutral of another clip"
+    for record in clips:
+        assert record.neutral is None
+        assert [record.frames[index].index for index in record.apexes] == [14, 15, 16]
+        assert record.apex_source == "middle of the clip"
+    samples = pair(reading.records, CLASS_SETS["6"]).samples
+    neutral_of = {sample.frame: sample.neutral for sample in samples if sample.role == "apex"}
+    for record in clips:
+        [neutral] = {neutral_of[frame] for frame in record.frames}
+        assert (neutral.path != record.frames[0].path, neutral.index) == (True, 15)
     assert reading.found["clips"] == len(files) - ("Actor_12/01-01-08-02-01-01-12.mp4" in files)
     assert not any(entry.fault for entry in reading.left_out)
 
@@ -64,13 +72,23 @@ def test_one_neutral_clip_is_one_neutral_sample_and_never_its_own(corpus, files,
     assert {sample.neutral for sample in resting} == {None}
 
 
+def test_a_song_is_not_compared_with_speech(tmp_path):
+    """Nobody sings disgust or surprise, so that speech behind a song would be a sign of the other four."""
+    sung = [name.replace("02-01", "02-02", 1) for name in RAVDESS if "-01-08" not in name]
+    made(tmp_path, ["Actor_12/02-01-06-01-02-01-12.mp4", "Actor_12/02-01-01-01-02-01-12.mp4", *sung])
+    samples = pair(Ravdess().read(tmp_path).records, CLASS_SETS["6"]).samples
+    pairs = {(sample.frame.path.name[3:8], sample.neutral.path.name[3:8]) for sample in samples if sample.neutral}
+    assert pairs == {("01-06", "01-01"), ("02-06", "02-01")}
+
+
 def test_an_actor_without_a_neutral_clip_and_a_broken_video_are_named(tmp_path):
     made(tmp_path, CREMA)
     (tmp_path / "VideoFlash/1002_ITS_NEU_XX.flv").write_bytes(b"no video")
     reading = CremaD().read(tmp_path)
-    assert {(Path(entry.path).name, entry.reason) for entry in reading.left_out} == {
+    pairing = pair(reading.records, CLASS_SETS["6"])
+    assert {(Path(entry.path).name, entry.reason) for entry in [*reading.left_out, *pairing.left_out]} == {
         ("1002_ITS_NEU_XX.flv", "a video that cannot be read"),
-        ("1002_IEO_SAD_LO.flv", "no neutral clip of this subject"),
+        ("1002_IEO_SAD_LO.flv", "no neutral picture of this subject (unpaired)"),
     }
 
 
@@ -90,7 +108,7 @@ def test_case_31_ravdess_with_sound_is_read_where_there_is_nothing_else(tmp_path
     names = ["01-01-01-01-01-01-12.mp4", "01-01-03-01-01-01-12.mp4", "02-01-05-01-01-01-12.mp4"]
     made(tmp_path / "Actor_12", [*names, "01-01-05-01-01-01-12.mp4"])
     reading = Ravdess().read(tmp_path)
-    assert {record.frames[1].path.name: record.label for record in reading.records} == {
+    assert {record.frames[0].path.name: record.label for record in clips_in(reading)} == {
         "01-01-03-01-01-01-12.mp4": "happiness",
         "02-01-05-01-01-01-12.mp4": "anger",
     }
@@ -104,7 +122,7 @@ def test_case_02_the_owners_misspelt_clip_is_read_and_unknown_names_are_told(tmp
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     reading = CremaD().read(tmp_path)
-    assert [record.frames[1].path.name for record in reading.records] == ["1040_ITH_SAD_X.flv"]
+    assert [record.frames[0].path.name for record in clips_in(reading)] == ["1040_ITH_SAD_X.flv"]
     assert {(Path(entry.path).name, entry.fault) for entry in reading.left_out} == {
         ("1040_ITH_SAD_QQ.flv", True),
         ("1040_ITH_SAD.flv", True),

@@ -5,19 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from fer_cli.corpora.affectnet import AffectNet
 from fer_cli.corpora.caer_s import CaerS
 from fer_cli.corpora.expw import Expw
-from fer_cli.corpora.fer2013 import Fer2013
 from fer_cli.corpora.raf_db import RafDb
 from fer_cli.corpora.sfew import Sfew
 from fer_cli.dataset.plan import make_plan
 from fer_cli.dataset.preparation import Preparation
-from fer_cli.dataset.prepare import prepare
-from fer_cli.dataset.prepared import PreparedDataset
-from fer_cli.errors import CorpusError, DatasetError, PictureError
+from fer_cli.errors import CorpusError
 
 
 def touched(root: Path, *names: str) -> Path:
@@ -116,84 +112,6 @@ def test_no_fold_is_made_and_the_owners_split_is_kept(corpus, raf, tmp_path):
     assert set(Counter(sample.split for sample in plan.samples)) == {"train", "test"}
 
 
-def fer2013(root: Path, rows: list[tuple[int, str]], votes: list[str] | None = None) -> Path:
-    root.mkdir(parents=True)
-    lines = ["emotion,pixels,Usage"]
-    for number, (code, usage) in enumerate(rows):
-        levels = " ".join(str((number * 7 + place) % 256) for place in range(48 * 48))
-        lines.append(f"{code},{levels},{usage}")
-    (root / "fer2013.csv").write_text("\n".join(lines) + "\n")
-    if votes is not None:
-        header = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
-        table = [header, *(f"Training,fer{n:07d}.png,{row}" for n, row in enumerate(votes))]
-        (root / "fer2013new.csv").write_text("\n".join(table) + "\n")
-    return root
-
-
-ROWS = [(code, usage) for usage in ("Training", "PublicTest", "PrivateTest") for code in range(7)]
-
-
-def test_fer2013s_codes_splits_and_pixels(tmp_path):
-    from fer_cli.faces.pixel_rows import pixel_row
-
-    corpus = Fer2013()
-    root = corpus.locate(fer2013(tmp_path / "deep" / "fer", ROWS).parent)
-    reading = corpus.read(root)
-    assert [(still.label, still.split) for still in reading.records[:8]] == [
-        *((label, "train") for label in ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")),
-        ("anger", "val"),
-    ]
-    assert reading.found == {"pictures": 21, "train": 7, "val": 7, "test": 7}
-    for number, still in enumerate(reading.records):
-        pixels = pixel_row(still.frame.path, still.frame.offset)
-        assert pixels.shape == (48, 48, 3)
-        assert pixels[0, 5].tolist() == [number * 7 + 5] * 3
-
-
-def test_ferplus_takes_the_majority_and_says_where_there_is_none(tmp_path):
-    votes = [
-        "0,8,0,0,0,0,0,0,2,0",  # happiness
-        "0,0,0,0,0,0,0,9,1,0",  # contempt
-        "5,5,0,0,0,0,0,0,0,0",  # a tie
-        "0,0,0,0,1,0,0,0,9,0",  # unknown
-        "0,0,0,0,0,0,0,0,0,10",  # no face
-    ]
-    root = fer2013(tmp_path / "fer", ROWS[:5], votes)
-    corpus = Fer2013(ferplus=root / "fer2013new.csv")
-    reading = corpus.read(root)
-    assert [still.label for still in reading.records] == ["happiness", "contempt"]
-    assert [(entry.reason, entry.fault) for entry in reading.left_out] == [
-        ("a tie of votes", False),
-        ("most voted unknown", False),
-        ("most voted no face", False),
-    ]
-    assert corpus.title_at(root) == "FER+ (majority of votes)"
-
-
-def test_tables_that_do_not_belong_together_are_refused(tmp_path):
-    root = fer2013(tmp_path / "fer", ROWS[:3], ["1,0,0,0,0,0,0,0,0,0"])
-    with pytest.raises(CorpusError, match="has 1 rows"):
-        Fer2013(ferplus=root / "fer2013new.csv").read(root)
-    with pytest.raises(CorpusError, match="lacks the columns"):
-        Fer2013(ferplus=root / "fer2013.csv").read(root)
-
-
-@pytest.mark.parametrize("row", ["7,0 0 0 0,Training", "x,0,Training"])
-def test_a_code_that_fer2013_does_not_have_is_an_error(tmp_path, row):
-    (tmp_path / "fer2013.csv").write_text(f"emotion,pixels,Usage\n{row}\n")
-    with pytest.raises(CorpusError, match="row 1 has the code"):
-        Fer2013().read(tmp_path)
-
-
-@pytest.mark.parametrize("row", ["3,,Training", "3,1 2 3,Training", "3,1 2 3 999,Training", "3", "3,a b c d,Training"])
-def test_a_row_without_a_square_of_grey_levels_is_said(tmp_path, row):
-    from fer_cli.faces.pixel_rows import pixel_row
-
-    (tmp_path / "fer2013.csv").write_text(row + "\n")
-    with pytest.raises(PictureError, match="row"):
-        pixel_row(tmp_path / "fer2013.csv", 0)
-
-
 def test_expws_faces_have_their_boxes_and_names_of_their_own(tmp_path):
     touched(tmp_path, "ExpW/image/origin/a.jpg")
     (tmp_path / "ExpW/label").mkdir()
@@ -210,25 +128,6 @@ def test_expws_faces_have_their_boxes_and_names_of_their_own(tmp_path):
         "a picture of the list that is not there",
         "a line that holds no face",
     ]
-
-
-def test_a_row_of_pixels_becomes_a_crop(tmp_path):
-    root = fer2013(tmp_path / "fer", ROWS)
-    prepare(Fer2013(), root, tmp_path / "out", Preparation(size=48, jobs=1))
-    dataset = PreparedDataset.open(tmp_path / "out")
-    assert len(dataset.metadata) == 21
-    assert set(dataset.metadata["split"]) == {"train", "val", "test"}
-    assert dataset.metadata["fold"].isna().all()
-    with Image.open(tmp_path / "out" / "images/unknown/fer2013-00003.png") as crop:
-        assert np.asarray(crop)[0, 5].tolist() == [3 * 7 + 5] * 3
-    sides = dataset.split(0, paired=False)
-    assert {side: (set(rows["split"]), len(rows)) for side, rows in sides.items()} == {
-        "train": ({"train"}, 7),
-        "val": ({"val"}, 7),
-        "test": ({"test"}, 7),
-    }
-    with pytest.raises(DatasetError, match="no fold 3"):
-        dataset.split(3, paired=False)
 
 
 AFFECTNET = (

@@ -1,5 +1,7 @@
+import re
 from pathlib import Path, PurePosixPath
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +61,56 @@ def test_a_crops_name_does_not_depend_on_where_the_corpus_is():
         for root in (Path("/data/corpus"), Path("/home/me/x"))
     )
     assert here == there
+
+
+@pytest.mark.parametrize(
+    ("picture", "crop"),
+    [
+        ("train_00001_aligned.jpg", "trainset_00001_aligned"),
+        ("test.jpg", "testset"),
+        ("7-val-dev.jpg", "7-valset-devset"),
+        ("validation 3.jpg", "validationset_3"),
+        ("Training_0001.jpg", "Training_0001"),  # upper case means nothing to datasets
+        ("latest-invalid.jpg", "latest-invalid"),
+    ],
+)
+def test_case_36_no_crop_is_called_after_a_split(picture, crop):
+    assert names((picture, "eval")) == [f"images/evalset/{crop}.png"]
+
+
+def test_case_36_a_name_that_is_cut_short_is_not_called_after_a_split_either():
+    [name] = names((f"{'a' * 75}-training.jpg", "S"))
+    assert name == f"images/S/{'a' * 75}-trai.png"
+    [name] = names((f"{'a' * 74}-training.jpg", "S"))
+    assert name == f"images/S/{'a' * 74}-trainset.png"
+
+
+def infers_a_split(path: str) -> bool:
+    from datasets.data_files import DEFAULT_PATTERNS_SPLIT_IN_DIR_NAME, DEFAULT_PATTERNS_SPLIT_IN_FILENAME
+    from fsspec.utils import glob_translate
+
+    return any(
+        re.match(glob_translate(pattern), path)
+        for kind in (DEFAULT_PATTERNS_SPLIT_IN_DIR_NAME, DEFAULT_PATTERNS_SPLIT_IN_FILENAME)
+        for patterns in kind.values()
+        for pattern in patterns
+    )
+
+
+WORDS = st.sampled_from(
+    [
+        *("train", "training", "validation", "valid", "dev", "val", "test", "testing", "eval", "evaluation"),
+        *("a", "set", "É", *"-._ 01"),
+    ]
+)
+PART = st.lists(WORDS, min_size=1, max_size=5).map("".join).filter(lambda text: not text.startswith("."))
+
+
+@given(PART, st.lists(PART, min_size=1, max_size=3))
+def test_case_36_datasets_infers_no_split_from_any_name(subject, parts):
+    assert infers_a_split("images/test/1.png")
+    made = crop_names([(Frame(ROOT.joinpath(*parts)), subject), (Frame(ROOT.joinpath("x", *parts)), subject)], ROOT)
+    assert not [name for name in made.values() if infers_a_split(name)]
 
 
 @given(

@@ -12,7 +12,7 @@ from annotated_doc import Doc
 from PIL import Image
 
 from fer_cli.corpora.corpus import Corpus
-from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
+from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence, Still
 from fer_cli.dataset.preparation import Preparation
 from fer_cli.dataset.prepare import prepare
 from fer_cli.dataset.prepared import PreparedDataset
@@ -86,7 +86,9 @@ def test_a_corpus_becomes_a_dataset(root, out):
     dataset = PreparedDataset.open(out)
     assert prepared.made == len(dataset.metadata) == 6 * 3 * 4
     assert prepared.faults == 0
-    assert dataset.protocol.name == "Dots 3 classes (anger, fear, happiness), last 3 frames, 3 folds by ID step 3"
+    assert dataset.protocol.name == (
+        "Dots 3 classes (anger, fear, happiness), last 3 frames, neutral of the same sequence, 3 folds by ID step 3"
+    )
     assert dataset.crop == {"size": 32, "margin": 0.15, "detector": "landmarks"}
     pairs = dataset.samples(paired=True)
     assert len(pairs) == 6 * 3 * 3
@@ -111,6 +113,33 @@ def test_the_same_line_again_does_nothing(root, out):
     before = everything(out)
     assert prepare(Dots(), root, out, Preparation(**SMALL)).made == 0
     assert everything(out) == before
+
+
+def test_a_card_that_somebody_has_edited_is_written_again(root, out):
+    prepare(Dots(), root, out, Preparation(**SMALL))
+    before = everything(out)
+    card = json.loads((out / "dataset.json").read_text())
+    (out / "dataset.json").write_text(json.dumps({**card, "counts": {"crops": "many"}}))
+    assert prepare(Dots(), root, out, Preparation(**SMALL)).made == 0
+    assert everything(out) == before
+
+
+def test_pictures_that_name_nobody_are_kept_counted_and_in_no_fold(root, out):
+    class WithSomeUnnamed(Dots):
+        def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
+            reading = super().read(root, apex_frames=apex_frames)
+            for record in reading.records[:2]:
+                reading.records.append(Still(record.frames[1], record.label))
+            return reading
+
+    # The first apex of two sequences is now a picture of its own, whose subject nobody gives.
+    card = prepare(WithSomeUnnamed(), root, out, Preparation(**SMALL, apex_frames=2)).card
+    rows = PreparedDataset.open(out).metadata
+    unnamed = rows[rows["subject"].isna()]
+    assert len(unnamed) == card["counts"]["without_subject"] == 2
+    assert unnamed["fold"].isna().all()
+    [entry] = [entry for entry in card["left_out"] if "no subject is named" in entry["reason"]]
+    assert (entry["count"], entry["fault"]) == (2, False)
 
 
 def test_two_preparations_write_the_same_bytes(root, out, tmp_path):

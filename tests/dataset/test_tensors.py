@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -56,4 +58,21 @@ def test_a_crop_that_is_gone_or_broken_is_named(made):
     name = made.metadata["file_name"][0]
     (made.path / name).write_bytes(b"no picture")
     with pytest.raises(DatasetError, match="cannot be read"):
+        Crops(made.path)[name]
+
+
+def test_a_crop_of_another_size_is_named(made):
+    first, other = made.metadata["file_name"][:2]
+    Image.new("RGB", (40, 32)).save(made.path / other)
+    crops = Crops(made.path)
+    assert crops[first].shape == (3, 32, 32)
+    with pytest.raises(DatasetError, match=f"{other} has 40×32 pixels, others have 32×32"):
+        crops[other]
+
+
+def test_a_crop_that_is_a_pipe_is_not_waited_for(made):
+    name = made.metadata["file_name"][0]
+    (made.path / name).unlink()
+    os.mkfifo(made.path / name)
+    with pytest.raises(DatasetError, match="not a regular file"):
         Crops(made.path)[name]

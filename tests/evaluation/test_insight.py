@@ -88,7 +88,8 @@ def test_people_with_too_few_pictures_are_told_before_anything_is_written(folds,
     run = folds.runs[2]
     data = made_dataset(tmp_path / "data" / "few", corpus="few")
     metadata = pd.read_csv(data.path / "metadata.csv", dtype="string")
-    metadata.loc[metadata["label"] == "anger", "subject"] = "P01"
+    first = ["subject", "fold", "neutral_file_name"]
+    metadata.loc[metadata["label"] == "anger", first] = ["P01", "0", "images/P01/neutral.png"]
     metadata["sequence"] = metadata["label"].where(metadata["subject"] == "P01", "one")
     metadata.to_csv(data.path / "metadata.csv", index=False)
     with pytest.raises(DatasetError, match="identity probe"):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import DatasetError, RunError
 from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.models import DifferenceModel
@@ -138,14 +139,23 @@ def test_an_encoder_from_a_run_starts_with_its_weights(run, made, tmp_path):
 def test_single_pictures_train_without_a_neutral(made, tmp_path):
     run = fit(dataclasses.replace(QUICK, features="target", epochs=1), made, tmp_path / "target", device="cpu")
     assert run.card["recipe"]["features"] == "target"
+    assert run.card["dataset"]["without_subject"] == 0
+
+
+def test_pictures_that_name_nobody_do_not_train_where_there_are_folds_and_are_counted(made, tmp_path):
+    metadata = pd.read_csv(made.path / "metadata.csv", dtype="string")
+    metadata.loc[[1, 6, 11], ["subject", "fold", "neutral_file_name"]] = None
+    metadata.to_csv(made.path / "metadata.csv", index=False)
+    quick = dataclasses.replace(QUICK, features="target", epochs=1)
+    run = fit(quick, PreparedDataset.open(made.path), tmp_path / "run", device="cpu")
+    assert sum(run.card["counts"].values()) == 27 - 3
+    assert run.card["dataset"]["without_subject"] == 3
 
 
 def test_a_class_that_only_other_folds_show_is_refused(made, tmp_path):
     metadata = pd.read_csv(made.path / "metadata.csv", dtype="string")
     fold = metadata["fold"].astype(int)
     metadata[(metadata["label"] != "anger") | (fold == 0)].to_csv(made.path / "metadata.csv", index=False)
-    from fer_cli.dataset.prepared import PreparedDataset
-
     with pytest.raises(DatasetError, match="show no anger"):
         fit(QUICK, PreparedDataset.open(made.path), tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
