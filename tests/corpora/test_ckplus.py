@@ -323,14 +323,20 @@ def test_the_table_of_pixels_is_refused_because_it_does_not_say_who(tmp_path):
         CKPlus().locate(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"disgust", b"3 3", b"\xff", "³".encode(), b"9" * 5_000, b"   3.0" + b" " * 2_000])
-def test_a_label_file_that_holds_no_number_is_told_and_ends_nothing(root, content):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        *((content, "holds no number") for content in (b"disgust", b"3 3", b"\xff", "³".encode(), b"3\x00")),
+        *((content, "cannot be read") for content in (b"9" * 5_000, b"   3.0" + b" " * 2_000)),
+    ],
+)
+def test_a_label_file_that_holds_no_number_is_told_and_ends_nothing(root, content, reason):
     path = next((root / "Emotion/S005/001").iterdir())
     path.write_bytes(content)
     reading = read(root)
     assert by_id(reading)["S005/001"].label is None
     assert [(entry.path, entry.reason, entry.fault) for entry in reading.left_out] == [
-        (str(path), "a label file that holds no number", True)
+        (str(path), f"a label file that {reason}", True)
     ]
 
 

@@ -175,11 +175,14 @@ def _label_of(frames: tuple[Frame, ...], files: list[Path], reading: Reading) ->
 
 
 def _code(path: Path, reading: Reading) -> str | None:
-    """The expression that a label file names; None for an empty one, and for one that holds no number."""
+    """The expression that a label file names; None for an empty one, and for one without a number."""
     try:
         text = read_bytes(path, MAX_LABEL_BYTES).decode("ascii").strip()
         number = float(text or "nan")
-    except (OSError, ValueError):
+    except OSError:
+        reading.left_out.append(LeftOut(str(path), "a label file that cannot be read"))
+        return None
+    except ValueError:
         reading.left_out.append(LeftOut(str(path), "a label file that holds no number"))
         return None
     if not text:
