@@ -24,6 +24,8 @@ MAX_DOCUMENT = 200_000_000
 
 #: What a Git LFS pointer begins with, https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md.
 _LFS = b"version https://git-lfs.github.com/spec/"
+#: What is said of such a pointer where a picture, a video or an archive was looked for.
+LFS_POINTER = "a Git LFS pointer in the place of the file (type: git lfs pull)"
 _PART = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})-(?P<process>\d+)\.part")
 
 
@@ -113,18 +115,19 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def locked(path: Path, doing: str) -> Iterator[None]:
+def locked(path: Path, doing: str, *, wait: bool = False) -> Iterator[None]:
     """Keep every other process of this machine from writing to ``path``, a folder or a file, within the block.
 
     The system releases it with the process, however that ends. ``doing`` is what the others are told, after "Another
-    process is": "training into", say. Raises :class:`~fer_cli.errors.FerError` if another process has it.
+    process is": "training into", say. Raises :class:`~fer_cli.errors.FerError` if another process has it, unless told
+    to ``wait``.
     """
     from filelock import FileLock, Timeout
 
     name = hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:24]
     user = os.getuid() if hasattr(os, "getuid") else ""
     try:
-        with FileLock(Path(tempfile.gettempdir()) / f"fer-{user}-{name}.lock", timeout=0):
+        with FileLock(Path(tempfile.gettempdir()) / f"fer-{user}-{name}.lock", timeout=-1 if wait else 0):
             yield
     except Timeout:
         raise FerError(

@@ -9,10 +9,12 @@ from typing import Annotated, ClassVar
 from annotated_doc import Doc
 
 from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.named_clips import readable_clip, record_of
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence, Still
 from fer_cli.corpora.table import rows_of
-from fer_cli.corpora.walk import PICTURES, files_below, some_paths
+from fer_cli.corpora.walk import files_below, some_paths
 from fer_cli.errors import CorpusError, UsageError
+from fer_cli.faces.formats import is_picture, is_video
 from fer_cli.labels import EXPRESSIONS
 
 FIELDS = ("label", "subject", "sequence", "frame")
@@ -24,10 +26,11 @@ class Files(Corpus):
 
     name: ClassVar[str] = "files"
     title: ClassVar[str] = "Files"
-    summary: ClassVar[str] = "Any folder of pictures, by a pattern of their paths."
+    summary: ClassVar[str] = "Any folder of pictures or clips, by a pattern of their paths."
     layout: ClassVar[str] = (
         "--pattern '{label}/{subject}.jpg'            happiness/001.jpg  neutral/001.jpg\n"
-        "--pattern '{subject}/{label}/{frame}.jpg'    001/anger/0.jpg … 3.jpg"
+        "--pattern '{subject}/{label}/{frame}.jpg'    001/anger/0.jpg … 3.jpg\n"
+        "--pattern '{label}/{subject}.mp4'            happiness/001.mp4  neutral/001.mp4"
     )
     examples: ClassVar[tuple[str, ...]] = (
         "fer prepare files portraits --pattern '{label}/{subject}.jpg' --rename smiling=happiness",
@@ -41,7 +44,8 @@ class Files(Corpus):
         Doc(
             "The pictures' paths below the folder, with {label} and, where paths say so, {subject}, {sequence} and "
             "{frame}; * stands for anything else. With {frame} a subject's label (or sequence) is a run of frames, the "
-            "first neutral and the last ones the apex."
+            "first neutral and the last ones the apex. Of a clip the middle is the apex, compared with that of its "
+            "subject's neutral clip."
         ),
     ] = None
     table: Annotated[
@@ -93,6 +97,8 @@ class Files(Corpus):
                 mend=_what_is_there(root),
             )
         meaning = dict(map(_renaming, self.rename))
+        clips = [(path, fields) for path, fields in matched if is_video(path)]
+        matched = [(path, fields) for path, fields in matched if not is_video(path)]
         if any("frame" in fields for _, fields in matched):
             reading.records = _sequences(matched, meaning, apex_frames, reading)
         else:
@@ -100,6 +106,8 @@ class Files(Corpus):
                 Still(Frame(path), _label(fields["label"], path, meaning), fields.get("subject"), fields.get("split"))
                 for path, fields in matched
             ]
+        if clips:
+            _add_clips(clips, root, meaning, apex_frames, reading)
         return reading
 
     def _by_pattern(self, root: Path, reading: Reading) -> list[tuple[Path, dict[str, str]]]:
@@ -109,7 +117,7 @@ class Files(Corpus):
             found = pattern.fullmatch(path.relative_to(root).as_posix())
             if found:
                 matched.append((path, found.groupdict()))
-            elif path.suffix.lower() in PICTURES:
+            elif is_picture(path) or is_video(path):
                 reading.left_out.append(LeftOut(str(path), "does not follow the pattern", fault=False))
         return matched
 
@@ -144,6 +152,22 @@ def _sequences(
         )
     reading.found["sequences"] = len(runs)
     return records
+
+
+def _add_clips(
+    matched: list[tuple[Path, dict[str, str]]], root: Path, meaning: dict[str, str], apex_frames: int, reading: Reading
+) -> None:
+    """Add what videos show: the frames about the middle, of nobody named or of a neutral clip that in the middle."""
+    reading.found["clips"] = len(matched)
+    reading.found["pictures"] -= len(matched)
+    reading.found = +reading.found
+    for path, fields in matched:
+        label = _label(fields["label"], path, meaning)
+        name = "-".join(path.relative_to(root).with_suffix("").parts)
+        if "frame" in fields:
+            reading.left_out.append(LeftOut(str(path), "a video where a frame's picture was looked for"))
+        elif clip := readable_clip(path, fields.get("subject"), name, label, reading):
+            reading.records.append(record_of(clip, apex_frames, fields.get("split")))
 
 
 def _label(spelling: str, path: Path, meaning: dict[str, str]) -> str:
@@ -191,9 +215,13 @@ def _renaming(text: str) -> tuple[str, str]:
     return spelling.strip().lower(), label
 
 
-def _natural(text: str) -> list[tuple[bool, int, str]]:
-    """So that frame 10 comes after frame 2."""
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", text) if part]
+def _natural(text: str) -> list[tuple[bool, int, str, str]]:
+    """So that frame 10 comes after frame 2, however many digits there are."""
+    key = []
+    for part in filter(None, re.split(r"(\d+)", text)):
+        digits = part.lstrip("0") if part.isdecimal() else ""
+        key.append((part.isdecimal(), len(digits), digits, part))
+    return key
 
 
 def _what_is_there(root: Path) -> str:

@@ -13,7 +13,7 @@ from fer_cli.errors import CorpusError
 
 LIST = "list_patition_label.txt"  # as the owners spell it
 CODES = dict(enumerate(("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"), start=1))
-LINE = re.compile(r"((train|test)_\d+)\.jpg\s+(\d+)")
+LINE = re.compile(r"((train|test)_\d+)\.jpg\s+(\d{1,9})")
 #: The list has 15,339 lines of some twenty characters.
 MAX_LIST_BYTES = 10_000_000
 

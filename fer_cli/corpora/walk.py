@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-#: The endings of pictures' names; a corpus may have others.
-PICTURES = {".jpg", ".jpeg", ".png", ".gif", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm"}
 #: What file systems leave behind.
 LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
 #: A home folder typed by mistake should not be searched for minutes.

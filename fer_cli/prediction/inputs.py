@@ -6,16 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from fer_cli.errors import PictureError
-from fer_cli.faces.decode import FORMATS
+from fer_cli.faces.decode import begins_as_picture
+from fer_cli.faces.formats import is_picture, is_video
 from fer_cli.prediction.lists import is_list, listed
 
-#: What is taken for a video, by the ending of its name.
-VIDEOS = frozenset(
-    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv"}
-)
 STANDARD_INPUT = "-"
 
 
@@ -70,11 +65,6 @@ def check_sources(sources: Iterable[str | Path]) -> None:
             raise PictureError(f"There is no file or folder {source}.")
 
 
-def is_video(path: Path) -> bool:
-    """Whether the name is that of a video."""
-    return path.suffix.lower() in VIDEOS
-
-
 def _or_none(found: Iterator[Input], source: Path, problem: str) -> Iterator[Input]:
     any_found = False
     for each in found:
@@ -91,7 +81,7 @@ def _below(folder: Path, except_in: Collection[Path]) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith(".") and _new(parent, name, passed))
         for name in sorted(files):
             path = Path(parent, name)
-            if not name.startswith(".") and (is_video(path) or _named_as_picture(path) or _starts_as_picture(path)):
+            if not name.startswith(".") and (is_video(path) or is_picture(path) or begins_as_picture(path)):
                 yield path
 
 
@@ -116,15 +106,3 @@ def _matching(pattern: str) -> Iterator[Path]:
         path = Path(name)
         if not path.is_dir():
             yield path
-
-
-def _named_as_picture(path: Path) -> bool:
-    return Image.registered_extensions().get(path.suffix.lower()) in FORMATS
-
-
-def _starts_as_picture(path: Path) -> bool:
-    try:
-        with Image.open(path, formats=FORMATS):
-            return True
-    except Exception:  # whatever a file that is no picture makes a reader raise
-        return False

@@ -8,6 +8,9 @@ from pathlib import Path
 from fer_cli.prediction.outcomes import Outcome
 from fer_cli.prediction.writers import said
 
+#: The longest name of a file, in bytes, on most disks.
+LONGEST = 255
+
 
 class SortInto:
     """Links each picture into ``folder``/<expression>, under its own name; one with several faces under each of theirs.
@@ -32,13 +35,20 @@ class SortInto:
 
 def _link(path: Path, folder: Path) -> None:
     for number in count(1):
-        place = folder / (path.name if number == 1 else f"{path.stem}-{number}{path.suffix}")
+        place = folder / (path.name if number == 1 else _numbered(path, number))
         try:
             _make(path, place)
             return
         except FileExistsError:
             if _same(path, place):
                 return
+
+
+def _numbered(path: Path, number: int) -> str:
+    stem, tail = path.stem, f"-{number}{path.suffix}"
+    while len(os.fsencode(stem + tail)) > LONGEST and stem:
+        stem = stem[:-1]
+    return stem + tail
 
 
 def _make(path: Path, place: Path) -> None:

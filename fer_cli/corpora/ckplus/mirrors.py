@@ -1,10 +1,12 @@
 """Copies of CK+ that others pass on, and what can be done with them."""
 
+from itertools import islice
 from pathlib import Path
 
 from fer_cli.corpora.ckplus.names import FRAME
+from fer_cli.corpora.ckplus.tree import MAX_DEPTH, MAX_FOLDERS
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import what_is_there
+from fer_cli.corpora.walk import LITTER, folders_below, what_is_there
 from fer_cli.labels import EXPRESSIONS
 
 #: The folders of ``CK+48`` where they are not called as here.
@@ -12,10 +14,10 @@ SPELLINGS = {"happy": "happiness", "sad": "sadness", "angry": "anger"}
 
 
 def cropped_mirror(root: Path) -> Path | None:
-    """The folder at or just below ``root`` that is ``CK+48``: ``anger/S010_004_00000017.png``, grey, 48×48."""
+    """The folder at or below ``root`` that is ``CK+48``: ``anger/S010_004_00000017.png``, grey, 48×48."""
     if not root.is_dir():
         return None
-    for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
+    for folder in islice(folders_below(root, MAX_DEPTH), MAX_FOLDERS):
         if any(FRAME.fullmatch(path.name) for path in folder.glob("[Aa]nger/*.png")):
             return folder
     return None
@@ -30,7 +32,7 @@ def read_cropped_mirror(folder: Path) -> Reading:
         if match and label in EXPRESSIONS:
             reading.found["pictures"] += 1
             reading.records.append(Still(Frame(path), label, match[1].upper()))
-        elif not path.name.startswith("."):
+        elif not path.name.startswith(".") and path.name.lower() not in LITTER:
             reading.left_out.append(LeftOut(str(path), "neither a picture of CK+48 nor in a class's folder"))
     return reading
 
