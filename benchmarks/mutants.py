@@ -30,7 +30,10 @@ PARTS = {
             if path.stem not in ("test_killed", "test_processes", "test_numbers")
         ),
     ),
-    "pairing": (["fer_cli/dataset/pairing.py"], ["tests/dataset/test_pairing.py"]),
+    "pairing": (
+        ["fer_cli/dataset/pairing.py"],
+        ["tests/dataset/test_pairing.py", "tests/dataset/test_samples.py"],
+    ),
     "metrics": (
         ["fer_cli/evaluation/measures.py", "fer_cli/evaluation/scores.py"],
         ["tests/evaluation/test_measures.py", "tests/evaluation/test_scores.py"],

@@ -104,6 +104,7 @@ def test_bfloat16_trains_on_a_processor_and_its_run_is_evaluated(made, tmp_path,
     assert shares[0] == pytest.approx(shares[1], abs=0.1)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="torch.compile needs a C++ compiler")
 def test_a_compiled_network_is_trained_and_comes_to_the_same_numbers(made, encoder, tmp_path, monkeypatch):
     """The head on a frozen encoder's embeddings, which compiles in seconds."""
