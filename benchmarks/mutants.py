@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: By part: the files that are mutated, and the tests that answer for them.
 PARTS = {
     "trainer": (
-        [f"fer_cli/training/{name}.py" for name in ("augmentation", "course", "precision", "progress", "trainer")],
+        [f"fer_cli/training/{name}.py" for name in ("augmentation", "precision", "progress", "trainer")],
         [f"tests/training/test_{name}.py" for name in ("augmentation", "decay", "given", "precision", "trainer")],
     ),
     "recipes": (
@@ -37,9 +37,9 @@ PARTS = {
     "fit": (
         [
             f"fer_cli/training/{name}.py"
-            for name in ("claim", "cross_validation", "fit", "processes", "seen", "variants")
+            for name in ("claim", "course", "cross_validation", "fit", "processes", "seen", "variants")
         ],
-        [f"tests/training/test_{name}.py" for name in ("cross_validation", "fit", "given", "variants")],
+        [f"tests/training/test_{name}.py" for name in ("course", "cross_validation", "fit", "given", "variants")],
     ),
     "pairing": (
         ["fer_cli/dataset/pairing.py"],

@@ -102,6 +102,16 @@ def test_pictures_come_in_the_size_asked_for(given, made):
     assert {tuple(seen[side][0]["pixel_values"].shape) for side in ("train", "val")} == {(3, 48, 48)}
 
 
+def test_pictures_come_in_the_size_that_the_run_saw_from_which_the_encoder_is_taken(given, made, tmp_path):
+    before = fitting.fit(dataclasses.replace(SCRATCH, size=48), made, tmp_path / "before", device="cpu")
+    seen = given(dataclasses.replace(SCRATCH, encoder=str(before.path), tune_encoder=True), made)
+    assert seen["train"][0]["pixel_values"].shape == (3, 48, 48)
+    seen = given(
+        dataclasses.replace(SCRATCH, encoder=str(before.path), tune_encoder=True, size=40, augment="none"), made
+    )
+    assert seen["train"][0]["pixel_values"].shape == (3, 40, 40)
+
+
 def test_of_a_frozen_encoder_training_sees_augmented_views_and_validation_the_crop(given, made, tmp_path):
     made_model(features="target").save_pretrained(tmp_path / "encoder")
     frozen = DifferenceRecipe(encoder=str(tmp_path / "encoder"), epochs=1, logger=("none",))
