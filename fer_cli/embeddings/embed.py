@@ -24,8 +24,9 @@ BATCH = 32
 class Views:
     """Augmented views to embed: ``count`` of each crop, drawn by ``transform`` from ``seed``.
 
-    ``transform`` takes and gives N×3×H×W uint8; ``name`` tells it from others. In each view all crops of a subject are
-    varied alike, so that a difference between a face and its neutral face comes from the face.
+    ``transform`` takes and gives N×3×H×W uint8; ``name`` and the transform's ``repr`` tell it from others. In each view
+    all crops of a subject are varied alike, so that a difference between a face and its neutral face comes from the
+    face.
     """
 
     count: int
@@ -80,7 +81,7 @@ def embed(
     if views is not None and views.count:
         with torch.random.fork_rng(devices=[]):
             varied = computed(
-                f"{key} {views.name} {views.count} {views.seed}",
+                f"{key} {views.name} {views.transform} {views.count} {views.seed}",
                 [view(number) for number in range(views.count)],
                 "embedding augmented views",
             )

@@ -29,7 +29,13 @@ EPOCH_RULE = "lowest loss on the validation fold"
 
 #: The step schedule of ViT-SE's author.
 STEP_EPOCHS, STEP_FACTOR = 10, 0.2
-_OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+_OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, float]]] = {
+    "adamw": (torch.optim.AdamW, {}),
+    "adam": (torch.optim.Adam, {}),
+    "sgd": (torch.optim.SGD, {"momentum": 0.9}),
+}
+#: The ViT's parameters that are matrices by their shape alone.
+_NOT_DECAYED = ("cls_token", "mask_token", "position_embeddings")
 _SCHEDULES = {"cosine": "cosine", "constant": "constant_with_warmup", "step": "constant_with_warmup"}
 
 
@@ -40,8 +46,8 @@ class FoldTrainer(Trainer):
     loss_is_scaled_for_ga = False
 
     def __init__(self, *, recipe: Recipe, class_weights: Tensor | None, **settings: Any):
-        optimizer = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": True}
-        super().__init__(optimizer_cls_and_kwargs=(_OPTIMIZERS[recipe.optimizer], optimizer), **settings)
+        optimizer, options = _OPTIMIZERS[recipe.optimizer]
+        super().__init__(optimizer_cls_and_kwargs=(optimizer, {"lr": recipe.lr, "fused": True, **options}), **settings)
         self._recipe = recipe
         self._class_weights = class_weights
 
@@ -66,6 +72,19 @@ class FoldTrainer(Trainer):
         else:
             loss = nn.functional.cross_entropy(outputs.logits, labels)
         return (loss, outputs) if return_outputs else loss
+
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """The weights of linear and convolutional layers, which alone weight decay falls on.
+
+        Not the scales of BatchNorm and LayerNorm, biases, class token and position embeddings: as
+        ``param_groups_weight_decay`` of timm. transformers' own rule goes by names, and torchvision gives its BatchNorm
+        none.
+        """
+        return [
+            name
+            for name, parameter in model.named_parameters()
+            if parameter.ndim > 1 and name.rpartition(".")[2] not in _NOT_DECAYED
+        ]
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
