@@ -113,7 +113,7 @@ def test_accumulated_small_steps_are_one_large_step(tmp_path):
 
 
 def test_it_stops_when_the_validation_loss_no_longer_falls(tmp_path):
-    recipe = dataclasses.replace(BASE, patience=2, lr=1.0, optimizer="sgd", schedule="constant", warmup=0.0, clip=0.0)
+    recipe = dataclasses.replace(BASE, patience=2, lr=0.1, optimizer="sgd", schedule="constant", warmup=0.0, clip=0.0)
     made = trainer(tmp_path, recipe)
     # Labels that contradict those trained on: what is learned only makes it worse.
     made.eval_dataset = Embedded((LABELS + 1) % 3)
