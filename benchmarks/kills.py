@@ -125,17 +125,13 @@ def main() -> None:
             code = wait(start(LINES[model]))
             after = held()
             different = sorted(name for name in whole.keys() | after.keys() if whole.get(name) != after.get(name))
-            print(
-                f"{model:<13}{moment:6.2f} of {duration:.2f} s  {place:<28}exit {code}  {different or 'equal'}",
-                flush=True,
-            )
+            when = f"{moment:6.2f} of {duration:.2f} s"
+            print(f"{model:<13}{when}  {place:<28}exit {code}  {different or 'equal'}", flush=True)
             for kind in {name.rpartition("/")[2] for name in whole if name.endswith(".safetensors")}:
                 same[kind] += not any(name.endswith(kind) for name in different)
             same["all files"] += not different and not code
         table.append((model, asked.kills, epochs, dict(same), dict(at)))
-    print(
-        f"\nmodel, kills, epochs trained, equal after the same line, killed in ({time.monotonic() - begun:.0f} s in all)"
-    )
+    print(f"\nmodel, kills, epochs trained, equal after the same line, killed in; {time.monotonic() - begun:.0f} s")
     for row in table:
         print(*row, sep="  ")
     shutil.rmtree(home)

@@ -1,17 +1,14 @@
 """``fer train`` as a person types it: each model, its recipes, configuration files, resuming, all folds."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from fer_cli.files import _host
 from tests.cli.test_path import fer
-from tests.made import made_dataset, made_model
+from tests.made import abandoned, made_dataset, made_model
 
 SMALL = ("--backbone", "mobilenet_v3_small", "--epochs", "1", "--batch-size", "9", "--logger", "none")
 SCRATCH = ("--encoder", "scratch", *SMALL)
@@ -215,13 +212,12 @@ def test_a_closing_evaluation_that_was_interrupted_is_finished_by_the_same_line(
     # What a process leaves that is killed: after the record of the training, before what is in the way of it is gone.
     run = here / "runs" / reports[0]
     (out / "unfinished.json").write_text("{}")
-    abandoned = run / "evaluation" / f".predictions.csv.{_host()}-{_ended()}.part"
-    abandoned.touch()
+    left = [abandoned(out, "run.json"), abandoned(run / "evaluation", "predictions.csv")]
     said = fer(*typed) if again == "the line" else fer("train", line[0], "--resume")
     assert "going on where it was interrupted" in said
     assert all((here / "runs" / name / "evaluation" / "report.html").is_file() for name in reports)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")} == before
-    assert not abandoned.exists()
+    assert not any(path.exists() for path in left)
     assert not (out / "unfinished.json").exists()
     assert [path.name for path in (here / "runs").iterdir()] == [out.name]
     assert "no unfinished training" in fer("train", line[0], "--resume", code=1)
@@ -235,13 +231,6 @@ def test_a_folder_that_is_named_is_gone_on_with_until_it_is_evaluated(here, monk
     assert "holds a finished run" in fer(*typed, "--seed", "1", code=1)
     fer(*typed)
     assert "holds a finished run" in fer(*typed, code=1)
-
-
-def _ended() -> int:
-    """The number of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
 
 
 def test_a_training_that_diverges_ends_with_what_to_type_and_leaves_no_run(here, monkeypatch):
