@@ -45,3 +45,7 @@ class ModelError(FerError):
 
 class RunError(FerError):
     """A folder is not a run, or a run does not hold what is asked of it."""
+
+
+class TrainingError(FerError):
+    """A training cannot go on: its loss is no longer a finite number."""

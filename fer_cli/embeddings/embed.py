@@ -13,6 +13,7 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import EMBEDDINGS
 from fer_cli.dataset.tensors import Crops
 from fer_cli.embeddings.store import Embeddings
+from fer_cli.files import remove_abandoned
 from fer_cli.models.fingerprint import fingerprint
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
@@ -47,14 +48,15 @@ def embed(
 ) -> Embeddings:
     """What ``encoder`` makes of every crop of ``dataset``, and of augmented ``views`` of them.
 
-    They are kept in a file in the dataset's folder, found again by the fingerprints of the encoder, the preprocessing
-    and the dataset; where that folder cannot be written they are computed and not kept. Raises
+    They are kept in a file in the dataset's folder, found again by the fingerprints of the encoder, the preprocessing,
+    the dataset and the kind of device; where that folder cannot be written they are computed and not kept. Raises
     :class:`~fer_cli.errors.DatasetError` if a crop cannot be read.
     """
     names = dataset.metadata["file_name"].tolist()
     crops = crops or Crops(dataset.path, kept_bytes=0)
     owners = dataset.metadata["subject"].fillna(dataset.metadata["file_name"]).tolist()
-    key = _key(encoder, dataset, preprocessing)
+    key = _key(encoder, dataset, preprocessing, device)
+    remove_abandoned(dataset.path / EMBEDDINGS)
 
     def computed(key: str, variants: list[Callable[[int], Tensor]], stage: str) -> Embeddings:
         file = _file(dataset, key)
@@ -89,19 +91,14 @@ def embed(
     return embeddings
 
 
-def kept(encoder: nn.Module, dataset: PreparedDataset, preprocessing: Preprocessing) -> Embeddings | None:
-    """What :func:`embed` kept of the crops as they are; None where it was not asked."""
-    key = _key(encoder, dataset, preprocessing)
-    return Embeddings.load(_file(dataset, key), key)
-
-
 def _file(dataset: PreparedDataset, key: str) -> Path:
     return dataset.path / EMBEDDINGS / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
 
 
-def _key(encoder: nn.Module, dataset: PreparedDataset, preprocessing: Preprocessing) -> str:
+def _key(encoder: nn.Module, dataset: PreparedDataset, preprocessing: Preprocessing, device: torch.device) -> str:
     pixels = f"{preprocessing.size} {preprocessing.mean} {preprocessing.std}"
-    return f"encoder {fingerprint(encoder)} pixels {pixels} dataset {dataset.fingerprint}"
+    # Devices round differently: what one made must not stand in for what another would make.
+    return f"encoder {fingerprint(encoder)} pixels {pixels} dataset {dataset.fingerprint} device {device.type}"
 
 
 @torch.inference_mode()

@@ -18,10 +18,11 @@ from fer_cli.evaluation.figures import save
 from fer_cli.evaluation.insight import NO_INSIGHT, Insight
 from fer_cli.evaluation.reliability import draw_reliability
 from fer_cli.evaluation.scores import Scores
-from fer_cli.files import write_json, written_whole
+from fer_cli.files import remove_abandoned, write_json, written_whole
 from fer_cli.protocol import Protocol
+from fer_cli.runs.run import REPORT
 
-METRICS, PREDICTIONS, REPORT = "metrics.json", "predictions.csv", "report.html"
+METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 #: The stems of the matrices, each as PNG, SVG and CSV: counts, and shares of each true class.
 CONFUSION, NORMALISED = "confusion", "confusion-normalised"
 RELIABILITY = "reliability"
@@ -106,6 +107,7 @@ def write(
             for name in (GROUPS, GAPS):
                 (out / name).unlink(missing_ok=True)
         out.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(out)
         for name, (table, index) in tables.items():
             with written_whole(out / name) as beside:
                 table.to_csv(beside, index=index, float_format="%.6g")

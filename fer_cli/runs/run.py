@@ -17,6 +17,8 @@ CHECKPOINTS = "checkpoints"
 #: Loss and validation accuracy by epoch.
 EPOCHS = "epochs.csv"
 EVALUATION = "evaluation"
+#: An evaluation's page. Written last: without it an evaluation is unfinished.
+REPORT = "report.html"
 #: The record of a folder whose sub-folders are the runs of all folds.
 CROSS_VALIDATION = "cross-validation.json"
 #: The record of a folder whose sub-folders are variants of one recipe.
