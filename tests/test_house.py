@@ -25,6 +25,7 @@ FLOORS = {
     "progress": 1,
     "files": 1,
     "documents": 1,
+    "pools": 1,
 }
 DOORS = {"__init__", "__main__"}
 #: What takes seconds to import, and so must wait until a command needs it.
@@ -76,6 +77,14 @@ def test_every_room_has_a_floor():
 @pytest.mark.parametrize("path", sorted((HOUSE / "cli").rglob("*.py")), ids=lambda path: path.name)
 def test_the_command_line_imports_nothing_heavy_at_start(path):
     assert not {name.split(".")[0] for name in imports(path, at_start=True)} & HEAVY
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))
+def test_processes_come_from_the_one_place_that_ends_them(path):
+    if path.name != "pools.py":
+        assert not {name for name in imports(path) if "multiprocessing" in name or "PoolExecutor" in name} - {
+            "concurrent.futures.ThreadPoolExecutor"
+        }
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from fer_cli.errors import CorpusError
+from fer_cli.files import locked
 from fer_cli.progress import Progress
 
 #: Where zips are unpacked, in the folder that they are in.
@@ -45,8 +46,12 @@ def unpack(path: Path, target: Path, place: Callable[[str], Path | None], progre
     :class:`~fer_cli.errors.CorpusError` for a zip that is broken, locked, or larger than a corpus can be, and where
     there is no room or permission.
     """
-    if target.is_dir():
-        return target
+    # Another process that unpacks the same is waited for.
+    with locked(target, "unpacking into", wait=True):
+        return target if target.is_dir() else _unpack(path, target, place, progress)
+
+
+def _unpack(path: Path, target: Path, place: Callable[[str], Path | None], progress: Progress) -> Path:
     beside = target.with_name(f"{target.name}.part")
     try:
         shutil.rmtree(beside, ignore_errors=True)

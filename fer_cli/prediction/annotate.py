@@ -10,6 +10,7 @@ from PIL import Image
 from fer_cli.errors import PictureError
 from fer_cli.faces.decode import decode
 from fer_cli.faces.video import VideoSink, frames_of
+from fer_cli.files import written_whole
 from fer_cli.prediction.draw import drawn
 from fer_cli.prediction.outcomes import Outcome, Prediction
 from fer_cli.prediction.safe_names import safe_name
@@ -56,7 +57,8 @@ class Annotate:
         except PictureError:
             return
         picture = Image.fromarray(drawn(pixels, outcome.predictions))
-        picture.save(self._folder / safe_name(outcome.shot, ending=".jpg"), quality=QUALITY)
+        with written_whole(self._folder / safe_name(outcome.shot, ending=".jpg")) as beside:
+            picture.save(beside, format="JPEG", quality=QUALITY)
 
 
 class _Drawing:

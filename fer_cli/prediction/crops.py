@@ -4,6 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from fer_cli.files import written_whole
 from fer_cli.prediction.outcomes import Outcome
 from fer_cli.prediction.safe_names import safe_name
 from fer_cli.prediction.writers import said
@@ -21,4 +22,5 @@ class Crops:
             with said(self._folder):
                 self._folder.mkdir(parents=True, exist_ok=True)
                 name = safe_name(outcome.shot, face=prediction.number, ending=".png")
-                Image.fromarray(prediction.crop).save(self._folder / name, compress_level=3)
+                with written_whole(self._folder / name) as beside:
+                    Image.fromarray(prediction.crop).save(beside, format="PNG", compress_level=3)
