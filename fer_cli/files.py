@@ -151,13 +151,21 @@ def as_text(name: object) -> str:
         return str(name).encode("utf-8", "backslashreplace").decode()
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` whole or not at all.
+
+    Pictures are encoded first and then written here: on a disk that is full, Pillow leaves half a JPEG without a word.
+    """
+    with written_whole(path) as beside:
+        beside.write_bytes(content)
+
+
 def write_text(path: Path, text: str) -> None:
     r"""Write ``text`` to ``path`` whole or not at all.
 
     A byte of a file name that is not UTF-8 becomes ``\udcff``, which JSON reads back as that very byte.
     """
-    with written_whole(path) as beside:
-        beside.write_bytes(text.encode("utf-8", "backslashreplace"))
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

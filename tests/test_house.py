@@ -80,6 +80,12 @@ def test_the_command_line_imports_nothing_heavy_at_start(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))
+def test_what_is_printed_goes_through_the_one_place_that_makes_it_plain(path):
+    if path.name != "console.py":
+        assert not imports(path) & {"rich.console.Console", "rich.print", "rich.markup.escape", "rich.get_console"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))
 def test_processes_come_from_the_one_place_that_ends_them(path):
     if path.name != "pools.py":
         assert not {name for name in imports(path) if "multiprocessing" in name or "PoolExecutor" in name} - {

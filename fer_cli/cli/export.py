@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from fer_cli.cli import choose
-from fer_cli.cli.console import Bars, say
+from fer_cli.cli.console import Bars, give, say
 from fer_cli.errors import UsageError
 from fer_cli.files import locked
 
@@ -57,4 +57,4 @@ def export(
             faces = f"{exported.on_faces:.0e} on {exported.faces} held-out faces"
         say(f"checked   probabilities differ from the run's by {exported.on_noise:.0e} on random pictures, {faces}")
     say(f"size      {path.stat().st_size / 1e6:.1f} MB")
-    print(path)  # noqa: T201
+    give(path)

@@ -14,7 +14,7 @@ from typing import Any
 from fer_cli.corpora.record import Frame
 from fer_cli.errors import DatasetError, DiskFullError, FerError, PictureError
 from fer_cli.faces.align import CropTemplate
-from fer_cli.files import written_whole
+from fer_cli.files import write_bytes
 from fer_cli.pools import process_pool
 
 
@@ -81,7 +81,8 @@ def _through(pool: Executor, jobs: list[CropJob], workers: int, suspects: list[C
     except BrokenProcessPool:
         suspects.extend(running.values())
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # A crop takes a moment: nothing writes any more when the error comes out.
+        pool.shutdown(cancel_futures=True)
         raise
 
 
@@ -143,8 +144,7 @@ def _crop(job: CropJob, template: CropTemplate, detector: Any) -> dict[str, Any]
     Image.fromarray(crop.pixels).save(encoded, format="PNG", compress_level=3)
     try:
         job.target.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(job.target) as beside:
-            beside.write_bytes(encoded.getvalue())
+        write_bytes(job.target, encoded.getvalue())
     except OSError as error:
         raise DatasetError(f"{job.target} cannot be written: {error.strerror}.", mend="Type --out FOLDER.") from error
     facts: dict[str, Any] = {

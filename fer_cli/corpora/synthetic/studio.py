@@ -14,7 +14,7 @@ from fer_cli.corpora.synthetic.drawing import face_of, landmarks_in_pixels, pain
 from fer_cli.corpora.synthetic.expressions import UNITS_OF, intensity, order_of_expressions, perform, resting
 from fer_cli.corpora.synthetic.identity import draw_identity
 from fer_cli.errors import CorpusError
-from fer_cli.files import written_whole
+from fer_cli.files import write_bytes
 from fer_cli.pools import process_pool
 from fer_cli.progress import Progress
 
@@ -87,8 +87,7 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
     encoded, data = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))
     if not encoded:
         raise OSError(0, "the picture could not be encoded", str(path))
-    with written_whole(path) as beside:
-        beside.write_bytes(data.tobytes())
+    write_bytes(path, data.tobytes())
 
 
 def _start_worker() -> None:
