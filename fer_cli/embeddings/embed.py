@@ -13,7 +13,8 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import EMBEDDINGS
 from fer_cli.dataset.tensors import Crops
 from fer_cli.embeddings.store import Embeddings
-from fer_cli.files import remove_abandoned
+from fer_cli.errors import DiskFullError
+from fer_cli.files import locked
 from fer_cli.models.fingerprint import fingerprint
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
@@ -56,17 +57,18 @@ def embed(
     crops = crops or Crops(dataset.path, kept_bytes=0)
     owners = dataset.metadata["subject"].fillna(dataset.metadata["file_name"]).tolist()
     key = _key(encoder, dataset, preprocessing, device)
-    remove_abandoned(dataset.path / EMBEDDINGS)
 
     def computed(key: str, variants: list[Callable[[int], Tensor]], stage: str) -> Embeddings:
         file = _file(dataset, key)
-        found = Embeddings.load(file, key)
-        if found is None:
-            found = Embeddings(names, _run(encoder, variants, len(names), preprocessing, device, stage, progress))
-            # On a disk that may only be read they are not kept: the next training computes them again.
-            with suppress(OSError):
-                found.save(file, key)
-        return found
+        # Another process that computes the same is waited for, and what it stored is taken.
+        with locked(file, "computing", wait=True):
+            found = Embeddings.load(file, key)
+            if found is None:
+                found = Embeddings(names, _run(encoder, variants, len(names), preprocessing, device, stage, progress))
+                # On a disk that may only be read, or is full, the next training computes them again.
+                with suppress(OSError, DiskFullError):
+                    found.save(file, key)
+            return found
 
     def plain(place: int) -> Tensor:
         return preprocessing.resize(crops[names[place]])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
 from fer_cli.embeddings.store import Embeddings
-from fer_cli.errors import RunError
+from fer_cli.errors import DiskFullError, RunError
 from fer_cli.files import written_whole
 from fer_cli.labels import NEUTRAL
 from fer_cli.models.preprocessing import Preprocessing
@@ -124,7 +124,7 @@ def of_run(run: Run, encoder: nn.Module, preprocessing: Preprocessing, device: t
     if found is None:
         raise RunError(f"{path} shows no neutral face of the people whom {run.path} was trained on.", mend=mend)
     # On a disk that may only be read it is found again the next time.
-    with suppress(OSError):
+    with suppress(OSError, DiskFullError):
         found.save(run.path)
     return found
 

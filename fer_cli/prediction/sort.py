@@ -62,9 +62,18 @@ def _make(path: Path, place: Path) -> None:
         except FileExistsError:
             raise
         except OSError:
-            with path.open("rb") as source, place.open("xb") as target:
-                shutil.copyfileobj(source, target)
-            shutil.copystat(path, place)
+            _copy(path, place)
+
+
+def _copy(path: Path, place: Path) -> None:
+    with path.open("rb") as source, place.open("xb") as target:
+        try:
+            shutil.copyfileobj(source, target)
+            target.flush()
+        except OSError:
+            place.unlink()
+            raise
+    shutil.copystat(path, place)
 
 
 def _same(path: Path, place: Path) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_cli.errors import RunError
+from fer_cli.files import as_text
 from fer_cli.protocol import Protocol
 
 #: The run's own record. Written last: a folder without it is no finished run.
@@ -59,7 +60,7 @@ class Run:
     @property
     def name(self) -> str:
         """The folder's name, by which people call the run."""
-        return self.path.resolve().name
+        return as_text(self.path.resolve().name)
 
     @property
     def protocol(self) -> Protocol:

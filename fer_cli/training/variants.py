@@ -1,7 +1,6 @@
 """A training as a person asks for it: one fold or all, one recipe or several to compare."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 
 from fer_cli.dataset.prepared import PreparedDataset
@@ -39,7 +38,7 @@ def train(
     def one(variant: Recipe, folder: Path) -> Run | CrossValidation:
         return work(variant, dataset, folder, device=device, allow_seen=allow_seen, command=command, progress=progress)
 
-    with locked(out, "training into") if is_first() else nullcontext():
+    with locked(out, "training into"):
         return _train(recipe, dataset, out, one, cross_validation=cross_validation, device=device, command=command)
 
 
