@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from fer_cli.cli.check import show_check
 from fer_cli.cli.choose import DATA
@@ -103,8 +103,8 @@ def _show(prepared: "Prepared") -> None:
         table.add_row("several", f"faces in {counts['pictures_with_several_faces']} pictures: the largest is taken")
     for entry in card["left_out"]:
         example = f" (such as {entry['paths'][0]})" if entry["fault"] else ""
-        mark = "[red]left out[/]" if entry["fault"] else "left out"
-        table.add_row(mark, escape(f"{entry['count']}  {entry['reason']}{example}"))
+        mark = Text("left out", "red" if entry["fault"] else "")
+        table.add_row(mark, f"{entry['count']}  {entry['reason']}{example}")
     out.print(table)
     made = f"{prepared.made} crops made now" if prepared.made else "it was complete already"
     say(f"dataset   {prepared.path} ({made})")

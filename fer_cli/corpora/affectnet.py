@@ -1,14 +1,17 @@
 """AffectNet (Mollahosseini, Hasani & Mahoor, IEEE TAC 2019), in its older and its newer layout."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import ClassVar
 
 from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.named import not_understood
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import PICTURES, children, folders_below, is_dir, is_file
+from fer_cli.corpora.walk import children, folders_below, is_dir, is_file
 from fer_cli.errors import CorpusError
+from fer_cli.faces.formats import is_picture
 from fer_cli.files import read_bytes
 from fer_cli.tables import Table
 
@@ -47,15 +50,15 @@ class AffectNet(Corpus):
     )
 
     def locate(self, root: Path) -> Path:
-        """The folder that the tables, or the sets' folders, are in."""
+        """The folder that the tables or the sets' folders are in, or a folder above several, each of one archive."""
         if not root.is_dir():
             raise self.absent(root)
-        for folder in folders_below(root, DEPTH):
-            if any(is_file(folder / name) for name in TABLES) or any(
-                is_dir(folder / name / "annotations") for name in FOLDERS
-            ):
-                return folder
-        raise self.absent(root)
+        below = list(folders_below(root, DEPTH))
+        tables = [folder for folder in below if any(is_file(folder / name) for name in TABLES)]
+        holders = tables or list(dict.fromkeys(folder.parent for folder, _ in _sets(below[1:])))
+        if not holders:
+            raise self.absent(root)
+        return holders[0] if len(holders) == 1 or tables else root
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every annotated face, with the owners' split. Who is shown is not known."""
@@ -63,10 +66,23 @@ class AffectNet(Corpus):
         for name, split in TABLES.items():
             if is_file(root / name):
                 _read_table(root, root / name, split, reading)
-        for name, split in FOLDERS.items():
-            if is_dir(root / name / "annotations"):
-                _read_folder(root / name, split, reading)
+        met = set()
+        for folder, split in _sets(list(folders_below(root, DEPTH))[1:]):
+            if split in met:
+                reading.left_out.append(LeftOut(str(folder), "another copy of a set (counted once)", fault=False))
+            else:
+                met.add(split)
+                _read_folder(folder, split, reading)
         return reading
+
+
+def _sets(folders: Iterable[Path]) -> list[tuple[Path, str]]:
+    """Those of ``folders`` that are sets of the newer layout, each with its split."""
+    return [
+        (folder, FOLDERS[folder.name])
+        for folder in folders
+        if folder.name in FOLDERS and is_dir(folder / "annotations")
+    ]
 
 
 def _read_table(root: Path, table: Path, split: str, reading: Reading) -> None:
@@ -89,7 +105,8 @@ def _read_table(root: Path, table: Path, split: str, reading: Reading) -> None:
 
 def _read_folder(folder: Path, split: str, reading: Reading) -> None:
     for path in sorted(children(folder / "images"), key=lambda path: (len(path.stem), path.stem)):
-        if path.suffix.lower() not in PICTURES:
+        if not is_picture(path):
+            reading.left_out.append(not_understood(path, AffectNet.title))
             continue
         code = _code(folder / "annotations" / f"{path.stem}_exp.npy")
         if code is None:
@@ -103,9 +120,8 @@ def _code(path: Path) -> int | None:
     import numpy as np
 
     try:
-        content = BytesIO(read_bytes(path, MAX_NPY_BYTES))
-        return int(np.load(content, allow_pickle=False).item())
-    except (OSError, ValueError, TypeError, EOFError, OverflowError):
+        return int(np.load(BytesIO(read_bytes(path, MAX_NPY_BYTES)), allow_pickle=False).item())
+    except (OSError, ValueError, TypeError, EOFError, OverflowError, MemoryError):
         return None
 
 

@@ -3,6 +3,10 @@
 from pathlib import Path
 
 from fer_cli.errors import CorpusError
+from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular
+
+#: No clip of a corpus is longer; a header may claim anything, and what is counted by it would fill the memory.
+MAX_FRAMES = 10_000_000
 
 
 def frame_count(path: Path) -> int | None:
@@ -16,14 +20,21 @@ def frame_count(path: Path) -> int | None:
         raise CorpusError("Videos need PyAV.", mend="Type: pip install av") from None
     av.logging.set_level(av.logging.PANIC)
     try:
+        open_regular(path).close()
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            if stream.frames:
-                return stream.frames
-            seconds = stream.duration * stream.time_base if stream.duration else container.duration / av.time_base
-            return int(seconds * stream.average_rate) or None
-    except (av.FFmpegError, OSError, ValueError, TypeError, IndexError, ZeroDivisionError):
+            count = stream.frames
+            if not count:
+                seconds = stream.duration * stream.time_base if stream.duration else container.duration / av.time_base
+                count = int(seconds * stream.average_rate)
+            return count if 0 < count <= MAX_FRAMES else None
+    except (av.FFmpegError, OSError, ValueError, TypeError, IndexError, ArithmeticError):
         return None
+
+
+def why_unreadable(path: Path) -> str:
+    """What is said of a video of which :func:`frame_count` is None or too small."""
+    return LFS_POINTER if is_lfs_pointer(path) else "a video that cannot be read"
 
 
 def about_the_middle(count: int, wanted: int) -> list[int]:

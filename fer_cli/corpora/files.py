@@ -10,12 +10,14 @@ from typing import Annotated, ClassVar
 from annotated_doc import Doc
 
 from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.named_clips import readable_clip, record_of
 from fer_cli.corpora.pattern import PathPattern
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence, Still
 from fer_cli.corpora.splits import split_named
 from fer_cli.corpora.table import REPEATED, rows_of
-from fer_cli.corpora.walk import PICTURES, files_below, some_paths, unreadable
+from fer_cli.corpora.walk import files_below, some_paths, unreadable
 from fer_cli.errors import CorpusError, UsageError
+from fer_cli.faces.formats import is_picture, is_video
 from fer_cli.labels import EXPRESSIONS, expression, folded
 
 #: What a label means that is not to be used; it may be typed so in ``--rename``.
@@ -31,11 +33,12 @@ class Files(Corpus):
 
     name: ClassVar[str] = "files"
     title: ClassVar[str] = "Files"
-    summary: ClassVar[str] = "Any folder of pictures, by a pattern of their paths."
+    summary: ClassVar[str] = "Any folder of pictures or clips, by a pattern of their paths."
     layout: ClassVar[str] = (
         "--pattern '{label}/{subject}.jpg'            happiness/001.jpg  neutral/001.jpg\n"
         "--pattern '{split}/{label}/*.jpg'            train/anger/a.jpg  test/anger/b.jpg\n"
-        "--pattern '{subject}/{label}/{frame}.jpg'    001/anger/0.jpg … 3.jpg"
+        "--pattern '{subject}/{label}/{frame}.jpg'    001/anger/0.jpg … 3.jpg\n"
+        "--pattern '{label}/{subject}.mp4'            happiness/001.mp4  neutral/001.mp4"
     )
     examples: ClassVar[tuple[str, ...]] = (
         "fer prepare files portraits --pattern '{label}/{subject}.jpg' --rename grinning=happiness --exclude calm",
@@ -50,7 +53,7 @@ class Files(Corpus):
             "The pictures' paths below the folder, with {label} and, where paths say so, {subject}, {sequence}, "
             "{frame} and {split}; * stands for anything else. With {frame} a subject's label (or sequence) is a run of "
             "frames, the first neutral and the last ones the apex, unless labels change within a sequence: then each "
-            "frame has its own."
+            "frame has its own. Of a clip the middle is the apex, compared with that of its subject's neutral clip."
         ),
     ] = None
     table: Annotated[
@@ -108,16 +111,14 @@ class Files(Corpus):
                 mend=_what_is_there(root, reading),
             )
         matched = _named(matched, meanings, reading)
-        if any("frame" in fields for _, fields in matched):
-            runs = _runs(matched, reading)
-            reading.found["sequences"] = len(runs)
-            if any(_labels_change(frames) for frames in runs.values()):
-                # A label stands for its frame alone: not even a sequence that has but one goes from neutral to an apex.
-                matched = [entry for frames in runs.values() for entry in frames]
-            else:
-                reading.records = _sequences(runs, apex_frames, reading)
-                return reading
-        reading.records = _stills(matched)
+        clips = [(path, fields) for path, fields in matched if is_video(path)]
+        pictures = [(path, fields) for path, fields in matched if not is_video(path)]
+        if any("frame" in fields for _, fields in pictures):
+            reading.records = _framed(pictures, apex_frames, reading)
+        else:
+            reading.records = _stills(pictures)
+        if clips:
+            _add_clips(clips, root, apex_frames, reading)
         return reading
 
     def _by_pattern(self, root: Path, reading: Reading) -> list[Matched]:
@@ -129,7 +130,7 @@ class Files(Corpus):
                 if "split" in fields:
                     fields["split"] = split_named(fields["split"], str(path))
                 matched.append((path, fields))
-            elif path.suffix.lower() in PICTURES:
+            elif is_picture(path) or is_video(path):
                 reading.left_out.append(LeftOut(str(path), "does not follow the pattern", fault=False))
         return matched
 
@@ -165,6 +166,16 @@ def _stills(matched: list[Matched]) -> list[Still]:
         for path, fields in matched
         if fields["label"] != EXCLUDED
     ]
+
+
+def _framed(matched: list[Matched], apex_frames: int, reading: Reading) -> list[Sequence] | list[Still]:
+    """Sequences, or stills where a label stands for its frame alone."""
+    runs = _runs(matched, reading)
+    reading.found["sequences"] = len(runs)
+    if any(_labels_change(frames) for frames in runs.values()):
+        # Then not even a sequence that has but one label goes from neutral to an apex.
+        return _stills([entry for frames in runs.values() for entry in frames])
+    return _sequences(runs, apex_frames, reading)
 
 
 def _runs(matched: list[Matched], reading: Reading) -> dict[tuple[str, str], list[Matched]]:
@@ -223,6 +234,21 @@ def _sequences(runs: dict[tuple[str, str], list[Matched]], apex_frames: int, rea
     return records
 
 
+def _add_clips(clips: list[Matched], root: Path, apex_frames: int, reading: Reading) -> None:
+    """Add what videos show: the frames about the middle, of nobody named or of a neutral clip that in the middle."""
+    reading.found["clips"] = len(clips)
+    reading.found["pictures"] -= len(clips)
+    reading.found = +reading.found
+    for path, fields in clips:
+        if fields["label"] == EXCLUDED:
+            continue
+        name = "-".join(path.relative_to(root).with_suffix("").parts)
+        if "frame" in fields:
+            reading.left_out.append(LeftOut(str(path), "a video where a frame's picture was looked for"))
+        elif clip := readable_clip(path, fields.get("subject"), name, fields["label"], reading):
+            reading.records.append(record_of(clip, apex_frames, fields.get("split")))
+
+
 def _renaming(text: str) -> tuple[str, str]:
     spelling, equals, label = text.partition("=")
     meant = EXCLUDED if label.strip() == EXCLUDED else expression(label)
@@ -235,9 +261,13 @@ def _renaming(text: str) -> tuple[str, str]:
     return folded(spelling), meant
 
 
-def _natural(text: str) -> list[tuple[bool, int, str]]:
-    """So that frame 10 comes after frame 2."""
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", text) if part]
+def _natural(text: str) -> list[tuple[bool, int, str, str]]:
+    """So that frame 10 comes after frame 2, however many digits there are."""
+    key = []
+    for part in filter(None, re.split(r"(\d+)", text)):
+        digits = part.lstrip("0") if part.isdecimal() else ""
+        key.append((part.isdecimal(), len(digits), digits, part))
+    return key
 
 
 def _what_is_there(root: Path, reading: Reading) -> str:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from fer_cli.corpora.walk import PICTURES, files_below, folders_below, is_file
+from fer_cli.corpora.walk import files_below, folders_below, is_file
 from fer_cli.errors import CorpusError
+from fer_cli.faces.formats import is_picture
 from fer_cli.files import read_bytes
 
 #: How far below the given folder the list may be.
@@ -19,7 +20,7 @@ def folder_of_list(root: Path, name: str) -> Path | None:
     for folder in folders_below(root, DEPTH):
         if is_file(folder / name):
             for place in (folder,) if folder == root else (folder, folder.parent):
-                if any(path.suffix.lower() in PICTURES for path in files_below(place)):
+                if any(is_picture(path) for path in files_below(place)):
                     return place
     return None
 

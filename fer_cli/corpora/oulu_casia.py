@@ -9,8 +9,9 @@ from annotated_doc import Doc
 
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
-from fer_cli.corpora.walk import PICTURES, children, folders_below
+from fer_cli.corpora.walk import children, folders_below
 from fer_cli.errors import CorpusError
+from fer_cli.faces.formats import is_picture
 from fer_cli.labels import BASIC_SIX, expression
 
 #: How far below the given folder the imaging's folder may be (``B_OriginalImg/B_OriginalImg/OriginalImg/VL``).
@@ -91,7 +92,7 @@ class OuluCasia(Corpus):
 def _frames(folder: Path, reading: Reading) -> tuple[Frame, ...]:
     frames = []
     for path in children(folder):
-        if path.stem.isdigit() and path.suffix.lower() in PICTURES:
+        if path.stem.isdecimal() and is_picture(path):
             frames.append(Frame(path))
         else:
             reading.left_out.append(LeftOut(str(path), "a file that is no frame of its sequence"))

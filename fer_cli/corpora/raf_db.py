@@ -9,15 +9,16 @@ from typing import ClassVar
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.lists import folder_of_list, lines_of_list
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import PICTURES, files_below, folders_below, is_dir
+from fer_cli.corpora.walk import files_below, folders_below, is_dir
 from fer_cli.errors import CorpusError
+from fer_cli.faces.formats import is_picture
 
 LIST = "list_patition_label.txt"  # as the owners spell it
 CODES = dict(enumerate(("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"), start=1))
 SPLITS = ("train", "test")
 #: How far below the given folder that of the splits may be.
 DEPTH = 3
-LINE = re.compile(r"((train|test)_\d+)\.jpg\s+(\d+)")
+LINE = re.compile(r"((train|test)_\d+)\.jpg\s+(\d{1,9})")
 #: The list has 15,339 lines of some twenty characters.
 MAX_LIST_BYTES = 10_000_000
 
@@ -89,7 +90,7 @@ def _read_folders(root: Path, reading: Reading) -> None:
     for split in SPLITS:
         for code, label in CODES.items():
             for path in files_below(root / split / str(code)):
-                if path.suffix.lower() in PICTURES:
+                if is_picture(path):
                     reading.found["pictures"] += 1
                     reading.found[split] += 1
                     reading.records.append(Still(Frame(path), label, split=split))

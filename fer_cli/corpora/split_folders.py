@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.named import not_understood
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import PICTURES, files_below, folders_below
+from fer_cli.corpora.walk import files_below, folders_below
 from fer_cli.errors import CorpusError
+from fer_cli.faces.formats import is_picture
 from fer_cli.labels import CLASS_SETS, expression
 
 DEPTH = 4
@@ -37,7 +39,8 @@ class SplitFolders(Corpus):
             if split is None or folder == root:
                 continue
             for path in files_below(folder):
-                if path.suffix.lower() not in PICTURES:
+                if not is_picture(path):
+                    reading.left_out.append(not_understood(path, self.title))
                     continue
                 reading.found["pictures"] += 1
                 inside = path.relative_to(folder).parts

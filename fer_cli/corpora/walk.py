@@ -9,8 +9,6 @@ from fer_cli.corpora.record import LeftOut
 from fer_cli.walk import LITTER as LITTER
 from fer_cli.walk import Entered, is_folder, listed, walk
 
-#: The endings of pictures' names; a corpus may have others.
-PICTURES = {".jpg", ".jpeg", ".png", ".gif", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm"}
 #: How many folders are looked into for an error message.
 PEEKED = 500
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_cli.corpora.archives import UNPACKED, archives_in, is_archive
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import LeftOut, Reading, Sequence
 from fer_cli.corpora.walk import unreadable
@@ -88,14 +89,14 @@ def _located(corpus: Corpus, root: Path) -> Path:
     if root.is_file():
         raise CorpusError(
             f"{root} is a file, not {corpus.title}'s folder.",
-            mend="A zip is unpacked by fer prepare without --check." if root.suffix.lower() == ".zip" else "",
+            mend="An archive is unpacked by fer prepare without --check." if is_archive(root) else "",
         )
     try:
         return corpus.locate(root)
     except CorpusError as error:
-        if any(root.glob("*.zip")):
+        if root.is_dir() and archives_in(root) and not (root / UNPACKED).is_dir():
             raise CorpusError(
-                error.message, mend=f"Zips are unpacked by fer prepare without --check.\n{error.mend}"
+                error.message, mend=f"Archives are unpacked by fer prepare without --check.\n{error.mend}"
             ) from error
         above = _above(corpus, root)
         if above is None:

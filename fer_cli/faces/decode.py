@@ -1,25 +1,27 @@
 """From anything that a person would call a picture to upright RGB pixels."""
 
 import errno
+import os
 import warnings
 from collections.abc import Callable
+from functools import cache
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from fer_cli.errors import PictureError
-
-#: What Pillow may open. Its other readers (PostScript, video, old game formats) are more risk than use.
-FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "PPM")
+from fer_cli.faces.formats import FORMATS, HEAD, HEIF, NEEDS_HEIF, is_heif, is_raw, why_unread
+from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular
 
 #: The largest picture taken on: about 12,000 × 8,000. A small file can claim to be far larger than any memory.
 MAX_PIXELS = 100_000_000
 #: The largest file taken on, in bytes.
 MAX_BYTES = 500_000_000
 #: Formats whose further frames or pages are pictures of their own.
-SEVERAL = ("GIF", "PNG", "TIFF", "WEBP")
+SEVERAL = ("GIF", "PNG", "TIFF", "WEBP", "AVIF", HEIF)
 FIRST_OF_SEVERAL = "several frames: the first is taken"
 
 #: What turns a picture upright, by its EXIF orientation (Exif 2.32, tag 0x0112).
@@ -42,10 +44,11 @@ def decode(
 ) -> np.ndarray:
     """The picture as H×W×3 uint8 RGB, turned upright by its EXIF orientation.
 
-    ``source`` is a path, the bytes of a file, a Pillow image, or an array of uint8 (H×W grey, or H×W×3 RGB). Grey is
-    made RGB, 16 bits are scaled to 8, transparency is laid on white; of several frames the first is taken, and ``note``
-    is called with a few words on that. Raises :class:`~fer_cli.errors.PictureError`, with a reason in a few words, for
-    whatever cannot be read whole or has more than ``max_pixels``.
+    ``source`` is a path, the bytes of a file, a Pillow image, or an array of uint8 (H×W grey, or H×W×3 RGB). HEIC is
+    read where pillow-heif is installed. Grey is made RGB, 16 bits are scaled to 8, transparency is laid on white; of
+    several frames the first is taken, and ``note`` is called with a few words on that. Raises
+    :class:`~fer_cli.errors.PictureError`, with a reason in a few words, for whatever cannot be read whole or has more
+    than ``max_pixels``.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -57,8 +60,8 @@ def decode(
                 return _read(source, max_pixels, note)
             if isinstance(source, bytes):
                 return _open(BytesIO(source), len(source), max_pixels, note)
-            path = Path(source)
-            return _open(path, _size(path), max_pixels, note)
+            with _opened(Path(source)) as file:
+                return _open(file, os.fstat(file.fileno()).st_size, max_pixels, note)
     except PictureError:
         raise
     except FileNotFoundError:
@@ -66,11 +69,24 @@ def decode(
     except PermissionError:
         raise PictureError("no permission to read it") from None
     except UnidentifiedImageError:
-        raise PictureError("not a picture") from None
+        raise PictureError(_why_not_a_picture(source)) from None
     except Image.DecompressionBombError:
         raise PictureError(too_many_pixels(max_pixels)) from None
     except Exception as error:  # a broken file makes Pillow's readers raise nearly anything
         raise PictureError("broken or cut short") from error
+
+
+def begins_as_picture(path: Path) -> bool:
+    """Whether the first bytes of the file are those of a picture that :func:`decode` reads or tells a reason of."""
+    try:
+        with open_regular(path) as file:
+            if is_heif(file.read(HEAD)):
+                return True
+            file.seek(0)
+            with Image.open(file, formats=FORMATS):
+                return True
+    except Exception:  # whatever a file that is no picture makes a reader raise
+        return False
 
 
 def too_many_pixels(most: int) -> str:
@@ -88,21 +104,24 @@ def _from_array(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def _size(path: Path) -> int:
-    """The file's size in bytes."""
+def _opened(path: Path) -> BinaryIO:
+    if is_raw(path):
+        raise PictureError(why_unread(path))
     try:
-        if path.is_dir():
-            raise PictureError("a folder, not a picture")
-        return path.stat().st_size
+        return open_regular(path)
+    except IsADirectoryError:
+        raise PictureError("a folder, not a picture") from None
     except (FileNotFoundError, PermissionError):
         raise
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None) == errno.ELOOP:
             raise PictureError("a link that leads in a circle") from error
+        if getattr(error, "errno", None) == errno.EINVAL:
+            raise PictureError("not a regular file but a pipe, a socket or a device") from error
         raise PictureError("no path to a file") from error
 
 
-def _open(file: Path | BytesIO, size: int, max_pixels: int, note: Callable[[str], None]) -> np.ndarray:
+def _open(file: BinaryIO, size: int, max_pixels: int, note: Callable[[str], None]) -> np.ndarray:
     if size == 0:
         raise PictureError("empty file")
     if size > MAX_BYTES:
@@ -110,8 +129,34 @@ def _open(file: Path | BytesIO, size: int, max_pixels: int, note: Callable[[str]
     if max_pixels > MAX_PIXELS:
         # Pillow refuses by a limit of its own; whoever sets a higher one here means it.
         Image.MAX_IMAGE_PIXELS = max_pixels
-    with Image.open(file, formats=FORMATS) as picture:
-        return _read(picture, max_pixels, note)
+    heif = is_heif(file.read(HEAD))
+    file.seek(0)
+    formats = (*FORMATS, HEIF) if heif and _reads_heif() else FORMATS
+    try:
+        with Image.open(file, formats=formats) as picture:
+            return _read(picture, max_pixels, note)
+    except UnidentifiedImageError:
+        if not heif:
+            raise
+        raise PictureError("broken or cut short" if _reads_heif() else NEEDS_HEIF) from None
+
+
+@cache
+def _reads_heif() -> bool:
+    """Whether Pillow reads HEIC: pillow-heif is loaded when the first such picture comes."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
+def _why_not_a_picture(source: Path | str | bytes) -> str:
+    if isinstance(source, bytes):
+        return "not a picture"
+    path = Path(source)
+    return LFS_POINTER if is_lfs_pointer(path) else why_unread(path) or "not a picture"
 
 
 def _read(picture: Image.Image, max_pixels: int, note: Callable[[str], None]) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from fer_cli.errors import FerError, PictureError, UsageError
 from fer_cli.faces.decode import MAX_PIXELS, too_many_pixels
+from fer_cli.files import LFS_POINTER, is_lfs_pointer
 
 BROKEN = "a video that cannot be read"
 
@@ -110,7 +111,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
                 raise PictureError(BROKEN)
             yield container, container.streams.video[0]
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise PictureError(BROKEN) from error
+        raise PictureError(LFS_POINTER if is_lfs_pointer(path) else BROKEN) from error
 
 
 def frames_of(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[int, float, np.ndarray]]:

@@ -6,18 +6,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from fer_cli.errors import PictureError
-from fer_cli.faces.decode import FORMATS
+from fer_cli.faces.decode import begins_as_picture
+from fer_cli.faces.formats import is_picture, is_video
 from fer_cli.prediction.lists import is_list, listed
 from fer_cli.prediction.patterns import matching
 from fer_cli.walk import walk
 
-#: What is taken for a video, by the ending of its name.
-VIDEOS = frozenset(
-    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv"}
-)
 STANDARD_INPUT = "-"
 
 
@@ -72,11 +67,6 @@ def check_sources(sources: Iterable[str | Path]) -> None:
             raise PictureError(f"There is no file or folder {source}.")
 
 
-def is_video(path: Path) -> bool:
-    """Whether the name is that of a video."""
-    return path.suffix.lower() in VIDEOS
-
-
 def _or_none(found: Iterator[Input], source: Path, problem: str) -> Iterator[Input]:
     any_found = False
     for each in found:
@@ -90,19 +80,7 @@ def _below(folder: Path, except_in: Collection[Path]) -> Iterator[Input]:
     closed: list[OSError] = []
     for parent, files in walk(folder, besides=except_in, on_error=closed.append):
         for path in (parent / name for name in files):
-            if is_video(path) or _named_as_picture(path) or _starts_as_picture(path):
+            if is_video(path) or is_picture(path) or begins_as_picture(path):
                 yield Input(path)
     for error in closed:
         yield Input(Path(error.filename), problem=f"a folder that cannot be read: {error.strerror}")
-
-
-def _named_as_picture(path: Path) -> bool:
-    return Image.registered_extensions().get(path.suffix.lower()) in FORMATS
-
-
-def _starts_as_picture(path: Path) -> bool:
-    try:
-        with Image.open(path, formats=FORMATS):
-            return True
-    except Exception:  # whatever a file that is no picture makes a reader raise
-        return False

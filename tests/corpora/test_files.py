@@ -5,9 +5,11 @@ from types import SimpleNamespace
 import pytest
 
 from fer_cli.corpora.files import Files
-from fer_cli.corpora.record import Sequence, Still
+from fer_cli.corpora.record import Frame, Sequence, Still
 from fer_cli.corpora.walk import files_below
+from fer_cli.dataset.pairing import pair
 from fer_cli.errors import CorpusError, UsageError
+from tests.videos import make_video, shades
 
 
 def tree(root: Path, *names: str) -> Path:
@@ -49,6 +51,63 @@ def test_a_sequence_may_have_a_name_of_its_own(tmp_path):
 def test_without_a_subject_pictures_are_stills_of_nobody(tmp_path):
     [still] = Files(pattern="{label}/*.png").read(tree(tmp_path, "fear/x.png")).records
     assert still == Still(still.frame, "fear", None)
+
+
+def clips(root: Path, *names: str) -> Path:
+    for name in names:
+        make_video(root / name, shades(31))
+    return root
+
+
+def test_case_40_clips_are_sequences_from_the_subjects_neutral_clip_to_their_middle(tmp_path):
+    clips(tmp_path, "neutral/001.mp4", "smiling/001.MP4", "angry/001.mp4", "smiling/002.mp4")
+    files = Files(pattern="{label}/{subject}.mp4", rename=("smiling=happiness", "angry=anger"))
+    reading = files.read(tmp_path)
+    samples = pair(reading.records, ("anger", "happiness")).samples
+    assert {
+        (sample.subject, sample.label, sample.sequence, sample.frame.index, sample.neutral)
+        for sample in samples
+        if sample.role == "apex"
+    } == {
+        (subject, label, sequence, index, neutral)
+        for subject, label, sequence, neutral in (
+            ("001", "anger", "angry-001", Frame(tmp_path / "neutral/001.mp4", index=15, kind="video")),
+            ("001", "happiness", "smiling-001", Frame(tmp_path / "neutral/001.mp4", index=15, kind="video")),
+            ("002", "happiness", "smiling-002", None),
+        )
+        for index in (14, 15, 16)
+    }
+    assert reading.left_out == []
+    assert reading.found == {"clips": 4}
+
+
+def test_case_40_clips_of_nobody_named_are_stills_of_their_middle(tmp_path):
+    clips(tmp_path, "fear/a.avi", "anger/b.avi")
+    (tmp_path / "anger/c.avi").write_bytes(b"no video")
+    (tmp_path / "anger/d.mov").write_bytes(b"")
+    reading = Files(pattern="{label}/*.avi").read(tmp_path)
+    assert [(still.label, still.subject, still.frame.index, still.frame.kind) for still in reading.records] == [
+        ("anger", None, 15, "video"),
+        ("fear", None, 15, "video"),
+    ]
+    assert sorted((Path(entry.path).name, entry.reason, entry.fault) for entry in reading.left_out) == [
+        ("c.avi", "a video that cannot be read", True),
+        ("d.mov", "does not follow the pattern", False),
+    ]
+
+
+def test_case_40_a_clip_among_frames_is_told(tmp_path):
+    tree(tmp_path, *(f"A/fear/{frame}.png" for frame in range(3)))
+    clips(tmp_path, "A/fear/3.mp4")
+    reading = Files(pattern="{subject}/{label}/{frame}.*").read(tmp_path)
+    assert [len(record.frames) for record in reading.records] == [3]
+    assert [(Path(entry.path).name, entry.fault) for entry in reading.left_out] == [("3.mp4", True)]
+
+
+def test_frames_numbers_may_have_any_number_of_digits_and_of_any_script(tmp_path):
+    tree(tmp_path, *(f"A/fear/{frame}.png" for frame in ("10", "9", "x²", "0002", "1" * 200)))
+    [record] = Files(pattern="{subject}/{label}/{frame}.png").read(tmp_path).records
+    assert [frame.path.stem for frame in record.frames] == ["x²", "0002", "9", "10", "1" * 200]
 
 
 def test_a_sequence_of_one_frame_is_left_out(tmp_path):

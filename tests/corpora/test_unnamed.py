@@ -263,3 +263,46 @@ def test_affectnets_annotations_are_never_unpickled(tmp_path):
     (tmp_path / "train_set/annotations").mkdir()
     np.save(tmp_path / "train_set/annotations/0_exp.npy", np.array({"a": 1}, dtype=object), allow_pickle=True)
     assert AffectNet().read(tmp_path).records == []
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, "9" * 5_000, "²", [1, 2]], ids=str)
+def test_affectnets_hostile_numbers_are_told_and_end_nothing(tmp_path, value):
+    touched(tmp_path / "train_set", "images/0.jpg", "images/1.jpg", "images/notes.txt", "images/2.xyz")
+    (tmp_path / "train_set/annotations").mkdir()
+    np.save(tmp_path / "train_set/annotations/0_exp.npy", np.array(value))
+    np.save(tmp_path / "train_set/annotations/1_exp.npy", np.array(1))
+    reading = AffectNet().read(tmp_path)
+    assert [still.label for still in reading.records] == ["happiness"]
+    assert {(Path(entry.path).name, entry.fault) for entry in reading.left_out} == {
+        ("0.jpg", True),
+        ("notes.txt", False),
+        ("2.xyz", True),
+    }
+
+
+def test_affectnets_shape_of_any_size_is_not_believed(tmp_path):
+    touched(tmp_path / "train_set", "images/0.jpg")
+    (tmp_path / "train_set/annotations").mkdir()
+    with (tmp_path / "train_set/annotations/0_exp.npy").open("wb") as file:
+        shape = {"descr": "<f8", "fortran_order": False, "shape": (10**15,)}
+        np.lib.format.write_array_header_1_0(file, shape)
+    [entry] = AffectNet().read(tmp_path).left_out
+    assert entry.reason == "a picture without a readable annotation"
+
+
+def test_raf_dbs_code_of_any_number_of_digits_is_told(raf):
+    path = next(raf.rglob("list_patition_label.txt"))
+    path.write_text(path.read_text() + f"train_00009.jpg {'9' * 5_000}\n")
+    [entry] = [
+        entry for entry in RafDb().read(RafDb().locate(raf)).left_out if "names no picture and code" in entry.reason
+    ]
+    assert entry.fault
+
+
+def test_a_file_that_is_no_picture_is_told_in_folders_of_splits(tmp_path):
+    touched(tmp_path, "train/Anger/1.png", "train/Happy/1.png", "train/Happy/notes.txt", "train/Happy/2.mp4")
+    reading = CaerS().read(tmp_path)
+    assert {(Path(entry.path).name, entry.fault) for entry in reading.left_out} == {
+        ("notes.txt", False),
+        ("2.mp4", True),
+    }

@@ -32,6 +32,13 @@ def test_a_folder_gives_its_pictures_and_videos_at_every_depth_by_name(folder):
     assert below(folder) == ["a.png", "b.jpg", "broken.jpg", "clip.MP4", "subject01.happy", "deep/er/c.webp"]
 
 
+def test_case_05_whatever_is_named_as_a_picture_is_an_input_read_or_not(tmp_path):
+    names = ["a.avif", "b.HEIC", "c.JP2", "d.mpo", "e.CR3", "f.jxl", "g.psd", "h.dib", "i.Jfif"]
+    for name in (*names, "letter.pdf", "sound.wav"):
+        (tmp_path / name).write_bytes(b"")
+    assert below(tmp_path) == names
+
+
 def test_files_come_in_the_order_in_which_they_are_named(folder):
     assert list(inputs([folder / "b.jpg", str(folder / "a.png")])) == [
         Input(folder / "b.jpg"),

@@ -1,18 +1,20 @@
 """Copies of CK+ that others pass on, and what can be done with them."""
 
+from itertools import islice
 from pathlib import Path
 
 from fer_cli.corpora.ckplus.names import FRAME
+from fer_cli.corpora.ckplus.tree import MAX_DEPTH, MAX_FOLDERS
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import children, folders_in, what_is_there
+from fer_cli.corpora.walk import children, folders_below, folders_in, what_is_there
 from fer_cli.labels import expression
 
 
 def cropped_mirror(root: Path) -> Path | None:
-    """The folder at or just below ``root`` that is ``CK+48``: ``anger/S010_004_00000017.png``, grey, 48×48."""
+    """The folder at or below ``root`` that is ``CK+48``: ``anger/S010_004_00000017.png``, grey, 48×48."""
     if not root.is_dir():
         return None
-    for folder in (root, *folders_in(root)):
+    for folder in islice(folders_below(root, MAX_DEPTH), MAX_FOLDERS):
         angry = [each for each in folders_in(folder) if expression(each.name) == "anger"]
         if any(FRAME.fullmatch(path.name) for each in angry for path in children(each)):
             return folder

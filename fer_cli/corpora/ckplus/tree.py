@@ -28,6 +28,8 @@ class Tree:
     emotion: Path | None = None
     landmarks: Path | None = None
     facs: Path | None = None
+    #: Further folders of pictures, of which the nearest is read.
+    copies: tuple[Path, ...] = ()
     #: A folder of subjects and sequences without a file in it.
     empty: Path | None = field(default=None, compare=False)
 
@@ -39,6 +41,8 @@ def find_tree(root: Path) -> Tree:
         kind = _peek(folder) or "empty"
         if getattr(tree, kind) is None:
             tree = replace(tree, **{kind: folder})
+        elif kind == "images":
+            tree = replace(tree, copies=(*tree.copies, folder))
     if tree.emotion is None and tree.empty is not None and "emotion" in tree.empty.name.lower():
         tree = replace(tree, emotion=tree.empty)
     return tree
