@@ -24,6 +24,8 @@ FLOORS = {
     "errors": 0,
     "progress": 0,
     "files": 0,
+    "tables": 0,
+    "walk": 0,
     "documents": 0,
     "pools": 0,
 }

@@ -15,7 +15,7 @@ from fer_cli.cli.settings import with_settings
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.registry import corpora, detect
 from fer_cli.dataset.preparation import Preparation
-from fer_cli.errors import UsageError
+from fer_cli.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
     from fer_cli.dataset.prepare import Prepared
@@ -110,10 +110,22 @@ def _show(prepared: "Prepared") -> None:
     say(f"dataset   {prepared.path} ({made})")
     if prepared.faults:
         say(f"{prepared.faults} inputs could not be used; {prepared.path / 'dataset.json'} lists them all.")
-    # Where neutral is a class and each person has one picture of it, there is no other to compare it with.
-    alone = card["protocol"]["frames"] == "stills" and "neutral" in card["protocol"]["classes"]
-    single = alone or not counts["pairs"]
-    say(f"next      fer train difference{' --features target' if single else ''}")
+    say(f"next      {_next(prepared)}")
+
+
+def _next(prepared: "Prepared") -> str:
+    """The line to type next, or why there is none."""
+    from fer_cli.dataset.prepared import PreparedDataset
+
+    try:
+        dataset = PreparedDataset.open(prepared.path)
+        # Where each person has one neutral picture, it has no other to be compared with, and is a class all the same.
+        pairs = dataset.metadata[dataset.metadata["neutral_file_name"].notna()]
+        paired = set(dataset.protocol.classes) <= set(pairs["label"])
+        dataset.split(0, paired=paired)
+    except DatasetError as error:
+        return f"it cannot be trained on: {error.message} {error.mend}".rstrip()
+    return f"fer train difference{'' if paired else ' --features target'}"
 
 
 for _name, _kind in corpora().items():

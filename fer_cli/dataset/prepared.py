@@ -123,7 +123,9 @@ class PreparedDataset:
         if train.empty or (val.empty and test.empty):
             raise DatasetError(
                 f"{self.path} has no folds, for its corpus does not say who is shown in its pictures, and no split by "
-                "its owners either: what would be tested might have been trained on."
+                "its owners either: what would be tested might have been trained on.",
+                mend="Where it was made from files, {subject} or {split} in --pattern, or such a column of --table, "
+                "says who is shown or which part it is.",
             )
         if fold:
             raise DatasetError(

@@ -10,6 +10,8 @@ from fer_cli.errors import PictureError
 from fer_cli.faces.decode import begins_as_picture
 from fer_cli.faces.formats import is_picture, is_video
 from fer_cli.prediction.lists import is_list, listed
+from fer_cli.prediction.patterns import matching
+from fer_cli.walk import walk
 
 STANDARD_INPUT = "-"
 
@@ -35,7 +37,7 @@ def inputs(
     """Everything that ``sources`` come to, in order, found as it is asked for.
 
     A source is a picture or a video; a folder, of which all are taken at every depth, by name; a pattern such as
-    ``'holiday/**/*.jpg'``; a list (.txt with a path a line, or .csv with a column ``file`` and perhaps ``subject``),
+    ``'holiday/**/*.jpg'``; a list (.txt with a path a line, or .csv with a column ``path`` and perhaps ``subject``),
     whose paths are from its own folder; or ``-``, for which ``names`` gives paths.
 
     In a folder a file counts as a picture if its name or its first bytes say so. Hidden files and folders are passed
@@ -46,11 +48,11 @@ def inputs(
         if str(source) == STANDARD_INPUT and names is not None:
             yield from (Input(Path(name)) for name in names())
         elif path.is_dir():
-            yield from _or_none(map(Input, _below(path, except_in)), path, "a folder without a picture or video")
+            yield from _or_none(_below(path, except_in), path, "a folder without a picture or video")
         elif is_list(path) and path.is_file():
             yield from _or_none((Input(*row) for row in listed(path)), path, "a list that names no picture")
         elif not os.path.lexists(path) and glob.has_magic(str(source)):
-            yield from _or_none(map(Input, _matching(str(source))), path, "a pattern that nothing matches")
+            yield from _or_none(map(Input, matching(str(source))), path, "a pattern that nothing matches")
         else:
             yield Input(path)
 
@@ -74,35 +76,11 @@ def _or_none(found: Iterator[Input], source: Path, problem: str) -> Iterator[Inp
         yield Input(source, problem=problem)
 
 
-def _below(folder: Path, except_in: Collection[Path]) -> Iterator[Path]:
-    passed = {identity for each in except_in if (identity := _identity(each)) is not None}
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        passed.add(_identity(parent))
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and _new(parent, name, passed))
-        for name in sorted(files):
-            path = Path(parent, name)
-            if not name.startswith(".") and (is_video(path) or is_picture(path) or begins_as_picture(path)):
-                yield path
-
-
-def _new(parent: str, name: str, passed: set[tuple[int, int] | None]) -> bool:
-    identity = _identity(Path(parent, name))
-    new = identity not in passed
-    passed.add(identity)
-    return new
-
-
-def _identity(folder: Path | str) -> tuple[int, int] | None:
-    try:
-        status = Path(folder).stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _matching(pattern: str) -> Iterator[Path]:
-    # glob's own order is the disk's; Path.glob takes no absolute pattern.
-    for name in sorted(glob.iglob(pattern, recursive=True)):  # noqa: PTH207
-        path = Path(name)
-        if not path.is_dir():
-            yield path
+def _below(folder: Path, except_in: Collection[Path]) -> Iterator[Input]:
+    closed: list[OSError] = []
+    for parent, files in walk(folder, besides=except_in, on_error=closed.append):
+        for path in (parent / name for name in files):
+            if is_video(path) or is_picture(path) or begins_as_picture(path):
+                yield Input(path)
+    for error in closed:
+        yield Input(Path(error.filename), problem=f"a folder that cannot be read: {error.strerror}")

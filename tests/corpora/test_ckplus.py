@@ -1,3 +1,4 @@
+import os
 import shutil
 import zipfile
 from collections import Counter
@@ -321,6 +322,36 @@ def test_the_table_of_pixels_is_refused_because_it_does_not_say_who(tmp_path):
     (tmp_path / "ckextended.csv").write_text("emotion,pixels,Usage\n6,0 0,Training\n")
     with pytest.raises(CorpusError, match="does not say who is shown"):
         CKPlus().locate(tmp_path)
+
+
+def test_a_pipe_is_no_label_and_nobody_waits_for_it(root):
+    label = next((root / "Emotion/S005/001").iterdir())
+    label.unlink()
+    os.mkfifo(label)
+    assert [(entry.path, entry.reason) for entry in read(root).left_out] == [
+        (str(label), "a label file that cannot be read")
+    ]
+
+
+def test_case_03_sequences_and_subjects_behind_links_are_those_of_the_tree(root, tmp_path):
+    linked = tmp_path / "linked"
+    for part in ("cohn-kanade-images", "Emotion", "Landmarks"):
+        for subject in (root / part).iterdir():
+            (linked / part).mkdir(parents=True, exist_ok=True)
+            (linked / part / subject.name).symlink_to(subject)
+    (linked / "up").symlink_to(tmp_path)
+    own, behind = by_id(read(root)), by_id(read(linked))
+    assert {name: (record.label, len(record.frames)) for name, record in behind.items()} == {
+        name: (record.label, len(record.frames)) for name, record in own.items()
+    }
+    assert behind["S005/001"].frames[0].landmarks is not None
+
+
+def test_case_19_ck48_is_read_whatever_its_classes_are_called(tmp_path):
+    for name in ("Angry", "happy", "SADNESS"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "S010_004_00000017.png").touch()
+    assert sorted(still.label for still in read(tmp_path).records) == ["anger", "happiness", "sadness"]
 
 
 @pytest.mark.parametrize(

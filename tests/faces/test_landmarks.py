@@ -92,3 +92,9 @@ def test_the_five_points_of_sixty_eight():
         POINTS[48].tolist(),
         POINTS[54].tolist(),
     ]
+
+
+def test_a_pipe_holds_no_landmarks_and_nobody_waits_for_it(tmp_path):
+    os.mkfifo(tmp_path / "points.txt")
+    with pytest.raises(PictureError, match="cannot be read"):
+        read_landmarks(tmp_path / "points.txt")

@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -102,3 +103,24 @@ def test_a_mistyped_name_is_said_before_work(folder, tmp_path):
     with pytest.raises(PictureError, match=r"no file or folder .*nowhere"):
         check_sources([folder, tmp_path / "nowhere"])
     check_sources([folder, "-", f"{tmp_path}/*.nothing"])
+
+
+def test_case_16_a_folder_that_may_not_be_read_is_an_input_with_a_problem(folder, monkeypatch):
+    scandir = os.scandir
+
+    def refusing(path):
+        if Path(path).name == "deep":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    *_, last = inputs([folder])
+    assert last == Input(folder / "deep", problem="a folder that cannot be read: Permission denied")
+
+
+def test_case_06_a_row_that_does_not_fit_its_header_is_an_input_with_a_problem(folder):
+    (folder / "list.csv").write_text("path,subject\nb.jpg\na.png,anna\n")
+    assert list(inputs([folder / "list.csv"])) == [
+        Input(folder / "list.csv:2", problem="a row of 1 values under 2 columns"),
+        Input(folder / "a.png", "anna"),
+    ]

@@ -14,7 +14,7 @@ from fer_cli.corpora.ckplus.tree import Tree, find_tree
 from fer_cli.corpora.ckplus.zips import find_zips, unpack, unpack_others
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
-from fer_cli.corpora.walk import LITTER
+from fer_cli.corpora.walk import children, folders_in, is_dir
 from fer_cli.errors import CorpusError
 from fer_cli.files import read_bytes
 from fer_cli.progress import Progress, silent
@@ -117,24 +117,18 @@ class CKPlus(Corpus):
 
 
 def _sequence_folders(folder: Path) -> list[Path]:
-    return [
-        sequence
-        for subject in sorted(folder.iterdir())
-        if subject.is_dir() and not subject.name.startswith(".")
-        for sequence in sorted(subject.iterdir())
-        if sequence.is_dir() and not sequence.name.startswith(".")
-    ]
+    return [sequence for subject in folders_in(folder) for sequence in folders_in(subject)]
 
 
 def _frames(folder: Path, tree: Tree, reading: Reading) -> tuple[Frame, ...]:
     """The frames in the order of their numbers, which in the original CK are time codes."""
     marks: set[str] = set()
     points = None if tree.landmarks is None else tree.landmarks / folder.parent.name / folder.name
-    if points is not None and points.is_dir():
-        marks = {path.name for path in points.iterdir()}
+    if points is not None and is_dir(points):
+        marks = {path.name for path in children(points)}
     frames = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name.lower() in LITTER or not path.is_file():
+    for path in children(folder):
+        if is_dir(path):
             continue
         if not FRAME.fullmatch(path.name) or not path.name.startswith(f"{folder.parent.name}_{folder.name}_"):
             reading.left_out.append(LeftOut(str(path), "a file that is no frame of its sequence"))
@@ -152,11 +146,10 @@ def _labels(folder: Path, reading: Reading) -> dict[tuple[str, str], list[Path]]
     """The label files of each subject and sequence; an empty or absent folder is no label."""
     found: dict[tuple[str, str], list[Path]] = {}
     for sequence in _sequence_folders(folder):
-        files = sorted(path for path in sequence.iterdir() if not path.name.startswith("."))
-        for path in files:
+        for path in children(sequence):
             if path.name.endswith(LABEL_SUFFIX):
                 found.setdefault((sequence.parent.name, sequence.name), []).append(path)
-            elif path.name.lower() not in LITTER:
+            else:
                 reading.left_out.append(LeftOut(str(path), "a file that is no label"))
     return found
 
