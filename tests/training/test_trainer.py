@@ -232,6 +232,19 @@ def test_logging_to_what_is_not_installed_is_refused(tmp_path, monkeypatch):
     assert "pip install mlflow" in caught.value.mend
 
 
+@pytest.mark.parametrize(("logger", "written"), [(("tensorboard",), True), (("none",), False)])
+def test_tensorboards_record_goes_where_it_is_told(tmp_path, logger, written):
+    logs = tmp_path / "logs"
+    trainer(tmp_path, dataclasses.replace(BASE, epochs=1, logger=logger), logs=logs).train()
+    assert len(list(logs.glob("events.out.tfevents.*"))) == written
+
+
+def test_a_training_on_the_processor_takes_no_gpu(tmp_path):
+    arguments = trainer(tmp_path).args
+    assert arguments.device == CPU
+    assert arguments.n_gpu == 0
+
+
 def test_checkpoints_leave_out_what_is_frozen(tmp_path):
     from safetensors.torch import load_file
 
