@@ -9,10 +9,13 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from fer_cli.documents import check_document
 from fer_cli.files import open_regular, written_whole
 
 #: The longest header that the safetensors library reads, in bytes.
 MAX_HEADER = 100_000_000
+#: The entry that names the subjects whom weights were trained on.
+_SEEN = "seen_subjects"
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -56,3 +59,27 @@ def _read(path: Path) -> tuple[dict, int]:
     if not isinstance(header, dict):
         raise ValueError(f"{path} is no safetensors file")
     return header, 8 + length
+
+
+def write_seen(path: Path, seen: Mapping[str, list[str]]) -> None:
+    """Note in the weights at ``path`` which subjects, by corpus, they were trained on or chosen by.
+
+    A file that is copied or renamed apart from its run says so still.
+    """
+    write_metadata(path, {_SEEN: json.dumps(seen, sort_keys=True)} if seen else {})
+
+
+def read_seen(path: Path) -> dict[str, list[str]] | None:
+    """What :func:`write_seen` noted in the weights at ``path``; None where nothing is noted.
+
+    Raises ``OSError`` if the file cannot be read, ``ValueError`` if the note is damaged.
+    """
+    noted = read_metadata(path).get(_SEEN)
+    if noted is None:
+        return None
+    try:
+        seen = json.loads(noted)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    check_document(seen, dict[str, list[str]])
+    return seen

@@ -51,9 +51,7 @@ class Interpreter:
     pickle refers to outside of itself.
     """
 
-    def __init__(
-        self, find: Callable[[str, str], Callable[..., Any]], persistent: Callable[[Any], Any] | None = None
-    ):
+    def __init__(self, find: Callable[[str, str], Callable[..., Any]], persistent: Callable[[Any], Any] | None = None):
         self._find = find
         self._persistent = persistent
 

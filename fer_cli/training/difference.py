@@ -105,11 +105,11 @@ def difference_model(
 ) -> "DifferenceModel":
     """A model of ``features`` whose encoder has the ``weights`` of ``source``; without any, it is trained."""
     from fer_cli.models.difference import DifferenceConfig, DifferenceModel
-    from fer_cli.models.encoder import load_into
+    from fer_cli.models.encoder import load_encoder
 
     model = DifferenceModel(
         DifferenceConfig(backbone=backbone, features=features, tune_encoder=tune or weights is None, **start.labels)
     )
     if weights is not None:
-        load_into(model.encoder, weights, source)
+        load_encoder(model.encoder, weights, source)
     return model

@@ -128,7 +128,7 @@ class DisentangledRecipe(Recipe):
 
     def _build_stage_1(self, start: Start) -> Any:
         from fer_cli.models.disentangled import DisentangledConfig, DisentangledModel
-        from fer_cli.models.encoder import load_into, starting_encoder
+        from fer_cli.models.encoder import load_encoder, starting_encoder
 
         source = self.encoder or IMAGENET
         backbone, weights = starting_encoder(source, self.backbone)
@@ -145,9 +145,9 @@ class DisentangledRecipe(Recipe):
             )
         )
         if weights is not None:
-            load_into(model.encoder, weights, source)
+            load_encoder(model.encoder, weights, source)
         if identity is not None:
-            model.identity.load_state_dict(identity, strict=False)
+            load_encoder(model.identity, identity, self.identity)
         return model
 
     def _identity(self, parts: Mapping[str, Path]) -> tuple[str | None, "dict[str, Tensor] | None"]:
