@@ -1,6 +1,5 @@
 """A training's course: its checkpoints, and what its epochs came to."""
 
-import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,13 +10,15 @@ from transformers import PreTrainedModel
 
 from fer_cli.errors import RunError
 
+from fer_cli.files import read_json
+
 
 def last_whole_checkpoint(folder: Path) -> str | None:
     """The latest checkpoint that was written to its end, which the trainer's state marks."""
     whole = {}
     for state in folder.glob("checkpoint-*/trainer_state.json"):
         with suppress(OSError, ValueError):
-            json.loads(state.read_text(encoding="utf-8"))
+            read_json(state)
             whole[int(state.parent.name.rpartition("-")[2])] = state.parent
     return str(whole[max(whole)]) if whole else None
 

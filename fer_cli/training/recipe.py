@@ -164,7 +164,7 @@ class Recipe(ABC):
         return {"": self}
 
     def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
-        """The folders of the runs whose weights this training starts from."""
+        """The folders and files of weights that this training starts from, and that may have seen subjects."""
         return list(parts.values())
 
     def sides(self, dataset: "PreparedDataset") -> "dict[str, pd.DataFrame]":

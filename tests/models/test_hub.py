@@ -70,7 +70,7 @@ def test_a_name_that_is_not_here_says_how_to_bring_it(tmp_path):
 
 
 def test_a_folder_that_is_no_model_is_said(tmp_path):
-    with pytest.raises(ModelError, match="no model.s folder"):
+    with pytest.raises(ModelError, match="is no model"):
         load_published(tmp_path, "cpu")
 
 
