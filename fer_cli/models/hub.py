@@ -83,11 +83,14 @@ def _size(processor: Any, name: str) -> int:
     black, white = torch.zeros(3, SIZE, SIZE, dtype=torch.uint8), torch.full((3, SIZE, SIZE), 255, dtype=torch.uint8)
     try:
         made = processor(images=[black, white], return_tensors="pt")["pixel_values"]
-        finite = bool(torch.isfinite(made).all())
+        sound = bool(torch.isfinite(made).all()) and bool((made[0] != made[1]).flatten(1).any(1).all())
     except Exception as error:  # a processor is whatever its file says it is
         raise ModelError(f"The image processor of {name} does not work: {first_line(error)}") from error
-    if not finite:
-        raise ModelError(f"The image processor of {name} does not work: its image_mean or image_std is no number.")
+    if not sound:
+        raise ModelError(
+            f"The image processor of {name} makes no numbers of a picture, or the same of each: see image_mean and "
+            "image_std in its preprocessor_config.json."
+        )
     return made.shape[-1]
 
 

@@ -71,8 +71,9 @@ class Interpreter:
             if name in _CONSTANTS:
                 stack.append(_CONSTANTS[name])
             elif name in _INTEGERS:
-                if abs(value) >= 1 << 63:
-                    raise PickleRefusedError("holds an integer of more than 64 bits")
+                # torch's files begin with a number of 77 bits.
+                if abs(value) >= 1 << 127:
+                    raise PickleRefusedError("holds an integer of more than 128 bits")
                 stack.append(value)
             elif name in _LEAVES:
                 stack.append(value)
