@@ -71,6 +71,10 @@ class _Sides(TypedDict):
     test: list[str]
 
 
+class _Versions(TypedDict):
+    fer: str
+
+
 class StoredRun(TypedDict):
     """What is read of ``run.json``."""
 
@@ -86,7 +90,7 @@ class StoredRun(TypedDict):
     seen: dict[str, list[str]]
     epoch_rule: str
     best: NotRequired[_Best]
-    versions: dict[str, str]
+    versions: _Versions
 
 
 @dataclass(frozen=True)

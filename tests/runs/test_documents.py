@@ -9,12 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fer_cli.cli import choose
-from fer_cli.cli.config import defaults_from_file
+from fer_cli.cli.config import defaults_from_file, defaults_from_unfinished
+from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import FerError, ModelError, RunError, UsageError
 from fer_cli.evaluation.compare import variants
 from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.evaluation.exported import _metadata
 from fer_cli.evaluation.judged import Judged
+from fer_cli.evaluation.report import repeat
 from fer_cli.evaluation.results import refuse_foreign
 from fer_cli.prediction.opened import open_model
 from fer_cli.runs.cross_validation import CrossValidation, open_any
@@ -53,15 +55,20 @@ class Context:
     default_map = None
 
 
-def use_run(folder):
+def use_card(folder):
     run = Run.open(folder)
     assert isinstance(run.protocol.name, str)
     seen_behind(folder)
+    assert repeat.commands([run], "")
+    assert repeat.facts([run], PreparedDataset.open(folder.parents[2] / "data" / "made"))
+
+
+def use_model(folder):
     opened = open_model(folder, device="cpu", runtime="torch")
     faces = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
     neutrals = faces if opened.classifier.paired else None
     assert opened.classifier.probabilities(faces, neutrals).shape == (1, len(opened.classifier.classes))
-    json.dumps(_metadata(run, opened.classifier))
+    json.dumps(_metadata(Run.open(folder), opened.classifier))
 
 
 def use_evaluation(folder):
@@ -73,17 +80,15 @@ def use_begun(folder):
     found = unfinished(folder)
     assert found is None or found["recipe"] is not None
     will_resume({}, folder)
-    from fer_cli.cli.config import defaults_from_unfinished
-
     if found is not None:
         defaults_from_unfinished(Context(), DifferenceRecipe, folder)
 
 
 #: By document, what reads it.
 READERS = {
-    "runs/cv/fold0/run.json": lambda home: use_run(home / "runs/cv/fold0"),
-    "runs/cv/fold0/config.json": lambda home: use_run(home / "runs/cv/fold0"),
-    "runs/cv/fold0/preprocessor_config.json": lambda home: use_run(home / "runs/cv/fold0"),
+    "runs/cv/fold0/run.json": lambda home: use_card(home / "runs/cv/fold0"),
+    "runs/cv/fold0/config.json": lambda home: use_model(home / "runs/cv/fold0"),
+    "runs/cv/fold0/preprocessor_config.json": lambda home: use_model(home / "runs/cv/fold0"),
     "runs/cv/fold0/evaluation/metrics.json": lambda home: use_evaluation(home / "runs/cv/fold0"),
     "runs/cv/cross-validation.json": lambda home: CrossValidation.open(home / "runs/cv").protocol,
     "variants/comparison.json": lambda home: variants(home / "variants"),
@@ -129,7 +134,7 @@ def read_changed(home, name, data, read):
         path.write_text(before)
 
 
-CHANGED = settings(max_examples=40, suppress_health_check=list(HealthCheck))
+CHANGED = settings(max_examples=30, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -191,7 +196,6 @@ def test_the_field_its_type_and_what_was_expected_are_named(home, place, value, 
 
 
 def test_a_broken_run_among_others_is_no_hindrance(home, tmp_path, monkeypatch):
-    from fer_cli.dataset.prepared import PreparedDataset
     from fer_cli.training.disentangled import DisentangledRecipe
 
     monkeypatch.chdir(tmp_path)
