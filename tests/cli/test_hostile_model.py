@@ -34,18 +34,27 @@ HOMES = {
 TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """A folder to stand in, with a picture, a dataset, a run on it, and a ViT that others saved."""
-    monkeypatch.chdir(tmp_path)
-    dataset = made_dataset(tmp_path / "made")
-    Image.new("RGB", (40, 40), "grey").save("picture.png")
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with a picture, a dataset, two runs on it, and a ViT that others saved."""
+    home = tmp_path_factory.mktemp("home")
+    dataset = made_dataset(home / "made")
+    Image.new("RGB", (40, 40), "grey").save(home / "picture.png")
     told = {"path": str(dataset.path), "name": "made", "corpus": "made", "fingerprint": dataset.fingerprint}
-    write_run(tmp_path / "run", features="target", dataset=told, protocol=dataset.protocol.to_dict())
+    write_run(home / "run", features="target", dataset=told, protocol=dataset.protocol.to_dict())
+    write_run(home / "pairs", features="both")
     labels = {"id2label": dict(enumerate(CLASSES)), "label2id": {name: place for place, name in enumerate(CLASSES)}}
-    ViTForImageClassification(ViTConfig(image_size=32, patch_size=16, **TINY, **labels)).save_pretrained("vit")
-    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained("vit")
-    return tmp_path
+    ViTForImageClassification(ViTConfig(image_size=32, patch_size=16, **TINY, **labels)).save_pretrained(home / "vit")
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(home / "vit")
+    return home
+
+
+@pytest.fixture
+def here(home, tmp_path, monkeypatch):
+    """A copy of it to stand in."""
+    here = shutil.copytree(home, tmp_path / "here")
+    monkeypatch.chdir(here)
+    return here
 
 
 def spoilt(folder, model_type):
@@ -94,8 +103,6 @@ DOORS = {
 def test_code_beside_a_model_is_not_run_at_any_door(here, monkeypatch, door, model_type):
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a library asked on the standard input"))
     folder, *words = DOORS[door]
-    if "pairs" in words:
-        write_run(here / "pairs", features="both")
     canary = spoilt(here / folder, model_type)
     result = CliRunner().invoke(app, words, input="y\n" * 9)
     assert not canary.exists()
