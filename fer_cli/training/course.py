@@ -9,7 +9,6 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from fer_cli.errors import RunError
-
 from fer_cli.files import read_json
 
 
