@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 
 import fer_cli
 from fer_cli.cli import compare, demo, evaluate, export, predict, prepare, train, weights
-from fer_cli.cli.console import INTERRUPTED, complain, say
+from fer_cli.cli.console import INTERRUPTED, complain, say, use_utf8
 from fer_cli.errors import FerError
 
 
@@ -76,4 +76,5 @@ app.command("demo")(demo.demo)
 
 def run() -> None:
     """Run the program on the command line's arguments."""
+    use_utf8()
     app()

@@ -1,7 +1,9 @@
 """Words and pictures of progress on standard error, data on standard output."""
 
 import os
+import sys
 import time
+from io import TextIOWrapper
 from types import TracebackType
 
 from rich.console import Console
@@ -21,6 +23,14 @@ _SILENT = os.environ.get("RANK", "0") != "0"
 
 out = Console(highlight=False, quiet=_SILENT)
 err = Console(stderr=True, highlight=False, quiet=_SILENT)
+
+
+def use_utf8() -> None:
+    """Have what is piped be UTF-8 whatever the locale, and let no letter that a terminal has not stop the program."""
+    for stream in (sys.stdout, sys.stderr):
+        # A program of its own may have put something else in its place, and one without a console has nothing.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
 
 
 def say(text: str) -> None:

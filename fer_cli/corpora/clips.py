@@ -2,27 +2,22 @@
 
 from pathlib import Path
 
-from fer_cli.errors import CorpusError
+from fer_cli.errors import PictureError
+from fer_cli.faces.video import TIME_BASE, open_video
 
 
 def frame_count(path: Path) -> int | None:
     """How many frames a video says that it has, or None if it cannot be read.
 
-    Raises :class:`~fer_cli.errors.CorpusError` if PyAV is not installed.
+    Raises :class:`~fer_cli.errors.FerError` if PyAV is not installed.
     """
     try:
-        import av
-    except ImportError:
-        raise CorpusError("Videos need PyAV.", mend="Type: pip install av") from None
-    av.logging.set_level(av.logging.PANIC)
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
+        with open_video(path) as (container, stream):
             if stream.frames:
                 return stream.frames
-            seconds = stream.duration * stream.time_base if stream.duration else container.duration / av.time_base
+            seconds = stream.duration * stream.time_base if stream.duration else container.duration / TIME_BASE
             return int(seconds * stream.average_rate) or None
-    except (av.FFmpegError, OSError, ValueError, TypeError, IndexError, ZeroDivisionError):
+    except (PictureError, TypeError):
         return None
 
 

@@ -1,15 +1,18 @@
 """From anything that a person would call a picture to upright RGB pixels."""
 
 import errno
+import os
 import warnings
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from fer_cli.errors import PictureError
+from fer_cli.files import open_regular
 
 #: What Pillow may open. Its other readers (PostScript, video, old game formats) are more risk than use.
 FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "PPM")
@@ -18,6 +21,8 @@ FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "PPM")
 MAX_PIXELS = 100_000_000
 #: The largest file taken on, in bytes.
 MAX_BYTES = 500_000_000
+#: By what errors the opening of a pipe, a socket or a device fails.
+NO_FILE = (errno.EINVAL, errno.ENXIO, errno.ENODEV)
 #: Formats whose further frames or pages are pictures of their own.
 SEVERAL = ("GIF", "PNG", "TIFF", "WEBP")
 FIRST_OF_SEVERAL = "several frames: the first is taken"
@@ -57,14 +62,10 @@ def decode(
                 return _read(source, max_pixels, note)
             if isinstance(source, bytes):
                 return _open(BytesIO(source), len(source), max_pixels, note)
-            path = Path(source)
-            return _open(path, _size(path), max_pixels, note)
+            with _regular(Path(source)) as file:
+                return _open(file, os.fstat(file.fileno()).st_size, max_pixels, note)
     except PictureError:
         raise
-    except FileNotFoundError:
-        raise PictureError("no such file") from None
-    except PermissionError:
-        raise PictureError("no permission to read it") from None
     except UnidentifiedImageError:
         raise PictureError("not a picture") from None
     except Image.DecompressionBombError:
@@ -88,21 +89,30 @@ def _from_array(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def _size(path: Path) -> int:
-    """The file's size in bytes."""
+def why_unreadable(error: OSError | ValueError) -> str:
+    """Why a path could not be opened, by the ``error`` of :func:`~fer_cli.files.open_regular`."""
+    match getattr(error, "errno", None):
+        case errno.ENOENT:
+            return "no such file"
+        case errno.EACCES | errno.EPERM:
+            return "no permission to read it"
+        case errno.EISDIR:
+            return "a folder, not a picture"
+        case errno.ELOOP:
+            return "a link that leads in a circle"
+        case number if number in NO_FILE:
+            return "a pipe, a socket or a device, not a file"
+    return "no path to a file"
+
+
+def _regular(path: Path) -> BinaryIO:
     try:
-        if path.is_dir():
-            raise PictureError("a folder, not a picture")
-        return path.stat().st_size
-    except (FileNotFoundError, PermissionError):
-        raise
+        return open_regular(path)
     except (OSError, ValueError) as error:
-        if getattr(error, "errno", None) == errno.ELOOP:
-            raise PictureError("a link that leads in a circle") from error
-        raise PictureError("no path to a file") from error
+        raise PictureError(why_unreadable(error)) from error
 
 
-def _open(file: Path | BytesIO, size: int, max_pixels: int, note: Callable[[str], None]) -> np.ndarray:
+def _open(file: BinaryIO, size: int, max_pixels: int, note: Callable[[str], None]) -> np.ndarray:
     if size == 0:
         raise PictureError("empty file")
     if size > MAX_BYTES:

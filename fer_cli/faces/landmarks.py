@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_cli.errors import PictureError
+from fer_cli.files import read_bytes
 
 MAX_BYTES = 64 * 1024
 
@@ -18,9 +19,8 @@ def read_landmarks(path: Path) -> np.ndarray:
     Raises :class:`~fer_cli.errors.PictureError` if the file does not hold just those.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise PictureError("landmarks that are not 68 points")
-        rows = [line.split() for line in path.read_text(encoding="ascii").splitlines() if line.strip()]
+        text = read_bytes(path, MAX_BYTES).decode("ascii")
+        rows = [line.split() for line in text.splitlines() if line.strip()]
         points = np.array(rows, dtype=float)
     except (OSError, ValueError) as error:
         raise PictureError("landmarks that cannot be read") from error

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from fer_cli.errors import PictureError, UsageError
 from fer_cli.faces.crop import Crop
+from fer_cli.files import open_regular
 from fer_cli.prediction.inputs import inputs
 from fer_cli.prediction.lists import FILE_COLUMNS, SUBJECT_COLUMN, TABLE
 from fer_cli.prediction.look import Looker
@@ -118,7 +120,8 @@ def given_neutral(path: Path, looker: Looker) -> NeutralSource:
 
 def _table(path: Path) -> dict[str, Path]:
     try:
-        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        with open_regular(path) as binary:
+            file = TextIOWrapper(binary, newline="", encoding="utf-8-sig", errors="surrogateescape")
             rows = csv.DictReader(file)
             column = next((name for name in FILE_COLUMNS if name in (rows.fieldnames or ())), None)
             if column is None or SUBJECT_COLUMN not in rows.fieldnames:
@@ -127,7 +130,9 @@ def _table(path: Path) -> dict[str, Path]:
                     mend=f"It needs '{SUBJECT_COLUMN}' and '{FILE_COLUMNS[0]}', a neutral picture's path from the "
                     "table's folder.",
                 )
-            return {row[SUBJECT_COLUMN].strip(): path.parent / row[column].strip() for row in rows if row[column]}
+            # A row that is cut short has None in its last columns.
+            whole = (row for row in rows if row[column] and row[SUBJECT_COLUMN])
+            return {row[SUBJECT_COLUMN].strip(): path.parent / row[column].strip() for row in whole}
     except (OSError, csv.Error) as error:
         raise UsageError(f"--neutral {path}: it cannot be read ({error}).") from error
 

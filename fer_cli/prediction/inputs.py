@@ -9,12 +9,19 @@ from pathlib import Path
 from PIL import Image
 
 from fer_cli.errors import PictureError
-from fer_cli.faces.decode import FORMATS
+from fer_cli.faces.decode import FORMATS, NO_FILE
+from fer_cli.files import open_regular
 from fer_cli.prediction.lists import is_list, listed
 
-#: What is taken for a video, by the ending of its name.
+#: What is taken for a video, by the ending of its name: the containers that FFmpeg reads, and what cameras call theirs.
 VIDEOS = frozenset(
-    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv"}
+    f".{ending}"
+    for ending in (
+        "264 265 266 3g2 3gp amv apv asf avi avs2 avs3 cdxl dav dif divx dv dvr-ms evc f4v flm flv gxf h261 h263 h264 "
+        "h265 h266 hevc ifv insv ipu ism ismv ivf kux lrv m1v m2t m2ts m2v m4v mj2 mjpeg mjpg mk3d mkv mlv mod mov mp4 "
+        "mpe mpeg mpg mpv mts mxf nsv nut obu ogm ogv ogx psp qt rm rmvb roq ser smk svo swf tod tp trp ts usm vc1 viv "
+        "vob vvc webm wmv wtv xmv y4m yop"
+    ).split()
 )
 STANDARD_INPUT = "-"
 
@@ -123,8 +130,9 @@ def _named_as_picture(path: Path) -> bool:
 
 
 def _starts_as_picture(path: Path) -> bool:
+    """Whether its first bytes are a picture's, or it is a pipe or a device, of which whoever opens it will say so."""
     try:
-        with Image.open(path, formats=FORMATS):
+        with open_regular(path) as file, Image.open(file, formats=FORMATS):
             return True
-    except Exception:  # whatever a file that is no picture makes a reader raise
-        return False
+    except Exception as error:  # whatever a file that is no picture makes a reader raise
+        return getattr(error, "errno", None) in NO_FILE

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fer_cli.errors import FerError, PictureError
+from fer_cli.files import open_regular
 
 TEXT, TABLE = ".txt", ".csv"
 #: What the column with the paths may be called; the first is what others are told.
@@ -30,7 +31,7 @@ def listed(path: Path) -> Iterator[tuple[Path, str | None]]:
     Raises :class:`~fer_cli.errors.PictureError` if it cannot be read or has no column of paths.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if path.suffix.lower() == TEXT:
                 yield from ((path.parent / name, None) for name in names_in(file))
             else:

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from fer_cli.documents import check_document
 from fer_cli.errors import FerError, UsageError
 from fer_cli.faces.detect import Face
-from fer_cli.files import write_json, written_whole
+from fer_cli.files import read_json, write_json, written_whole
 from fer_cli.prediction.inputs import Input
 from fer_cli.prediction.outcomes import Missed, Outcome, Prediction
 from fer_cli.prediction.shots import Shot
@@ -138,7 +139,9 @@ def _lines(part: Path) -> Iterator[dict[str, Any]]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        settings = read_json(path)
+        check_document(settings, dict[str, Any])
+        return settings
     except (OSError, ValueError) as error:
         raise FerError(f"{path} cannot be read: {error}.", mend="Type --overwrite to begin anew.") from error
 

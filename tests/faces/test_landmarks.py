@@ -36,7 +36,7 @@ def test_blank_lines_and_windows_line_ends_are_no_points(tmp_path):
         ("1 2 3 4\n" * 34, "landmarks that are not 68 points"),
         (as_ckplus(POINTS[:-1]) + "nan 1\n", "landmarks that are not 68 points"),
         (as_ckplus(POINTS[:-1]) + "inf 1\n", "landmarks that are not 68 points"),
-        (as_ckplus(POINTS) * 100, "landmarks that are not 68 points"),
+        (as_ckplus(POINTS) * 100, "landmarks that cannot be read"),
         (as_ckplus(POINTS[:-1]) + "x y\n", "landmarks that cannot be read"),
         (as_ckplus(POINTS[:-1]) + "7\n", "landmarks that cannot be read"),
         (as_ckplus(POINTS[:-1]) + "٣ é\n", "landmarks that cannot be read"),
