@@ -38,7 +38,7 @@ def open_regular(path: Path) -> BinaryIO:
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         # Opened by its path once more, it would have the path for its name, by which FFmpeg tells some formats.
-        return open(path, "rb", opener=lambda *_: descriptor)  # noqa: PTH123
+        return open(path, "rb", opener=lambda *_: descriptor)
     os.close(descriptor)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

@@ -13,16 +13,13 @@ from fer_cli.faces.decode import FORMATS, NO_FILE
 from fer_cli.files import open_regular
 from fer_cli.prediction.lists import is_list, listed
 
+_ENDINGS = """
+264 265 266 3g2 3gp amv apv asf avi avs2 avs3 cdxl dav dif divx dv dvr-ms evc f4v flm flv gxf h261 h263 h264 h265 h266
+hevc ifv insv ipu ism ismv ivf kux lrv m1v m2t m2ts m2v m4v mj2 mjpeg mjpg mk3d mkv mlv mod mov mp4 mpe mpeg mpg mpv mts
+mxf nsv nut obu ogm ogv ogx psp qt rm rmvb roq ser smk svo swf tod tp trp ts usm vc1 viv vob vvc webm wmv wtv xmv y4m
+"""
 #: What is taken for a video, by the ending of its name: the containers that FFmpeg reads, and what cameras call theirs.
-VIDEOS = frozenset(
-    f".{ending}"
-    for ending in (
-        "264 265 266 3g2 3gp amv apv asf avi avs2 avs3 cdxl dav dif divx dv dvr-ms evc f4v flm flv gxf h261 h263 h264 "
-        "h265 h266 hevc ifv insv ipu ism ismv ivf kux lrv m1v m2t m2ts m2v m4v mj2 mjpeg mjpg mk3d mkv mlv mod mov mp4 "
-        "mpe mpeg mpg mpv mts mxf nsv nut obu ogm ogv ogx psp qt rm rmvb roq ser smk svo swf tod tp trp ts usm vc1 viv "
-        "vob vvc webm wmv wtv xmv y4m yop"
-    ).split()
-)
+VIDEOS = frozenset(f".{ending}" for ending in _ENDINGS.split())
 STANDARD_INPUT = "-"
 
 
