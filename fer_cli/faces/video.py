@@ -66,8 +66,8 @@ def sampled_frames(
     be read, or after its last frame if it breaks off before the end that it states or parts of it cannot be decoded.
     """
     with open_video(path, max_pixels=max_pixels) as (container, stream):
-        taken = first = lost = last = None
-        index, end, sized = 0, float("-inf"), bool(stream.width)
+        taken = first = last = None
+        index, failed, lost, end, sized = 0, 0, 0, float("-inf"), bool(stream.width)
         for packet in container.demux():
             # The packets that empty the decoders at the end have no size.
             last = packet if packet.size else last
@@ -77,7 +77,9 @@ def sampled_frames(
                 continue
             for frame in _decoded(packet):
                 if frame is None:
-                    lost = index if lost is None else lost
+                    failed += 1
+                    # A recording may begin between two key frames; what lies before the first one no player shows.
+                    lost += index > 0
                     continue
                 time = frame.time if frame.time is not None else index / float(_rate(stream))
                 first = time if first is None else first
@@ -85,15 +87,14 @@ def sampled_frames(
                     taken = step
                     yield index, time - first, _upright(frame, max_pixels)
                 index += 1
-        if not index and lost is not None:
+        if failed and not index:
             # FFmpeg tells no size of frames that it refused to decode when it opened the file.
             why = "" if sized else f": its frames state no size, or are {too_many_pixels(max_pixels)}"
             raise PictureError(BROKEN + why)
         if where := _breaks_off(container, stream, index, end, last):
             raise PictureError(f"a video that breaks off {where}")
-        # A recording may begin between two key frames; what lies before the first one no player shows.
         if lost:
-            raise PictureError(f"a video of which parts cannot be decoded, the first after {lost} frames")
+            raise PictureError(f"a video of whose frames {lost} cannot be decoded")
 
 
 def video_frame(path: Path, index: int) -> np.ndarray:

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,12 @@ def test_the_five_points_of_sixty_eight():
         POINTS[48].tolist(),
         POINTS[54].tolist(),
     ]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no pipes in folders")
+def test_case_25_a_pipe_or_a_device_holds_no_landmarks(tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "zero.txt").symlink_to("/dev/zero")
+    for name in ("pipe.txt", "zero.txt"):
+        with pytest.raises(PictureError, match="landmarks that cannot be read"):
+            read_landmarks(tmp_path / name)

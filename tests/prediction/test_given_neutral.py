@@ -80,3 +80,10 @@ def test_a_table_without_a_column_and_a_folder_without_a_picture_are_said(looker
     (tmp_path / "empty").mkdir()
     with pytest.raises(PictureError, match="no picture in the folder"):
         given_neutral(tmp_path / "empty", looker)
+
+
+def test_a_table_with_a_row_cut_short_serves_the_others(looker, people):
+    (people / "rest.csv").write_text("file,subject\nneutral/anna.png,anna\nneutral/bert.png\n")
+    source = given_neutral(people / "rest.csv", looker)
+    assert served(source, people / "anna" / "1.png") == str(people / "neutral" / "anna.png")
+    assert isinstance(source(Shot(0, people / "bert" / "1.png"), 0, None), NoNeutral)
