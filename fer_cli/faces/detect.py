@@ -88,7 +88,8 @@ class Detector:
         for face in faces:
             again, upright = self._looked_at_again(pixels, face)
             if any_way_up and not upright and (turned := self._turned(pixels, face)) is not None:
-                again, _ = self._looked_at_again(pixels, turned)
+                # Its points come of a small square: a look more brings them as near as those of an upright face.
+                again, _ = self._looked_at_again(pixels, self._looked_at_again(pixels, turned)[0])
             looked_at.append(again)
         return sorted(looked_at, key=lambda face: -face.area)
 
