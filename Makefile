@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test fuzz lint clean
 
 demo: .venv/installed
 	$(BIN)/fer demo
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# Ten times the broken inputs that the tests try, or as many as FER_FUZZ says.
+fuzz: .venv/installed-dev
+	FER_FUZZ=$${FER_FUZZ:-2000} $(BIN)/python -m pytest -n auto tests/fuzz
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -23,6 +23,16 @@ class UsageError(FerError):
     exit_code = 2
 
 
+class DiskFullError(FerError):
+    """Nothing more can be written: a disk is full, or a quota or a limit on file sizes is reached."""
+
+    @classmethod
+    def at(cls, folder: object, reason: str = "No space left on device") -> "DiskFullError":
+        """The error for a ``folder`` that cannot be written to any more."""
+        where = f": nothing more can be written to {folder}" if folder else ""
+        return cls(f"The disk is full ({reason}){where}.", mend="Make room there, then type the same line again.")
+
+
 class CorpusError(FerError):
     """A folder is not the corpus it was said to be, or breaks its owners' layout beyond reading."""
 
@@ -45,3 +55,7 @@ class ModelError(FerError):
 
 class RunError(FerError):
     """A folder is not a run, or a run does not hold what is asked of it."""
+
+
+class TrainingError(FerError):
+    """A training cannot go on: its loss is no longer a finite number."""

@@ -17,13 +17,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fer_cli.errors import FerError
+from fer_cli.errors import DiskFullError, FerError
 
 #: The largest document (JSON, TOML, XML, a list or a table) that is read whole, in bytes.
 MAX_DOCUMENT = 200_000_000
 
 #: What a Git LFS pointer begins with, https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md.
 _LFS = b"version https://git-lfs.github.com/spec/"
+#: What is said of such a pointer where a picture, a video or an archive was looked for.
+LFS_POINTER = "a Git LFS pointer in the place of the file (type: git lfs pull)"
+#: What the system says of a full disk, an exceeded quota and a limit on file sizes, whichever library repeats it.
+_NO_ROOM = tuple(os.strerror(getattr(errno, name)) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name))
+#: What torch's writer of archives says in their place.
+_NO_ROOM_IN_TORCH = ("inline_container.cc:", "iostream error")
 _PART = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})-(?P<process>\d+)\.part")
 
 
@@ -78,12 +84,16 @@ def is_lfs_pointer(path: Path) -> bool:
 def written_whole(path: Path) -> Iterator[Path]:
     """A path next to ``path`` to write to, which takes its place when the block ends and goes if the block fails.
 
-    An ``OSError`` in the block that names no file, such as that of a full disk, comes out naming ``path``.
+    An ``OSError`` in the block that names no file comes out naming ``path``; whatever a full disk makes a library raise
+    comes out as :class:`~fer_cli.errors.DiskFullError`.
     """
-    beside = path.with_name(f".{path.name}.{_host()}-{os.getpid()}.part")
+    # Where the name fills what a disk allows, as a digest that leaves room for what is added.
+    name = path.name if len(os.fsencode(path.name)) <= 200 else hashlib.sha256(os.fsencode(path.name)).hexdigest()
+    beside = path.with_name(f".{name}.{_host()}-{os.getpid()}.part")
     try:
-        yield beside
-        beside.replace(path)
+        with disk_full_said(path.parent):
+            yield beside
+            beside.replace(path)
     except OSError as error:
         if error.filename is None:
             error.filename = str(path)
@@ -93,19 +103,72 @@ def written_whole(path: Path) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
-def remove_abandoned(folder: Path) -> None:
-    """Remove what :func:`written_whole` left in ``folder`` in processes of this machine that were killed."""
-    for path in folder.glob(".*.part"):
+def disk_full_reason(error: BaseException | None) -> str | None:
+    """What the system said if ``error``, or what it was raised from, comes of a disk without room; else None."""
+    while error is not None:
+        text = str(error)
+        for reason in _NO_ROOM:
+            if reason in text:
+                return reason
+        if isinstance(error, RuntimeError) and any(said in text for said in _NO_ROOM_IN_TORCH):
+            return _NO_ROOM[0]
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None
+
+
+@contextmanager
+def disk_full_said(folder: Path | str) -> Iterator[None]:
+    """Turn whatever a full disk makes a library raise into a :class:`~fer_cli.errors.DiskFullError` of ``folder``."""
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except Exception as error:
+        reason = disk_full_reason(error)
+        if reason is None:
+            raise
+        raise DiskFullError.at(folder, reason) from error
+
+
+def remove_abandoned(folder: Path, pattern: str = ".*.part") -> None:
+    """Remove what :func:`written_whole` left in ``folder`` in processes of this machine that were killed.
+
+    With a ``pattern`` such as ``**/.*.part`` also what it left in the folders inside.
+    """
+    for path in folder.glob(pattern):
         named = _PART.fullmatch(path.name)
         if named and named["host"] == _host() and not _is_running(int(named["process"])):
             with suppress(OSError):
                 path.unlink()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` whole or not at all."""
+def as_text(name: object) -> str:
+    r"""A file's name, or what is made of one, as text: bytes of it that are not UTF-8 are written ``\xff``.
+
+    >>> as_text(os.fsdecode(b"caf\xe9.jpg"))
+    'caf\\xe9.jpg'
+    """
+    try:
+        return os.fsencode(str(name)).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return str(name).encode("utf-8", "backslashreplace").decode()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` whole or not at all.
+
+    Pictures are encoded first and then written here: on a disk that is full, Pillow leaves half a JPEG without a word.
+    """
     with written_whole(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    r"""Write ``text`` to ``path`` whole or not at all.
+
+    A byte of a file name that is not UTF-8 becomes ``\udcff``, which JSON reads back as that very byte.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -114,23 +177,39 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def locked(path: Path, doing: str) -> Iterator[None]:
-    """Keep every other process of this machine from writing to ``path``, a folder or a file, within the block.
+def locked(path: Path, doing: str, *, wait: bool = False) -> Iterator[None]:
+    """Hold ``path``, a folder or a file, for writing by this process of this machine alone, within the block.
 
-    The system releases it with the process, however that ends. ``doing`` is what the others are told, after "Another
-    process is": "training into", say. Raises :class:`~fer_cli.errors.FerError` if another process has it.
+    The system releases it with the process, however that ends; of the processes that torchrun starts, the first holds
+    it for all. What killed processes left there half written is removed, and a full disk within the block comes out as
+    :class:`~fer_cli.errors.DiskFullError`. ``doing`` is what the others are told, after "Another process is": "training
+    into", say. Raises :class:`~fer_cli.errors.FerError` if another process has it, unless told to ``wait``.
     """
+    folder = path if path.is_dir() else path.parent
+    with disk_full_said(path):
+        if os.environ.get("RANK", "0") != "0":
+            yield
+            return
+        with _lock(path, doing, wait=wait):
+            remove_abandoned(folder)
+            yield
+
+
+@contextmanager
+def _lock(path: Path, doing: str, *, wait: bool) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
-    name = hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:24]
     user = os.getuid() if hasattr(os, "getuid") else ""
+    lock = FileLock(Path(tempfile.gettempdir()) / f"fer-{user}-{name}.lock", timeout=-1 if wait else 0)
     try:
-        with FileLock(Path(tempfile.gettempdir()) / f"fer-{user}-{name}.lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout:
-        raise FerError(
-            f"Another process is {doing} {path}.", mend="Wait for it, or type --out with another name."
-        ) from None
+        raise FerError(f"Another process is {doing} {path}.", mend="Wait for it, or name another place.") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _host() -> str:

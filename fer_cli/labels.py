@@ -1,8 +1,10 @@
-"""The expression vocabulary and the class sets made from it.
+"""The expression vocabulary, how others spell it, and the class sets made from it.
 
-Every corpus writes its expressions in its own way; each reader in :mod:`fer_cli.corpora` maps them to these
-eight names and nothing else in the program knows another spelling.
+Words for expressions are read by :func:`expression`, whether they name a folder, stand in a table or label a model's
+outputs. What means an expression only within one corpus, such as RAF-DB's numbers, is known to that corpus's reader.
 """
+
+import unicodedata
 
 from fer_cli.errors import UsageError
 
@@ -11,6 +13,17 @@ NEUTRAL = "neutral"
 #: The vocabulary: the neutral face, then Ekman's six and contempt in alphabetical order. Class indices follow
 #: this order wherever classes are numbered, and the names travel with every model and dataset.
 EXPRESSIONS = ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
+
+#: How others spell the vocabulary, in lower case, words apart. ``calm`` is not among them: RAVDESS has it next to
+#: neutral, as something else.
+SPELLINGS = {
+    **{name: name for name in EXPRESSIONS},
+    **{"happy": "happiness", "joy": "happiness", "joyful": "happiness", "smile": "happiness", "smiling": "happiness"},
+    **{"sad": "sadness", "angry": "anger", "disgusted": "disgust"},
+    **{"fearful": "fear", "scared": "fear", "afraid": "fear"},
+    **{"surprised": "surprise", "contemptuous": "contempt"},
+    **{"neutrality": "neutral", "natural": "neutral", "normal": "neutral", "no emotion": "neutral"},
+}
 
 BASIC_SIX = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 
@@ -21,6 +34,23 @@ CLASS_SETS = {
     "7-neutral": tuple(name for name in EXPRESSIONS if name in (*BASIC_SIX, NEUTRAL)),
     "8": EXPRESSIONS,
 }
+
+
+def folded(text: str) -> str:
+    """``text`` as one form of all that a person takes for the same: composed (NFC), lower case, no blanks around it.
+
+    Names that macOS writes are decomposed (NFD), and equal no others otherwise.
+    """
+    return unicodedata.normalize("NFC", text).strip().casefold()
+
+
+def expression(text: str) -> str | None:
+    """The vocabulary's name for ``text``, None if it means none of them.
+
+    >>> expression("Happy"), expression("no_emotion"), expression("calm")
+    ('happiness', 'neutral', None)
+    """
+    return SPELLINGS.get(" ".join(folded(text).replace("_", " ").replace("-", " ").split()))
 
 
 def in_order(names) -> tuple[str, ...]:
@@ -55,7 +85,7 @@ def class_set(text: str) -> tuple[str, ...]:
             mend="Type --classes 7-contempt or --classes 7-neutral.",
         )
     try:
-        classes = in_order(name.strip() for name in text.split(",") if name.strip())
+        classes = in_order(expression(name) or name.strip() for name in text.split(",") if name.strip())
     except UsageError as error:
         raise UsageError(
             error.message,

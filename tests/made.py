@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +78,19 @@ def unnamed(made: PreparedDataset, splits: dict[str, str | None]) -> PreparedDat
     card["protocol"]["folds"] = 0
     (made.path / "dataset.json").write_text(json.dumps(card))
     return PreparedDataset.open(made.path)
+
+
+def abandoned(folder: Path, name: str) -> Path:
+    """What a process of this machine leaves in ``folder`` that is killed while it writes ``name``."""
+    from fer_cli.files import written_whole
+
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with suppress(InterruptedError), written_whole(folder / name) as part:
+        left = part.with_name(part.name.replace(f"-{os.getpid()}.", f"-{ended.pid}."))
+        raise InterruptedError
+    left.touch()
+    return left
 
 
 def made_model(*, features: str = "both", classes: tuple[str, ...] = CLASSES):

@@ -2,16 +2,28 @@
 
 import errno
 import os
+import pickle
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TypedDict
 
 import pytest
 
 from fer_cli.documents import read_document
-from fer_cli.errors import RunError
-from fer_cli.files import is_lfs_pointer, locked, open_regular, read_bytes, read_json, remove_abandoned, written_whole
+from fer_cli.errors import DiskFullError, FerError, RunError
+from fer_cli.files import (
+    as_text,
+    is_lfs_pointer,
+    locked,
+    open_regular,
+    read_bytes,
+    read_json,
+    remove_abandoned,
+    write_json,
+    written_whole,
+)
 
 
 def test_a_pipe_a_device_and_a_folder_are_refused_without_waiting(tmp_path):
@@ -64,10 +76,71 @@ def _fill_the_disk(path: Path) -> None:
 
 
 def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path):
-    with pytest.raises(OSError, match="No space") as caught:
+    with pytest.raises(DiskFullError, match="No space") as caught:
         _fill_the_disk(tmp_path / "out.txt")
-    assert caught.value.filename == str(tmp_path / "out.txt")
+    assert str(tmp_path) in caught.value.message
     assert list(tmp_path.iterdir()) == []
+
+
+def _cause(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
+        OSError(errno.EFBIG, os.strerror(errno.EFBIG)),
+        # As safetensors, pyarrow and torch say it.
+        ValueError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28] No space left on device"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
+        RuntimeError("basic_ios::clear: iostream error"),
+        _cause(RunError("runs/a cannot be written."), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))),
+    ],
+    ids=repr,
+)
+def test_a_full_disk_is_one_error_whichever_library_meets_it(tmp_path, error):
+    with pytest.raises(DiskFullError) as caught, locked(tmp_path, "writing into"):
+        raise error
+    assert str(tmp_path) in caught.value.message
+    assert "same line again" in caught.value.mend
+    # As it comes out of a process of a pool.
+    copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
+    assert (copy.message, copy.mend) == (caught.value.message, caught.value.mend)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EACCES, os.strerror(errno.EACCES)),
+        RuntimeError("shapes differ"),
+        # What reading says of a file that is larger than it may be.
+        OSError(errno.EFBIG, "larger than 200 MB"),
+    ],
+    ids=repr,
+)
+def test_other_errors_are_left_as_they_are(tmp_path, error):
+    with pytest.raises(type(error)) as caught, locked(tmp_path, "writing into"):
+        raise error
+    assert caught.value is error
+
+
+def test_a_name_that_is_no_utf_8_is_written_and_read_back(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    write_json(tmp_path / "a.json", {"name": name, "other": "caf\u00e9"})
+    (tmp_path / "a.json").read_bytes().decode("utf-8")
+    assert read_json(tmp_path / "a.json") == {"name": name, "other": "caf\u00e9"}
+    assert as_text(name) == "caf\\xe9"
+    assert as_text("caf\u00e9 \ud800") == "caf\u00e9 \\ud800"
+
+
+def test_a_name_as_long_as_a_disk_takes_is_written_whole(tmp_path):
+    path = tmp_path / ("x" * 255)
+    write_json(path, 1)
+    assert read_json(path) == 1
 
 
 def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
@@ -97,3 +170,40 @@ def test_a_second_process_is_told_what_the_first_does(tmp_path):
     with locked(Path(tmp_path), "training into"):
         assert second() == f"Another process is training into {tmp_path}."
     assert second() == ""
+
+
+def test_one_that_waits_comes_in_when_the_other_has_gone(tmp_path):
+    order = []
+
+    def second() -> None:
+        with locked(tmp_path, "writing into", wait=True):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with locked(tmp_path, "writing into"):
+        thread.start()
+        with pytest.raises(FerError, match="Another process is writing into"), locked(tmp_path, "writing into"):
+            pass
+        order.append("first")
+    thread.join(60)
+    assert order == ["first", "second"]
+
+
+def test_of_the_processes_of_torchrun_the_first_alone_holds_the_folder(tmp_path, monkeypatch):
+    with locked(tmp_path, "training into"):
+        monkeypatch.setenv("RANK", "1")
+        with locked(tmp_path, "training into"):
+            pass
+
+
+def test_holding_a_folder_sweeps_what_killed_processes_left_in_it(tmp_path):
+    code = (
+        "import os, pathlib\nfrom fer_cli.files import written_whole\n"
+        f"with written_whole(pathlib.Path({str(tmp_path / 'a.txt')!r})) as beside:\n"
+        "    beside.write_text('x')\n    os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    (tmp_path / "mine.part").touch()
+    assert len(list(tmp_path.iterdir())) == 2
+    with locked(tmp_path / "out.csv", "writing into"):
+        assert [path.name for path in tmp_path.iterdir()] == ["mine.part"]

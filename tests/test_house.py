@@ -24,7 +24,10 @@ FLOORS = {
     "errors": 0,
     "progress": 0,
     "files": 0,
+    "tables": 0,
+    "walk": 0,
     "documents": 0,
+    "pools": 0,
 }
 DOORS = {"__init__", "__main__"}
 #: What takes seconds to import, and so must wait until a command needs it.
@@ -76,6 +79,20 @@ def test_every_room_has_a_floor():
 @pytest.mark.parametrize("path", sorted((HOUSE / "cli").rglob("*.py")), ids=lambda path: path.name)
 def test_the_command_line_imports_nothing_heavy_at_start(path):
     assert not {name.split(".")[0] for name in imports(path, at_start=True)} & HEAVY
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))
+def test_what_is_printed_goes_through_the_one_place_that_makes_it_plain(path):
+    if path.name != "console.py":
+        assert not imports(path) & {"rich.console.Console", "rich.print", "rich.markup.escape", "rich.get_console"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))
+def test_processes_come_from_the_one_place_that_ends_them(path):
+    if path.name != "pools.py":
+        assert not {name for name in imports(path) if "multiprocessing" in name or "PoolExecutor" in name} - {
+            "concurrent.futures.ThreadPoolExecutor"
+        }
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_cli.errors import UsageError
-from fer_cli.labels import CLASS_SETS, EXPRESSIONS, class_set, class_set_name, in_order
+from fer_cli.labels import CLASS_SETS, EXPRESSIONS, class_set, class_set_name, expression, folded, in_order
 
 
 def test_the_vocabulary_is_neutral_and_seven_expressions():
@@ -39,10 +39,44 @@ def test_seven_alone_is_ambiguous():
     assert "7-neutral" in caught.value.mend
 
 
-@pytest.mark.parametrize("text", ["happy,sad", "neutral", "", "9"])
+@pytest.mark.parametrize("text", ["happy,bored", "neutral", "", "9"])
 def test_what_is_no_class_set_is_refused_as_a_typing_error(text):
     with pytest.raises(UsageError):
         class_set(text)
+
+
+def test_classes_may_be_spelled_as_labels_may():
+    assert class_set("Happy, sad,natural") == ("neutral", "happiness", "sadness")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("happy", "happiness"),
+        ("SAD", "sadness"),
+        (" angry ", "anger"),
+        ("Surprised", "surprise"),
+        ("fearful", "fear"),
+        ("disgusted", "disgust"),
+        ("natural", "neutral"),
+        ("neutrality", "neutral"),
+        ("no_emotion", "neutral"),
+        ("no-emotion", "neutral"),
+        ("calm", None),
+        ("", None),
+        ("1", None),
+    ],
+)
+def test_case_19_one_vocabulary_of_spellings(text, name):
+    assert expression(text) == name
+
+
+def test_every_expression_means_itself():
+    assert tuple(map(expression, EXPRESSIONS)) == EXPRESSIONS
+
+
+def test_case_19_decomposed_letters_equal_composed_ones():
+    assert folded("Cafe\u0301 ") == folded("CAF\u00c9")
 
 
 @given(st.permutations(EXPRESSIONS), st.integers(2, 8))

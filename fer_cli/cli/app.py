@@ -9,7 +9,8 @@ from typer.core import TyperGroup
 import fer_cli
 from fer_cli.cli import compare, demo, evaluate, export, predict, prepare, train, weights
 from fer_cli.cli.console import INTERRUPTED, complain, say, use_utf8
-from fer_cli.errors import FerError
+from fer_cli.errors import DiskFullError, FerError
+from fer_cli.files import disk_full_reason
 
 
 class _Program(TyperGroup):
@@ -28,11 +29,22 @@ class _Program(TyperGroup):
         except KeyboardInterrupt:
             say("\nStopped. What is done is kept: type the same line again to go on from there.")
             raise typer.Exit(INTERRUPTED) from None
-        except OSError as error:
-            if error.errno == errno.EPIPE or error.filename is None:
+        except Exception as error:
+            said = _of_the_disk(error)
+            if said is None:
                 raise
-            complain(FerError(f"{error.filename}: {error.strerror}."))
-            raise typer.Exit(FerError.exit_code) from error
+            complain(said)
+            raise typer.Exit(said.exit_code) from error
+
+
+def _of_the_disk(error: Exception) -> FerError | None:
+    """What to say of an error that no command foresaw, if it is of a file or a full disk; None if it is a fault."""
+    reason = disk_full_reason(error)
+    if reason is not None:
+        return DiskFullError.at(getattr(error, "filename", None) or "", reason)
+    if isinstance(error, OSError) and error.errno != errno.EPIPE and error.filename is not None:
+        return FerError(f"{error.filename}: {error.strerror}.")
+    return None
 
 
 app = typer.Typer(

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from fer_cli.cli.console import SOME_LEFT_OUT, out, say
 from fer_cli.corpora.corpus import Corpus
@@ -24,7 +24,7 @@ def show_check(corpus: Corpus, root: Path, settings: Preparation) -> None:
     checked = check(corpus, root, settings)
     plan = checked.plan
     say(f"corpus    {corpus.title} in {plan.root}")
-    out.print(f"[bold]{escape(plan.protocol.name)}[/]")
+    out.print(plan.protocol.name, style="bold")
     _show_counts(checked)
     _show("class", checked.classes)
     if plan.fold_of:
@@ -33,11 +33,11 @@ def show_check(corpus: Corpus, root: Path, settings: Preparation) -> None:
         say(f"{corpus.title} does not say who is shown, so that no subject-independent folds can be made of it.")
     for entry in checked.left_out:
         if entry["fault"]:
-            out.print(f"[red]{entry['count']}  {escape(entry['reason'])}[/]")
+            out.print(f"{entry['count']}  {entry['reason']}", style="red")
             for path in entry["paths"]:
-                out.print(f"     {escape(path)}", soft_wrap=True)
+                out.print(f"     {path}", soft_wrap=True)
         else:
-            out.print(f"{entry['count']}  left out: {escape(entry['reason'])}", soft_wrap=True)
+            out.print(f"{entry['count']}  left out: {entry['reason']}", soft_wrap=True)
     say("Nothing was written." + ("" if checked.as_promised else " Not every count is the one promised."))
     if plan.faults:
         raise typer.Exit(SOME_LEFT_OUT)
@@ -50,7 +50,7 @@ def _show_counts(checked: "Check") -> None:
             table.add_row(str(what), str(row["found"]), "–")
         else:
             style = "green" if row["found"] == row["promised"] else "yellow"
-            table.add_row(str(what), f"[{style}]{row['found']}[/]", str(row["promised"]))
+            table.add_row(str(what), Text(str(row["found"]), style), str(row["promised"]))
     out.print(table)
 
 

@@ -64,33 +64,33 @@ def _no_run() -> RunError:
     )
 
 
-def new_run(given: Path | None, recipe: "Recipe", data: "PreparedDataset", *, folds: bool = False) -> Path:
+def new_run(given: Path | None, recipe: "Recipe", data: "PreparedDataset", *, folds: bool = False) -> tuple[Path, bool]:
     """The folder for a new run: ``given``, or one in ``./runs`` named for what is trained; says which.
 
-    A name that is taken gets a number, unless it is taken by this very training, interrupted.
+    A name that is taken gets a number, unless it is taken by this very training, interrupted. And whether that is
+    trained already, so that only its evaluation is to be finished.
     """
-    from fer_cli.training.claim import identity_of, will_resume
+    from fer_cli.training.claim import finished, identity_of, is_free, will_resume
 
     identity = identity_of(recipe, data, folds=folds)
     path = given or RUNS / f"{recipe.title}-{data.name}-{'cv' if folds else f'fold{recipe.fold}'}"
     number = 1
     base = path.name
-    while given is None and path.exists() and not will_resume(identity, path):
+    while given is None and not is_free(path) and not will_resume(identity, path):
         number += 1
         path = path.with_name(f"{base}-{number}")
-    resumed = " (going on where it was interrupted)" if will_resume(identity, path) else ""
-    say(f"run       {path}{resumed}")
-    return path
+    resumed = will_resume(identity, path)
+    say(f"run       {path}{' (going on where it was interrupted)' if resumed else ''}")
+    return path, resumed and finished(path)
 
 
 def unfinished_run(given: Path | None, model: str) -> Path:
-    """The unfinished training of ``model`` at ``given``, or the latest in ``./runs``."""
-    from fer_cli.runs.run import UNFINISHED
-    from fer_cli.training.claim import unfinished
+    """The interrupted training of ``model`` at ``given``, or the latest in ``./runs``."""
+    from fer_cli.training.claim import interrupted
 
-    cards = sorted(RUNS.glob(f"*/{UNFINISHED}"), key=lambda card: card.stat().st_mtime, reverse=True)
-    for folder in [given] if given else [card.parent for card in cards]:
-        if (unfinished(folder) or {}).get("model") == model:
+    folders = [given] if given else sorted(RUNS.glob("*/"), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    for folder in folders:
+        if (interrupted(folder) or {}).get("model") == model:
             return folder
     raise RunError(
         f"There is no unfinished training of {model} in {given or f'./{RUNS}'}.",

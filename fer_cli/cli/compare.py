@@ -10,6 +10,7 @@ from rich.text import Text
 
 from fer_cli.cli import figures
 from fer_cli.cli.console import out, say, warn
+from fer_cli.files import locked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,11 +43,13 @@ def compare(
     from fer_cli.evaluation.compare import compare
     from fer_cli.evaluation.compared import refuse_overwriting, write_comparison
 
-    if output is not None:
+    if output is None:
+        _show(compare(runs))
+        return
+    with locked(output, "comparing into"):
         refuse_overwriting(output, overwrite=overwrite)
-    comparison = compare(runs)
-    _show(comparison)
-    if output is not None:
+        comparison = compare(runs)
+        _show(comparison)
         write_comparison(comparison, output)
         say(f"results   {output}: comparison.csv, comparison.json, comparison.png")
 

@@ -75,9 +75,9 @@ def _from_run(path: Path, kind: type[Recipe]) -> dict[str, Any]:
 
 def defaults_from_unfinished(context: typer.Context, kind: type[Recipe], folder: Path) -> None:
     """Take over the settings of the unfinished training in ``folder``, so that they need not be typed again."""
-    from fer_cli.training.claim import unfinished
+    from fer_cli.training.claim import interrupted
 
-    identity = unfinished(folder)
+    identity = interrupted(folder)
     settings = {name: value for name, value in identity["recipe"].items() if value is not None}
     known = {field.name for field in dataclasses.fields(kind)}
     context.default_map = {

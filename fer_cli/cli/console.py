@@ -3,15 +3,19 @@
 import os
 import sys
 import time
+import unicodedata
+from collections.abc import Iterable
 from io import TextIOWrapper
 from types import TracebackType
+from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.text import Text
 
 from fer_cli.errors import FerError
+from fer_cli.files import as_text
 
 #: The exit code of what was done with some inputs left out because something is wrong with them.
 SOME_LEFT_OUT = 3
@@ -21,8 +25,47 @@ INTERRUPTED = 130
 #: Of several processes that train together, the first speaks.
 _SILENT = os.environ.get("RANK", "0") != "0"
 
-out = Console(highlight=False, quiet=_SILENT)
-err = Console(stderr=True, highlight=False, quiet=_SILENT)
+#: What is no printable character and yet belongs to text: joiners, which Persian and emoji need, among them.
+_BELONGING = frozenset("\n\t\u200c\u200d")
+
+
+def plain(text: str) -> str:
+    r"""The text with all that could steer a terminal written out: escapes, carriage returns, changes of direction.
+
+    >>> plain("a\x1b[2Jb\u202ec")
+    'a\\x1b[2Jb\\u202ec'
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if _is_text(letter) else repr(letter)[1:-1] for letter in as_text(text))
+
+
+def _is_text(letter: str) -> bool:
+    kind = unicodedata.category(letter)
+    return letter in _BELONGING or not (kind.startswith("C") or kind in ("Zl", "Zp"))
+
+
+class PlainConsole(Console):
+    """A console on which no text from outside can style itself or steer the terminal, whoever prints it.
+
+    Strings have no markup: what is to have a style is a :class:`rich.text.Text`.
+    """
+
+    def __init__(self, **settings: Any):
+        super().__init__(highlight=False, markup=False, emoji=False, **settings)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """As rich does, but made plain before it is laid out."""
+        return super().render_str(plain(text), **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As rich does, every piece of text made plain."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=plain(segment.text))
+
+
+out = PlainConsole(quiet=_SILENT)
+err = PlainConsole(stderr=True, quiet=_SILENT)
 
 
 def use_utf8() -> None:
@@ -35,19 +78,30 @@ def use_utf8() -> None:
 
 def say(text: str) -> None:
     """A line for a person."""
-    err.print(text, soft_wrap=True, markup=False)
+    err.print(text, soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """A line that a person should not miss."""
-    err.print(f"[yellow]note[/] {escape(text)}", soft_wrap=True)
+    err.print(Text.assemble(("note", "yellow"), " ", plain(text)), soft_wrap=True)
 
 
 def complain(error: FerError) -> None:
     """What went wrong, and what to do about it."""
-    err.print(f"[bold red]error[/] {escape(error.message)}", soft_wrap=True)
+    err.print(Text.assemble(("error", "bold red"), " ", plain(error.message)), soft_wrap=True)
     if error.mend:
-        err.print(escape(error.mend), soft_wrap=True)
+        err.print(error.mend, soft_wrap=True)
+
+
+def give(*cells: object) -> None:
+    """A line of data on standard output: for a program byte by byte as it is, plain on a terminal."""
+    line = "\t".join(map(str, cells))
+    if out.is_terminal:
+        out.print(line, soft_wrap=True)
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(f"{line}\n".encode(sys.stdout.encoding, "surrogateescape"))
+    sys.stdout.buffer.flush()
 
 
 class _Rate(ProgressColumn):
@@ -68,12 +122,12 @@ class Bars:
 
     def __init__(self):
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             _Rate(),
             TimeRemainingColumn(compact=True),
-            TextColumn("[dim]{task.fields[facts]}"),
+            TextColumn("{task.fields[facts]}", style="dim", markup=False),
             console=err,
             disable=not err.is_terminal,
             transient=True,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from fer_cli.cli.console import err, say
 
@@ -23,7 +23,7 @@ def demo(
     def line(*words: str | Path) -> None:
         """Say a command as a person would type it, and run it."""
         arguments = [str(word) for word in words]
-        err.print(f"\n[bold cyan]$ fer {escape(shlex.join(arguments))}[/]", soft_wrap=True)
+        err.print(f"\n$ fer {shlex.join(arguments)}", style="bold cyan", soft_wrap=True)
         code = program.main(arguments, prog_name="fer", standalone_mode=False)
         if code:
             raise typer.Exit(code)
@@ -50,7 +50,7 @@ def demo(
         (run / "evaluation" / "report.html", "the report on the people held out: figures, mistakes, how to repeat it"),
         (predictions, "a prediction for each face of one of them"),
     ):
-        err.print(f"  [bold]{path}[/]  {what}", soft_wrap=True)
+        err.print(Text.assemble("  ", (str(path), "bold"), "  ", what), soft_wrap=True)
 
 
 def _held_out(run: Path, data: Path) -> tuple[Path, Path]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.markup import escape
 from rich.text import Text
 
 from fer_cli.cli import choose, figures
@@ -193,9 +192,7 @@ def _show_groups(groups: "pd.DataFrame", gaps: "pd.DataFrame") -> None:
         for group, own in rows.groupby("group", sort=False):
             first, by_measure = own.iloc[0], own.set_index("measure")
             cells = [figures.with_interval(*by_measure.loc[name, ["value", "low", "high"]], True) for name in _SHOWN]
-            table.add_row(
-                escape(f"{group}{' *' if first['small'] else ''}"), str(first["n"]), str(first["subjects"]), *cells
-            )
+            table.add_row(f"{group}{' *' if first['small'] else ''}", str(first["n"]), str(first["subjects"]), *cells)
         out.print()
         out.print(table)
         small = set(rows.loc[rows["small"], "group"])
@@ -215,5 +212,5 @@ def _gaps(gaps: "pd.DataFrame", called: list[str]) -> Any:
             figures.with_interval(*by_measure.loc[name, ["difference", "low", "high"]], True, signed=True)
             for name in _SHOWN
         ]
-        table.add_row(escape(f"{group} − {other}"), *cells)
+        table.add_row(f"{group} − {other}", *cells)
     return table

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from fer_cli.cli import choose
-from fer_cli.cli.console import Bars, say
+from fer_cli.cli.console import Bars, give, say
 from fer_cli.errors import UsageError
+from fer_cli.files import locked
 
 
 def export(
@@ -37,12 +38,13 @@ def export(
     """
     chosen = choose.run_to_use(run)
     path = output or chosen.path / f"model{'-int8' if quantize else ''}.{format}"
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} is there already.", mend="Type --overwrite to replace it, or another --out.")
     from fer_cli.evaluation.exported import export as export_run
 
-    with Bars() as bars:
-        exported = export_run(chosen, path, quantize=quantize, progress=bars)
+    with locked(path, "exporting to"):
+        if path.exists() and not overwrite:
+            raise UsageError(f"{path} is there already.", mend="Type --overwrite to replace it, or another --out.")
+        with Bars() as bars:
+            exported = export_run(chosen, path, quantize=quantize, progress=bars)
     if exported.accuracy is not None:
         say(f"int8      {exported.method}")
         say(
@@ -55,4 +57,4 @@ def export(
             faces = f"{exported.on_faces:.0e} on {exported.faces} held-out faces"
         say(f"checked   probabilities differ from the run's by {exported.on_noise:.0e} on random pictures, {faces}")
     say(f"size      {path.stat().st_size / 1e6:.1f} MB")
-    print(path)  # noqa: T201
+    give(path)

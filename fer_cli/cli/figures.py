@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.markup import escape
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
@@ -38,7 +37,7 @@ def plain(*columns: str) -> Table:
     """A table without lines; all columns but the first stand to the right."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
     for place, column in enumerate(columns):
-        table.add_column(escape(column), justify="right" if place else "left", no_wrap=bool(place), overflow="fold")
+        table.add_column(column, justify="right" if place else "left", no_wrap=bool(place), overflow="fold")
     return table
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
@@ -71,7 +70,7 @@ def _table_of(columns: list[str], rows: list[dict[str, str]]) -> Table:
         # A name that is wider than the terminal goes on in the next line.
         table.add_column(name, overflow="fold", no_wrap=name != "file")
     for row in rows:
-        table.add_row(*(escape(row[name]) for name in columns))
+        table.add_row(*(row[name] for name in columns))
     return table
 
 

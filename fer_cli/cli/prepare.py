@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from fer_cli.cli.check import show_check
 from fer_cli.cli.choose import DATA
@@ -15,7 +15,7 @@ from fer_cli.cli.settings import with_settings
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.registry import corpora, detect
 from fer_cli.dataset.preparation import Preparation
-from fer_cli.errors import UsageError
+from fer_cli.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
     from fer_cli.dataset.prepare import Prepared
@@ -103,17 +103,29 @@ def _show(prepared: "Prepared") -> None:
         table.add_row("several", f"faces in {counts['pictures_with_several_faces']} pictures: the largest is taken")
     for entry in card["left_out"]:
         example = f" (such as {entry['paths'][0]})" if entry["fault"] else ""
-        mark = "[red]left out[/]" if entry["fault"] else "left out"
-        table.add_row(mark, escape(f"{entry['count']}  {entry['reason']}{example}"))
+        mark = Text("left out", "red" if entry["fault"] else "")
+        table.add_row(mark, f"{entry['count']}  {entry['reason']}{example}")
     out.print(table)
     made = f"{prepared.made} crops made now" if prepared.made else "it was complete already"
     say(f"dataset   {prepared.path} ({made})")
     if prepared.faults:
         say(f"{prepared.faults} inputs could not be used; {prepared.path / 'dataset.json'} lists them all.")
-    # Where neutral is a class and each person has one picture of it, there is no other to compare it with.
-    alone = card["protocol"]["frames"] == "stills" and "neutral" in card["protocol"]["classes"]
-    single = alone or not counts["pairs"]
-    say(f"next      fer train difference{' --features target' if single else ''}")
+    say(f"next      {_next(prepared)}")
+
+
+def _next(prepared: "Prepared") -> str:
+    """The line to type next, or why there is none."""
+    from fer_cli.dataset.prepared import PreparedDataset
+
+    try:
+        dataset = PreparedDataset.open(prepared.path)
+        # Where each person has one neutral picture, it has no other to be compared with, and is a class all the same.
+        pairs = dataset.metadata[dataset.metadata["neutral_file_name"].notna()]
+        paired = set(dataset.protocol.classes) <= set(pairs["label"])
+        dataset.split(0, paired=paired)
+    except DatasetError as error:
+        return f"it cannot be trained on: {error.message} {error.mend}".rstrip()
+    return f"fer train difference{'' if paired else ' --features target'}"
 
 
 for _name, _kind in corpora().items():

@@ -102,24 +102,28 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
     ) -> None:
         from fer_cli.models.device import choose_device, device_name
         from fer_cli.training.processes import agreed, count, is_first, leave, own_device
-        from fer_cli.training.variants import train
+        from fer_cli.training.variants import open_trained, train
 
         chosen = own_device(choose_device(device))
         say(f"device    {device_name(chosen)}" + (f", {count()} processes" if count() > 1 else ""))
         dataset = choose.dataset(data)
         recipe = choose.stage_1(recipe, dataset, folds=cv)
-        path = agreed(choose.new_run(context.meta["out"] if resume else output, recipe, dataset, folds=cv), chosen)
+        given = context.meta["out"] if resume else output
+        path, finished = agreed(choose.new_run(given, recipe, dataset, folds=cv), chosen)
         with Bars() as bars:
-            trained = train(
-                recipe,
-                dataset,
-                path,
-                cross_validation=cv,
-                device=device,
-                allow_seen=allow_seen,
-                command=shlex.join(["fer", *sys.argv[1:]]),
-                progress=bars,
-            )
+            if finished:
+                trained = open_trained(path)
+            else:
+                trained = train(
+                    recipe,
+                    dataset,
+                    path,
+                    cross_validation=cv,
+                    device=device,
+                    allow_seen=allow_seen,
+                    command=shlex.join(["fer", *sys.argv[1:]]),
+                    progress=bars,
+                )
             leave()
             if not is_first():
                 return

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
-from fer_cli.cli.console import Bars, out, say
+from fer_cli.cli.console import Bars, give, out, say
 from fer_cli.errors import UsageError
 
 app = typer.Typer(
@@ -27,12 +28,14 @@ def list_weights() -> None:
 
     if not out.is_terminal:
         for name, weights in ALL.items():
-            print(name, weights.place() or "", weights.home, weights.licence, sep="\t")  # noqa: T201
+            give(name, weights.place() or "", weights.home, weights.licence)
         return
     table = Table("name", "for", "here", "from", "licence", box=None, padding=(0, 2, 1, 0), header_style="dim")
     for name, weights in ALL.items():
         place = weights.place()
-        table.add_row(name, weights.used_for, str(place) if place else "[yellow]no[/]", weights.home, weights.licence)
+        table.add_row(
+            name, weights.used_for, str(place) if place else Text("no", "yellow"), weights.home, weights.licence
+        )
     out.print(table)
     say("fer weights fetch NAME gets what can be fetched; fer weights import FILE what only you can get.")
 
@@ -57,7 +60,7 @@ def fetch(
     chosen = [find(name) for name in (FETCHABLE if everything else names)]
     with Bars() as bars:
         for weights in chosen:
-            print(weights.name, weights.fetch(bars), sep="\t")  # noqa: T201
+            give(weights.name, weights.fetch(bars))
 
 
 @app.command("import")
@@ -72,5 +75,5 @@ def import_file(
     """
     from fer_cli.models.weights import import_weights
 
-    print(import_weights(file))  # noqa: T201
+    give(import_weights(file))
     say("imported  use it with fer train disentangled --identity vggface2")

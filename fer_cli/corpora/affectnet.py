@@ -1,21 +1,32 @@
 """AffectNet (Mollahosseini, Hasani & Mahoor, IEEE TAC 2019), in its older and its newer layout."""
 
-import csv
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import ClassVar
 
 from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.named import not_understood
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import PICTURES, folders_below
+from fer_cli.corpora.walk import children, folders_below, is_dir, is_file
 from fer_cli.errors import CorpusError
+from fer_cli.faces.formats import is_picture
+from fer_cli.files import read_bytes
+from fer_cli.tables import Table
 
 DEPTH = 3
 CODES = dict(enumerate(("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt")))
 #: Faces that nobody could name, and pictures without one.
 UNUSED = {8: "annotated as none", 9: "annotated as uncertain", 10: "annotated as no face"}
 TABLES = {"training.csv": "train", "validation.csv": "val"}
+#: In the order in which tables without a header have them.
+COLUMNS = (
+    *("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height"),
+    *("facial_landmarks", "expression", "valence", "arousal"),
+)
+#: Every row of 414,799 spells 68 points out.
+MAX_TABLE_BYTES = 2_000_000_000
 FOLDERS = {"train_set": "train", "val_set": "val"}
 PICTURES_OF_TABLES = "Manually_Annotated_Images"
 MAX_NPY_BYTES = 10_000
@@ -39,57 +50,63 @@ class AffectNet(Corpus):
     )
 
     def locate(self, root: Path) -> Path:
-        """The folder that the tables, or the sets' folders, are in."""
+        """The folder that the tables or the sets' folders are in, or a folder above several, each of one archive."""
         if not root.is_dir():
             raise self.absent(root)
-        for folder in folders_below(root, DEPTH):
-            if any((folder / name).is_file() for name in TABLES) or any(
-                (folder / name / "annotations").is_dir() for name in FOLDERS
-            ):
-                return folder
-        raise self.absent(root)
+        below = list(folders_below(root, DEPTH))
+        tables = [folder for folder in below if any(is_file(folder / name) for name in TABLES)]
+        holders = tables or list(dict.fromkeys(folder.parent for folder, _ in _sets(below[1:])))
+        if not holders:
+            raise self.absent(root)
+        return holders[0] if len(holders) == 1 or tables else root
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every annotated face, with the owners' split. Who is shown is not known."""
         reading = Reading()
         for name, split in TABLES.items():
-            if (root / name).is_file():
+            if is_file(root / name):
                 _read_table(root, root / name, split, reading)
-        for name, split in FOLDERS.items():
-            if (root / name / "annotations").is_dir():
-                _read_folder(root / name, split, reading)
+        met = set()
+        for folder, split in _sets(list(folders_below(root, DEPTH))[1:]):
+            if split in met:
+                reading.left_out.append(LeftOut(str(folder), "another copy of a set (counted once)", fault=False))
+            else:
+                met.add(split)
+                _read_folder(folder, split, reading)
         return reading
 
 
+def _sets(folders: Iterable[Path]) -> list[tuple[Path, str]]:
+    """Those of ``folders`` that are sets of the newer layout, each with its split."""
+    return [
+        (folder, FOLDERS[folder.name])
+        for folder in folders
+        if folder.name in FOLDERS and is_dir(folder / "annotations")
+    ]
+
+
 def _read_table(root: Path, table: Path, split: str, reading: Reading) -> None:
-    for number, row in enumerate(_rows(table), start=2):
-        where = f"{table.name}:{number}"
+    for row in Table(table, CorpusError, headerless=COLUMNS, errors="replace", limit=MAX_TABLE_BYTES):
+        where = f"{table.name}:{row.line}"
         try:
-            name, code = row["subDirectory_filePath"], int(row["expression"])
-            box = tuple(float(row[f"face_{side}"]) for side in ("x", "y", "width", "height"))
-        except (KeyError, TypeError, ValueError):
-            reading.left_out.append(LeftOut(where, "a line that holds no face"))
+            name, code = row.values["subdirectory_filepath"], int(row.values["expression"])
+            box = tuple(float(row.values[f"face_{side}"]) for side in ("x", "y", "width", "height"))
+        except (KeyError, ValueError):
+            reading.left_out.append(LeftOut(where, row.problem or "a line that holds no face"))
             continue
         path = root / PICTURES_OF_TABLES / name
         if ".." in Path(name).parts or Path(name).is_absolute():
             reading.left_out.append(LeftOut(where, "a path that leaves the folder"))
-        elif not path.is_file():
+        elif not is_file(path):
             reading.left_out.append(LeftOut(where, "a picture of the table that is not there"))
         else:
             _add(Frame(path, box=box), code, split, where, reading)
 
 
-def _rows(table: Path) -> Iterator[dict[str, str]]:
-    try:
-        with table.open(newline="", encoding="utf-8", errors="replace") as file:
-            yield from csv.DictReader(file)
-    except csv.Error as error:
-        raise CorpusError(f"{table} cannot be read: {error}.") from error
-
-
 def _read_folder(folder: Path, split: str, reading: Reading) -> None:
-    for path in sorted((folder / "images").iterdir(), key=lambda path: (len(path.stem), path.stem)):
-        if path.name.startswith(".") or path.suffix.lower() not in PICTURES:
+    for path in sorted(children(folder / "images"), key=lambda path: (len(path.stem), path.stem)):
+        if not is_picture(path):
+            reading.left_out.append(not_understood(path, AffectNet.title))
             continue
         code = _code(folder / "annotations" / f"{path.stem}_exp.npy")
         if code is None:
@@ -103,10 +120,8 @@ def _code(path: Path) -> int | None:
     import numpy as np
 
     try:
-        if path.stat().st_size > MAX_NPY_BYTES:
-            return None
-        return int(np.load(path, allow_pickle=False).item())
-    except (OSError, ValueError, TypeError, EOFError):
+        return int(np.load(BytesIO(read_bytes(path, MAX_NPY_BYTES)), allow_pickle=False).item())
+    except (OSError, ValueError, TypeError, EOFError, OverflowError, MemoryError):
         return None
 
 

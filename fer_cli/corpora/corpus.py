@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from fer_cli.corpora.archives import open_all
+from fer_cli.corpora.archives import OTHERS, UNPACKED, archives_in, open_all
 from fer_cli.corpora.record import Reading
 from fer_cli.corpora.walk import what_is_there
 from fer_cli.errors import CorpusError
@@ -55,14 +55,19 @@ class Corpus(ABC):
         return self.name
 
     def make(self, root: Path, progress: Progress = silent) -> None:
-        """Make the corpus ready at ``root``: where its layout is not there and zips are, unpack them beside themselves.
+        """Make the corpus ready at ``root``: where its layout is not there and archives are, unpack them.
 
-        Raises :class:`~fer_cli.errors.CorpusError` if they cannot be.
+        They go beside themselves. Raises :class:`~fer_cli.errors.CorpusError` if they cannot be unpacked.
         """
+        if not root.is_dir():
+            return
         try:
             self.locate(root)
         except CorpusError:
-            if root.is_dir():
+            open_all(root, progress)
+        else:
+            # Of several archives a process that was killed may have unpacked the first.
+            if (root / UNPACKED).is_dir():
                 open_all(root, progress)
 
     def dataset_name(self, root: Path) -> str:
@@ -77,9 +82,11 @@ class Corpus(ABC):
         """What to raise where ``root`` is not this corpus: what is there, and what was looked for."""
         if not root.is_dir():
             return CorpusError(f"There is no folder {root}.", mend=f"Type the folder that {self.title} is in.")
+        unopened = ", ".join(path.name for path in archives_in(root, OTHERS))
+        by_hand = f"Unpack {unopened} by hand, with the program that made it.\n" if unopened else ""
         return CorpusError(
             f"{root} is not {self.title}: {what_is_there(root)}.",
-            mend=f"What is looked for, here or in a folder of it:\n{self.layout}",
+            mend=f"{by_hand}What is looked for, here or in a folder of it:\n{self.layout}",
         )
 
     @abstractmethod

@@ -19,8 +19,9 @@ class CremaD(NamedClips):
     examples: ClassVar[tuple[str, ...]] = ("fer prepare crema-d ~/corpora/CREMA-D",)
     classes: ClassVar[str] = "anger,disgust,fear,happiness,sadness"
     promises: ClassVar[Mapping[str, int]] = {"clips": 7442, "subjects": 91}
+    # The owners' 1040_ITH_SAD_X has one X only.
     file_name: ClassVar[re.Pattern[str]] = re.compile(
-        r"(\d{4})_([A-Z]{3})_([A-Z]{3})_([A-Z]{2})\.(?:flv|mp4|avi)", re.IGNORECASE
+        r"(\d{4})_([A-Z]{3})_([A-Z]{3})_(LO|MD|HI|XX?)\.(?:flv|mp4|avi)", re.IGNORECASE
     )
     codes: ClassVar[Mapping[str, str | None]] = {
         **{"ang": "anger", "dis": "disgust", "fea": "fear"},

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.lists import folder_of_list, lines_of_list
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
 from fer_cli.corpora.walk import files_below
 from fer_cli.errors import CorpusError
@@ -27,22 +28,19 @@ class Expw(Corpus):
     examples: ClassVar[tuple[str, ...]] = ("fer prepare expw ~/corpora/ExpW",)
 
     def locate(self, root: Path) -> Path:
-        """The folder that ``label`` and ``image`` are in."""
+        """The folder that the list and the pictures are below."""
         if not root.is_dir():
             raise self.absent(root)
-        for path in files_below(root):
-            if path.name == LIST:
-                return path.parent.parent
-        raise self.absent(root)
+        found = folder_of_list(root, LIST)
+        if found is None:
+            raise self.absent(root)
+        return found
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every face of the list. Who is shown is not known."""
         reading = Reading()
-        table = next(root.glob(f"*/{LIST}"))
-        if table.stat().st_size > MAX_LIST_BYTES:
-            raise CorpusError(f"{table} is larger than ExpW's list can be.")
         pictures = {path.name: path for path in files_below(root)}
-        for number, line in enumerate(table.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        for number, line in enumerate(lines_of_list(root, LIST, MAX_LIST_BYTES), start=1):
             if not line.strip():
                 continue
             fields = line.split()
@@ -55,7 +53,7 @@ class Expw(Corpus):
                 continue
             if code not in CODES:
                 raise CorpusError(
-                    f"Line {number} of {table} has the label {code}.",
+                    f"Line {number} of {LIST} has the label {code}.",
                     mend=f"Its labels are {', '.join(f'{known} {label}' for known, label in CODES.items())}.",
                 )
             reading.found["faces"] += 1

@@ -1,15 +1,20 @@
 """MMI Facial Expression Database (Pantic et al., ICME 2005; Valstar & Pantic, LREC 2010), from its videos."""
 
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 from xml.etree import ElementTree
+from xml.parsers import expat
 
-from fer_cli.corpora.clips import about_the_middle, frame_count
+from fer_cli.corpora.clips import about_the_middle, frame_count, why_unreadable
 from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.named import COPY, not_understood
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
 from fer_cli.corpora.walk import files_below
+from fer_cli.faces.formats import is_picture
+from fer_cli.files import read_bytes
 
 CODES = {1: "anger", 2: "disgust", 3: "fear", 4: "happiness", 5: "sadness", 6: "surprise"}
 CLIP = re.compile(r"(S\d{3})-(\d{3})\.(avi|mpg|mpeg|mp4|mov)", re.IGNORECASE)
@@ -17,8 +22,10 @@ CLIP = re.compile(r"(S\d{3})-(\d{3})\.(avi|mpg|mpeg|mp4|mov)", re.IGNORECASE)
 FRONTAL, PROFILE, BOTH = "0", "1", "2"
 #: The markers of an action unit's course.
 APEX, OFFSET = "2", "3"
-#: MMI's XML files have a few kilobytes; expat guards against entities that grow.
+#: MMI's XML files have a few kilobytes.
 MAX_XML_BYTES = 1_000_000
+#: A code, or the number of a frame.
+NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -47,13 +54,23 @@ class Mmi(Corpus):
         assumed to be about the middle. The pictures are often stored sideways: which way up is told by the face.
         """
         reading = Reading()
-        for description in files_below(root):
-            if description.name == "session.xml":
-                reading.found["sessions"] += 1
-                self._read_session(description, apex_frames, reading)
+        sessions: set[str] = set()
+        met: set[tuple[str, str]] = set()
+        for path in files_below(root):
+            if path.name == "session.xml":
+                sessions.add(path.parent.name)
+                self._read_session(path, apex_frames, met, reading)
+            elif CLIP.fullmatch(path.name):
+                if not path.with_name("session.xml").is_file():
+                    reading.left_out.append(LeftOut(str(path), "a clip without its session.xml"))
+            elif is_picture(path):
+                reading.left_out.append(LeftOut(str(path), "a still, not a video", fault=False))
+            elif path.suffix.lower() != ".xml":
+                reading.left_out.append(not_understood(path, self.title))
+        reading.found["sessions"] = len(sessions)
         return reading
 
-    def _read_session(self, description: Path, apex_frames: int, reading: Reading) -> None:
+    def _read_session(self, description: Path, apex_frames: int, met: set[tuple[str, str]], reading: Reading) -> None:
         folder = description.parent
         session = _parsed(description, reading)
         if session is None:
@@ -62,6 +79,10 @@ class Mmi(Corpus):
         if not clips:
             reading.left_out.append(LeftOut(str(folder), "a session without a video", fault=False))
         for clip in clips:
+            if (original := (folder.name, clip.stem.upper())) in met:
+                reading.left_out.append(LeftOut(str(clip), COPY, fault=False))
+                continue
+            met.add(original)
             reading.found["clips"] += 1
             code = _emotion(session, clip, reading)
             if code is None:
@@ -77,7 +98,7 @@ class Mmi(Corpus):
     def _read_clip(self, clip: Path, label: str, both: bool, apex_frames: int, reading: Reading) -> None:
         count = frame_count(clip)
         if count is None or count < 2:
-            reading.left_out.append(LeftOut(str(clip), "a video that cannot be read"))
+            reading.left_out.append(LeftOut(str(clip), why_unreadable(clip)))
             return
         units = clip.with_name(f"{clip.stem}-oao_aucs.xml")
         course = _parsed(units, reading) if units.is_file() else None
@@ -100,12 +121,31 @@ class Mmi(Corpus):
 
 def _parsed(path: Path, reading: Reading) -> ElementTree.Element | None:
     try:
-        if path.stat().st_size > MAX_XML_BYTES:
-            raise ElementTree.ParseError
-        return ElementTree.fromstring(path.read_bytes())
-    except (ElementTree.ParseError, OSError, ValueError):
+        return _tree(read_bytes(path, MAX_XML_BYTES))
+    except Exception:  # the parser's errors, and whatever the codec that the document names raises
         reading.left_out.append(LeftOut(str(path), "an XML file that cannot be read"))
         return None
+
+
+def _tree(content: bytes) -> ElementTree.Element:
+    """The elements of a document that declares no entities: these grow without end, or nest until expat crashes.
+
+    Raises ``ValueError`` where one is declared, and what expat raises.
+    """
+
+    def refuse(*_: object) -> None:
+        raise ValueError("an entity is declared")
+
+    builder = ElementTree.TreeBuilder()
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.EntityDeclHandler = refuse
+    parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
+    with warnings.catch_warnings():
+        # Of a codec that a document may name.
+        warnings.simplefilter("ignore")
+        parser.Parse(content, True)
+    return builder.close()
 
 
 def _emotion(session: ElementTree.Element, clip: Path, reading: Reading) -> int | None:
@@ -116,7 +156,7 @@ def _emotion(session: ElementTree.Element, clip: Path, reading: Reading) -> int 
         for tag in element.iter("Metatag") if element is not None else ():
             if tag.get("Name") == "Emotion":
                 value = (tag.get("Value") or "").strip()
-                return int(value) if value.isdigit() else -1
+                return int(value) if NUMBER.fullmatch(value) else -1
     return None
 
 
@@ -129,21 +169,28 @@ def _view(session: ElementTree.Element, clip: Path) -> str:
 
 def _at_most_apexes(course: ElementTree.Element, count: int, wanted: int) -> list[int]:
     """Up to ``wanted`` frames, counted from 0, about the middle of when most action units are at their apex."""
-    at_apex = [0] * count
+    import numpy as np
+
+    # How many units more than in the frame before are at their apex.
+    change = np.zeros(count + 1, dtype=np.int64)
     for unit in course.iter("ActionUnit"):
         markers = sorted(
-            (int(marker.get("Frame", "0")) - 1, marker.get("Type"))
+            (int(marker.get("Frame", "")) - 1, marker.get("Type", ""))
             for marker in unit.iter("Marker")
-            if marker.get("Frame", "").isdigit()
+            if NUMBER.fullmatch(marker.get("Frame", ""))
         )
-        for place, (frame, kind) in enumerate(markers):
-            if kind == APEX:
-                until = next((later for later, other in markers[place + 1 :] if other == OFFSET), frame + 1)
-                for number in range(max(1, frame), min(count, until)):
-                    at_apex[number] += 1
-    most = max(at_apex)
+        until = None
+        for frame, kind in reversed(markers):
+            if kind == OFFSET:
+                until = frame
+            elif kind == APEX:
+                start, end = max(1, frame), min(count, frame + 1 if until is None else until)
+                if start < end:
+                    change[[start, end]] += (1, -1)
+    at_apex = np.cumsum(change[:count])
+    most = at_apex.max()
     if not most:
         return []
-    run = [number for number, units in enumerate(at_apex) if units == most]
+    run = np.flatnonzero(at_apex == most)
     start = max(0, (len(run) - wanted) // 2)
-    return run[start : start + wanted]
+    return run[start : start + wanted].tolist()

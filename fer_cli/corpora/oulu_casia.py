@@ -9,15 +9,13 @@ from annotated_doc import Doc
 
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
-from fer_cli.corpora.walk import LITTER, PICTURES, folders_below
+from fer_cli.corpora.walk import children, folders_below
 from fer_cli.errors import CorpusError
+from fer_cli.faces.formats import is_picture
+from fer_cli.labels import BASIC_SIX, expression
 
 #: How far below the given folder the imaging's folder may be (``B_OriginalImg/B_OriginalImg/OriginalImg/VL``).
 DEPTH = 5
-SPELLINGS = {
-    **{"anger": "anger", "disgust": "disgust", "fear": "fear", "happiness": "happiness", "happy": "happiness"},
-    **{"sadness": "sadness", "sad": "sadness", "surprise": "surprise"},
-}
 
 
 @dataclass(frozen=True)
@@ -66,11 +64,11 @@ class OuluCasia(Corpus):
         for folder in folders_below(root, 2):
             if folder.parent.parent != root:
                 continue
-            label = SPELLINGS.get(folder.name.lower())
+            label = expression(folder.name)
             if label is None:
                 raise CorpusError(
                     f"The folder {folder} is named after no expression of Oulu-CASIA.",
-                    mend=f"Its expressions are {', '.join(SPELLINGS)}.",
+                    mend=f"Its expressions are {', '.join(BASIC_SIX)}.",
                 )
             reading.found["sequences"] += 1
             frames = _frames(folder, reading)
@@ -93,10 +91,8 @@ class OuluCasia(Corpus):
 
 def _frames(folder: Path, reading: Reading) -> tuple[Frame, ...]:
     frames = []
-    for path in folder.iterdir():
-        if path.name.startswith(".") or path.name.lower() in LITTER:
-            continue
-        if path.stem.isdigit() and path.suffix.lower() in PICTURES:
+    for path in children(folder):
+        if path.stem.isdecimal() and is_picture(path):
             frames.append(Frame(path))
         else:
             reading.left_out.append(LeftOut(str(path), "a file that is no frame of its sequence"))

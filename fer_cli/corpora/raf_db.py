@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import ClassVar
 
 from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.lists import folder_of_list, lines_of_list
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import files_below
+from fer_cli.corpora.walk import files_below, folders_below, is_dir
 from fer_cli.errors import CorpusError
+from fer_cli.faces.formats import is_picture
 
 LIST = "list_patition_label.txt"  # as the owners spell it
 CODES = dict(enumerate(("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"), start=1))
-LINE = re.compile(r"((train|test)_\d+)\.jpg\s+(\d+)")
+SPLITS = ("train", "test")
+#: How far below the given folder that of the splits may be.
+DEPTH = 3
+LINE = re.compile(r"((train|test)_\d+)\.jpg\s+(\d{1,9})")
 #: The list has 15,339 lines of some twenty characters.
 MAX_LIST_BYTES = 10_000_000
 
@@ -25,26 +30,32 @@ class RafDb(Corpus):
     name: ClassVar[str] = "raf-db"
     title: ClassVar[str] = "RAF-DB basic"
     summary: ClassVar[str] = "Real-world Affective Faces, the basic set: 15,339 aligned faces, nobody named."
-    layout: ClassVar[str] = "EmoLabel/list_patition_label.txt\nImage/aligned/train_00001_aligned.jpg …"
+    layout: ClassVar[str] = (
+        "EmoLabel/list_patition_label.txt   Image/aligned/train_00001_aligned.jpg …\n"
+        "train/1/….jpg … test/7/….jpg       (copies without the list)"
+    )
     classes: ClassVar[str] = "7-neutral"
     cropped: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = ("fer prepare raf-db ~/corpora/RAF-DB/basic",)
     promises: ClassVar[Mapping[str, int]] = {"pictures": 15339, "train": 12271, "test": 3068}
 
     def locate(self, root: Path) -> Path:
-        """The folder that the list's folder and the pictures' folder are in."""
+        """The folder that the list and the pictures are below."""
         if not root.is_dir():
             raise self.absent(root)
-        lists = [path for path in files_below(root) if path.name == LIST]
-        if not lists:
+        found = folder_of_list(root, LIST) or _folder_of_codes(root)
+        if found is None:
             raise self.absent(root)
-        return lists[0].parent.parent
+        return found
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every picture of the list, with the owners' split. Who is shown is not known."""
         reading = Reading()
+        if _folder_of_codes(root) == root:
+            _read_folders(root, reading)
+            return reading
         pictures = {path.name: path for path in files_below(root) if path.suffix.lower() == ".jpg"}
-        for number, line in enumerate(_lines(next(root.glob(f"*/{LIST}"))), start=1):
+        for number, line in enumerate(lines_of_list(root, LIST, MAX_LIST_BYTES), start=1):
             match = LINE.fullmatch(line.strip())
             if match is None:
                 if line.strip():
@@ -67,7 +78,19 @@ class RafDb(Corpus):
         return reading
 
 
-def _lines(path: Path) -> list[str]:
-    if path.stat().st_size > MAX_LIST_BYTES:
-        raise CorpusError(f"{path} is larger than RAF-DB's list can be.")
-    return path.read_text(encoding="utf-8", errors="replace").splitlines()
+def _folder_of_codes(root: Path) -> Path | None:
+    """The folder with ``train/1`` to ``test/7``, as copies without the list have it."""
+    wanted = [f"{split}/{code}" for split in SPLITS for code in CODES]
+    return next(
+        (folder for folder in folders_below(root, DEPTH) if all(is_dir(folder / name) for name in wanted)), None
+    )
+
+
+def _read_folders(root: Path, reading: Reading) -> None:
+    for split in SPLITS:
+        for code, label in CODES.items():
+            for path in files_below(root / split / str(code)):
+                if is_picture(path):
+                    reading.found["pictures"] += 1
+                    reading.found[split] += 1
+                    reading.records.append(Still(Frame(path), label, split=split))

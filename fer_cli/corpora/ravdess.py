@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from fer_cli.corpora.named_clips import NamedClips
 
-#: The first field: with sound, video only, sound only. The first two are the same recording.
+#: The first field: with sound 01, video only 02. They are the same recording.
 VIDEO_ONLY = "02"
 
 
@@ -21,16 +21,19 @@ class Ravdess(NamedClips):
     layout: ClassVar[str] = "Actor_12/02-01-06-01-02-01-12.mp4 …"
     examples: ClassVar[tuple[str, ...]] = ("fer prepare ravdess ~/corpora/RAVDESS",)
     promises: ClassVar[Mapping[str, int]] = {"subjects": 24}
-    file_name: ClassVar[re.Pattern[str]] = re.compile(r"(\d{2})-(\d{2})-(\d{2})-\d{2}-\d{2}-\d{2}-(\d{2})\.mp4")
+    file_name: ClassVar[re.Pattern[str]] = re.compile(r"(0[12])-(\d{2})-(\d{2})-\d{2}-\d{2}-\d{2}-(\d{2})\.mp4")
     codes: ClassVar[Mapping[str, str | None]] = {
         **{"01": "neutral", "02": None, "03": "happiness", "04": "sadness"},
         **{"05": "anger", "06": "fear", "07": "disgust", "08": "surprise"},
     }
 
+    def original(self, match: re.Match[str]) -> tuple[str, int]:
+        """The recording, of which the file without sound is taken where there is one."""
+        name, _ = super().original(match)
+        return name.partition("-")[2], int(match[1] != VIDEO_ONLY)
+
     def described(self, match: re.Match[str]) -> tuple[str, str] | str:
-        """The actor and the emotion, of the recordings without sound."""
-        if match[1] != VIDEO_ONLY:
-            return "the same recording with sound"
+        """The actor and the emotion."""
         return match[4], match[3]
 
     def view(self, match: re.Match[str]) -> str | None:

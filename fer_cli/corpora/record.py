@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from fer_cli.files import as_text
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -51,6 +53,9 @@ class Sequence:
     apex_source: str
     view: str | None = None
 
+    def __post_init__(self) -> None:
+        _make_text(self, "subject", "sequence", "label")
+
 
 @dataclass(frozen=True, slots=True)
 class Still:
@@ -68,6 +73,16 @@ class Still:
     split: str | None = None
     view: str | None = None
     session: str | None = None
+
+    def __post_init__(self) -> None:
+        _make_text(self, "subject", "label")
+
+
+def _make_text(record: Sequence | Still, *fields: str) -> None:
+    """Write out what came of a file's name and is no UTF-8, which no table takes."""
+    for name in fields:
+        if getattr(record, name) is not None:
+            object.__setattr__(record, name, as_text(getattr(record, name)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.named import not_understood
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import PICTURES, files_below, folders_below
+from fer_cli.corpora.walk import files_below, folders_below
 from fer_cli.errors import CorpusError
+from fer_cli.faces.formats import is_picture
+from fer_cli.labels import CLASS_SETS, expression
 
 DEPTH = 4
-SPELLINGS = {
-    **{"angry": "anger", "anger": "anger", "disgust": "disgust", "fear": "fear", "happy": "happiness"},
-    **{"happiness": "happiness", "neutral": "neutral", "sad": "sadness", "sadness": "sadness", "surprise": "surprise"},
-}
 
 
 class SplitFolders(Corpus):
@@ -40,7 +39,8 @@ class SplitFolders(Corpus):
             if split is None or folder == root:
                 continue
             for path in files_below(folder):
-                if path.suffix.lower() not in PICTURES:
+                if not is_picture(path):
+                    reading.left_out.append(not_understood(path, self.title))
                     continue
                 reading.found["pictures"] += 1
                 inside = path.relative_to(folder).parts
@@ -49,11 +49,11 @@ class SplitFolders(Corpus):
                         LeftOut(str(path), f"no label: the {split} pictures are unsorted", fault=False)
                     )
                     continue
-                label = SPELLINGS.get(inside[0].lower())
+                label = expression(inside[0])
                 if label is None:
                     raise CorpusError(
                         f"The folder {folder / inside[0]} is named after no expression of {self.title}.",
-                        mend=f"Its expressions are {', '.join(SPELLINGS)}.",
+                        mend=f"Its expressions are {', '.join(CLASS_SETS[self.classes])}.",
                     )
                 reading.found[split] += 1
                 reading.records.append(Still(Frame(path), label, split=split))
@@ -64,4 +64,4 @@ class SplitFolders(Corpus):
 
 
 def _has_expressions(folder: Path) -> bool:
-    return sum(child.name.lower() in SPELLINGS for child in folders_below(folder, 1)) >= 2
+    return sum(expression(child.name) is not None for child in folders_below(folder, 1)) >= 2

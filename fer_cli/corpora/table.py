@@ -1,46 +1,102 @@
 """A table that says what each picture of a folder shows."""
 
-import csv
-from pathlib import Path
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from fer_cli.corpora.record import LeftOut, Reading
+from fer_cli.corpora.splits import split_named
+from fer_cli.corpora.walk import files_below, is_file
 from fer_cli.errors import CorpusError
+from fer_cli.tables import LABEL_COLUMNS, PATH_COLUMNS, SUBJECT_COLUMNS, Table
 
-NEEDED = ("path", "label")
-OPTIONAL = ("subject", "sequence", "frame", "split")
+#: Each field, and what its column may be called.
+NEEDED = {"path": PATH_COLUMNS, "label": LABEL_COLUMNS}
+OPTIONAL = {"subject": SUBJECT_COLUMNS, "sequence": ("sequence",), "frame": ("frame",), "split": ("split",)}
+REPEATED = "a row that repeats an earlier one"
+CONTRADICTING = "a row that contradicts another of the same picture"
 
 
-def rows_of(table: Path, root: Path, reading: Reading) -> list[tuple[Path, dict[str, str]]]:
+def rows_of(
+    table: Path, root: Path, reading: Reading, meaning: Callable[[str], str]
+) -> list[tuple[Path, dict[str, str]]]:
     """Each row's picture and what the table says of it; ``path`` is from ``root`` and may not leave it.
 
-    What cannot be used is added to ``reading``. Raises :class:`~fer_cli.errors.CorpusError` if the table cannot be read
-    or lacks a column.
+    A row that repeats another is dropped. Where rows say different things of one picture (two raters), nobody knows
+    which is right: none is used, and each is a fault. ``meaning`` gives labels that mean the same one form. What cannot
+    be used is added to ``reading``. Raises :class:`~fer_cli.errors.CorpusError` if the table cannot be read, lacks a
+    column, or has a split that is none.
     """
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            lines = csv.DictReader(file)
-            missing = [name for name in NEEDED if name not in (lines.fieldnames or ())]
-            if missing:
-                raise CorpusError(
-                    f"{table} lacks the columns {', '.join(missing)}.",
-                    mend=f"It needs {' and '.join(NEEDED)}, and may have {', '.join(OPTIONAL)}.",
-                )
-            rows = list(enumerate(lines, start=2))
-    except OSError as error:
-        raise CorpusError(f"{table} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CorpusError(f"{table} is not a table of text: {error}.") from error
-    found = []
-    for number, row in rows:
-        where = f"{table.name}:{number}"
-        fields = {name: row[name].strip() for name in (*NEEDED, *OPTIONAL) if (row.get(name) or "").strip()}
-        inside = Path(fields.pop("path", ""))
-        if not inside.name or "label" not in fields:
-            reading.left_out.append(LeftOut(where, "a row without a path or a label"))
-        elif inside.is_absolute() or ".." in inside.parts:
-            reading.left_out.append(LeftOut(where, "a path that leaves the folder"))
-        elif not (root / inside).is_file():
-            reading.left_out.append(LeftOut(where, "a picture of the table that is not there"))
+    opened = Table(table, CorpusError)
+    columns = {field: opened.column(names) for field, names in (NEEDED | OPTIONAL).items()}
+    missing = [field for field in NEEDED if columns[field] is None]
+    if missing:
+        raise CorpusError(
+            f"{table} lacks the columns {', '.join(missing)}: it has {', '.join(filter(None, opened.columns))}.",
+            mend=f"It needs {' and '.join(NEEDED)}, and may have {', '.join(OPTIONAL)}.",
+        )
+    places = _Places(root)
+    found: dict[tuple[Path, str | None], list[tuple[str, dict[str, str]]]] = defaultdict(list)
+    for row in opened:
+        where = f"{table.name}:{row.line}"
+        fields = {
+            field: unicodedata.normalize("NFC", value)
+            for field, column in columns.items()
+            if field != "path" and column is not None and (value := row.values.get(column, ""))
+        }
+        path = row.values.get(columns["path"], "")
+        picture = places.find(path) if path and "label" in fields else "a row without a path or a label"
+        if row.problem or isinstance(picture, str):
+            reading.left_out.append(LeftOut(where, row.problem or picture))
         else:
-            found.append((root / inside, fields))
-    return found
+            if "split" in fields:
+                fields["split"] = split_named(fields["split"], where)
+            # A picture may be a frame of several sequences, such as their common neutral one.
+            found[picture, fields.get("sequence")].append((where, fields))
+    kept = []
+    for (picture, _), entries in found.items():
+        said = [fields | {"label": meaning(fields["label"])} for _, fields in entries]
+        if all(fields == said[0] for fields in said):
+            kept.append((picture, entries[0][1]))
+            reading.left_out += [LeftOut(where, REPEATED, fault=False) for where, _ in entries[1:]]
+        else:
+            reading.left_out += [LeftOut(where, CONTRADICTING) for where, _ in entries]
+    return kept
+
+
+class _Places:
+    """Finds the pictures that a table names below a folder."""
+
+    def __init__(self, root: Path):
+        self._root = root
+        self._absolute = [root.absolute(), root.resolve()]
+
+    def find(self, text: str) -> Path | str:
+        """The file that ``text`` names, or why there is none."""
+        for spelled in dict.fromkeys((text, text.replace("\\", "/"))):
+            inside = self._inside(spelled)
+            if inside is None:
+                return "a path that leaves the folder"
+            if is_file(self._root / inside):
+                return self._root / inside
+        composed = unicodedata.normalize("NFC", inside.as_posix())
+        return self._composed.get(composed, "a picture of the table that is not there")
+
+    def _inside(self, text: str) -> PurePosixPath | Path | None:
+        path = Path(os.path.normpath(text))
+        if path.is_absolute():
+            above = next((each for each in self._absolute if path.is_relative_to(each)), None)
+            return None if above is None else path.relative_to(above)
+        drive = PureWindowsPath(text).drive and os.name != "nt"
+        return None if drive or ".." in path.parts else path
+
+    @cached_property
+    def _composed(self) -> dict[str, Path]:
+        """The pictures by their path with composed letters: macOS writes names with decomposed ones."""
+        return {
+            unicodedata.normalize("NFC", path.relative_to(self._root).as_posix()): path
+            for path in files_below(self._root)
+        }

@@ -13,7 +13,10 @@ from fer_cli.corpora.record import Still
 
 @dataclass(frozen=True)
 class Yale(NamedStills):
-    """``subject01.happy``, a GIF without an ending: subject, and an expression or a light or glasses."""
+    """``subject01.happy``, a GIF without an ending: subject, and an expression or a light or glasses.
+
+    The owners' zip has ``subject01.gif`` in the place of ``subject01.centerlight``.
+    """
 
     name: ClassVar[str] = "yale"
     title: ClassVar[str] = "Yale"
@@ -22,16 +25,26 @@ class Yale(NamedStills):
     examples: ClassVar[tuple[str, ...]] = ("fer prepare yale ~/corpora/yalefaces",)
     classes: ClassVar[str] = "found"
     promises: ClassVar[Mapping[str, int]] = {"pictures": 165, "subjects": 15}
-    file_name: ClassVar[re.Pattern[str]] = re.compile(r"subject(\d{2})\.([a-z]+)(?:\.gif)?", re.IGNORECASE)
+    file_name: ClassVar[re.Pattern[str]] = re.compile(
+        r"subject(\d{2})\.(?:gif|(?!gif$)([a-z]+)(?:\.gif)?)", re.IGNORECASE
+    )
     codes: ClassVar[Mapping[str, str | None]] = {
         **{"happy": "happiness", "normal": "neutral", "sad": "sadness", "surprised": "surprise"},
         **dict.fromkeys(("centerlight", "leftlight", "rightlight", "glasses", "noglasses", "sleepy", "wink")),
     }
 
+    def original(self, match: re.Match[str]) -> tuple[str, int]:
+        """The subject and the condition: some copies have an ending, and some have both."""
+        return f"{match[1]} {self._code(match)}", 0
+
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
         """What the file named so shows. The owners' ``subject04.sad`` is a copy of ``subject04.normal``."""
-        code = match[2].lower()
-        resting = path.with_name(path.name.replace(match[2], "normal", 1))
-        if code != "normal" and resting.is_file() and filecmp.cmp(path, resting, shallow=False):
+        code = self._code(match)
+        resting = path.with_name(path.name.replace(f".{code}", ".normal", 1))
+        if resting != path and resting.is_file() and filecmp.cmp(path, resting, shallow=False):
             return "a copy of the same subject's neutral picture"
         return self.shown(code, path, match[1])
+
+    @staticmethod
+    def _code(match: re.Match[str]) -> str:
+        return (match[2] or "centerlight").lower()

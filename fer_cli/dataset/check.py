@@ -10,6 +10,7 @@ from fer_cli.corpora.corpus import Corpus
 from fer_cli.dataset.left_out import grouped
 from fer_cli.dataset.plan import Plan, make_plan
 from fer_cli.dataset.preparation import Preparation
+from fer_cli.files import as_text
 from fer_cli.labels import EXPRESSIONS
 
 
@@ -58,7 +59,7 @@ def check(corpus: Corpus, root: Path, settings: Preparation | None = None) -> Ch
             "label": [sample.label for sample in shown],
             "subject": [sample.subject for sample in shown],
             "one": [
-                f"{sample.subject}/{sample.sequence}/{sample.label}" if sample.sequence else str(sample.frame.path)
+                f"{sample.subject}/{sample.sequence}/{sample.label}" if sample.sequence else as_text(sample.frame.path)
                 for sample in shown
             ],
             "fold": pd.array([plan.fold_of.get(sample.subject or "") for sample in shown], dtype="Int64"),

@@ -1,22 +1,21 @@
 """Crops made from pictures on all cores."""
 
 import hashlib
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from itertools import islice
-from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
 from fer_cli.corpora.record import Frame
-from fer_cli.errors import FerError, PictureError
+from fer_cli.errors import DatasetError, DiskFullError, FerError, PictureError
 from fer_cli.faces.align import CropTemplate
+from fer_cli.files import write_bytes
+from fer_cli.pools import process_pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,8 @@ def make_crops(
 
     ``detector_model`` None means that pictures without landmarks are already cropped. A picture that cannot be used
     gives a reason, never an exception; one that brings a worker process down is tried again alone, and then named.
+    Raises :class:`~fer_cli.errors.DatasetError` or :class:`~fer_cli.errors.DiskFullError` for a crop that cannot be
+    written, which is no fault of the picture's.
     """
     pending = list(jobs)
     workers = min(workers or os.cpu_count() or 1, max(1, len(pending)))
@@ -59,19 +60,11 @@ def make_crops(
             yield _alone(job, template, detector_model)
 
 
-def _pool(workers: int, template: CropTemplate, detector_model: Path | None) -> ProcessPoolExecutor:
-    # A forked child could inherit a lock that a thread of ours holds; spawn starts clean on every platform.
-    return ProcessPoolExecutor(
-        workers,
-        multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(template, detector_model),
-    )
+def _pool(workers: int, template: CropTemplate, detector_model: Path | None) -> Executor:
+    return process_pool(workers, _start_worker, template, detector_model)
 
 
-def _through(
-    pool: ProcessPoolExecutor, jobs: list[CropJob], workers: int, suspects: list[CropJob]
-) -> Iterator[CropResult]:
+def _through(pool: Executor, jobs: list[CropJob], workers: int, suspects: list[CropJob]) -> Iterator[CropResult]:
     """Results from the pool, with no more jobs under way than keep it busy; on its death, what it may have died of."""
     queue = iter(jobs)
     running: dict[Future, CropJob] = {}
@@ -88,7 +81,8 @@ def _through(
     except BrokenProcessPool:
         suspects.extend(running.values())
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # A crop takes a moment: nothing writes any more when the error comes out.
+        pool.shutdown(cancel_futures=True)
         raise
 
 
@@ -108,27 +102,19 @@ def _start_worker(template: CropTemplate, detector_model: Path | None) -> None:
 
     from fer_cli.faces.detect import Detector
 
-    # Of a parent that was killed nobody else would tell it, and it would wait for jobs for ever.
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    # Ctrl-C is the parent's to handle; the processes are the parallelism, so OpenCV's threads would only compete.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The processes are the parallelism: OpenCV's threads would only compete.
     cv2.setNumThreads(1)
     _worker["template"] = template
     _worker["detector"] = None if detector_model is None else Detector(detector_model)
 
 
-def _end_with_parent() -> None:
-    connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
-
-
 def _work(job: CropJob) -> CropResult:
     try:
         return CropResult(job, facts=_crop(job, _worker["template"], _worker["detector"]))
+    except (DatasetError, DiskFullError):
+        raise
     except FerError as error:
         return CropResult(job, reason=error.message)
-    except OSError as error:
-        return CropResult(job, reason=f"the crop cannot be written: {error.strerror}")
 
 
 def _crop(job: CropJob, template: CropTemplate, detector: Any) -> dict[str, Any]:
@@ -154,15 +140,17 @@ def _crop(job: CropJob, template: CropTemplate, detector: Any) -> dict[str, Any]
         pixels, way = best_way_up(pixels, detector, turned=job.frame.turned, halves=job.frame.halves)
         note |= {"turn": way.turn, "part": way.part}
     crop = crop_face(pixels, template, detector=detector, landmarks=landmarks)
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    beside = job.target.with_suffix(".part")
-    Image.fromarray(crop.pixels).save(beside, format="PNG", compress_level=3)
-    digest = hashlib.sha256(beside.read_bytes()).hexdigest()
-    beside.replace(job.target)
+    encoded = BytesIO()
+    Image.fromarray(crop.pixels).save(encoded, format="PNG", compress_level=3)
+    try:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(job.target, encoded.getvalue())
+    except OSError as error:
+        raise DatasetError(f"{job.target} cannot be written: {error.strerror}.", mend="Type --out FOLDER.") from error
     facts: dict[str, Any] = {
         "aligned_by": crop.source,
         "faces_found": crop.faces_found,
-        "sha256": digest,
+        "sha256": hashlib.sha256(encoded.getvalue()).hexdigest(),
         **note,
     }
     if crop.face is not None:

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import pandas as pd
 
@@ -95,7 +95,7 @@ class Journal:
     def __init__(self, out: Path):
         self._out = out
         self._path = out / schema.FACES
-        self._file: TextIO | None = None
+        self._file: BinaryIO | None = None
         self.entries: dict[str, dict[str, Any]] = {}
         for line in _lines(self._path):
             try:
@@ -107,9 +107,9 @@ class Journal:
                 continue
 
     def __enter__(self) -> "Journal":
-        self._file = self._path.open("a", encoding="utf-8")
+        self._file = self._path.open("ab")
         # A killed run may have left its last line without an end.
-        self._file.write("\n" if self._path.stat().st_size else "")
+        self._file.write(b"\n" if self._path.stat().st_size else b"")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
@@ -122,7 +122,7 @@ class Journal:
     def add(self, name: str, **facts: Any) -> None:
         """Record the crop ``name``."""
         self.entries[name] = facts
-        self._file.write(self._line(name) + "\n")
+        self._file.write((self._line(name) + "\n").encode("utf-8", "backslashreplace"))
         self._file.flush()
 
     def digest(self, names: set[str]) -> str:

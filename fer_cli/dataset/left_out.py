@@ -34,6 +34,5 @@ def relative(left_out: list[LeftOut], root: Path) -> list[LeftOut]:
 
 
 def below(path: Path, root: Path) -> str:
-    """``path`` from ``root``, as text that any file can hold."""
-    inside = path.relative_to(root) if path.is_relative_to(root) else path
-    return str(inside).encode(errors="replace").decode()
+    """``path`` from ``root``."""
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)

@@ -1,10 +1,13 @@
 """What a preparation would do, before any picture is opened: records, classes, pairs, folds."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_cli.corpora.archives import UNPACKED, archives_in, is_archive
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import LeftOut, Reading, Sequence
+from fer_cli.corpora.walk import unreadable
 from fer_cli.dataset.folds import assign_folds
 from fer_cli.dataset.left_out import commonest, relative
 from fer_cli.dataset.pairing import Sample, pair, pairing_rule, unpaired
@@ -14,8 +17,6 @@ from fer_cli.labels import EXPRESSIONS, class_set
 from fer_cli.protocol import Protocol
 
 UNNAMED = "no subject is named, who may be in any fold: in the dataset, and never trained, chosen by or tested on"
-#: How many folders above a wrong one are tried.
-ABOVE = 2
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def make_plan(corpus: Corpus, root: Path, settings: Preparation) -> Plan:
     root = _located(corpus, root)
     apex_frames = settings.apex_frames or corpus.apex_frames
     reading = corpus.read(root, apex_frames=apex_frames)
+    reading.left_out += unreadable(root)
     if not reading.records:
         raise DatasetError(f"Nothing in {root} can be used.", mend=commonest(reading.left_out))
     classes = _classes(settings.classes or corpus.classes, reading)
@@ -87,24 +89,37 @@ def _located(corpus: Corpus, root: Path) -> Path:
     if root.is_file():
         raise CorpusError(
             f"{root} is a file, not {corpus.title}'s folder.",
-            mend="A zip is unpacked by fer prepare without --check." if root.suffix.lower() == ".zip" else "",
+            mend="An archive is unpacked by fer prepare without --check." if is_archive(root) else "",
         )
     try:
         return corpus.locate(root)
     except CorpusError as error:
-        if any(root.glob("*.zip")):
+        if root.is_dir() and archives_in(root) and not (root / UNPACKED).is_dir():
             raise CorpusError(
-                error.message, mend=f"Zips are unpacked by fer prepare without --check.\n{error.mend}"
+                error.message, mend=f"Archives are unpacked by fer prepare without --check.\n{error.mend}"
             ) from error
-        for above in list(root.absolute().parents)[:ABOVE] if root.exists() else ():
-            try:
-                near = corpus.locate(above)
-            except CorpusError:
-                continue
-            raise CorpusError(
-                error.message, mend=f"The nearest folder that would do is {near}.\n{error.mend}"
-            ) from error
-        raise
+        above = _above(corpus, root)
+        if above is None:
+            raise
+        hint = f"By its name it is a folder of {corpus.title}: type the one that it belongs to, such as {above}."
+        raise CorpusError(error.message, mend=f"{hint}\n{error.mend}") from error
+
+
+def _above(corpus: Corpus, root: Path) -> Path | None:
+    """Where the corpus begins if ``root`` is one of the folders in its layout, told by their names alone.
+
+    Nothing outside the folder that was typed is looked at.
+    """
+    root = root.absolute()
+    for path in corpus.layout.split():
+        folders = [_without_numbers(name) for name in path.split("/")[:-1]]
+        if not root.name.isdigit() and _without_numbers(root.name) in folders:
+            return root.parents[folders.index(_without_numbers(root.name))]
+    return None
+
+
+def _without_numbers(name: str) -> str:
+    return re.sub(r"\d+", "0", name.casefold())
 
 
 def _classes(wanted: str, reading: Reading) -> tuple[str, ...]:

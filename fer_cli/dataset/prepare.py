@@ -26,6 +26,7 @@ from fer_cli.errors import DatasetError
 from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.detect import Detector
 from fer_cli.faces.detector_model import find_detector_model
+from fer_cli.files import as_text, locked, remove_abandoned
 from fer_cli.labels import EXPRESSIONS
 from fer_cli.progress import Progress, silent
 from fer_cli.protocol import Protocol
@@ -53,9 +54,14 @@ def prepare(
 
     An interrupted preparation is completed by the same call, which redoes only what is missing. Raises
     :class:`~fer_cli.errors.CorpusError` if ``root`` is not the corpus, :class:`~fer_cli.errors.DatasetError` if ``out``
-    is in the way, a class has too few subjects for the folds, or no picture can be used.
+    is in the way, a class has too few subjects for the folds, or no picture can be used;
+    :class:`~fer_cli.errors.DiskFullError` where there is no room for all crops.
     """
-    settings = settings or Preparation()
+    with locked(out, "preparing into"):
+        return _prepare(corpus, root, out, settings or Preparation(), progress)
+
+
+def _prepare(corpus: Corpus, root: Path, out: Path, settings: Preparation, progress: Progress) -> Prepared:
     template = CropTemplate(settings.size, settings.margin)
     root = opened(root, progress)
     corpus.make(root, progress)
@@ -65,6 +71,7 @@ def prepare(
     identity = _identity(corpus, root, settings, protocol)
     model = _detector_model(settings, corpus, names, progress)
     state = claim(out, identity, overwrite=settings.overwrite)
+    remove_abandoned(out / schema.IMAGES, "**/.*.part")
     jobs = [CropJob(frame, out / name) for frame, name in names.items()]
     journal = Journal(out)
     missing = [job for job in jobs if not journal.holds(names[job.frame])]
@@ -169,7 +176,7 @@ def _metadata(samples: list[Sample], made: dict[Frame, str], fold_of: dict[str, 
             "label": sample.label,
             "subject": sample.subject,
             "sequence": sample.sequence,
-            "frame": sample.frame.name.encode(errors="replace").decode(),
+            "frame": as_text(sample.frame.name),
             "role": sample.role,
             "neutral_file_name": made.get(sample.neutral) if sample.neutral else None,
             "split": sample.split,

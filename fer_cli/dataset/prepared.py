@@ -12,6 +12,7 @@ from fer_cli.dataset.metadata import read_metadata
 from fer_cli.dataset.schema import CARD, METADATA, UNFINISHED, VERSION, CardDocument, Version
 from fer_cli.documents import read_document
 from fer_cli.errors import DatasetError
+from fer_cli.files import as_text
 from fer_cli.protocol import Protocol
 
 
@@ -46,7 +47,7 @@ class PreparedDataset:
     @property
     def name(self) -> str:
         """The folder's name, by which people call the dataset."""
-        return self.path.resolve().name
+        return as_text(self.path.resolve().name)
 
     @property
     def protocol(self) -> Protocol:
@@ -122,7 +123,9 @@ class PreparedDataset:
         if train.empty or (val.empty and test.empty):
             raise DatasetError(
                 f"{self.path} has no folds, for its corpus does not say who is shown in its pictures, and no split by "
-                "its owners either: what would be tested might have been trained on."
+                "its owners either: what would be tested might have been trained on.",
+                mend="Where it was made from files, {subject} or {split} in --pattern, or such a column of --table, "
+                "says who is shown or which part it is.",
             )
         if fold:
             raise DatasetError(

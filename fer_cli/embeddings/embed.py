@@ -13,6 +13,8 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import EMBEDDINGS
 from fer_cli.dataset.tensors import Crops
 from fer_cli.embeddings.store import Embeddings
+from fer_cli.errors import DiskFullError
+from fer_cli.files import locked
 from fer_cli.models.fingerprint import fingerprint
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
@@ -24,8 +26,9 @@ BATCH = 32
 class Views:
     """Augmented views to embed: ``count`` of each crop, drawn by ``transform`` from ``seed``.
 
-    ``transform`` takes and gives N×3×H×W uint8; ``name`` tells it from others. In each view all crops of a subject are
-    varied alike, so that a difference between a face and its neutral face comes from the face.
+    ``transform`` takes and gives N×3×H×W uint8; ``name`` and the transform's ``repr`` tell it from others. In each view
+    all crops of a subject are varied alike, so that a difference between a face and its neutral face comes from the
+    face.
     """
 
     count: int
@@ -46,24 +49,26 @@ def embed(
 ) -> Embeddings:
     """What ``encoder`` makes of every crop of ``dataset``, and of augmented ``views`` of them.
 
-    They are kept in a file in the dataset's folder, found again by the fingerprints of the encoder, the preprocessing
-    and the dataset; where that folder cannot be written they are computed and not kept. Raises
+    They are kept in a file in the dataset's folder, found again by the fingerprints of the encoder, the preprocessing,
+    the dataset and the kind of device; where that folder cannot be written they are computed and not kept. Raises
     :class:`~fer_cli.errors.DatasetError` if a crop cannot be read.
     """
     names = dataset.metadata["file_name"].tolist()
     crops = crops or Crops(dataset.path, kept_bytes=0)
     owners = dataset.metadata["subject"].fillna(dataset.metadata["file_name"]).tolist()
-    key = _key(encoder, dataset, preprocessing)
+    key = _key(encoder, dataset, preprocessing, device)
 
     def computed(key: str, variants: list[Callable[[int], Tensor]], stage: str) -> Embeddings:
         file = _file(dataset, key)
-        found = Embeddings.load(file, key)
-        if found is None:
-            found = Embeddings(names, _run(encoder, variants, len(names), preprocessing, device, stage, progress))
-            # On a disk that may only be read they are not kept: the next training computes them again.
-            with suppress(OSError):
-                found.save(file, key)
-        return found
+        # Another process that computes the same is waited for, and what it stored is taken.
+        with locked(file, "computing", wait=True):
+            found = Embeddings.load(file, key)
+            if found is None:
+                found = Embeddings(names, _run(encoder, variants, len(names), preprocessing, device, stage, progress))
+                # On a disk that may only be read, or is full, the next training computes them again.
+                with suppress(OSError, DiskFullError):
+                    found.save(file, key)
+            return found
 
     def plain(place: int) -> Tensor:
         return preprocessing.resize(crops[names[place]])
@@ -80,7 +85,7 @@ def embed(
     if views is not None and views.count:
         with torch.random.fork_rng(devices=[]):
             varied = computed(
-                f"{key} {views.name} {views.count} {views.seed}",
+                f"{key} {views.name} {views.transform} {views.count} {views.seed}",
                 [view(number) for number in range(views.count)],
                 "embedding augmented views",
             )
@@ -88,19 +93,14 @@ def embed(
     return embeddings
 
 
-def kept(encoder: nn.Module, dataset: PreparedDataset, preprocessing: Preprocessing) -> Embeddings | None:
-    """What :func:`embed` kept of the crops as they are; None where it was not asked."""
-    key = _key(encoder, dataset, preprocessing)
-    return Embeddings.load(_file(dataset, key), key)
-
-
 def _file(dataset: PreparedDataset, key: str) -> Path:
     return dataset.path / EMBEDDINGS / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
 
 
-def _key(encoder: nn.Module, dataset: PreparedDataset, preprocessing: Preprocessing) -> str:
+def _key(encoder: nn.Module, dataset: PreparedDataset, preprocessing: Preprocessing, device: torch.device) -> str:
     pixels = f"{preprocessing.size} {preprocessing.mean} {preprocessing.std}"
-    return f"encoder {fingerprint(encoder)} pixels {pixels} dataset {dataset.fingerprint}"
+    # Devices round differently: what one made must not stand in for what another would make.
+    return f"encoder {fingerprint(encoder)} pixels {pixels} dataset {dataset.fingerprint} device {device.type}"
 
 
 @torch.inference_mode()

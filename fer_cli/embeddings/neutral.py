@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
-from fer_cli.embeddings.embed import kept
-from fer_cli.errors import RunError
+from fer_cli.embeddings.store import Embeddings
+from fer_cli.errors import DiskFullError, RunError
 from fer_cli.files import written_whole
 from fer_cli.labels import NEUTRAL
 from fer_cli.models.preprocessing import Preprocessing
+from fer_cli.models.tensor_file import save_tensors
 from fer_cli.runs.run import Run
 
 FILE = "neutral.safetensors"
@@ -46,7 +46,7 @@ class NeutralMean:
         if self.threshold is not None:
             told["threshold"] = repr(self.threshold)
         with written_whole(folder / FILE) as beside:
-            save_file({"mean": self.mean.contiguous()}, beside, told)
+            save_tensors({"mean": self.mean}, beside, told)
 
     @classmethod
     def load(cls, folder: Path) -> "NeutralMean | None":
@@ -73,23 +73,23 @@ def neutral_mean(
     subjects: set[str],
     fold: int,
     device: torch.device,
+    embeddings: Embeddings | None = None,
 ) -> NeutralMean | None:
     """The average of what ``encoder`` makes of the neutral faces of the training ``subjects``, each counted alike.
 
     ``fold`` is the one held out for the test, of which nothing is looked at; the next one round gives the threshold.
-    None where no neutral face of theirs is known.
+    ``embeddings`` are what the encoder made of all crops, where that is known. None where no neutral face of the
+    subjects is known.
     """
     rows = dataset.metadata
     resting = rows[(rows["label"] == NEUTRAL) & rows["subject"].isin(subjects)]
     if resting.empty:
         return None
     crops = Crops(dataset.path, kept_bytes=0)
-    # A frozen encoder has seen them all; of one that was trained a few are enough.
-    before = kept(encoder, dataset, preprocessing)
 
     def embedded(chosen: pd.DataFrame) -> Tensor:
         names = chosen["file_name"].tolist()
-        return before.of(names)[0] if before else _embed(encoder, crops, names, preprocessing, device)
+        return embeddings.of(names)[0] if embeddings else _embed(encoder, crops, names, preprocessing, device)
 
     means = pd.DataFrame(embedded(resting).numpy()).groupby(resting["subject"].to_numpy()).mean()
     mean = torch.from_numpy(means.to_numpy().mean(axis=0)).float()
@@ -124,7 +124,7 @@ def of_run(run: Run, encoder: nn.Module, preprocessing: Preprocessing, device: t
     if found is None:
         raise RunError(f"{path} shows no neutral face of the people whom {run.path} was trained on.", mend=mend)
     # On a disk that may only be read it is found again the next time.
-    with suppress(OSError):
+    with suppress(OSError, DiskFullError):
         found.save(run.path)
     return found
 

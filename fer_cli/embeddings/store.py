@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fer_cli.files import written_whole
+from fer_cli.models.tensor_file import save_tensors
 
 _TENSOR = "embeddings"
 
@@ -36,7 +36,7 @@ class Embeddings:
         """Write them to ``path``, whole or not at all, with the ``key`` that they are found by."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as beside:
-            save_file({_TENSOR: self.table.contiguous()}, beside, {"key": key, "names": json.dumps(self.names)})
+            save_tensors({_TENSOR: self.table}, beside, {"key": key, "names": json.dumps(self.names)})
 
     @classmethod
     def load(cls, path: Path, key: str) -> "Embeddings | None":

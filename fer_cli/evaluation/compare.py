@@ -13,6 +13,7 @@ from fer_cli.evaluation.answers import Answers
 from fer_cli.evaluation.bootstrap import LEVEL
 from fer_cli.evaluation.judged import Judged
 from fer_cli.evaluation.paired import COMPARED, Pair, compare_pair, holm
+from fer_cli.files import as_text
 from fer_cli.labels import in_order
 from fer_cli.runs.run import COMPARISON, names
 
@@ -93,7 +94,7 @@ def variants(folder: Path) -> list[Path]:
 def _called(judged: Sequence[Judged]) -> list[str]:
     """The runs' names, or, where two have the same, their paths."""
     own = [each.name for each in judged]
-    return [str(each.path) if own.count(each.name) > 1 else each.name for each in judged]
+    return [as_text(each.path) if own.count(each.name) > 1 else each.name for each in judged]
 
 
 def _common(judged: Sequence[Judged]) -> pd.Index:

@@ -1,6 +1,7 @@
 """The files that a comparison leaves."""
 
 import textwrap
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,17 @@ def refuse_overwriting(out: Path, *, overwrite: bool = False) -> None:
 def write_comparison(comparison: Comparison, out: Path) -> None:
     """Write ``comparison.csv``, ``comparison.json`` and ``comparison.png`` into the folder ``out``.
 
-    Raises :class:`~fer_cli.errors.RunError` if it cannot be written.
+    Raises :class:`~fer_cli.errors.RunError` if it cannot be written; none of the three is then left that was not there.
     """
+    new = [out / name for name in (CSV, JSON, PNG) if not (out / name).exists()]
+    with ExitStack() as undo:
+        for path in new:
+            undo.callback(path.unlink, missing_ok=True)
+        _write(comparison, out)
+        undo.pop_all()
+
+
+def _write(comparison: Comparison, out: Path) -> None:
     table = comparison.table
     stored = table.astype(object).where(table.notna(), None)
     try:

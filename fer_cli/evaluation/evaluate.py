@@ -11,6 +11,7 @@ from fer_cli.evaluation.judge import judge
 from fer_cli.evaluation.predicted import Predicted, Split, predict_rows
 from fer_cli.evaluation.report.page import write_report
 from fer_cli.evaluation.results import Evaluation, refuse_foreign, write
+from fer_cli.files import locked
 from fer_cli.progress import Progress, silent
 from fer_cli.runs.run import EVALUATION, Run
 
@@ -53,7 +54,9 @@ def evaluate(
         )
     insight = look_into(asked, run, found.dataset, found.predictions, device=device, progress=progress)
     folder = out or run.path / EVALUATION / _folder(found, data, split)
-    return judged(found, folder, attributes, insight=insight, command=command)
+    # It replaces an earlier one anyway, and so waits for its turn.
+    with locked(folder, "evaluating into", wait=True):
+        return judged(found, folder, attributes, insight=insight, command=command)
 
 
 def judged(

@@ -7,6 +7,7 @@ import pandas as pd
 
 from fer_cli.errors import DatasetError, UsageError
 from fer_cli.evaluation.answers import Answers, Resampled, with_intervals
+from fer_cli.evaluation.attributes import spelled_as
 from fer_cli.evaluation.bootstrap import SEED
 from fer_cli.evaluation.measures import MEASURES
 from fer_cli.runs.run import names
@@ -30,7 +31,8 @@ def by_group(
     :data:`LEAST_SAMPLES` samples. Raises :class:`~fer_cli.errors.DatasetError` if nothing is said of anybody tested,
     :class:`~fer_cli.errors.UsageError` if an attribute has more than :data:`MOST_GROUPS` values.
     """
-    groups, gaps, notes = [], [], []
+    groups, gaps = [], []
+    attributes, notes = _joined(attributes, sorted(subjects.dropna().unique()))
     for place, name in enumerate(attributes.columns):
         of_row = subjects.map(attributes[name]).reset_index(drop=True)
         notes += _who_is_left_out(name, of_row, subjects.reset_index(drop=True), attributes.index)
@@ -63,6 +65,17 @@ def by_group(
     )
 
 
+def _joined(attributes: pd.DataFrame, subjects: list[str]) -> tuple[pd.DataFrame, list[str]]:
+    spelled = spelled_as(attributes, subjects)
+    other = [pair for pair in zip(attributes.index, spelled.index, strict=True) if pair[0] != pair[1]]
+    if not other:
+        return spelled, []
+    return spelled, [
+        f"{len(other)} subjects are spelled otherwise in the table of subjects: {other[0][0]} is taken for "
+        f"{other[0][1]}."
+    ]
+
+
 def _who_is_left_out(name: str, of_row: pd.Series, subjects: pd.Series, known: pd.Index) -> list[str]:
     unknown = of_row.isna()
     if unknown.all():
@@ -75,7 +88,9 @@ def _who_is_left_out(name: str, of_row: pd.Series, subjects: pd.Series, known: p
     if not unknown.any():
         return []
     people = names(sorted(subjects[unknown].dropna().unique()), 5) or "subjects not known"
-    return [f"{unknown.sum()} samples are in no group: the table says no {name} of theirs ({people})."]
+    rest = names(sorted(known.difference(subjects)), 3)
+    also = f"; it has, of people not tested, {rest}" if rest else ""
+    return [f"{unknown.sum()} samples are in no group: the table says no {name} of theirs ({people}){also}."]
 
 
 def _difference(group: Resampled, other: Resampled) -> Resampled:

@@ -13,6 +13,7 @@ from fer_cli.evaluation.predicted import Predicted, Split, predict_rows
 from fer_cli.evaluation.report.page import write_report
 from fer_cli.evaluation.results import Evaluation, refuse_foreign, write
 from fer_cli.evaluation.scores import score
+from fer_cli.files import locked
 from fer_cli.labels import in_order
 from fer_cli.progress import Progress, silent
 from fer_cli.runs.cross_validation import CrossValidation
@@ -62,7 +63,9 @@ def evaluate_folds(
     for found, insight in zip(each, insights, strict=True):
         # A fold of one class has nothing to judge by itself, and its part in the whole.
         if found.predictions["label"].nunique() > 1:
-            judged(found, found.run.path / EVALUATION / _folder(split), insight=insight, pictures=False)
+            folder = found.run.path / EVALUATION / _folder(split)
+            with locked(folder, "evaluating into", wait=True):
+                judged(found, folder, insight=insight, pictures=False)
     classes = in_order(name for found in each for name in found.classes)
     predictions = pd.concat([found.predictions for found in each], ignore_index=True)
     shares = [f"p_{name}" for name in classes]
@@ -85,14 +88,10 @@ def evaluate_folds(
         insight=together(insights),
     )
     about = {**facts(each[0]), "insisted_on": list(known.subjects), "insisted_on_pictures": known.pictures}
-    write(
-        evaluation,
-        title=cross_validation.name,
-        protocol=protocol,
-        facts={"cross_validation": cross_validation.name, **about},
-    )
     title, dataset = cross_validation.name, each[0].dataset
-    write_report(evaluation, runs, dataset, title=title, known=known, command=command)
+    with locked(evaluation.path, "evaluating into", wait=True):
+        write(evaluation, title=title, protocol=protocol, facts={"cross_validation": title, **about})
+        write_report(evaluation, runs, dataset, title=title, known=known, command=command)
     return evaluation
 
 

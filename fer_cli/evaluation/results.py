@@ -18,10 +18,11 @@ from fer_cli.evaluation.figures import save
 from fer_cli.evaluation.insight import NO_INSIGHT, Insight
 from fer_cli.evaluation.reliability import draw_reliability
 from fer_cli.evaluation.scores import Scores
-from fer_cli.files import write_json, written_whole
+from fer_cli.files import open_regular, remove_abandoned, write_json, written_whole
 from fer_cli.protocol import Protocol
+from fer_cli.runs.run import REPORT
 
-METRICS, PREDICTIONS, REPORT = "metrics.json", "predictions.csv", "report.html"
+METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
 #: The stems of the matrices, each as PNG, SVG and CSV: counts, and shares of each true class.
 CONFUSION, NORMALISED = "confusion", "confusion-normalised"
 RELIABILITY = "reliability"
@@ -66,12 +67,24 @@ class Evaluation:
 def refuse_foreign(out: Path) -> None:
     """Raise :class:`~fer_cli.errors.UsageError` if the folder ``out`` has such files that no evaluation wrote.
 
-    An evaluation replaces an earlier one and nothing else: ``predictions.csv`` may well be somebody's.
+    An evaluation replaces an earlier one, also one that broke off before its end, and nothing else: ``predictions.csv``
+    may well be somebody's.
     """
     if not any((out / name).exists() for name in (METRICS, PREDICTIONS, REPORT)) or "about" in _before(out):
         return
+    if not (out / METRICS).exists() and _is_predictions(out / PREDICTIONS):
+        return
     named = f"{METRICS}, {PREDICTIONS} or {REPORT}"
     raise UsageError(f"{out} has a {named} that is not an evaluation's.", mend="Type another --out.")
+
+
+def _is_predictions(path: Path) -> bool:
+    """Whether it begins as the first file that an evaluation writes does."""
+    try:
+        with open_regular(path) as file:
+            return file.read(100).startswith(b"file_name,subject,sequence,fold,label,predicted,confidence,p_")
+    except OSError:
+        return False
 
 
 def _before(out: Path) -> dict[str, Any]:
@@ -106,6 +119,7 @@ def write(
             for name in (GROUPS, GAPS):
                 (out / name).unlink(missing_ok=True)
         out.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(out)
         for name, (table, index) in tables.items():
             with written_whole(out / name) as beside:
                 table.to_csv(beside, index=index, float_format="%.6g")

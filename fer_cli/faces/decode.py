@@ -4,6 +4,7 @@ import errno
 import os
 import warnings
 from collections.abc import Callable
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -12,10 +13,8 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from fer_cli.errors import PictureError
-from fer_cli.files import open_regular
-
-#: What Pillow may open. Its other readers (PostScript, video, old game formats) are more risk than use.
-FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "PPM")
+from fer_cli.faces.formats import FORMATS, HEAD, HEIF, NEEDS_HEIF, is_heif, is_raw, why_unread
+from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular
 
 #: The largest picture taken on: about 12,000 × 8,000. A small file can claim to be far larger than any memory.
 MAX_PIXELS = 100_000_000
@@ -24,7 +23,7 @@ MAX_BYTES = 500_000_000
 #: By what errors the opening of a pipe, a socket or a device fails.
 NO_FILE = (errno.EINVAL, errno.ENXIO, errno.ENODEV)
 #: Formats whose further frames or pages are pictures of their own.
-SEVERAL = ("GIF", "PNG", "TIFF", "WEBP")
+SEVERAL = ("GIF", "PNG", "TIFF", "WEBP", "AVIF", HEIF)
 FIRST_OF_SEVERAL = "several frames: the first is taken"
 
 #: What turns a picture upright, by its EXIF orientation (Exif 2.32, tag 0x0112).
@@ -47,10 +46,11 @@ def decode(
 ) -> np.ndarray:
     """The picture as H×W×3 uint8 RGB, turned upright by its EXIF orientation.
 
-    ``source`` is a path, the bytes of a file, a Pillow image, or an array of uint8 (H×W grey, or H×W×3 RGB). Grey is
-    made RGB, 16 bits are scaled to 8, transparency is laid on white; of several frames the first is taken, and ``note``
-    is called with a few words on that. Raises :class:`~fer_cli.errors.PictureError`, with a reason in a few words, for
-    whatever cannot be read whole or has more than ``max_pixels``.
+    ``source`` is a path, the bytes of a file, a Pillow image, or an array of uint8 (H×W grey, or H×W×3 RGB). HEIC is
+    read where pillow-heif is installed. Grey is made RGB, 16 bits are scaled to 8, transparency is laid on white; of
+    several frames the first is taken, and ``note`` is called with a few words on that. Raises
+    :class:`~fer_cli.errors.PictureError`, with a reason in a few words, for whatever cannot be read whole or has more
+    than ``max_pixels``.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -62,16 +62,32 @@ def decode(
                 return _read(source, max_pixels, note)
             if isinstance(source, bytes):
                 return _open(BytesIO(source), len(source), max_pixels, note)
-            with _regular(Path(source)) as file:
+            with _opened(Path(source)) as file:
                 return _open(file, os.fstat(file.fileno()).st_size, max_pixels, note)
     except PictureError:
         raise
     except UnidentifiedImageError:
-        raise PictureError("not a picture") from None
+        raise PictureError(_why_not_a_picture(source)) from None
     except Image.DecompressionBombError:
         raise PictureError(too_many_pixels(max_pixels)) from None
     except Exception as error:  # a broken file makes Pillow's readers raise nearly anything
         raise PictureError("broken or cut short") from error
+
+
+def begins_as_picture(path: Path) -> bool:
+    """Whether the file is, by its first bytes, a picture that :func:`decode` reads or tells a reason of.
+
+    So is a pipe, a socket or a device, which would otherwise be passed over without a word.
+    """
+    try:
+        with open_regular(path) as file:
+            if is_heif(file.read(HEAD)):
+                return True
+            file.seek(0)
+            with Image.open(file, formats=FORMATS):
+                return True
+    except Exception as error:  # whatever a file that is no picture makes a reader raise
+        return getattr(error, "errno", None) in NO_FILE
 
 
 def too_many_pixels(most: int) -> str:
@@ -101,11 +117,13 @@ def why_unreadable(error: OSError | ValueError) -> str:
         case errno.ELOOP:
             return "a link that leads in a circle"
         case number if number in NO_FILE:
-            return "a pipe, a socket or a device, not a file"
+            return "not a regular file but a pipe, a socket or a device"
     return "no path to a file"
 
 
-def _regular(path: Path) -> BinaryIO:
+def _opened(path: Path) -> BinaryIO:
+    if is_raw(path):
+        raise PictureError(why_unread(path))
     try:
         return open_regular(path)
     except (OSError, ValueError) as error:
@@ -120,8 +138,34 @@ def _open(file: BinaryIO, size: int, max_pixels: int, note: Callable[[str], None
     if max_pixels > MAX_PIXELS:
         # Pillow refuses by a limit of its own; whoever sets a higher one here means it.
         Image.MAX_IMAGE_PIXELS = max_pixels
-    with Image.open(file, formats=FORMATS) as picture:
-        return _read(picture, max_pixels, note)
+    heif = is_heif(file.read(HEAD))
+    file.seek(0)
+    formats = (*FORMATS, HEIF) if heif and _reads_heif() else FORMATS
+    try:
+        with Image.open(file, formats=formats) as picture:
+            return _read(picture, max_pixels, note)
+    except UnidentifiedImageError:
+        if not heif:
+            raise
+        raise PictureError("broken or cut short" if _reads_heif() else NEEDS_HEIF) from None
+
+
+@cache
+def _reads_heif() -> bool:
+    """Whether Pillow reads HEIC: pillow-heif is loaded when the first such picture comes."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
+def _why_not_a_picture(source: Path | str | bytes) -> str:
+    if isinstance(source, bytes):
+        return "not a picture"
+    path = Path(source)
+    return LFS_POINTER if is_lfs_pointer(path) else why_unread(path) or "not a picture"
 
 
 def _read(picture: Image.Image, max_pixels: int, note: Callable[[str], None]) -> np.ndarray:

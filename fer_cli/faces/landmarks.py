@@ -8,6 +8,8 @@ from fer_cli.errors import PictureError
 from fer_cli.files import read_bytes
 
 MAX_BYTES = 64 * 1024
+#: No picture is as wide, in pixels.
+FARTHEST = 1_000_000
 
 RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
 NOSE_TIP, RIGHT_MOUTH_CORNER, LEFT_MOUTH_CORNER = 30, 48, 54
@@ -19,12 +21,11 @@ def read_landmarks(path: Path) -> np.ndarray:
     Raises :class:`~fer_cli.errors.PictureError` if the file does not hold just those.
     """
     try:
-        text = read_bytes(path, MAX_BYTES).decode("ascii")
-        rows = [line.split() for line in text.splitlines() if line.strip()]
+        rows = [line.split() for line in read_bytes(path, MAX_BYTES).decode("ascii").splitlines() if line.strip()]
         points = np.array(rows, dtype=float)
     except (OSError, ValueError) as error:
         raise PictureError("landmarks that cannot be read") from error
-    if points.shape != (68, 2) or not np.isfinite(points).all():
+    if points.shape != (68, 2) or not (np.abs(points) < FARTHEST).all():
         raise PictureError("landmarks that are not 68 points")
     return points
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from fer_cli.errors import FerError, PictureError, UsageError
 from fer_cli.faces.decode import MAX_PIXELS, too_many_pixels, why_unreadable
-from fer_cli.files import open_regular
+from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular
 
 BROKEN = "a video that cannot be read"
 #: Seconds by which a stated duration may be rounded.
@@ -149,7 +149,7 @@ def open_video(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[An
             stream.thread_type = "AUTO"
             yield container, stream
     except (av.FFmpegError, OSError, ValueError, ArithmeticError) as error:
-        raise PictureError(BROKEN) from error
+        raise PictureError(LFS_POINTER if is_lfs_pointer(path) else BROKEN) from error
     except MemoryError as error:
         raise PictureError("a video too large for this machine") from error
 

@@ -6,6 +6,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from fer_cli.errors import ModelError
+from fer_cli.files import locked
 from fer_cli.progress import Progress, silent
 
 CHUNK = 1 << 20
@@ -19,6 +20,11 @@ def download(url: str, path: Path, *, sha256: str, progress: Progress = silent) 
     ``sha256`` is the digest of the whole file, or its beginning. Raises :class:`~fer_cli.errors.ModelError` if the file
     cannot be had or is another one.
     """
+    with locked(path, "downloading"):
+        _download(url, path, sha256, progress)
+
+
+def _download(url: str, path: Path, sha256: str, progress: Progress) -> None:
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

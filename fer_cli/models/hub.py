@@ -10,20 +10,11 @@ from torch import Tensor
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
 
 from fer_cli.errors import ModelError
-from fer_cli.labels import EXPRESSIONS
+from fer_cli.labels import EXPRESSIONS, expression
 from fer_cli.models.classifier import MODEL_TYPES, Classifier
 from fer_cli.models.device import choose_device
 from fer_cli.models.quiet import hush
 
-#: How others spell the vocabulary, in lower case.
-SPELLINGS = {
-    **{name: name for name in EXPRESSIONS},
-    **{"happy": "happiness", "joy": "happiness", "joyful": "happiness", "smile": "happiness", "smiling": "happiness"},
-    **{"sad": "sadness", "angry": "anger", "disgusted": "disgust"},
-    **{"fearful": "fear", "scared": "fear", "afraid": "fear"},
-    **{"surprised": "surprise", "contemptuous": "contempt"},
-    **{"natural": "neutral", "normal": "neutral", "calm": "neutral", "no emotion": "neutral"},
-}
 #: The crop that such a model is given, which its files do not tell: that of :class:`~fer_cli.dataset.preparation`.
 SIZE, MARGIN = 224, 0.15
 
@@ -83,7 +74,7 @@ def vocabulary(labels: tuple[str, ...]) -> tuple[str, ...]:
     """
     names: list[str] = []
     for label in labels:
-        name = SPELLINGS.get(" ".join(label.lower().replace("_", " ").replace("-", " ").split()), label)
+        name = expression(label) or label
         names.append(label if name in names else name)
     return tuple(names)
 

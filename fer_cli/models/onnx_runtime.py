@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import fer_cli
-from fer_cli.errors import ModelError, UsageError
+from fer_cli.errors import DiskFullError, ModelError, UsageError
 from fer_cli.models.choices import ONNXRUNTIME, TORCH
 from fer_cli.models.classifier import MODEL_TYPES, Classifier
 from fer_cli.models.encoder import Encoder
@@ -111,7 +111,7 @@ def with_runtime(classifier: Classifier, wanted: str) -> tuple[Classifier, str]:
                 # Cut short or of another version: written anew.
                 path.unlink()
         return _written(classifier, network, path), f"{ONNXRUNTIME} (exported to {path})"
-    except (ModelError, OSError) as error:
+    except (ModelError, DiskFullError, OSError) as error:
         return classifier, f"{TORCH}: no graph for {ONNXRUNTIME} ({getattr(error, 'message', error)})"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import resnet
 from torchvision.transforms.v2 import functional
@@ -19,6 +19,7 @@ from fer_cli.errors import ModelError
 from fer_cli.files import written_whole
 from fer_cli.models.arrays_pickle import read_arrays
 from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from fer_cli.models.tensor_file import save_tensors
 
 #: Subtracted from blue, green and red on a scale of 0 to 255.
 BGR_MEANS = (91.4953, 103.8827, 131.0912)
@@ -82,7 +83,7 @@ def import_published(source: Path, target: Path) -> None:
     kept = {name: tensors[name].float() for name in expected if name in tensors and not name.startswith("fc.")}
     target.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(target) as beside:
-        save_file(kept, beside)
+        save_tensors(kept, beside)
 
 
 def load_published(path: Path) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import platformdirs
 
 from fer_cli.errors import DetectorError, ModelError, UsageError
 from fer_cli.faces import detector_model
+from fer_cli.files import locked
 from fer_cli.models.choices import BACKBONES, VGGFACE2, VIT_B16, VIT_B16_REVISION
 from fer_cli.progress import Progress, silent
 
@@ -221,5 +222,6 @@ def import_weights(source: Path) -> Path:
     from fer_cli.models.vggface2 import import_published
 
     target = ALL[VGGFACE2].target()
-    import_published(source, target)
+    with locked(target, "importing to"):
+        import_published(source, target)
     return target

@@ -1,6 +1,7 @@
 """Pictures and videos with what was predicted drawn on them."""
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from PIL import Image
 from fer_cli.errors import PictureError
 from fer_cli.faces.decode import decode
 from fer_cli.faces.video import VideoSink, frames_of
+from fer_cli.files import write_bytes
 from fer_cli.prediction.draw import drawn
 from fer_cli.prediction.outcomes import Outcome, Prediction
 from fer_cli.prediction.safe_names import safe_name
@@ -56,7 +58,9 @@ class Annotate:
         except PictureError:
             return
         picture = Image.fromarray(drawn(pixels, outcome.predictions))
-        picture.save(self._folder / safe_name(outcome.shot, ending=".jpg"), quality=QUALITY)
+        encoded = BytesIO()
+        picture.save(encoded, format="JPEG", quality=QUALITY)
+        write_bytes(self._folder / safe_name(outcome.shot, ending=".jpg"), encoded.getvalue())
 
 
 class _Drawing:

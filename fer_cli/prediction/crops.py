@@ -1,9 +1,11 @@
 """The crops that the model saw, as files."""
 
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 
+from fer_cli.files import write_bytes
 from fer_cli.prediction.outcomes import Outcome
 from fer_cli.prediction.safe_names import safe_name
 from fer_cli.prediction.writers import said
@@ -21,4 +23,6 @@ class Crops:
             with said(self._folder):
                 self._folder.mkdir(parents=True, exist_ok=True)
                 name = safe_name(outcome.shot, face=prediction.number, ending=".png")
-                Image.fromarray(prediction.crop).save(self._folder / name, compress_level=3)
+                encoded = BytesIO()
+                Image.fromarray(prediction.crop).save(encoded, format="PNG", compress_level=3)
+                write_bytes(self._folder / name, encoded.getvalue())

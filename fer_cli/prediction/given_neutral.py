@@ -1,10 +1,9 @@
 """Which neutral face a face is compared with: the interface, and the neutral faces that a person names."""
 
-import csv
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Protocol
 
@@ -12,11 +11,11 @@ import numpy as np
 
 from fer_cli.errors import PictureError, UsageError
 from fer_cli.faces.crop import Crop
-from fer_cli.files import open_regular
 from fer_cli.prediction.inputs import inputs
-from fer_cli.prediction.lists import FILE_COLUMNS, SUBJECT_COLUMN, TABLE
+from fer_cli.prediction.lists import TABLE, table_of_pictures
 from fer_cli.prediction.look import Looker
 from fer_cli.prediction.shots import Shot
+from fer_cli.tables import PATH_COLUMNS, SUBJECT_COLUMNS
 
 #: Neutral crops kept in memory; one of another subject is read again.
 KEPT = 256
@@ -75,7 +74,7 @@ class PerSubject:
     """
 
     def __init__(self, pictures: Mapping[str, Path], looker: Looker):
-        self._pictures = pictures
+        self._pictures = {unicodedata.normalize("NFC", name): path for name, path in pictures.items()}
         self._identities = {identity for path in pictures.values() if (identity := _identity(path))}
         self._neutral = lru_cache(KEPT)(lambda path: _neutral_or_none(path, looker))
 
@@ -88,7 +87,7 @@ class PerSubject:
         else:
             stem = shot.path.stem
             names = [shot.path.absolute().parent.name, stem, stem.partition("-")[0], stem.partition("_")[0]]
-        for name in names:
+        for name in (unicodedata.normalize("NFC", name) for name in names):
             if name in self._pictures:
                 return self._neutral(self._pictures[name])
         return NoNeutral(f"no neutral picture of the subject {names[0]}")
@@ -119,22 +118,16 @@ def given_neutral(path: Path, looker: Looker) -> NeutralSource:
 
 
 def _table(path: Path) -> dict[str, Path]:
-    try:
-        with open_regular(path) as binary:
-            file = TextIOWrapper(binary, newline="", encoding="utf-8-sig", errors="surrogateescape")
-            rows = csv.DictReader(file)
-            column = next((name for name in FILE_COLUMNS if name in (rows.fieldnames or ())), None)
-            if column is None or SUBJECT_COLUMN not in rows.fieldnames:
-                raise UsageError(
-                    f"--neutral {path}: the table lacks a column.",
-                    mend=f"It needs '{SUBJECT_COLUMN}' and '{FILE_COLUMNS[0]}', a neutral picture's path from the "
-                    "table's folder.",
-                )
-            # A row that is cut short has None in its last columns.
-            whole = (row for row in rows if row[column] and row[SUBJECT_COLUMN])
-            return {row[SUBJECT_COLUMN].strip(): path.parent / row[column].strip() for row in whole}
-    except (OSError, csv.Error) as error:
-        raise UsageError(f"--neutral {path}: it cannot be read ({error}).") from error
+    pictures: dict[str, Path] = {}
+    for picture, subject, problem in table_of_pictures(path, UsageError):
+        if problem or subject is None:
+            raise UsageError(
+                f"--neutral {path}: {picture.name}: {problem or 'no subject'}.",
+                mend=f"It needs the columns '{SUBJECT_COLUMNS[0]}' and '{PATH_COLUMNS[0]}', a neutral picture's path "
+                "from the table's folder.",
+            )
+        pictures[subject] = picture
+    return pictures
 
 
 def _neutral_or_none(path: Path, looker: Looker) -> Neutral | NoNeutral:

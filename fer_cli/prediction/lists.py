@@ -1,20 +1,19 @@
 """Lists of pictures: a text file, a table, or names that come through a pipe."""
 
-import csv
+import codecs
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator
-from io import FileIO, TextIOWrapper
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
 from fer_cli.errors import FerError, PictureError
 from fer_cli.files import open_regular
+from fer_cli.tables import PATH_COLUMNS, SUBJECT_COLUMNS, Table
 
 TEXT, TABLE = ".txt", ".csv"
-#: What the column with the paths may be called; the first is what others are told.
-FILE_COLUMNS = ("file", "path", "file_name")
-SUBJECT_COLUMN = "subject"
 #: A name longer than this is no name.
 MAX_NAME_BYTES = 1_000_000
 CHUNK = 65_536
@@ -25,33 +24,52 @@ def is_list(path: Path) -> bool:
     return path.suffix.lower() in (TEXT, TABLE)
 
 
-def listed(path: Path) -> Iterator[tuple[Path, str | None]]:
-    """The paths of a list, and the subject where it is a table that says so; both from the list's own folder.
+def listed(path: Path) -> Iterator[tuple[Path, str | None, str | None]]:
+    """The paths of a list, each with its subject where it is a table that says so, and what is wrong with it if
+    anything is; from the list's own folder.
 
     Raises :class:`~fer_cli.errors.PictureError` if it cannot be read or has no column of paths.
     """
+    if path.suffix.lower() == TABLE:
+        yield from table_of_pictures(path, PictureError)
+        return
     try:
         with open_regular(path) as file:
-            if path.suffix.lower() == TEXT:
-                yield from ((path.parent / name, None) for name in names_in(file))
-            else:
-                yield from _rows(path, file)
-    except (OSError, csv.Error) as error:
-        raise PictureError(f"The list {path} cannot be read: {error}.") from error
+            yield from ((path.parent / name, None, None) for name in names_in(_as_utf8(file)))
+    except OSError as error:
+        raise PictureError(f"The list {path} cannot be read: {error.strerror or error}.") from error
 
 
-def _rows(path: Path, file: BinaryIO) -> Iterator[tuple[Path, str | None]]:
+def table_of_pictures(path: Path, error: type[FerError]) -> Iterator[tuple[Path, str | None, str | None]]:
+    """The same of a table; a row that does not fit its header is told by the table's name and the line.
+
+    Raises ``error`` if it cannot be read or has no column of paths.
+    """
     # Names on disk need not be UTF-8, and come back as the bytes they are.
-    rows = csv.DictReader(TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline=""))
-    column = next((name for name in FILE_COLUMNS if name in (rows.fieldnames or ())), None)
-    if column is None:
-        raise PictureError(
-            f"The list {path} has no column of paths.",
-            mend=f"Call one '{FILE_COLUMNS[0]}'; a column '{SUBJECT_COLUMN}' may say who is shown.",
+    table = Table(path, error, errors="surrogateescape")
+    file, subject = table.column(PATH_COLUMNS), table.column(SUBJECT_COLUMNS)
+    if file is None:
+        raise error(
+            f"The list {path} has no column of paths: it has {', '.join(filter(None, table.columns))}.",
+            mend=f"Call one '{PATH_COLUMNS[0]}'; a column '{SUBJECT_COLUMNS[0]}' may say who is shown.",
         )
-    for row in rows:
-        if name := (row[column] or "").strip():
-            yield path.parent / name, (row.get(SUBJECT_COLUMN) or "").strip() or None
+    for row in table:
+        if row.problem:
+            yield path.with_name(f"{path.name}:{row.line}"), None, row.problem
+        elif name := row.values[file]:
+            who = row.values[subject] if subject else ""
+            yield path.parent / name, unicodedata.normalize("NFC", who) or None, None
+
+
+def _as_utf8(file: BinaryIO) -> BinaryIO:
+    """The list without a byte order mark, and in UTF-8 where that says that it is UTF-16, as of Windows' editors."""
+    mark = file.read(3)
+    file.seek(0)
+    if mark.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return codecs.EncodedFile(file, "utf-8", "utf-16", errors="replace")
+    if mark == codecs.BOM_UTF8:
+        file.seek(len(mark))
+    return file
 
 
 def standard_input() -> BinaryIO:

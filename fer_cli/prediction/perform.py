@@ -1,13 +1,15 @@
 """Doing what a request asks."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from fer_cli.errors import UsageError
+from fer_cli.errors import FerError, UsageError
 from fer_cli.faces.detector_model import find_detector_model
 from fer_cli.faces.video import Every
+from fer_cli.files import disk_full_reason, locked
 from fer_cli.prediction import pipeline, processes
 from fer_cli.prediction.annotate import Annotate
 from fer_cli.prediction.camera import camera_shots, until_interrupted
@@ -58,16 +60,34 @@ def check(sources: Sequence[str], request: Request) -> Request:
             errors=request.errors or request.out.with_name(f"{request.out.stem}.errors.csv"),
             timeline=request.timeline or request.out.with_name(f"{request.out.stem}.timeline.png"),
         )
-    if processes.rank() == 0 and not request.overwrite:
-        going_on = request.resume and Unfinished(request.out).exists
-        if not going_on:
-            check_free([request.out, request.errors, request.timeline, request.annotate, request.crops])
-        if _a_file(request.out) and not request.resume and Unfinished(request.out).exists:
-            raise UsageError(
-                f"A prediction into {request.out} was interrupted.",
-                mend="Type --resume to go on with it, or --overwrite to begin anew.",
-            )
+    with _outputs_held(request):
+        _refuse_overwriting(request)
     return request
+
+
+@contextmanager
+def _outputs_held(request: Request) -> Iterator[None]:
+    """Every file and folder that the request writes to, held by this process alone."""
+    places = (request.out, request.errors, request.timeline, request.annotate, request.crops, request.sort_into)
+    with ExitStack() as stack:
+        for place in {path.resolve(): path for path in places if path is not None}.values():
+            # A device or a pipe may have many writers.
+            if place.is_dir() or _a_file(place):
+                stack.enter_context(locked(place, "predicting into"))
+        yield
+
+
+def _refuse_overwriting(request: Request) -> None:
+    if processes.rank() != 0 or request.overwrite:
+        return
+    going_on = request.resume and Unfinished(request.out).exists
+    if not going_on:
+        check_free([request.out, request.errors, request.timeline, request.annotate, request.crops])
+    if _a_file(request.out) and not request.resume and Unfinished(request.out).exists:
+        raise UsageError(
+            f"A prediction into {request.out} was interrupted.",
+            mend="Type --resume to go on with it, or --overwrite to begin anew.",
+        )
 
 
 def perform(
@@ -84,8 +104,31 @@ def perform(
     """Predict on ``sources`` as a :func:`check`-ed ``request`` asks, and say what it came to.
 
     ``model`` is what tells the classifier from others, for ``request.resume``. Without ``request.out`` the rows go to
-    ``stream`` if there is one; ``shown`` take each outcome with the rows.
+    ``stream`` if there is one; ``shown`` take each outcome with the rows. Raises
+    :class:`~fer_cli.errors.FerError` if another process predicts into one of the request's files or folders, or
+    there is no room there.
     """
+    with _outputs_held(request):
+        # Another prediction into the same may have come to its end since the request was checked.
+        _refuse_overwriting(request)
+        try:
+            return _perform(sources, request, classifier, make_neutral, model, stream, shown, progress)
+        except FerError as error:
+            if disk_full_reason(error) and _a_file(request.out) and Unfinished(request.out).exists:
+                error.mend = "Make room there, then type the same line with --resume to go on."
+            raise
+
+
+def _perform(
+    sources: Sequence[str],
+    request: Request,
+    classifier: FaceClassifier,
+    make_neutral: MakeNeutral | None,
+    model: str,
+    stream: TextIO | None,
+    shown: Sequence[Sink],
+    progress: Progress,
+) -> Summary:
     every = Every.parse(request.every)
     cropped = request.detector == "none" or classifier.preprocessing.face_crop.get("detector") == "none"
     detector_model = None if cropped else find_detector_model(request.detector_model, progress)

@@ -8,8 +8,9 @@ import numpy as np
 
 from fer_cli.errors import PictureError
 from fer_cli.faces.decode import MAX_PIXELS
+from fer_cli.faces.formats import is_video
 from fer_cli.faces.video import Every, sampled_frames
-from fer_cli.prediction.inputs import Input, is_video
+from fer_cli.prediction.inputs import Input
 
 NO_FRAMES = "a video without frames"
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from fer_cli.prediction.outcomes import Outcome
 from fer_cli.prediction.writers import said
 
+#: The longest name of a file, in bytes, on most disks.
+LONGEST = 255
+
 
 class SortInto:
     """Links each picture into ``folder``/<expression>, under its own name; one with several faces under each of theirs.
@@ -32,13 +35,20 @@ class SortInto:
 
 def _link(path: Path, folder: Path) -> None:
     for number in count(1):
-        place = folder / (path.name if number == 1 else f"{path.stem}-{number}{path.suffix}")
+        place = folder / (path.name if number == 1 else _numbered(path, number))
         try:
             _make(path, place)
             return
         except FileExistsError:
             if _same(path, place):
                 return
+
+
+def _numbered(path: Path, number: int) -> str:
+    stem, tail = path.stem, f"-{number}{path.suffix}"
+    while len(os.fsencode(stem + tail)) > LONGEST and stem:
+        stem = stem[:-1]
+    return stem + tail
 
 
 def _make(path: Path, place: Path) -> None:
@@ -52,9 +62,18 @@ def _make(path: Path, place: Path) -> None:
         except FileExistsError:
             raise
         except OSError:
-            with path.open("rb") as source, place.open("xb") as target:
-                shutil.copyfileobj(source, target)
-            shutil.copystat(path, place)
+            _copy(path, place)
+
+
+def _copy(path: Path, place: Path) -> None:
+    with path.open("rb") as source, place.open("xb") as target:
+        try:
+            shutil.copyfileobj(source, target)
+            target.flush()
+        except OSError:
+            place.unlink()
+            raise
+    shutil.copystat(path, place)
 
 
 def _same(path: Path, place: Path) -> bool:

@@ -1,10 +1,9 @@
 """Predictions, and what was missed, as rows of a table."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from fer_cli.files import as_text
 from fer_cli.prediction.outcomes import Missed, Prediction
 
 POINTS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
@@ -47,12 +46,12 @@ def row(prediction: Prediction) -> dict[str, Any]:
         place["detection"] = round(float(face.score), 3)
         place |= zip(LANDMARKS, (round(float(value), 1) for value in face.landmarks.ravel()), strict=True)
     values = {
-        "file": written(prediction.path),
+        "file": as_text(prediction.path),
         "frame": prediction.frame,
         "time": _rounded(prediction.time, 3),
         "face": prediction.number,
         **place,
-        "neutral": written(prediction.neutral) or None,
+        "neutral": as_text(prediction.neutral) or None,
         "neutral_confidence": _rounded(prediction.neutral_confidence, 6),
         "label": prediction.label,
         "confidence": round(prediction.confidence, 6),
@@ -64,7 +63,7 @@ def row(prediction: Prediction) -> dict[str, Any]:
 def error_row(missed: Missed) -> dict[str, Any]:
     """What was missed as a row."""
     return {
-        "file": written(missed.path),
+        "file": as_text(missed.path),
         "frame": missed.frame,
         "face": missed.number,
         "kind": "fault" if missed.fault else "note",
@@ -74,15 +73,6 @@ def error_row(missed: Missed) -> dict[str, Any]:
 
 def _rounded(number: float | None, places: int) -> float | None:
     return None if number is None else round(number, places)
-
-
-def written(name: Path | str) -> str:
-    r"""A name as text: bytes of it that are not UTF-8 are written ``\xff``.
-
-    >>> written(os.fsdecode(b"caf\xe9.jpg"))
-    'caf\\xe9.jpg'
-    """
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def harmless(cell: Any) -> Any:

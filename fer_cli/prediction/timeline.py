@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_cli.files import written_whole
+from fer_cli.files import as_text, written_whole
 from fer_cli.prediction.draw import colour
 from fer_cli.prediction.outcomes import Outcome
-from fer_cli.prediction.table import written
 from fer_cli.prediction.writers import said
 
 
@@ -53,7 +52,7 @@ class Timeline:
         marker = "o" if len(times) < 3 else None
         for name, shares in zip(self._classes, table.T, strict=True):
             axes.plot(times, shares, label=name, color=colour(name), linewidth=2, marker=marker)
-        axes.set(xlabel="seconds", ylabel="probability", ylim=(0, 1), title=written(path.name).replace("$", r"\$"))
+        axes.set(xlabel="seconds", ylabel="probability", ylim=(0, 1), title=as_text(path.name).replace("$", r"\$"))
         if times[-1] > times[0]:
             axes.set_xlim(times[0], times[-1])
         figure.legend(loc="outside right upper", frameon=False)

@@ -13,9 +13,10 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
+from msgspec import Meta
 
 from fer_cli.documents import check_document
 from fer_cli.errors import FerError, UsageError
@@ -81,9 +82,12 @@ class Unfinished:
 
     def all_inputs(self) -> Iterator[Input]:
         """All inputs, from the first."""
-        with self._inputs.open() as file:
+        with self._inputs.open("rb") as file:
             for line in file:
-                path, subject, problem = json.loads(line)
+                try:
+                    path, subject, problem = _checked(line, _Input)
+                except ValueError as error:
+                    raise _foreign(self._inputs, error) from error
                 yield Input(Path(path), subject, problem)
 
     @property
@@ -122,11 +126,10 @@ class Unfinished:
             for line in file:
                 position += len(line)
                 try:
-                    record = json.loads(line)
-                    whole = line.endswith(b"\n") and (record["end"] or record["frame"] is None)
-                except (ValueError, KeyError, TypeError):
+                    record = _checked(line, _Record)
+                except ValueError:
                     break
-                if whole:
+                if line.endswith(b"\n") and (record["end"] or record["frame"] is None):
                     last, end = record["index"], position
             file.truncate(end)
         return last
@@ -139,11 +142,50 @@ def _lines(part: Path) -> Iterator[dict[str, Any]]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        settings = read_json(path)
-        check_document(settings, dict[str, Any])
-        return settings
+        stored = read_json(path)
+        check_document(stored, dict[str, Any])
     except (OSError, ValueError) as error:
-        raise FerError(f"{path} cannot be read: {error}.", mend="Type --overwrite to begin anew.") from error
+        raise _foreign(path, error) from error
+    return stored
+
+
+def _foreign(path: Path, error: Exception) -> FerError:
+    return FerError(f"{path} is not what fer wrote: {error}.", mend="Type --overwrite to begin anew.")
+
+
+def _checked(line: bytes, kind: Any) -> Any:
+    """The JSON in a line, of the type ``kind``; raises ``ValueError`` for what is not."""
+    try:
+        found = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    check_document(found, kind)
+    return found
+
+
+#: Path, subject and problem of an input.
+_Input = tuple[str, str | None, str | None]
+_Point = tuple[float, float]
+
+
+class _Face(TypedDict):
+    number: int
+    probabilities: Annotated[dict[str, float], Meta(min_length=1)]
+    neutral: str
+    neutral_confidence: float | None
+    box: tuple[float, float, float, float] | None
+    landmarks: tuple[_Point, _Point, _Point, _Point, _Point] | None
+    score: float | None
+
+
+class _Record(TypedDict):
+    index: int
+    path: str
+    frame: int | None
+    time: float | None
+    end: bool
+    faces: list[_Face]
+    missed: list[tuple[str, bool, int | None]]
 
 
 #: What is written of a prediction beside the shot's own facts and the face, by the names of its fields.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO, get_args
 
 from fer_cli.errors import FerError, UsageError
-from fer_cli.files import written_whole
+from fer_cli.files import disk_full_said, written_whole
 from fer_cli.prediction.table import harmless
 
 Format = Literal["csv", "jsonl", "parquet"]
@@ -143,10 +143,11 @@ def said(path: Path | str) -> Iterator[None]:
     What wants to write to a pipe whose reader has gone is told so by the exception itself.
     """
     try:
-        yield
+        with disk_full_said(path):
+            yield
     except BrokenPipeError:
         raise
     except OSError as error:
         raise FerError(
-            f"{path} cannot be written: {error.strerror or error}.", mend="Make room, or type another --out FILE."
+            f"{path} cannot be written: {error.strerror or error}.", mend="Type another --out FILE."
         ) from error

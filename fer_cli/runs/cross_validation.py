@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_cli.errors import RunError
+from fer_cli.files import as_text
 from fer_cli.protocol import Protocol
 from fer_cli.runs.run import CROSS_VALIDATION, UNFINISHED, Run
 
@@ -40,7 +41,7 @@ class CrossValidation:
     @property
     def name(self) -> str:
         """The folder's name."""
-        return self.path.resolve().name
+        return as_text(self.path.resolve().name)
 
     @property
     def protocol(self) -> Protocol:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_cli.errors import RunError
+from fer_cli.files import as_text
 from fer_cli.protocol import Protocol
 
 #: The run's own record. Written last: a folder without it is no finished run.
@@ -17,6 +18,8 @@ CHECKPOINTS = "checkpoints"
 #: Loss and validation accuracy by epoch.
 EPOCHS = "epochs.csv"
 EVALUATION = "evaluation"
+#: An evaluation's page. Written last: without it an evaluation is unfinished.
+REPORT = "report.html"
 #: The record of a folder whose sub-folders are the runs of all folds.
 CROSS_VALIDATION = "cross-validation.json"
 #: The record of a folder whose sub-folders are variants of one recipe.
@@ -57,7 +60,7 @@ class Run:
     @property
     def name(self) -> str:
         """The folder's name, by which people call the run."""
-        return self.path.resolve().name
+        return as_text(self.path.resolve().name)
 
     @property
     def protocol(self) -> Protocol:

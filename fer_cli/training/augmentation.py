@@ -23,11 +23,13 @@ def _light() -> v2.Transform:
 
 
 def _paper(size: int) -> v2.Transform:
-    """As ViT-SE's author: a random crop, 224 pixels of 256; mirrored, half of them grey, jittered, a part cut out."""
+    """As ViT-SE's author: moved by up to 16 pixels of 224, mirrored, half of them grey, jittered, a part cut out."""
     return v2.Compose(
         [
-            v2.Resize([round(size * 256 / 224)] * 2, antialias=True),
-            v2.RandomCrop(size),
+            # The author resizes to 256 pixels and crops 224, at random in training and at the centre in evaluation, so
+            # that the face has one scale in both. Here evaluation sees the whole crop, which is cut around the face
+            # already: training moves it as far as the author's does, and leaves its scale alone.
+            v2.RandomCrop(size, padding=round(size * 16 / 224), padding_mode="reflect"),
             v2.RandomHorizontalFlip(),
             v2.RandomGrayscale(0.5),
             v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4),

@@ -1,27 +1,25 @@
 """Holding a folder for a training, so that an interrupted one is continued and nothing else is written into."""
 
-import hashlib
-import json
-import os
-import tempfile
+import dataclasses
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import FerError, RunError
-from fer_cli.files import write_json
-from fer_cli.runs.run import CARD, COMPARISON, CROSS_VALIDATION, UNFINISHED
+from fer_cli.files import read_json, remove_abandoned, write_json
+from fer_cli.runs.run import CARD, COMPARISON, CROSS_VALIDATION, EVALUATION, REPORT, UNFINISHED
 from fer_cli.training.processes import first_then_others, is_first
 from fer_cli.training.recipe import Recipe
 
 
 def identity_of(recipe: Recipe, dataset: PreparedDataset, *, folds: bool = False) -> dict[str, Any]:
     """All that decides what the trained weights are; ``folds`` where every fold is trained."""
+    if folds:
+        recipe = dataclasses.replace(recipe, fold=0)
     return {
         "model": recipe.name,
         "recipe": recipe.to_dict(),
@@ -32,8 +30,8 @@ def identity_of(recipe: Recipe, dataset: PreparedDataset, *, folds: bool = False
 
 
 def will_resume(identity: dict[str, Any], out: Path) -> bool:
-    """Whether ``out`` holds an unfinished training of this ``identity``, which would be continued."""
-    return _same(unfinished(out), identity)
+    """Whether ``out`` holds an interrupted training of this ``identity``, which would be continued."""
+    return _same(interrupted(out), identity)
 
 
 def finished(out: Path) -> bool:
@@ -41,32 +39,47 @@ def finished(out: Path) -> bool:
     return any((out / card).is_file() for card in (CARD, CROSS_VALIDATION, COMPARISON))
 
 
-def unfinished(out: Path) -> dict[str, Any] | None:
-    """The identity of the unfinished training in ``out``, if there is one."""
+def interrupted(out: Path) -> dict[str, Any] | None:
+    """The identity of the training in ``out``, if it is unfinished or its closing evaluation is."""
     if finished(out):
-        return None
+        return None if _evaluated(out) else _identity_in(out)
     try:
-        return json.loads((out / UNFINISHED).read_text(encoding="utf-8"))
+        return read_json(out / UNFINISHED)
     except (OSError, ValueError):
         return None
 
 
-@contextmanager
-def held(out: Path) -> Iterator[None]:
-    """Keep every other process of this machine from training into ``out`` meanwhile; the first of several holds it.
+def is_free(out: Path) -> bool:
+    """Whether ``out`` is not there or an empty folder, once what killed processes left in it is removed."""
+    if not out.exists():
+        return True
+    remove_abandoned(out)
+    return out.is_dir() and not any(out.iterdir())
 
-    The system lets go of it with the process, however that ends. Raises :class:`~fer_cli.errors.RunError` if another
-    has it.
-    """
-    name = hashlib.sha256(str(out.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:24]
-    lock = FileLock(Path(tempfile.gettempdir()) / f"fer-{os.environ.get('USER', '')}-{name}.lock", timeout=0)
+
+def _identity_in(out: Path) -> dict[str, Any] | None:
+    for name in (COMPARISON, CROSS_VALIDATION, CARD):
+        try:
+            card = read_json(out / name)
+            return {
+                "model": card["model"],
+                "recipe": card["recipe"],
+                "dataset": card["dataset"]["fingerprint"],
+                "path": card["dataset"]["path"],
+                "cross_validation": card.get("cross_validation", name == CROSS_VALIDATION),
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return None
+
+
+def _evaluated(out: Path) -> bool:
+    if not (out / COMPARISON).is_file():
+        return (out / EVALUATION / REPORT).is_file()
     try:
-        with lock if is_first() else nullcontext():
-            yield
-    except Timeout:
-        raise RunError(
-            f"Another process is training into {out}.", mend="Wait for it, or type --out FOLDER with another folder."
-        ) from None
+        return all((out / name / EVALUATION / REPORT).is_file() for name in read_json(out / COMPARISON)["variants"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 @contextmanager
@@ -92,9 +105,10 @@ def claim(out: Path, identity: dict[str, Any]) -> None:
     """Make sure that ``out`` is new, empty, or an unfinished training with the same ``identity``."""
     if finished(out):
         raise RunError(f"{out} holds a finished run.", mend="Type --out FOLDER with the name of a new folder.")
+    free = is_free(out)
     if will_resume(identity, out):
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not free:
         what = "an unfinished training with other settings" if (out / UNFINISHED).is_file() else "something else"
         raise RunError(
             f"{out} is in the way: it holds {what}.", mend="Type --out FOLDER with the name of a new folder."

@@ -9,9 +9,9 @@ from fer_cli.files import write_json
 from fer_cli.models.device import choose_device
 from fer_cli.progress import Progress, silent
 from fer_cli.runs.cross_validation import CrossValidation
-from fer_cli.runs.run import CARD, CROSS_VALIDATION, UNFINISHED, VERSION
+from fer_cli.runs.run import CROSS_VALIDATION, UNFINISHED, VERSION
 from fer_cli.training.claim import claimed, identity_of
-from fer_cli.training.fit import fit
+from fer_cli.training.fit import already_trained, fit
 from fer_cli.training.processes import first_then_others, is_first, own_device
 from fer_cli.training.recipe import Recipe
 from fer_cli.training.seen import seen_subjects
@@ -46,7 +46,7 @@ def cross_validate(
             seen_subjects(each, dataset, each.sides(dataset), {}, allow_seen=allow_seen)
         for each in recipes:
             folder = out / f"fold{each.fold}"
-            if not (folder / CARD).is_file():
+            if not already_trained(folder):
                 fit(
                     each,
                     dataset,

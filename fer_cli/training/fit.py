@@ -18,17 +18,18 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
 from fer_cli.embeddings.embed import Views
 from fer_cli.embeddings.inputs import WHOLE, Collator, embed_frozen, model_inputs
-from fer_cli.files import write_json, written_whole
+from fer_cli.embeddings.store import Embeddings
+from fer_cli.files import remove_abandoned, write_json, written_whole
 from fer_cli.models.device import choose_device, device_name
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
 from fer_cli.runs.run import CARD, CHECKPOINTS, EPOCHS, LOGS, UNFINISHED, VERSION, Run
 from fer_cli.training.augmentation import augmentation
-from fer_cli.training.claim import claimed, identity_of
+from fer_cli.training.claim import claimed, finished, identity_of
 from fer_cli.training.course import best, by_epoch, last_whole_checkpoint
 from fer_cli.training.people import remember_people
 from fer_cli.training.precision import choose_precision
-from fer_cli.training.processes import agreed, count, first_then_others, own_device
+from fer_cli.training.processes import agreed, count, first_then_others, is_first, own_device
 from fer_cli.training.recipe import Recipe, Start
 from fer_cli.training.seen import seen_subjects
 from fer_cli.training.trainer import EPOCH_RULE, FoldTrainer, everything_saved, make_trainer
@@ -60,7 +61,7 @@ def fit(
         folders = {}
         for name, part in parts.items():
             folders[name] = out / name
-            if not (out / name / CARD).is_file():
+            if not already_trained(out / name):
                 fit(part, dataset, out / name, device=device, allow_seen=allow_seen, command=command, progress=progress)
         seen, known = seen_subjects(recipe, dataset, sides, folders, allow_seen=allow_seen)
         transformers.set_seed(recipe.seed)
@@ -68,7 +69,7 @@ def fit(
         start = Start(classes, _size(recipe, dataset, folders), subjects, folders)
         model = recipe.build(start)
         preprocessing = Preprocessing(start.size, *recipe.normalisation, face_crop=dataset.crop)
-        trainer = _trainer(recipe, dataset, sides, start, model, preprocessing, chosen, out, progress)
+        trainer, frozen = _trainer(recipe, dataset, sides, start, model, preprocessing, chosen, out, progress)
 
     checkpoint = agreed(last_whole_checkpoint(out / CHECKPOINTS), chosen)
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -81,7 +82,7 @@ def fit(
         epochs.to_csv(beside, index=False)
     everything_saved(trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)).save_pretrained(out)
     preprocessing.save(out)
-    remember_people(model, recipe, dataset, preprocessing, sides, out, chosen)
+    remember_people(model, recipe, dataset, preprocessing, sides, frozen.get(WHOLE), out, chosen)
     write_json(
         out / CARD,
         {
@@ -117,11 +118,21 @@ def fit(
             },
         },
     )
-    (out / UNFINISHED).unlink()
-    # Optimizer states are several times the model's size, and a finished training has no use for them.
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    already_trained(out)
     first_then_others(lambda: None, chosen)
     return Run.open(out)
+
+
+def already_trained(out: Path) -> bool:
+    """Whether ``out`` holds a finished training of any kind; if so, what a kill then left beside it is removed."""
+    if not finished(out):
+        return False
+    if is_first():
+        (out / UNFINISHED).unlink(missing_ok=True)
+        # Optimizer states are several times the model's size, and a finished training has no use for them.
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+        remove_abandoned(out)
+    return True
 
 
 def _trainer(
@@ -134,8 +145,8 @@ def _trainer(
     device: torch.device,
     out: Path,
     progress: Progress,
-) -> FoldTrainer:
-    """The trainer of ``model``, what is frozen in it run over the dataset once."""
+) -> tuple[FoldTrainer, dict[str, Embeddings]]:
+    """The trainer of ``model``, and what the encoders frozen in it made of the dataset, over which they run once."""
     crops = Crops(dataset.path)
     frozen_alone = WHOLE in model.frozen
     name = recipe.augment if recipe.augment != "auto" else ("none" if frozen_alone else "light")
@@ -152,7 +163,7 @@ def _trainer(
         ),
         device,
     )
-    return make_trainer(
+    trainer = make_trainer(
         model,
         recipe,
         model_inputs(
@@ -172,6 +183,7 @@ def _trainer(
         class_weights=_class_weights(sides["train"], start.classes) if recipe.class_weights else None,
         logs=out / LOGS,
     )
+    return trainer, frozen
 
 
 def _size(recipe: Recipe, dataset: PreparedDataset, parts: dict[str, Path]) -> int:

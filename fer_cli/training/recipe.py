@@ -66,8 +66,13 @@ class Recipe(ABC):
         Doc("How the learning rate falls: by a cosine, not at all, or to a fifth every 10 epochs."),
     ] = "cosine"
     warmup: Annotated[float, Doc("Part of the steps over which the learning rate first rises.")] = 0.1
-    optimizer: Annotated[Literal["adamw", "adam", "sgd"], Doc("What changes the weights.")] = "adamw"
-    weight_decay: Annotated[float, Doc("Weight decay (Adam's and SGD's as L2, AdamW's decoupled).")] = 0.01
+    optimizer: Annotated[
+        Literal["adamw", "adam", "sgd"], Doc("What changes the weights; sgd has a momentum of 0.9.")
+    ] = "adamw"
+    weight_decay: Annotated[
+        float,
+        Doc("Weight decay of linear and convolutional layers (Adam's and SGD's as L2, AdamW's decoupled)."),
+    ] = 0.01
     clip: Annotated[float, Doc("Longest gradient; 0: any.")] = 1.0
     label_smoothing: Annotated[float, Doc("Part of a label that is spread over all classes.")] = 0.0
     class_weights: Annotated[bool, Doc("Weigh classes by how rare they are among the training faces.")] = False

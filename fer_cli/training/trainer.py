@@ -1,5 +1,6 @@
 """transformers' Trainer, set up for one device, quiet, and choosing the epoch by the validation fold."""
 
+import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,20 @@ import torch
 from accelerate.utils import patch_environment
 from sklearn.metrics import accuracy_score
 from torch import Tensor, nn
-from torch.utils.data import Dataset
-from transformers import EarlyStoppingCallback, EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
+from torch.utils.data import DataLoader, Dataset
+from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 
 from fer_cli.embeddings.inputs import Collator
-from fer_cli.errors import UsageError
+from fer_cli.errors import TrainingError, UsageError
 from fer_cli.models.quiet import hush
 from fer_cli.progress import Progress
+from fer_cli.training.course import epochs_without_improvement, load_checkpoint
 from fer_cli.training.precision import choose_precision, has_tf32
 from fer_cli.training.processes import is_first
-from fer_cli.training.progress import Reporter
+from fer_cli.training.progress import Patience, Reporter
 from fer_cli.training.recipe import Recipe
 
 #: The epoch whose model is kept is the one with the lowest loss on the validation fold. Accuracy would be tied
@@ -29,7 +32,13 @@ EPOCH_RULE = "lowest loss on the validation fold"
 
 #: The step schedule of ViT-SE's author.
 STEP_EPOCHS, STEP_FACTOR = 10, 0.2
-_OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+_OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, float]]] = {
+    "adamw": (torch.optim.AdamW, {}),
+    "adam": (torch.optim.Adam, {}),
+    "sgd": (torch.optim.SGD, {"momentum": 0.9}),
+}
+#: The ViT's parameters that are matrices by their shape alone.
+_NOT_DECAYED = ("cls_token", "mask_token", "position_embeddings")
 _SCHEDULES = {"cosine": "cosine", "constant": "constant_with_warmup", "step": "constant_with_warmup"}
 
 
@@ -40,8 +49,8 @@ class FoldTrainer(Trainer):
     loss_is_scaled_for_ga = False
 
     def __init__(self, *, recipe: Recipe, class_weights: Tensor | None, **settings: Any):
-        optimizer = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": True}
-        super().__init__(optimizer_cls_and_kwargs=(_OPTIMIZERS[recipe.optimizer], optimizer), **settings)
+        optimizer, options = _OPTIMIZERS[recipe.optimizer]
+        super().__init__(optimizer_cls_and_kwargs=(optimizer, {"lr": recipe.lr, "fused": True, **options}), **settings)
         self._recipe = recipe
         self._class_weights = class_weights
 
@@ -67,6 +76,19 @@ class FoldTrainer(Trainer):
             loss = nn.functional.cross_entropy(outputs.logits, labels)
         return (loss, outputs) if return_outputs else loss
 
+    def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
+        """The weights of linear and convolutional layers, which alone weight decay falls on.
+
+        Not the scales of BatchNorm and LayerNorm, biases, class token and position embeddings: as
+        ``param_groups_weight_decay`` of timm. transformers' own rule goes by names, and torchvision gives its BatchNorm
+        none.
+        """
+        return [
+            name
+            for name, parameter in model.named_parameters()
+            if parameter.ndim > 1 and name.rpartition(".")[2] not in _NOT_DECAYED
+        ]
+
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> torch.optim.lr_scheduler.LRScheduler:
@@ -78,6 +100,68 @@ class FoldTrainer(Trainer):
             )
             self._created_lr_scheduler = True
         return super().create_scheduler(num_training_steps, optimizer)
+
+    def get_train_dataloader(self) -> DataLoader:
+        """The training batches, without a last one of one sample, which has no variance for BatchNorm to divide by."""
+        samples, size = len(self.train_dataset), self._recipe.batch_size
+        # The setting is read by validation's data loader too, which must give every sample.
+        self.args.dataloader_drop_last = samples > size and samples % size == 1
+        try:
+            return super().get_train_dataloader()
+        finally:
+            self.args.dataloader_drop_last = False
+
+    def training_step(self, *arguments: Any, **settings: Any) -> Tensor:
+        """One batch forward and backward; raises :class:`~fer_cli.errors.TrainingError` if its loss is not finite."""
+        loss = super().training_step(*arguments, **settings)
+        if not torch.isfinite(loss):
+            epoch = int(self.state.epoch or 0) + 1
+            raise self._diverged(loss, f"at step {self.state.global_step + 1}, in epoch {epoch}")
+        return loss
+
+    def evaluation_loop(self, *arguments: Any, **settings: Any) -> EvalLoopOutput:
+        """The validation fold's metrics, the loss being the mean over its samples and not over batches or processes.
+
+        Raises :class:`~fer_cli.errors.TrainingError` if it is not finite.
+        """
+        output = super().evaluation_loop(*arguments, **settings)
+        logits, labels = (torch.from_numpy(np.asarray(part)) for part in (output.predictions, output.label_ids))
+        loss = nn.functional.cross_entropy(logits.double(), labels.long()).item()
+        if not math.isfinite(loss):
+            raise self._diverged(loss, f"on the validation fold, after epoch {round(self.state.epoch or 0)}")
+        output.metrics["eval_loss"] = loss
+        return output
+
+    def _diverged(self, loss: Tensor | float, where: str) -> TrainingError:
+        recipe = self._recipe
+        precision = "" if recipe.precision == "float32" else ", --precision float32"
+        return TrainingError(
+            f"The loss is {float(loss)} {where} of {recipe.epochs}: the training has diverged.",
+            mend=f"Type a lower --lr (it was {recipe.lr:g}){precision}, or --clip "
+            + (f"below {recipe.clip:g}." if recipe.clip else "1."),
+        )
+
+    def _init_training_state(
+        self, max_steps: int, num_update_steps_per_epoch: int, num_train_epochs: int, *more: Any
+    ) -> tuple[int, int]:
+        begun = super()._init_training_state(max_steps, num_update_steps_per_epoch, num_train_epochs, *more)
+        if self.state.best_global_step:
+            # The state names it by a path that was valid in the folder where the training was begun.
+            best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
+            self.state.best_model_checkpoint = str(Path(self.args.output_dir) / best)
+        # Killed after its patience was spent, it has no epoch left; the trainer itself would begin another one.
+        spent = 0 < self._recipe.patience <= epochs_without_improvement(self.state.log_history)
+        return (num_train_epochs, 0) if spent else begun
+
+    # The trainer's own two load whatever keys they find and pass over the others.
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        load_checkpoint(self._bare_model(), Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        load_checkpoint(self._bare_model(), Path(self.state.best_model_checkpoint))
+
+    def _bare_model(self) -> PreTrainedModel:
+        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
 
 def make_trainer(
@@ -118,7 +202,7 @@ def make_trainer(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Reporter(progress))
     if recipe.patience:
-        trainer.add_callback(EarlyStoppingCallback(recipe.patience))
+        trainer.add_callback(Patience(recipe.patience))
     if "tensorboard" in recipe.logger and is_first() and logs is not None:
         trainer.add_callback(_tensorboard(logs))
     return trainer
@@ -167,8 +251,6 @@ def _arguments(recipe: Recipe, device: torch.device, out: Path, *, samples: int)
             logging_steps=max(1, samples // recipe.batch_size // 20),
             logging_nan_inf_filter=False,
             remove_unused_columns=False,
-            # A last batch of one has no variance for BatchNorm to normalise by.
-            dataloader_drop_last=samples > recipe.batch_size and samples % recipe.batch_size == 1,
             label_names=["labels"],
             dataloader_pin_memory=device.type == "cuda",
             ddp_find_unused_parameters=False,

@@ -149,7 +149,7 @@ def test_nothing_is_overwritten_unasked(here, run):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_is_a_sentence(here, run, monkeypatch):
     said = fer(run, "faces", "--out", "/dev/full", code=1)[1]
-    assert "/dev/full cannot be written: No space left on device" in said
+    assert "disk is full (No space left on device): nothing more can be written to /dev/full" in said
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no SIGKILL here")

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.cli.test_path import fer
-from tests.made import made_dataset, made_model
+from tests.made import abandoned, made_dataset, made_model
 
 SMALL = ("--backbone", "mobilenet_v3_small", "--epochs", "1", "--batch-size", "9", "--logger", "none")
 SCRATCH = ("--encoder", "scratch", *SMALL)
@@ -166,6 +166,82 @@ def test_resume_goes_on_with_all_folds_and_with_a_folder_that_is_named(here, mon
     fer(*line, "--cv", "--out", "mine", code=130)
     monkeypatch.setattr(folds, "fit", fit)
     assert "over 3 folds" in fer("train", "difference", "--resume", "--out", "mine")
+
+
+def stopped(monkeypatch, after: int = 0):
+    """An evaluation that is interrupted before its report, its last file, is written; the first ``after`` are not."""
+    from fer_cli.evaluation import evaluate, pooled
+
+    written = []
+
+    def report(evaluation, *arguments, **settings):
+        if len(written) == after:
+            raise KeyboardInterrupt
+        written.append(evaluation.path)
+        return write_report(evaluation, *arguments, **settings)
+
+    write_report = evaluate.write_report
+    monkeypatch.setattr(evaluate, "write_report", report)
+    monkeypatch.setattr(pooled, "write_report", report)
+
+
+@pytest.mark.parametrize(
+    ("line", "again", "after", "reports"),
+    [
+        (("difference",), "--resume", 0, ["difference-made-fold0"]),
+        (("difference", "--cv"), "the line", 3, ["difference-made-cv"]),
+        (
+            ("difference", "--ablation"),
+            "the line",
+            1,
+            [f"difference-ablation-made-fold0/{name}" for name in ("target", "difference", "both")],
+        ),
+    ],
+    ids=["one fold", "cross-validation", "ablation"],
+)
+def test_a_closing_evaluation_that_was_interrupted_is_finished_by_the_same_line(
+    here, monkeypatch, line, again, after, reports
+):
+    typed = ("train", *line, "--encoder", "encoder", "--epochs", "1", "--batch-size", "9", "--logger", "none")
+    with monkeypatch.context() as patch:
+        stopped(patch, after)
+        fer(*typed, code=130)
+    [out] = (here / "runs").iterdir()
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")}
+    assert before
+    # What a process leaves that is killed: after the record of the training, before what is in the way of it is gone.
+    run = here / "runs" / reports[0]
+    (out / "unfinished.json").write_text("{}")
+    left = [abandoned(out, "run.json"), abandoned(run / "evaluation", "predictions.csv")]
+    said = fer(*typed) if again == "the line" else fer("train", line[0], "--resume")
+    assert "going on where it was interrupted" in said
+    assert all((here / "runs" / name / "evaluation" / "report.html").is_file() for name in reports)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")} == before
+    assert not any(path.exists() for path in left)
+    assert not (out / "unfinished.json").exists()
+    assert [path.name for path in (here / "runs").iterdir()] == [out.name]
+    assert "no unfinished training" in fer("train", line[0], "--resume", code=1)
+
+
+def test_a_folder_that_is_named_is_gone_on_with_until_it_is_evaluated(here, monkeypatch):
+    typed = ("train", "difference", "--encoder", "encoder", "--epochs", "1", "--logger", "none", "--out", "mine")
+    with monkeypatch.context() as patch:
+        stopped(patch)
+        fer(*typed, code=130)
+    assert "holds a finished run" in fer(*typed, "--seed", "1", code=1)
+    fer(*typed)
+    assert "holds a finished run" in fer(*typed, code=1)
+
+
+def test_a_training_that_diverges_ends_with_what_to_type_and_leaves_no_run(here, monkeypatch):
+    import fer_cli.training.fit as fitting
+
+    monkeypatch.setattr(fitting, "_class_weights", lambda rows, classes: torch.full((len(classes),), torch.inf))
+    typed = ("train", "difference", "--encoder", "encoder", "--class-weights", "--lr", "0.5", "--logger", "none")
+    said = fer(*typed, code=1)
+    assert "The loss is nan at step 1, in epoch 1 of 30: the training has diverged." in said
+    assert "Type a lower --lr (it was 0.5), --precision float32, or --clip below 1." in said
+    assert "was not finished" in fer("evaluate", "runs/difference-made-fold0", code=1)
 
 
 def test_help_shows_each_setting_with_the_models_own_first(here):

@@ -1,5 +1,7 @@
 """What holds of every corpus: its pairs, classes and folds, and what is said of a wrong root."""
 
+import errno
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -283,12 +285,66 @@ def test_a_root_too_high_will_do(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", TREES)
-def test_a_root_too_low_is_told_the_folder_that_would_do(name, tmp_path):
+def test_case_15_a_root_too_low_is_told_by_its_name_and_nothing_above_it_is_looked_at(name, tmp_path, monkeypatch):
     make, low = TREES[name]
     root = tmp_path / "above" / name
     make(root)
     (root / low).mkdir(exist_ok=True)
+    looked_at = listed_folders(monkeypatch)
     with pytest.raises(CorpusError) as caught:
         make_plan(corpora()[name](), root / low, settings(name))
-    nearest = caught.value.mend.splitlines()[0]
-    assert nearest.startswith(f"The nearest folder that would do is {root}")
+    assert looked_at
+    assert all(folder.is_relative_to(root / low) for folder in looked_at)
+    if low != "notes":
+        assert f"such as {root}." in caught.value.mend.splitlines()[0]
+
+
+def listed_folders(monkeypatch) -> list[Path]:
+    """Every folder that is listed from now on."""
+    folders, scandir = [], os.scandir
+
+    def noted(folder="."):
+        folders.append(Path(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", noted)
+    return folders
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_case_03_a_corpus_behind_links_is_the_corpus(name, tmp_path):
+    TREES[name][0](tmp_path / "store")
+    (tmp_path / "linked").mkdir()
+    for path in (tmp_path / "store").iterdir():
+        (tmp_path / "linked" / path.name).symlink_to(path)
+    (tmp_path / "linked" / "up").symlink_to(tmp_path)
+    plans = [make_plan(corpora()[name](), tmp_path / place, settings(name)) for place in ("store", "linked")]
+    own, linked = ([str(sample.frame.path.relative_to(plan.root)) for sample in plan.samples] for plan in plans)
+    assert sorted(linked) == sorted(own)
+    assert linked
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_case_16_a_folder_that_may_not_be_read_is_a_fault(name, tmp_path, monkeypatch):
+    TREES[name][0](tmp_path)
+    root = make_plan(corpora()[name](), tmp_path, settings(name)).root
+    (root / "closed").mkdir()
+    scandir, stat = os.scandir, os.stat
+
+    def refused(path):
+        return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    def refusing_to_list(folder="."):
+        if Path(folder).name == "closed":
+            raise refused(folder)
+        return scandir(folder)
+
+    def refusing_to_look(path, **settings):
+        if "closed" in Path(path).parent.parts:
+            raise refused(path)
+        return stat(path, **settings)
+
+    monkeypatch.setattr(os, "scandir", refusing_to_list)
+    monkeypatch.setattr(os, "stat", refusing_to_look)
+    plan = make_plan(corpora()[name](), tmp_path, settings(name))
+    assert [(entry.path, entry.reason) for entry in plan.faults] == [("closed", "a folder that may not be read")]

@@ -1,12 +1,14 @@
 """MMI's sessions in their layout: XML, videos, and the course of action units."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fer_cli.corpora.mmi import Mmi
+from fer_cli.corpora.named import COPY
 from fer_cli.dataset.preparation import Preparation
 from fer_cli.dataset.prepare import prepare
 from fer_cli.errors import CorpusError
@@ -85,6 +87,9 @@ def test_the_emotion_is_selected_by_its_name_not_its_place(tmp_path):
         ({"emotion": "9"}, "emotion 9 is none of the six"),
         ({"emotion": "7"}, "emotion 7 is none of the six"),
         ({"emotion": "x"}, "emotion -1 is none of the six"),
+        ({"emotion": "²"}, "emotion -1 is none of the six"),
+        ({"emotion": "٤"}, "emotion -1 is none of the six"),
+        ({"emotion": "9" * 5_000}, "emotion -1 is none of the six"),
         ({"emotion": None}, "no emotion label"),
         ({"view": "1"}, "seen in profile only"),
     ],
@@ -94,6 +99,29 @@ def test_what_the_protocol_does_not_want_is_skipped_and_counted(tmp_path, settin
     reading = read(tmp_path)
     assert reading.records == []
     assert [(entry.reason, entry.fault) for entry in reading.left_out] == [(reason, False)]
+
+
+def test_what_no_rule_of_mmi_explains_is_told(tmp_path):
+    folder = session(tmp_path, 1, "S001-001")
+    for name in ("S001-001.jpg", "S001-001.wmv", "notes.txt", "Thumbs.db"):
+        (folder / name).touch()
+    (tmp_path / "S009-001.avi").touch()
+    assert {(Path(entry.path).name, entry.reason, entry.fault) for entry in read(tmp_path).left_out} == {
+        ("S001-001.jpg", "a still, not a video", False),
+        ("S001-001.wmv", "a name that MMI does not use", True),
+        ("notes.txt", "neither a picture nor a video", False),
+        ("S009-001.avi", "a clip without its session.xml", True),
+    }
+
+
+def test_case_31_two_copies_of_a_session_count_once(tmp_path):
+    session(tmp_path / "one", 1, "S001-001")
+    alone = read(tmp_path)
+    session(tmp_path / "two", 1, "S001-001")
+    reading = read(tmp_path)
+    assert reading.records == alone.records
+    assert reading.found == alone.found
+    assert [(Path(entry.path).name, entry.reason) for entry in reading.left_out] == [("S001-001.avi", COPY)]
 
 
 def test_views_of_both_sides_are_told_and_every_clip_may_lie_on_its_side(tmp_path):
@@ -124,13 +152,90 @@ def test_broken_files_are_named_and_end_nothing(tmp_path):
     }
 
 
-def test_xml_that_grows_without_end_is_not_followed(tmp_path):
+GROWING = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
+#: Each entity names the next: expat before 2.7 follows them on the stack until that ends (CVE-2024-8176).
+DEEP = "".join(f"<!ENTITY e{n} '&e{n + 1};'>" for n in range(30_000)) + "<!ENTITY e30000 'ha'>"
+TAG = '<Metatag Name="Emotion" Value="4"/>'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f'<!DOCTYPE s [<!ENTITY e0 "ha">{GROWING}]><s><x>&e11;</x>{TAG}</s>',
+        f"<!DOCTYPE s [{DEEP}]><s><x>&e0;</x>{TAG}</s>",
+        f"<!DOCTYPE s [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><s><x>&e;</x>{TAG}</s>",
+        f"<!DOCTYPE s [<!ENTITY % e SYSTEM 'file:///etc/passwd'> %e;]><s>{TAG}</s>",
+        f'<?xml version="1.0" encoding="hex"?><s>{TAG}</s>',
+        f'<?xml version="1.0" encoding="idna"?><s>{TAG}</s>',
+        f'<?xml version="1.0" encoding="undefined"?><s>{TAG}</s>',
+        f'<?xml version="1.0" encoding="gb18030"?><s>{TAG}</s>',
+        f"<s>{TAG}",
+        f"{TAG} {TAG}",
+        "",
+        " " * 1_000_001,
+        b"\x00" * 100,
+        b"\xff\xfe<\x00",
+    ],
+    ids=range(14),
+)
+def test_a_hostile_document_is_told_and_ends_nothing(tmp_path, content):
     session(tmp_path, 1, "S001-001")
-    entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
-    (tmp_path / "Sessions/1/session.xml").write_text(
-        f'<!DOCTYPE s [<!ENTITY e0 "ha">{entities}]><session><x>&e11;</x></session>'
-    )
-    assert [entry.reason for entry in read(tmp_path).left_out] == ["an XML file that cannot be read"]
+    session(tmp_path, 2, "S002-001")
+    content = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "Sessions/1/session.xml").write_bytes(content)
+    reading = read(tmp_path)
+    assert [record.subject for record in reading.records] == ["S002"]
+    [entry] = reading.left_out
+    assert (entry.reason, entry.fault) == ("an XML file that cannot be read", True)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_document_of_any_depth_encoding_or_with_a_harmless_doctype_is_read(tmp_path):
+    for number in (1, 2, 3):
+        session(tmp_path, number, f"S00{number}-001")
+    strange = f'<?xml version="1.0" encoding="unicode_escape"?><s>{TAG}\\]</s>'
+    (tmp_path / "Sessions/3/session.xml").write_text(strange)
+    deep = "<a>" * 100_000 + TAG + "</a>" * 100_000
+    (tmp_path / "Sessions/1/session.xml").write_text(f"<s>{deep}</s>")
+    (tmp_path / "Sessions/2/session.xml").write_text(f'<!DOCTYPE s SYSTEM "s.dtd"><s>{TAG}</s>', encoding="utf-16")
+    assert [record.label for record in read(tmp_path).records] == ["happiness"] * 3
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_for_a_document_is_told_and_not_waited_for(tmp_path):
+    session(tmp_path, 1, "S001-001")
+    os.mkfifo(tmp_path / "Sessions/1/S001-001-oao_aucs.xml")
+    (tmp_path / "Sessions/1/S001-001.xml").unlink()
+    os.mkfifo(tmp_path / "Sessions/1/S001-001.xml")
+    [record] = read(tmp_path).records
+    assert record.apex_source == "assumed"
+
+
+@pytest.mark.parametrize(
+    ("markers", "apexes"),
+    [
+        ('<Marker Frame="²" Type="2"/><Marker Frame="11" Type="2"/>', [10]),
+        ('<Marker Frame="٧" Type="2"/><Marker Frame="11" Type="2"/>', [10]),
+        (f'<Marker Frame="{"9" * 5_000}" Type="2"/><Marker Frame="11" Type="2"/>', [10]),
+        ('<Marker Frame="11"/><Marker Frame="11" Type="2"/>', [10]),
+        ('<Marker Frame="11" Type="2"/><Marker Frame="999999999" Type="3"/>', [23, 24, 25]),
+        ('<Marker Frame="999999999" Type="2"/>', None),
+        ('<Marker Type="2"/><Marker Frame="-5" Type="2"/><Marker Frame="0" Type="2"/>', None),
+        ("", None),
+    ],
+)
+def test_hostile_numbers_of_frames_are_passed_over(tmp_path, markers, apexes):
+    session(tmp_path, 1, "S001-001", course=f'<ActionUnit Number="12">{markers}</ActionUnit>')
+    [record] = read(tmp_path).records
+    assert record.apex_source == ("assumed" if apexes is None else "annotated")
+    assert frames(record) == [0, *(apexes or [19, 20, 21])]
+
+
+def test_a_course_of_thousands_of_markers_is_read(tmp_path):
+    unit_of_all = unit(1, *((frame, 2) for frame in range(1, 20_000)))
+    session(tmp_path, 1, "S001-001", course=unit_of_all + unit(2, (21, 2), (24, 3)))
+    [record] = read(tmp_path).records
+    assert frames(record) == [0, 20, 21, 22]
 
 
 def test_what_is_not_mmi_is_refused_with_the_layout(tmp_path):

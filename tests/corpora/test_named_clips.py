@@ -1,12 +1,15 @@
 """Videos whose names say who shows what."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from fer_cli.corpora.clips import frame_count
 from fer_cli.corpora.crema_d import CremaD
+from fer_cli.corpora.named import COPY
 from fer_cli.corpora.ravdess import Ravdess
-from fer_cli.corpora.record import Sequence
+from fer_cli.corpora.record import Reading, Sequence
 from fer_cli.dataset.pairing import pair
 from fer_cli.errors import CorpusError
 from fer_cli.labels import CLASS_SETS
@@ -37,10 +40,14 @@ def made(root: Path, files) -> Path:
     return root
 
 
+def clips_in(reading: Reading) -> list[Sequence]:
+    return [record for record in reading.records if isinstance(record, Sequence)]
+
+
 @BOTH
 def test_a_clip_is_compared_with_the_middle_of_the_actors_neutral_clip(corpus, files, tmp_path):
     reading = corpus.read(corpus.locate(made(tmp_path, files)))
-    clips = [record for record in reading.records if isinstance(record, Sequence)]
+    clips = clips_in(reading)
     assert {
         record.frames[0].path.relative_to(tmp_path).as_posix(): (record.subject, record.label) for record in clips
     } == {name: shown for name, shown in files.items() if shown}
@@ -53,7 +60,7 @@ def test_a_clip_is_compared_with_the_middle_of_the_actors_neutral_clip(corpus, f
     for record in clips:
         [neutral] = {neutral_of[frame] for frame in record.frames}
         assert (neutral.path != record.frames[0].path, neutral.index) == (True, 15)
-    assert reading.found["clips"] == len(files)
+    assert reading.found["clips"] == len(files) - ("Actor_12/01-01-08-02-01-01-12.mp4" in files)
     assert not any(entry.fault for entry in reading.left_out)
 
 
@@ -83,6 +90,77 @@ def test_an_actor_without_a_neutral_clip_and_a_broken_video_are_named(tmp_path):
         ("1002_ITS_NEU_XX.flv", "a video that cannot be read"),
         ("1002_IEO_SAD_LO.flv", "no neutral picture of this subject (unpaired)"),
     }
+
+
+@BOTH
+def test_case_31_two_copies_of_a_corpus_count_once(corpus, files, tmp_path):
+    alone = corpus.read(made(tmp_path / "one", files))
+    made(tmp_path / "two", files)
+    reading = corpus.read(tmp_path)
+    assert reading.records == alone.records
+    assert reading.found == alone.found
+    copies = [entry for entry in reading.left_out if "/two/" in entry.path]
+    assert {(entry.reason, entry.fault) for entry in copies} == {(COPY, False)}
+    assert len(copies) == len(files)
+
+
+def test_case_31_ravdess_with_sound_is_read_where_there_is_nothing_else(tmp_path):
+    names = ["01-01-01-01-01-01-12.mp4", "01-01-03-01-01-01-12.mp4", "02-01-05-01-01-01-12.mp4"]
+    made(tmp_path / "Actor_12", [*names, "01-01-05-01-01-01-12.mp4"])
+    reading = Ravdess().read(tmp_path)
+    assert {record.frames[0].path.name: record.label for record in clips_in(reading)} == {
+        "01-01-03-01-01-01-12.mp4": "happiness",
+        "02-01-05-01-01-01-12.mp4": "anger",
+    }
+    assert [(Path(entry.path).name, entry.fault) for entry in reading.left_out] == [("01-01-05-01-01-01-12.mp4", False)]
+    assert reading.found == {"clips": 3}
+
+
+def test_case_02_the_owners_misspelt_clip_is_read_and_unknown_names_are_told(tmp_path):
+    made(tmp_path, ["1040_IEO_NEU_XX.flv", "1040_ITH_SAD_X.flv", "1040_ITH_SAD_QQ.flv", "1040_ITH_SAD.flv"])
+    for name in ("AudioWAV/1040_IEO_NEU_XX.wav", "README.md", "faces.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    reading = CremaD().read(tmp_path)
+    assert [record.frames[0].path.name for record in clips_in(reading)] == ["1040_ITH_SAD_X.flv"]
+    assert {(Path(entry.path).name, entry.fault) for entry in reading.left_out} == {
+        ("1040_ITH_SAD_QQ.flv", True),
+        ("1040_ITH_SAD.flv", True),
+        ("faces.jpg", True),
+        ("1040_IEO_NEU_XX.wav", False),
+        ("README.md", False),
+    }
+
+
+def test_case_02_a_git_lfs_pointer_is_named(tmp_path):
+    made(tmp_path, ["1001_DFA_NEU_XX.flv"])
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:92\nsize 414429\n"
+    (tmp_path / "1001_DFA_ANG_XX.flv").write_text(pointer)
+    [entry] = CremaD().read(tmp_path).left_out
+    assert entry.fault
+    assert "git lfs pull" in entry.reason
+
+
+def test_a_corpus_behind_thousands_of_other_files_is_found(tmp_path):
+    (tmp_path / "AudioWAV").mkdir()
+    for number in range(2_500):
+        (tmp_path / f"AudioWAV/{number}.wav").touch()
+    (tmp_path / "VideoFlash").mkdir()
+    (tmp_path / "VideoFlash/1001_DFA_NEU_XX.flv").touch()
+    assert CremaD().locate(tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize("claimed", [-1, 2**31 - 1, 2**62])
+def test_a_number_of_frames_that_no_clip_has_is_not_believed(tmp_path, monkeypatch, claimed):
+    import av
+
+    class Claims:
+        frames = claimed
+
+    container = type("Container", (), {"streams": type("Streams", (), {"video": [Claims]})})
+    monkeypatch.setattr(av, "open", lambda path: nullcontext(container))
+    (tmp_path / "clip.mp4").touch()
+    assert frame_count(tmp_path / "clip.mp4") is None
 
 
 def test_a_code_that_is_none_is_an_error_that_names_the_file(tmp_path):

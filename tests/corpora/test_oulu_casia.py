@@ -78,3 +78,8 @@ def test_an_expression_that_is_none_is_an_error_that_names_the_folder(root):
     (root / ROOT / "VL/Strong/P001/Grin").mkdir()
     with pytest.raises(CorpusError, match="Grin"):
         read(root)
+
+
+def test_a_name_that_only_looks_like_a_number_is_no_frame(root):
+    (root / ROOT / "VL/Strong/P001/Anger/00².jpeg").touch()
+    assert [Path(entry.path).name for entry in read(root).left_out] == ["00².jpeg"]

@@ -1,5 +1,6 @@
 """Corpora that do not say who is shown: official splits are kept, folds are refused."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -39,6 +40,69 @@ def test_raf_dbs_codes_and_splits(raf):
     assert train == ["surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"]
     assert reading.found == {"pictures": 14, "train": 7, "test": 7}
     assert {still.subject for still in reading.records} == {None}
+
+
+def test_case_08_raf_db_as_folders_of_codes(tmp_path):
+    for split in ("train", "test"):
+        touched(tmp_path, *(f"DATASET/{split}/{code}/{split}_{code:05d}_aligned.jpg" for code in range(1, 8)))
+    (tmp_path / "train_labels.csv").write_text("image,label\n")
+    root = RafDb().locate(tmp_path)
+    reading = RafDb().read(root)
+    labels = ["surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"]
+    assert [(still.split, still.label) for still in reading.records] == [
+        (split, label) for split in ("train", "test") for label in labels
+    ]
+    assert reading.found == {"pictures": 14, "train": 7, "test": 7}
+    with pytest.raises(CorpusError, match="is not RAF-DB"):
+        RafDb().locate(root / "train")
+
+
+def copy_of_raf(root: Path, codes: dict[str, int]) -> Path:
+    """The list beside the pictures' folder, as many repositories have it."""
+    touched(root, *(f"aligned/{stem}_aligned.jpg" for stem in codes))
+    (root / "list_patition_label.txt").write_text("".join(f"{stem}.jpg {code}\n" for stem, code in codes.items()))
+    return root
+
+
+@pytest.mark.parametrize("typed", ["a-old", "b-new"])
+def test_case_34_a_list_in_the_folder_itself_is_read_and_no_neighbours(tmp_path, typed):
+    copies = {"a-old": {"train_00001": 1, "train_00002": 2}, "b-new": {"train_00001": 4, "test_00001": 7}}
+    for name, codes in copies.items():
+        copy_of_raf(tmp_path / name, codes)
+    root = RafDb().locate(tmp_path / typed)
+    reading = RafDb().read(root)
+    assert root == tmp_path / typed
+    assert len(reading.records) == 2
+    assert all(still.frame.path.is_relative_to(root) for still in reading.records)
+
+
+def test_case_34_of_two_copies_in_one_folder_labels_and_pictures_are_of_one(tmp_path):
+    copy_of_raf(tmp_path / "a-old", {"train_00001": 1})
+    copy_of_raf(tmp_path / "b-new", {"train_00001": 4})
+    [still] = RafDb().read(RafDb().locate(tmp_path)).records
+    assert (still.label, still.frame.path.parent.parent) == ("surprise", tmp_path / "a-old")
+
+
+def test_case_34_expws_list_in_the_folder_itself(tmp_path):
+    for name, code in (("a", 0), ("b", 3)):
+        touched(tmp_path / name, "image/x.jpg")
+        (tmp_path / name / "label.lst").write_text(f"x.jpg 0 1 1 9 9 3.5 {code}\n")
+    root = Expw().locate(tmp_path / "a")
+    [still] = Expw().read(root).records
+    assert (still.label, still.frame.path) == ("anger", tmp_path / "a" / "image/x.jpg")
+
+
+def test_a_list_without_its_pictures_below_the_folder_is_not_the_corpus(raf):
+    with pytest.raises(CorpusError, match="is not RAF-DB"):
+        RafDb().locate(raf / "EmoLabel")
+
+
+@pytest.mark.parametrize(("corpus", "name"), [(RafDb(), "list_patition_label.txt"), (Expw(), "label.lst")], ids=str)
+def test_a_pipe_is_no_list_and_nobody_waits_for_it(tmp_path, corpus, name):
+    touched(tmp_path, "image/x.jpg")
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(CorpusError, match=f"is not {corpus.title}"):
+        corpus.locate(tmp_path)
 
 
 def test_the_compound_list_is_refused_by_name_with_the_reason(raf):
@@ -157,6 +221,24 @@ def test_affectnets_older_layout(tmp_path):
     ]
 
 
+def test_case_09_affectnets_table_without_a_header_loses_no_row(tmp_path):
+    touched(tmp_path, "Manually_Annotated_Images/1/a.jpg")
+    header, row, *_ = AFFECTNET.splitlines()
+    for text, count in ((f"{row}\n{row}\n", 2), (f"{header}\n{row}\n", 1), (f"\ufeff{header.upper()}\n{row}\n", 1)):
+        (tmp_path / "validation.csv").write_text(text, encoding="utf-8")
+        reading = AffectNet().read(AffectNet().locate(tmp_path))
+        assert [(still.label, still.split) for still in reading.records] == [("happiness", "val")] * count
+        assert reading.left_out == []
+
+
+def test_a_pipe_is_no_annotation_and_nobody_waits_for_it(tmp_path):
+    touched(tmp_path / "train_set", "images/0.jpg")
+    (tmp_path / "train_set/annotations").mkdir()
+    os.mkfifo(tmp_path / "train_set/annotations/0_exp.npy")
+    [entry] = AffectNet().read(tmp_path).left_out
+    assert entry.reason == "a picture without a readable annotation"
+
+
 def test_affectnets_newer_layout_whose_numbers_may_be_strings(tmp_path):
     for split, codes in (("train_set", [0, "3", 8]), ("val_set", ["7"])):
         touched(tmp_path / split, *(f"images/{number}.jpg" for number in range(len(codes) + 1)))
@@ -181,3 +263,46 @@ def test_affectnets_annotations_are_never_unpickled(tmp_path):
     (tmp_path / "train_set/annotations").mkdir()
     np.save(tmp_path / "train_set/annotations/0_exp.npy", np.array({"a": 1}, dtype=object), allow_pickle=True)
     assert AffectNet().read(tmp_path).records == []
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, "9" * 5_000, "²", [1, 2]], ids=str)
+def test_affectnets_hostile_numbers_are_told_and_end_nothing(tmp_path, value):
+    touched(tmp_path / "train_set", "images/0.jpg", "images/1.jpg", "images/notes.txt", "images/2.xyz")
+    (tmp_path / "train_set/annotations").mkdir()
+    np.save(tmp_path / "train_set/annotations/0_exp.npy", np.array(value))
+    np.save(tmp_path / "train_set/annotations/1_exp.npy", np.array(1))
+    reading = AffectNet().read(tmp_path)
+    assert [still.label for still in reading.records] == ["happiness"]
+    assert {(Path(entry.path).name, entry.fault) for entry in reading.left_out} == {
+        ("0.jpg", True),
+        ("notes.txt", False),
+        ("2.xyz", True),
+    }
+
+
+def test_affectnets_shape_of_any_size_is_not_believed(tmp_path):
+    touched(tmp_path / "train_set", "images/0.jpg")
+    (tmp_path / "train_set/annotations").mkdir()
+    with (tmp_path / "train_set/annotations/0_exp.npy").open("wb") as file:
+        shape = {"descr": "<f8", "fortran_order": False, "shape": (10**15,)}
+        np.lib.format.write_array_header_1_0(file, shape)
+    [entry] = AffectNet().read(tmp_path).left_out
+    assert entry.reason == "a picture without a readable annotation"
+
+
+def test_raf_dbs_code_of_any_number_of_digits_is_told(raf):
+    path = next(raf.rglob("list_patition_label.txt"))
+    path.write_text(path.read_text() + f"train_00009.jpg {'9' * 5_000}\n")
+    [entry] = [
+        entry for entry in RafDb().read(RafDb().locate(raf)).left_out if "names no picture and code" in entry.reason
+    ]
+    assert entry.fault
+
+
+def test_a_file_that_is_no_picture_is_told_in_folders_of_splits(tmp_path):
+    touched(tmp_path, "train/Anger/1.png", "train/Happy/1.png", "train/Happy/notes.txt", "train/Happy/2.mp4")
+    reading = CaerS().read(tmp_path)
+    assert {(Path(entry.path).name, entry.fault) for entry in reading.left_out} == {
+        ("notes.txt", False),
+        ("2.mp4", True),
+    }

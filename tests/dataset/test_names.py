@@ -30,6 +30,39 @@ def test_pictures_that_differ_in_their_suffix_only_do_not_share_a_crop():
     assert len(set(names(("a.jpg", "S"), ("a.png", "S")))) == 2
 
 
+LONG = "表情" * 41  # 246 bytes
+
+
+def fits(name: str) -> bool:
+    """Whether a disk takes the name, and that of the file that it is written as."""
+    return len(f".{PurePosixPath(name).name}.{'0' * 8}-{2**22}.part".encode()) <= 255
+
+
+def test_case_35_long_names_fit_a_disk_and_stay_apart():
+    pictures = [(f"{LONG}{end}/{LONG}{number}.jpg", "山" * 85) for end in "ab" for number in range(3)]
+    made = names(*pictures)
+    assert len(set(made)) == len(pictures)
+    assert all(map(fits, made))
+    assert all(len(PurePosixPath(name).parts[1].encode()) <= 255 for name in made)
+    assert made == names(*reversed(pictures))[::-1]
+
+
+def test_case_35_frames_of_one_clip_with_a_long_name_have_a_crop_each():
+    frames = [Frame(ROOT / f"{LONG}.mp4", index=index, kind="video") for index in range(50)]
+    made = crop_names([(frame, "S") for frame in frames], ROOT)
+    assert len(set(made.values())) == 50
+    assert all(map(fits, made.values()))
+
+
+def test_a_crops_name_does_not_depend_on_where_the_corpus_is():
+    pictures = ["a.jpg", "a.png", f"{LONG}1.jpg", f"{LONG}2.jpg"]
+    here, there = (
+        list(crop_names([(Frame(root / name), "S") for name in pictures], root).values())
+        for root in (Path("/data/corpus"), Path("/home/me/x"))
+    )
+    assert here == there
+
+
 @pytest.mark.parametrize(
     ("picture", "crop"),
     [
@@ -84,7 +117,7 @@ def test_case_36_datasets_infers_no_split_from_any_name(subject, parts):
     st.lists(
         st.tuples(
             st.lists(
-                st.text(min_size=1, max_size=6).filter(lambda t: "/" not in t and "\0" not in t and t != "."),
+                st.text(min_size=1, max_size=120).filter(lambda t: "/" not in t and "\0" not in t and t != "."),
                 min_size=1,
                 max_size=3,
             ),
@@ -103,3 +136,4 @@ def test_every_picture_has_a_crop_of_its_own_inside_the_folder(pictures):
         assert parts[0] == "images"
         assert len(parts) == 3
         assert not any(part.startswith(".") for part in parts)
+        assert fits(name)

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from torchvision.transforms import v2
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
@@ -107,6 +108,18 @@ def test_views_are_the_same_whenever_they_are_drawn_and_leave_the_random_numbers
     assert torch.equal(torch.rand(1), before)
     again = embed(encoder, made_dataset(tmp_path / "again"), Preprocessing(32), device=CPU, views=views)
     assert torch.equal(first.table, again.table)
+
+
+def test_views_of_an_augmentation_that_has_changed_since_are_drawn_anew(made):
+    """A cache that goes by the augmentation's name alone would train on views that it no longer draws."""
+    before, after = (
+        embed(
+            Counting(), made, Preprocessing(32), device=CPU, views=Views(2, 0, "same name", v2.ColorJitter(brightness))
+        )
+        for brightness in (0.2, 0.4)
+    )
+    assert torch.equal(before.table[0], after.table[0])
+    assert not torch.equal(before.table[1:], after.table[1:])
 
 
 def test_where_nothing_can_be_written_they_are_computed_all_the_same(encoder, made, monkeypatch):

@@ -48,6 +48,19 @@ def test_identity_embeddings_stand_beside_the_pictures_of_stage_1(made):
             assert torch.allclose(model(**beside).logits, model(**alone).logits, atol=1e-5)
 
 
+def test_pictures_are_transformed_and_what_stands_beside_them_is_the_rows_own(made):
+    rows = made.samples(paired=True)
+    marks = torch.arange(len(rows))
+    faces = model_inputs(
+        made_model(), rows, Crops(made.path), {}, transform=lambda pictures: 255 - pictures, beside={"marks": marks}
+    )
+    crops = Crops(made.path)
+    for place, (name, neutral) in enumerate(zip(rows["file_name"], rows["neutral_file_name"], strict=True)):
+        assert torch.equal(faces[place]["pixel_values"], 255 - crops[name])
+        assert torch.equal(faces[place]["neutral_pixel_values"], 255 - crops[neutral])
+        assert faces[place]["marks"] == place
+
+
 def stored(made, views: int) -> Embeddings:
     names = made.metadata["file_name"].tolist()
     places = torch.arange(len(names), dtype=torch.float32)

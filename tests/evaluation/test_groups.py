@@ -81,3 +81,22 @@ def test_a_measurement_is_no_way_to_group():
     ages = {f"P{number:02d}": str(20 + number) for number in range(21)}
     with pytest.raises(UsageError, match="21 values are too many"):
         grouped(random_table(0, subjects=21), attributes(age=ages))
+
+
+def test_case_28_a_subject_that_excel_spelled_is_matched_and_told():
+    rows = random_table(0).assign(subject=lambda rows: rows["subject"].str.replace("P", "0"))
+    excel = {name.replace("P", "").lstrip("0") or "0": group for name, group in halves(12).items()}
+    _, _, notes = grouped(rows, attributes(gender=excel))
+    assert any("spelled otherwise" in note and "0 is taken for 000" in note for note in notes)
+    assert not any("in no group" in note for note in notes)
+
+
+def test_case_28_subjects_that_are_not_in_the_table_are_told_with_examples_of_both_sides():
+    given = attributes(gender={**halves(12), "X1": "female"})
+    rows = random_table(0)
+    rows["subject"] = rows["subject"].replace("P00", "Q00")
+    _, _, notes = grouped(rows, given)
+    told = next(note for note in notes if "in no group" in note)
+    assert "(Q00)" in told
+    assert "P00" in told
+    assert "X1" in told

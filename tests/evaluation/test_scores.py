@@ -27,6 +27,13 @@ def test_a_class_that_is_nowhere_has_no_scores_and_json_can_hold_them():
     stored = score(["anger", "fear"], ["anger", "fear"], CLASSES).to_dict()
     assert stored["per_class"]["surprise"] == {"precision": None, "recall": None, "f1": None, "support": 0}
     assert stored["accuracy"] == stored["unweighted_average_recall"] == stored["macro_f1"] == 1
+    assert stored["n"] == 2
+    assert stored["classes"] == list(CLASSES)
+    assert stored["confusion"] == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
+    assert set(stored) == {
+        *("n", "accuracy", "unweighted_average_recall", "macro_f1"),
+        *("per_class", "classes", "confusion"),
+    }
 
 
 @given(st.lists(st.tuples(names, names), min_size=1))

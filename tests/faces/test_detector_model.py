@@ -103,3 +103,10 @@ def test_without_the_file_or_a_network_the_person_learns_what_to_type(capfd, hub
 def test_the_copy_beside_the_checkout_is_the_one_that_is_pinned(shared):
     copy = shared / "models" / detector_model.FILE
     assert hashlib.sha256(copy.read_bytes()).hexdigest() == detector_model.SHA256
+
+
+def test_case_02_a_git_lfs_pointer_is_named(tmp_path):
+    path = tmp_path / "face_detection_yunet_2023mar.onnx"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:8f\nsize 232589\n")
+    with pytest.raises(DetectorError, match="git lfs pull"):
+        find_detector_model(path)

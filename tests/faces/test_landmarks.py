@@ -38,12 +38,30 @@ def test_blank_lines_and_windows_line_ends_are_no_points(tmp_path):
         ("1 2 3 4\n" * 34, "landmarks that are not 68 points"),
         (as_ckplus(POINTS[:-1]) + "nan 1\n", "landmarks that are not 68 points"),
         (as_ckplus(POINTS[:-1]) + "inf 1\n", "landmarks that are not 68 points"),
+        (as_ckplus(POINTS[:-1]) + "1e300 1\n", "landmarks that are not 68 points"),
+        (as_ckplus(POINTS[:-1]) + "-1e7 1\n", "landmarks that are not 68 points"),
+        (as_ckplus(POINTS[:-1]) + "9" * 5_000 + " 1\n", "landmarks that are not 68 points"),
         (as_ckplus(POINTS) * 100, "landmarks that cannot be read"),
         (as_ckplus(POINTS[:-1]) + "x y\n", "landmarks that cannot be read"),
         (as_ckplus(POINTS[:-1]) + "7\n", "landmarks that cannot be read"),
         (as_ckplus(POINTS[:-1]) + "٣ é\n", "landmarks that cannot be read"),
     ],
-    ids=["empty", "67", "69", "one line", "four a line", "nan", "inf", "huge", "words", "half a point", "not ASCII"],
+    ids=[
+        "empty",
+        "67",
+        "69",
+        "one line",
+        "four a line",
+        "nan",
+        "inf",
+        "far",
+        "far left",
+        "5,000 digits",
+        "huge",
+        "words",
+        "half a point",
+        "not ASCII",
+    ],
 )
 def test_anything_else_is_refused_with_a_reason(tmp_path, text, reason):
     path = tmp_path / "landmarks.txt"
@@ -56,6 +74,13 @@ def test_anything_else_is_refused_with_a_reason(tmp_path, text, reason):
 def test_an_absent_file_is_refused(tmp_path):
     with pytest.raises(PictureError, match="cannot be read"):
         read_landmarks(tmp_path / "absent.txt")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "landmarks.txt")
+    with pytest.raises(PictureError, match="cannot be read"):
+        read_landmarks(tmp_path / "landmarks.txt")
 
 
 def test_the_five_points_of_sixty_eight():

@@ -227,3 +227,10 @@ def test_a_video_in_the_making_appears_when_it_is_closed(tmp_path):
     # Nothing to show is no video.
     VideoSink(like, tmp_path / "empty.mp4").close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "made.mp4"]
+
+
+def test_case_02_a_git_lfs_pointer_is_named(tmp_path):
+    path = tmp_path / "clip.mp4"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:92\nsize 414429\n")
+    with pytest.raises(PictureError, match="git lfs pull"):
+        video_frame(path, 0)

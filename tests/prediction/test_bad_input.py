@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from pillow_heif import register_heif_opener
 
 from fer_cli.errors import FerError, UsageError
 from fer_cli.prediction.perform import check, perform
@@ -78,6 +79,12 @@ def broken(folder: Path, name: str) -> Path:
             os.mkfifo(path)
         case "zero.jpg" | "zero.mp4":
             path.symlink_to("/dev/zero")
+        case "pointer.jpg" | "pointer.mp4":
+            path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:92\nsize 414429\n")
+        case "phone.HEIC":
+            path.write_bytes(bytes.fromhex("000000186674797068656963000000006865696d6d696631") + bytes(1000))
+        case "raw.CR2" | "new.jxl":
+            path.write_bytes(bytes(1000))
     return path
 
 
@@ -108,12 +115,17 @@ def png_header(width: int, height: int) -> bytes:
         *(
             pytest.param(
                 name,
-                "a pipe, a socket or a device, not a file",
+                "a pipe, a socket or a device",
                 marks=pytest.mark.skipif(os.name != "posix", reason="no pipes in folders"),
                 id=f"case 25: {name}",
             )
             for name in ("pipe.jpg", "pipe.mp4", "pipe", "zero.jpg", "zero.mp4")
         ),
+        ("pointer.jpg", "git lfs pull"),
+        ("pointer.mp4", "git lfs pull"),
+        ("phone.HEIC", "broken or cut short"),
+        ("raw.CR2", "a camera's raw file"),
+        ("new.jxl", "JPEG XL"),
     ],
 )
 def test_what_cannot_be_used_is_a_fault_and_the_rest_is_done(alone, faces, tmp_path, name, reason):
@@ -125,6 +137,34 @@ def test_what_cannot_be_used_is_a_fault_and_the_rest_is_done(alone, faces, tmp_p
     assert path == str(bad)
     assert said.startswith("fault: ")
     assert reason in said
+
+
+def test_case_05_pictures_of_every_format_in_a_folder_are_used_or_told(alone, faces, tmp_path):
+    register_heif_opener()
+    album = tmp_path / "album"
+    album.mkdir()
+    with Image.open(faces[0]) as picture:
+        for name in ("a.JPG", "b.AVIF", "c.jp2", "d.HEIC", "e.jfif", "f.webp", "without_an_ending.x"):
+            picture.convert("RGB").save(album / name, "AVIF" if name.endswith(".x") else None)
+    for name in ("g.dng", "h.JXL", "notes.md"):
+        (album / name).write_bytes(bytes(1000))
+    rows, errors = done(tmp_path, alone, album)
+    assert {Path(name).name for name in rows} == {
+        *("a.JPG", "b.AVIF", "c.jp2", "d.HEIC", "e.jfif", "f.webp", "without_an_ending.x"),
+    }
+    assert {Path(name).name for name in errors} == {"g.dng", "h.JXL"}
+    assert all(reason.startswith("fault: ") for reasons in errors.values() for reason in reasons)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are counted in letters")
+def test_case_35_the_longest_names_are_done_in_every_sink(alone, faces, tmp_path):
+    for folder in "ab":
+        (tmp_path / "odd" / folder).mkdir(parents=True)
+        (tmp_path / "odd" / folder / ("笑顔" * 41 + "笑.jpeg")).write_bytes(faces[0].read_bytes())
+    sinks = {"crops": tmp_path / "crops", "sort_into": tmp_path / "sorted", "annotate": tmp_path / "annotated"}
+    rows, errors = done(tmp_path, alone, tmp_path / "odd", **sinks)
+    assert (len(rows), errors) == (2, {})
+    assert [len([path for path in sink.rglob("*.*") if not path.is_dir()]) for sink in sinks.values()] == [2, 2, 2]
 
 
 @pytest.mark.parametrize("name", ["deep.tif", "print.jpg"])
@@ -205,7 +245,7 @@ def test_a_picture_that_turns_out_too_large_for_memory_is_a_fault(alone, faces, 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_standard_output_on_a_full_disk_is_a_sentence(alone, faces):
     full = Path("/dev/full").open("w")  # noqa: SIM115
-    with pytest.raises(FerError, match="standard output cannot be written: No space left"):
+    with pytest.raises(FerError, match=r"disk is full.*standard output"):
         perform([str(faces[0])], Request(), alone, stream=full)
     with pytest.raises(OSError, match="No space left"):
         full.close()

@@ -1,3 +1,4 @@
+import errno
 import os
 import socket
 from pathlib import Path
@@ -8,7 +9,8 @@ from av.format import ContainerFormat
 from PIL import Image
 
 from fer_cli.errors import PictureError
-from fer_cli.prediction.inputs import Input, check_sources, inputs, is_video
+from fer_cli.faces.formats import is_video
+from fer_cli.prediction.inputs import Input, check_sources, inputs
 
 
 @pytest.fixture
@@ -32,6 +34,13 @@ def below(folder: Path, *sources, **settings) -> list[str]:
 def test_a_folder_gives_its_pictures_and_videos_at_every_depth_by_name(folder):
     # A file that is named as a picture and is none is for the person to hear of; others are passed over.
     assert below(folder) == ["a.png", "b.jpg", "broken.jpg", "clip.MP4", "subject01.happy", "deep/er/c.webp"]
+
+
+def test_case_05_whatever_is_named_as_a_picture_is_an_input_read_or_not(tmp_path):
+    names = ["a.avif", "b.HEIC", "c.JP2", "d.mpo", "e.CR3", "f.jxl", "g.psd", "h.dib", "i.Jfif"]
+    for name in (*names, "letter.pdf", "sound.wav"):
+        (tmp_path / name).write_bytes(b"")
+    assert below(tmp_path) == names
 
 
 def test_files_come_in_the_order_in_which_they_are_named(folder):
@@ -132,3 +141,24 @@ def test_case_21_every_container_that_ffmpeg_writes_videos_into_is_a_video():
 def test_case_21_a_camera_s_own_endings_are_found_in_a_folder(tmp_path, name):
     (tmp_path / name).touch()
     assert below(tmp_path) == [name]
+
+
+def test_case_16_a_folder_that_may_not_be_read_is_an_input_with_a_problem(folder, monkeypatch):
+    scandir = os.scandir
+
+    def refusing(path):
+        if Path(path).name == "deep":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    *_, last = inputs([folder])
+    assert last == Input(folder / "deep", problem="a folder that cannot be read: Permission denied")
+
+
+def test_case_06_a_row_that_does_not_fit_its_header_is_an_input_with_a_problem(folder):
+    (folder / "list.csv").write_text("path,subject\nb.jpg\na.png,anna\n")
+    assert list(inputs([folder / "list.csv"])) == [
+        Input(folder / "list.csv:2", problem="a row of 1 values under 2 columns"),
+        Input(folder / "a.png", "anna"),
+    ]

@@ -67,3 +67,15 @@ def test_where_there_are_no_symbolic_links_it_is_a_hard_link_or_a_copy(picture, 
     assert found.read_bytes() == b"picture"
     assert not found.is_symlink()
     assert found.samefile(picture) == links_possible
+
+
+def test_case_35_a_number_in_the_longest_name_takes_the_place_of_letters(tmp_path):
+    name = "笑顔" * 41 + "笑.jpeg"
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text(folder)
+        SortInto(tmp_path / "sorted").write(outcome(tmp_path / folder / name, "anger"))
+    found = links(tmp_path / "sorted")
+    assert len(os.fsencode(name)) > 250
+    assert {path.read_text() for path in found.values()} == {"a", "b"}
+    assert all(name.endswith(".jpeg") for name in found)

@@ -10,8 +10,9 @@ import pytest
 
 from fer_cli.errors import FerError, UsageError
 from fer_cli.faces.detect import Face
+from fer_cli.files import as_text
 from fer_cli.prediction.outcomes import Missed, Prediction
-from fer_cli.prediction.table import ERROR_COLUMNS, FORMULA, columns, error_row, harmless, row, written
+from fer_cli.prediction.table import ERROR_COLUMNS, FORMULA, columns, error_row, harmless, row
 from fer_cli.prediction.writers import CsvWriter, JsonlWriter, format_of, table_file
 
 SHARES = {"anger": 0.25, "happiness": 0.7, "surprise": 0.05}
@@ -86,9 +87,9 @@ def test_a_spreadsheet_runs_nothing_and_other_formats_are_exact(first):
 
 
 def test_names_that_are_no_utf8_show_their_bytes():
-    assert written(Path(os.fsdecode(b"caf\xe9/\xff.jpg"))) == r"caf\xe9/\xff.jpg"
-    assert written("café") == "café"
-    assert harmless(written("café")) == "café"
+    assert as_text(Path(os.fsdecode(b"caf\xe9/\xff.jpg"))) == r"caf\xe9/\xff.jpg"
+    assert as_text("café") == "café"
+    assert harmless(as_text("café")) == "café"
 
 
 def test_what_was_missed_is_a_row_too():

@@ -40,6 +40,20 @@ def test_a_training_comes_to_the_same_weights_without_it(kind, made, encoder, tm
     assert with_it.card["best"] == pytest.approx(without.card["best"], abs=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["difference", "disentangled"])
+def test_all_that_a_run_keeps_is_the_same_whether_they_were_computed_before(kind, made, encoder, tmp_path):
+    """To the byte, in the runs inside it too: of encoders that tell faces hardly apart, rounding decides thresholds."""
+    recipe = DifferenceRecipe(encoder=encoder, augment="light", views=2, **SMALL)
+    if kind == "disentangled":
+        recipe = DisentangledRecipe(encoder="scratch", identity="subjects", **SMALL)
+    files = []
+    for name in ("before", "after"):
+        run = fit(recipe, made, tmp_path / name, device="cpu")
+        files.append({path.relative_to(run.path): path.read_bytes() for path in run.path.rglob("*.safetensors")})
+    assert len(files[0]) == {"difference": 2, "disentangled": 5}[kind]
+    assert files[0] == files[1]
+
+
 class Counted(Encoder):
     """Counts the pictures that any encoder is given."""
 

@@ -149,15 +149,52 @@ def test_the_identity_encoder_sees_all_pictures_of_the_training_subjects_and_of_
     assert IdentityRecipe().classes(made, sides) == tuple(sorted(named))
 
 
-def test_the_identity_encoder_needs_to_be_told_who_is_who(made):
-    metadata = pd.read_csv(made.path / "metadata.csv", dtype="string")
-    metadata[metadata["label"] == "anger"].assign(neutral_file_name=None).to_csv(
-        made.path / "metadata.csv", index=False
+def recordings(made, sequences: dict[str, list[str | None]], frames: int = 3) -> PreparedDataset:
+    """The dataset with other rows: of each training subject named, ``frames`` a sequence, and a still for each None."""
+    rows = []
+    for subject, recorded in sequences.items():
+        for place, sequence in enumerate(recorded):
+            for frame in range(frames if sequence else 1):
+                name = f"images/{subject}/{place:02d}-{frame}.png"
+                rows.append({"file_name": name, "label": "anger", "subject": subject, "sequence": sequence})
+    metadata = pd.DataFrame(rows).assign(neutral_file_name=None, frame="f", role="apex", split=None, fold=2)
+    dataset = type(made)(made.path, made.card, metadata.astype("string").astype({"fold": "Int64"}))
+    object.__setattr__(dataset, "split", lambda fold, paired: {"train": metadata})
+    return dataset
+
+
+def test_the_identity_encoders_epoch_is_chosen_by_sequences_of_which_it_has_seen_no_frame(made):
+    """Of two frames a moment apart the second says nothing about how well the first was learned."""
+    dataset = recordings(
+        made, {"P1": [f"s{place}" for place in range(11)], "P2": ["s0", "s1"], "P3": ["s0"], "P4": [None] * 10}
     )
-    one_each = PreparedDataset.open(made.path)
-    object.__setattr__(one_each, "split", lambda fold, paired: {"train": one_each.metadata})
-    with pytest.raises(DatasetError, match="one picture of each subject"):
-        IdentityRecipe().sides(one_each)
+    sides = IdentityRecipe().sides(dataset)
+    train, val = (sides[side].groupby("subject")["sequence"].unique().to_dict() for side in ("train", "val"))
+    # Of every five sequences the last, of fewer the last, of one none; of stills as of sequences.
+    assert set(val["P1"]) == {"s4", "s9"}
+    assert set(train["P1"]) == {f"s{place}" for place in range(11)} - {"s4", "s9"}
+    assert (set(train["P2"]), set(val["P2"])) == ({"s0"}, {"s1"})
+    assert "P3" in train
+    assert "P3" not in val
+    stills = sides["val"][sides["val"]["subject"] == "P4"]["file_name"].tolist()
+    assert stills == ["images/P4/04-0.png", "images/P4/09-0.png"]
+    # Whole sequences: no picture is lost, and none is on both sides.
+    assert sorted([*sides["train"]["file_name"], *sides["val"]["file_name"]]) == sorted(dataset.metadata["file_name"])
+    assert IdentityRecipe().classes(dataset, sides) == ("P1", "P2", "P3", "P4")
+
+
+@pytest.mark.parametrize("recorded", [["s0"], [None]])
+def test_an_identity_encoder_needs_two_recordings_of_somebody(made, recorded):
+    with pytest.raises(DatasetError, match="one picture or sequence of each subject") as caught:
+        IdentityRecipe().sides(recordings(made, {"P1": recorded, "P2": recorded}))
+    assert "--identity none" in caught.value.mend
+
+
+def test_the_identity_encoder_needs_to_be_told_who_is_who(made):
+    dataset = unnamed(made, {"a": "train", "b": "val", "c": "test"})
+    with pytest.raises(DatasetError, match="does not say who is shown") as caught:
+        IdentityRecipe().sides(dataset)
+    assert "--identity vggface2" in caught.value.mend
 
 
 def test_the_networks_widths_are_the_notes():

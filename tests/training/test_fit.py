@@ -15,7 +15,7 @@ from fer_cli.training.claim import identity_of, will_resume
 from fer_cli.training.course import last_whole_checkpoint
 from fer_cli.training.difference import DifferenceRecipe
 from fer_cli.training.fit import fit
-from tests.made import CLASSES, made_dataset, unnamed
+from tests.made import CLASSES, abandoned, made_dataset, unnamed
 
 QUICK = DifferenceRecipe(encoder="scratch", backbone="mobilenet_v3_small", epochs=2, batch_size=5)
 
@@ -85,10 +85,22 @@ def test_an_interrupted_training_goes_on_and_ends_as_if_it_had_not_been(run, mad
         Run.open(out)
     assert will_resume(identity_of(QUICK, made), out)
     assert not will_resume(identity_of(dataclasses.replace(QUICK, epochs=9), made), out)
+    (made.path / "embeddings").mkdir(exist_ok=True)
+    left = [abandoned(out, "epochs.csv"), abandoned(made.path / "embeddings", "one.safetensors")]
     steps = []
     resumed = fit(QUICK, made, out, device="cpu", progress=lambda stage, done, total, /, **facts: steps.append(done))
     assert steps[0] > 1
     assert same(run, resumed)
+    assert [path.exists() for path in left] == [False, True]
+    # An encoder that is trained embeds nothing; one that is frozen does.
+    fit(dataclasses.replace(QUICK, encoder=str(run.path), epochs=1), made, tmp_path / "frozen", device="cpu")
+    assert not left[1].exists()
+
+
+def test_a_training_killed_before_it_wrote_anything_is_not_in_the_way(made, tmp_path):
+    (tmp_path / "run").mkdir()
+    abandoned(tmp_path / "run", "unfinished.json")
+    assert fit(dataclasses.replace(QUICK, epochs=1), made, tmp_path / "run", device="cpu").path == tmp_path / "run"
 
 
 def test_a_checkpoint_cut_short_is_passed_over(tmp_path):

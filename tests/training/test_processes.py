@@ -11,8 +11,10 @@ import torch
 
 from fer_cli.runs.cross_validation import CrossValidation
 from fer_cli.runs.run import Run
+from fer_cli.training.difference import DifferenceRecipe
 from fer_cli.training.processes import agreed, count, first_then_others, is_first, own_device
 from tests.made import made_model
+from tests.training.test_kept_weights import validation_loss
 
 
 def torchrun(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess:
@@ -29,6 +31,9 @@ def test_two_processes_train_one_run_and_speak_once(made, tmp_path):
     assert done.returncode == 0, done.stderr
     run = Run.open(tmp_path / "runs" / "difference-made-fold0")
     assert run.card["processes"] == 2
+    # 9 faces in batches of 3 for two processes: the last batch of one of them is made of faces seen already.
+    loss = validation_loss(run, DifferenceRecipe(), made)
+    assert loss == pytest.approx(run.card["best"]["val_loss"], rel=1e-4)
     assert done.stderr.count("runs/difference-made-fold0\n") == 1
     assert "2 processes" in done.stderr
     assert done.stdout.count("accuracy") == 1

@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+import torch
 
 from fer_cli.errors import ModelError, UsageError
 from fer_cli.training.difference import DifferenceRecipe
@@ -32,6 +33,26 @@ START = Start(("fear", "anger"), 64)
 def test_a_setting_that_cannot_be_meant_is_refused_by_its_flag(setting, flag):
     with pytest.raises(UsageError, match=flag):
         DifferenceRecipe(**setting)
+
+
+LEAST = {"fold": 0, "epochs": 1, "patience": 0, "batch_size": 2, "accumulate": 1, "size": 32, "views": 1, "seed": 0}
+LEAST |= {"weight_decay": 0.0, "clip": 0.0, "warmup": 0.0, "label_smoothing": 0.0, "lr": 1.0}
+
+
+@pytest.mark.parametrize("setting", LEAST)
+def test_the_least_that_can_be_meant_is_taken_and_what_is_past_it_refused(setting):
+    value = LEAST[setting]
+    assert getattr(DifferenceRecipe(**{setting: value}), setting) == value
+    past = 1.001 if setting == "lr" else value - (1 if isinstance(value, int) else 0.001)
+    with pytest.raises(UsageError, match=f"--{setting.replace('_', '-')} {past}"):
+        DifferenceRecipe(**{setting: past})
+
+
+@pytest.mark.parametrize("setting", ["warmup", "label_smoothing"])
+def test_a_part_is_less_than_the_whole(setting):
+    assert getattr(DifferenceRecipe(**{setting: 0.99}), setting) == 0.99
+    with pytest.raises(UsageError, match="from 0 to below 1"):
+        DifferenceRecipe(**{setting: 1.0})
 
 
 def test_scratch_implies_a_tuned_encoder_and_nothing_else_does(tmp_path):
@@ -71,13 +92,16 @@ def test_the_notes_recipe_is_the_notes():
     note = DifferenceRecipe(**dataclasses.asdict(DifferenceRecipe.published["note"]()))
     assert (note.optimizer, note.batch_size, note.epochs, note.schedule) == ("adam", 32, 30, "constant")
     assert (note.label_smoothing, note.class_weights, note.clip, note.augment) == (0, False, 0, "none")
-    assert note.patience == 0
+    assert note.patience == note.weight_decay == note.warmup == 0
 
 
 def test_the_papers_recipe_is_its_authors():
     paper = ViTSERecipe(**dataclasses.asdict(ViTSERecipe.published["paper"]()))
     assert (paper.optimizer, paper.lr, paper.batch_size, paper.epochs) == ("adamw", 1e-4, 8, 30)
     assert (paper.schedule, paper.se_reduction, paper.se_gate, paper.pooling) == ("step", 2, "sigmoid", "class-token")
+    assert (paper.augment, paper.clip, paper.warmup, paper.patience) == ("paper", 0, 0, 0)
+    # Torch's own AdamW, which the author does not tell otherwise.
+    assert paper.weight_decay == torch.optim.AdamW([torch.zeros(1)]).defaults["weight_decay"]
 
 
 @pytest.mark.parametrize("kind", RECIPES)

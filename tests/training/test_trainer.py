@@ -6,11 +6,13 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from fer_cli.embeddings.inputs import Collator
-from fer_cli.errors import UsageError
+from fer_cli.errors import TrainingError, UsageError
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import silent
 from fer_cli.training import trainer as training
+from fer_cli.training.course import by_epoch
 from fer_cli.training.difference import DifferenceRecipe
+from fer_cli.training.progress import Reporter
 from fer_cli.training.trainer import make_trainer
 from tests.made import made_model
 
@@ -33,11 +35,11 @@ class Embedded(Dataset):
         return {"embeddings": self.table[places], "labels": self.labels[places]}
 
 
-def trainer(tmp_path, recipe=BASE, model=None, **settings):
+def trainer(tmp_path, recipe=BASE, model=None, progress=silent, **settings):
     model = model or made_model(features="target")
     collate = Collator(Preprocessing(32))
     return make_trainer(
-        model, recipe, Embedded(), Embedded(), collate, CPU, tmp_path / "checkpoints", silent, **settings
+        model, recipe, Embedded(), Embedded(), collate, CPU, tmp_path / "checkpoints", progress, **settings
     )
 
 
@@ -112,19 +114,115 @@ def test_accumulated_small_steps_are_one_large_step(tmp_path):
     assert torch.allclose(*ends, atol=1e-5)
 
 
+#: Labels that contradict those trained on: what is learned only makes the validation loss worse.
+TURNED = (LABELS + 1) % 3
+TIRING = dataclasses.replace(
+    BASE, patience=2, lr=0.1, optimizer="sgd", schedule="constant", warmup=0.0, clip=0.0, batch_size=4
+)
+
+
+def validation_losses(made) -> list[float]:
+    return [entry["eval_loss"] for entry in made.state.log_history if "eval_loss" in entry]
+
+
 def test_it_stops_when_the_validation_loss_no_longer_falls(tmp_path):
-    recipe = dataclasses.replace(BASE, patience=2, lr=1.0, optimizer="sgd", schedule="constant", warmup=0.0, clip=0.0)
-    made = trainer(tmp_path, recipe)
-    # Labels that contradict those trained on: what is learned only makes it worse.
-    made.eval_dataset = Embedded((LABELS + 1) % 3)
+    made = trainer(tmp_path, TIRING)
+    made.eval_dataset = Embedded(TURNED)
     made.train()
     assert made.state.epoch < 20
-    losses = [entry["eval_loss"] for entry in made.state.log_history if "eval_loss" in entry]
+    losses = validation_losses(made)
     assert len(losses) == 1 + losses.index(min(losses)) + 2
-    untiring = trainer(tmp_path / "untiring", dataclasses.replace(recipe, patience=0))
+    untiring = trainer(tmp_path / "untiring", dataclasses.replace(TIRING, patience=0))
     untiring.eval_dataset = made.eval_dataset
     untiring.train()
     assert untiring.state.epoch == 20
+
+
+@pytest.mark.parametrize("spent", [0, 1, 2])
+def test_a_resumed_training_has_the_patience_that_was_left(tmp_path, spent):
+    """Interrupted ``spent`` epochs after the best one; with 2 of 2 it was about to end."""
+    whole = trainer(tmp_path / "whole", TIRING)
+    whole.eval_dataset = Embedded(TURNED)
+    whole.train()
+    losses = validation_losses(whole)
+    last = losses.index(min(losses)) + 1 + spent
+
+    def interrupt(*_, **facts):
+        raise KeyboardInterrupt
+
+    def begin(progress=silent):
+        made = trainer(tmp_path, TIRING, progress=progress)
+        made.eval_dataset = Embedded(TURNED)
+        return made
+
+    begun = begin(lambda stage, done, total, **_: interrupt() if done > 2 * last else None)
+    if spent == 2:
+        begun._load_best_model = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        begun.train()
+    checkpoint = tmp_path / "checkpoints" / f"checkpoint-{2 * last}"
+    steps = []
+    resumed = begin(lambda stage, done, total, **_: steps.append(done))
+    resumed.train(resume_from_checkpoint=str(checkpoint))
+    assert steps == list(range(2 * last + 1, 2 * len(losses) + 1))
+    assert validation_losses(resumed) == losses
+    assert by_epoch(resumed.state.log_history).equals(by_epoch(whole.state.log_history))
+    for one, other in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("size", range(1, 15))
+def test_case_23_the_validation_loss_is_the_mean_over_the_whole_fold(tmp_path, size):
+    """Of 8 training samples in batches of 7 the last is dropped; of the validation fold, of whatever size, none."""
+    made = trainer(tmp_path, dataclasses.replace(BASE, epochs=1))
+    made.train_dataset = Embedded(torch.cat([LABELS, LABELS[:1]]))
+    made.eval_dataset = fold = Embedded(LABELS.repeat(2)[:size])
+    made.train()
+    assert made.state.global_step == 1
+    with torch.inference_mode():
+        logits = made.model.eval()(embeddings=fold.table).logits
+    assert validation_losses(made) == pytest.approx([functional.cross_entropy(logits, fold.labels).item()], rel=1e-5)
+
+
+def test_an_epochs_loss_is_the_mean_of_its_steps():
+    history = [
+        {"epoch": 0.4, "step": 2, "loss": 4.0},
+        {"epoch": 0.8, "step": 4, "loss": 2.0},
+        {"epoch": 1.0, "step": 5, "loss": 1.0},
+        {"epoch": 1.0, "step": 5, "eval_loss": 3.0, "eval_accuracy": 0.5},
+        {"epoch": 2.0, "step": 10, "loss": 7.0},
+        {"epoch": 2.0, "step": 10, "eval_loss": 2.0, "eval_accuracy": 0.6},
+    ]
+    assert by_epoch(history)["loss"].tolist() == [(2 * 4 + 2 * 2 + 1) / 5, 7]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_training_ends_at_the_first_loss_that_is_not_finite(tmp_path, accumulate):
+    made = trainer(
+        tmp_path,
+        dataclasses.replace(BASE, batch_size=2, accumulate=accumulate, lr=0.5, clip=0.0, precision="bfloat16"),
+    )
+    steps = []
+    made.add_callback(Reporter(lambda stage, done, *_, **__: steps.append(done)))
+    made.train_dataset = Embedded()
+    made.train_dataset.table[3] = torch.inf
+    with pytest.raises(TrainingError, match=r"The loss is nan at step (\d), in epoch 1 of 20") as caught:
+        made.train()
+    assert caught.value.message.count(f"step {len(steps) + 1},") == 1
+    assert all(torch.isfinite(parameter).all() for parameter in made.model.parameters())
+    for typed in ("lower --lr (it was 0.5)", "--clip 1", "--precision float32"):
+        assert typed in caught.value.mend
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_training_ends_when_the_validation_loss_is_not_finite(tmp_path):
+    made = trainer(tmp_path, BASE)
+    made.eval_dataset = Embedded()
+    made.eval_dataset.table[3] = torch.nan
+    with pytest.raises(TrainingError, match="The loss is nan on the validation fold, after epoch 1 of 20") as caught:
+        made.train()
+    assert "--clip below 1" in caught.value.mend
+    assert not list((tmp_path / "checkpoints").iterdir())
 
 
 def test_logging_to_what_is_not_installed_is_refused(tmp_path, monkeypatch):
@@ -132,6 +230,19 @@ def test_logging_to_what_is_not_installed_is_refused(tmp_path, monkeypatch):
     with pytest.raises(UsageError) as caught:
         trainer(tmp_path, dataclasses.replace(BASE, logger=("mlflow",)))
     assert "pip install mlflow" in caught.value.mend
+
+
+@pytest.mark.parametrize(("logger", "written"), [(("tensorboard",), True), (("none",), False)])
+def test_tensorboards_record_goes_where_it_is_told(tmp_path, logger, written):
+    logs = tmp_path / "logs"
+    trainer(tmp_path, dataclasses.replace(BASE, epochs=1, logger=logger), logs=logs).train()
+    assert len(list(logs.glob("events.out.tfevents.*"))) == written
+
+
+def test_a_training_on_the_processor_takes_no_gpu(tmp_path):
+    arguments = trainer(tmp_path).args
+    assert arguments.device == CPU
+    assert arguments.n_gpu == 0
 
 
 def test_checkpoints_leave_out_what_is_frozen(tmp_path):

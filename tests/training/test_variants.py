@@ -3,9 +3,9 @@ import json
 import pytest
 
 from fer_cli.dataset.prepared import PreparedDataset
-from fer_cli.errors import RunError
+from fer_cli.errors import FerError, RunError
+from fer_cli.files import locked
 from fer_cli.runs.cross_validation import CrossValidation
-from fer_cli.training.claim import held
 from fer_cli.training.difference import DifferenceRecipe
 from fer_cli.training.variants import train
 from tests.made import made_model
@@ -53,11 +53,10 @@ def test_an_interrupted_ablation_goes_on(ablation, made, tmp_path):
 
 def test_two_processes_do_not_train_into_one_folder(ablation, made, tmp_path):
     """The first to come holds the folder until it ends; here it is stood in for by this process."""
-    with held(tmp_path / "out"), pytest.raises(RunError, match="Another process is training"):
-        train(ablation, made, tmp_path / "out", device="cpu")
-    assert not (tmp_path / "out").exists()
-    with held(tmp_path / "out"), held(tmp_path / "other"):
-        pass
+    out = tmp_path / "out"
+    with locked(out, "training into"), pytest.raises(FerError, match="Another process is training into"):
+        train(ablation, made, out, device="cpu")
+    assert not out.exists()
 
 
 def test_one_recipe_alone_goes_to_the_folder_itself(ablation, made, tmp_path):

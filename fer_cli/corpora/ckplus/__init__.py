@@ -11,11 +11,12 @@ from typing import ClassVar
 from fer_cli.corpora.ckplus.mirrors import cropped_mirror, explain, read_cropped_mirror
 from fer_cli.corpora.ckplus.names import CODES, FRAME, LABEL_SUFFIX, LANDMARKS_SUFFIX
 from fer_cli.corpora.ckplus.tree import Tree, find_tree
-from fer_cli.corpora.ckplus.zips import find_zips, unpack
+from fer_cli.corpora.ckplus.zips import find_zips, unpack, unpack_others
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
-from fer_cli.corpora.walk import LITTER
+from fer_cli.corpora.walk import children, folders_in, is_dir
 from fer_cli.errors import CorpusError
+from fer_cli.files import read_bytes
 from fer_cli.progress import Progress, silent
 
 #: A label file holds sixteen bytes; one that is much larger is something else.
@@ -48,9 +49,14 @@ class CKPlus(Corpus):
     )
 
     def make(self, root: Path, progress: Progress = silent) -> None:
-        """Unpack the owners' zips, beside them, where what they hold is not there yet."""
-        if root.is_dir() and cropped_mirror(root) is None:
-            unpack(root, find_zips(root), find_tree(root), progress)
+        """Unpack the owners' zips, beside them, where what they hold is not there yet; then any others."""
+        if not root.is_dir() or cropped_mirror(root) is not None:
+            return
+        zips = find_zips(root)
+        unpack(root, zips, find_tree(root), progress)
+        tree = find_tree(root)
+        if tree.images is None or tree.emotion is None:
+            unpack_others(root, zips, progress)
 
     def locate(self, root: Path) -> Path:
         """``root``, if pictures and labels in CK+'s layout are anywhere below it, unzipped or not."""
@@ -74,7 +80,7 @@ class CKPlus(Corpus):
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every sequence, labelled or not: the first frame neutral, the last ``apex_frames`` the apex.
 
-        The mirror CK+48 gives stills. Raises :class:`~fer_cli.errors.CorpusError` for a label file that holds no code.
+        The mirror CK+48 gives stills. Raises :class:`~fer_cli.errors.CorpusError` for a label that is no code of CK+.
         """
         tree, mirror = find_tree(root), cropped_mirror(root)
         if tree.images is None and mirror is not None:
@@ -82,6 +88,8 @@ class CKPlus(Corpus):
         if tree.images is None or tree.emotion is None:
             raise CorpusError(f"The zips in {root} are not unpacked yet.", mend="fer prepare without --check does it.")
         reading = Reading()
+        for path in tree.copies:
+            reading.left_out.append(LeftOut(str(path), "another copy of the pictures (counted once)", fault=False))
         labels = _labels(tree.emotion, reading)
         for folder in _sequence_folders(tree.images):
             subject, number = folder.parent.name, folder.name
@@ -109,24 +117,18 @@ class CKPlus(Corpus):
 
 
 def _sequence_folders(folder: Path) -> list[Path]:
-    return [
-        sequence
-        for subject in sorted(folder.iterdir())
-        if subject.is_dir() and not subject.name.startswith(".")
-        for sequence in sorted(subject.iterdir())
-        if sequence.is_dir() and not sequence.name.startswith(".")
-    ]
+    return [sequence for subject in folders_in(folder) for sequence in folders_in(subject)]
 
 
 def _frames(folder: Path, tree: Tree, reading: Reading) -> tuple[Frame, ...]:
     """The frames in the order of their numbers, which in the original CK are time codes."""
     marks: set[str] = set()
     points = None if tree.landmarks is None else tree.landmarks / folder.parent.name / folder.name
-    if points is not None and points.is_dir():
-        marks = {path.name for path in points.iterdir()}
+    if points is not None and is_dir(points):
+        marks = {path.name for path in children(points)}
     frames = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.name.lower() in LITTER or not path.is_file():
+    for path in children(folder):
+        if is_dir(path):
             continue
         if not FRAME.fullmatch(path.name) or not path.name.startswith(f"{folder.parent.name}_{folder.name}_"):
             reading.left_out.append(LeftOut(str(path), "a file that is no frame of its sequence"))
@@ -144,11 +146,10 @@ def _labels(folder: Path, reading: Reading) -> dict[tuple[str, str], list[Path]]
     """The label files of each subject and sequence; an empty or absent folder is no label."""
     found: dict[tuple[str, str], list[Path]] = {}
     for sequence in _sequence_folders(folder):
-        files = sorted(path for path in sequence.iterdir() if not path.name.startswith("."))
-        for path in files:
+        for path in children(sequence):
             if path.name.endswith(LABEL_SUFFIX):
                 found.setdefault((sequence.parent.name, sequence.name), []).append(path)
-            elif path.name.lower() not in LITTER:
+            else:
                 reading.left_out.append(LeftOut(str(path), "a file that is no label"))
     return found
 
@@ -159,28 +160,31 @@ def _label_of(frames: tuple[Frame, ...], files: list[Path], reading: Reading) ->
     ours = [path for path in files if path.name.removesuffix(LABEL_SUFFIX) in named]
     strangers = [path for path in files if path not in ours]
     reading.left_out += [LeftOut(str(path), "a label that names no frame of its sequence") for path in strangers]
-    codes = [code for path in ours if (code := _code(path)) is not None]
+    codes = [code for path in ours if (code := _code(path, reading)) is not None]
     if len(set(codes)) > 1:
         reading.left_out += [LeftOut(str(path), "one of several labels for a sequence") for path in ours]
         return None
     return codes[0] if codes else None
 
 
-def _code(path: Path) -> str | None:
-    """The expression that a label file names; None for an empty one."""
+def _code(path: Path, reading: Reading) -> str | None:
+    """The expression that a label file names; None for an empty one, and for one without a number."""
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_LABEL_BYTES).decode("ascii").strip()
-        if not text:
-            return None
-        number = float(text)
-        if number != int(number):
-            raise ValueError
-        return CODES[int(number)]
-    except (ValueError, KeyError, OverflowError):
+        text = read_bytes(path, MAX_LABEL_BYTES).decode("ascii").strip()
+        number = float(text or "nan")
+    except OSError:
+        reading.left_out.append(LeftOut(str(path), "a label file that cannot be read"))
+        return None
+    except ValueError:
+        reading.left_out.append(LeftOut(str(path), "a label file that holds no number"))
+        return None
+    if not text:
+        return None
+    if number not in CODES:
         raise CorpusError(
             f"The label file {path} holds no code of CK+.",
             mend="A code is one number, such as 3.0000000e+00: "
             + ", ".join(f"{code} {name}" for code, name in CODES.items())
             + ".",
-        ) from None
+        )
+    return CODES[int(number)]

@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 from fer_cli.corpora.ckplus.names import SEQUENCE, SUBJECT, kind_of
+from fer_cli.corpora.walk import children, folders_in
+from fer_cli.walk import Entered
 
 #: How far below the given folder to look, and into how many folders at most: a home folder typed by mistake should
 #: not be searched for minutes.
@@ -26,6 +28,8 @@ class Tree:
     emotion: Path | None = None
     landmarks: Path | None = None
     facs: Path | None = None
+    #: Further folders of pictures, of which the nearest is read.
+    copies: tuple[Path, ...] = ()
     #: A folder of subjects and sequences without a file in it.
     empty: Path | None = field(default=None, compare=False)
 
@@ -37,6 +41,8 @@ def find_tree(root: Path) -> Tree:
         kind = _peek(folder) or "empty"
         if getattr(tree, kind) is None:
             tree = replace(tree, **{kind: folder})
+        elif kind == "images":
+            tree = replace(tree, copies=(*tree.copies, folder))
     if tree.emotion is None and tree.empty is not None and "emotion" in tree.empty.name.lower():
         tree = replace(tree, emotion=tree.empty)
     return tree
@@ -44,17 +50,18 @@ def find_tree(root: Path) -> Tree:
 
 def _subject_folders(root: Path) -> Iterator[Path]:
     """The folders at or below ``root`` with children called S005 and the like, the nearest first."""
-    level = [root]
+    entered = Entered(root)
+    level = [root] if entered.enter(root) else []
     looked_into = 0
     for _ in range(MAX_DEPTH):
         below: list[Path] = []
         for folder in level:
             looked_into += 1
-            children = _folders(folder)
-            if any(SUBJECT.fullmatch(child.name) for child in children):
+            below_it = folders_in(folder)
+            if any(SUBJECT.fullmatch(child.name) for child in below_it):
                 yield folder
             else:
-                below += children
+                below += [child for child in below_it if entered.enter(child)]
             if looked_into >= MAX_FOLDERS:
                 return
         level = below
@@ -64,24 +71,13 @@ def _peek(folder: Path) -> str | None:
     """What kind of files the sequences in ``folder`` hold."""
     sequences = (
         sequence
-        for subject in _folders(folder)
+        for subject in folders_in(folder)
         if SUBJECT.fullmatch(subject.name)
-        for sequence in _folders(subject)
+        for sequence in folders_in(subject)
         if SEQUENCE.fullmatch(sequence.name)
     )
     for sequence in islice(sequences, PEEKED):
-        for path in sequence.iterdir():
+        for path in children(sequence):
             if kind := kind_of(path.name):
                 return kind
     return None
-
-
-def _folders(folder: Path) -> list[Path]:
-    try:
-        return sorted(
-            path
-            for path in folder.iterdir()
-            if path.is_dir() and not path.is_symlink() and not path.name.startswith((".", "__MACOSX"))
-        )
-    except PermissionError:
-        return []

@@ -23,7 +23,7 @@ def find_zips(root: Path) -> dict[str, Path]:
             with zipfile.ZipFile(path) as file:
                 kinds = (_kind(info.filename) for info in file.infolist()[:PEEKED])
                 kind = next((kind for kind in kinds if kind), None)
-        except (OSError, zipfile.BadZipFile):
+        except (OSError, *archives.BROKEN):
             continue
         if kind:
             found.setdefault(kind, path)
@@ -35,6 +35,13 @@ def unpack(root: Path, zips: dict[str, Path], tree: Tree, progress: Progress) ->
     for kind, path in zips.items():
         if kind != "facs" and getattr(tree, kind) is None:
             archives.unpack(path, root / archives.UNPACKED / kind, _place, progress)
+
+
+def unpack_others(root: Path, zips: dict[str, Path], progress: Progress) -> None:
+    """Unpack the archives in ``root`` that are not among the ``zips``: a mirror, or the owners' in another form."""
+    for path in archives.archives_in(root):
+        if path not in zips.values():
+            archives.unpack(path, archives.target_of(path), archives.inside, progress)
 
 
 def _kind(name: str) -> str | None:

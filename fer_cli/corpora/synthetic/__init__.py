@@ -14,6 +14,7 @@ from annotated_doc import Doc
 from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.record import Reading
 from fer_cli.errors import UsageError
+from fer_cli.files import locked, remove_abandoned
 from fer_cli.progress import Progress, silent
 
 #: Goes up whenever the same settings would draw other pictures.
@@ -87,10 +88,12 @@ class Synthetic(Corpus):
         from fer_cli.corpora.synthetic.layout import claim, finish
         from fer_cli.corpora.synthetic.studio import draw_corpus
 
-        if claim(root, self.settings()) == "finished":
-            return
-        draw_corpus(root, self.subjects, self.frames, self.seed, self.confound, progress)
-        finish(root, self.settings())
+        with locked(root, "drawing into"):
+            if claim(root, self.settings()) == "finished":
+                return
+            remove_abandoned(root, "**/.*.part")
+            draw_corpus(root, self.subjects, self.frames, self.seed, self.confound, progress)
+            finish(root, self.settings())
 
     def locate(self, root: Path) -> Path:
         """As :meth:`CKPlus.locate <fer_cli.corpora.ckplus.CKPlus.locate>`, whose layout this is."""

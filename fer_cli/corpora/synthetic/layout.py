@@ -3,7 +3,6 @@
 P. Lucey et al., *The Extended Cohn-Kanade Dataset (CK+)*, 2010, and the read-me files that its owners ship.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from fer_cli.corpora.ckplus import names as ckplus
 from fer_cli.corpora.synthetic.action_units import Sides
 from fer_cli.errors import CorpusError
-from fer_cli.files import write_json, write_text
+from fer_cli.files import read_json, write_json, write_text
 
 #: The owners' numbers of the expressions.
 CODES = {name: code for code, name in ckplus.CODES.items()}
@@ -105,7 +104,7 @@ def finish(root: Path, settings: dict[str, Any]) -> None:
 
 def _stored(path: Path) -> dict[str, Any] | None:
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
     except (OSError, ValueError):
         return None
     return stored if isinstance(stored, dict) else None

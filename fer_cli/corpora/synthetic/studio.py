@@ -1,9 +1,7 @@
 """Drawing a whole corpus: all sequences of all subjects, on all cores."""
 
-import multiprocessing
 import os
-import signal
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
@@ -16,7 +14,8 @@ from fer_cli.corpora.synthetic.drawing import face_of, landmarks_in_pixels, pain
 from fer_cli.corpora.synthetic.expressions import UNITS_OF, intensity, order_of_expressions, perform, resting
 from fer_cli.corpora.synthetic.identity import draw_identity
 from fer_cli.errors import CorpusError
-from fer_cli.files import written_whole
+from fer_cli.files import write_bytes
+from fer_cli.pools import process_pool
 from fer_cli.progress import Progress
 
 #: What a generator decides. Each is seeded by the corpus's seed, the subject and its purpose, so that no subject,
@@ -31,9 +30,7 @@ def draw_corpus(root: Path, subjects: int, frames: int, seed: int, confound: flo
     """
     sequences = [(subject, sequence) for subject in range(1, subjects + 1) for sequence in range(1, len(UNITS_OF) + 1)]
     draw = partial(draw_sequence, root, frames=frames, seed=seed, confound=confound)
-    # A forked child could inherit a lock that a thread of ours holds; spawn starts clean on every platform.
-    workers = min(os.cpu_count() or 1, len(sequences))
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
+    pool = process_pool(min(os.cpu_count() or 1, len(sequences)), _start_worker)
     try:
         drawing = [pool.submit(draw, *numbers) for numbers in sequences]
         for done, future in enumerate(as_completed(drawing), start=1):
@@ -90,11 +87,9 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
     encoded, data = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))
     if not encoded:
         raise OSError(0, "the picture could not be encoded", str(path))
-    with written_whole(path) as beside:
-        beside.write_bytes(data.tobytes())
+    write_bytes(path, data.tobytes())
 
 
 def _start_worker() -> None:
-    # Ctrl-C is the parent's to handle; the processes are the parallelism, so OpenCV's threads would only compete.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The processes are the parallelism: OpenCV's threads would only compete.
     cv2.setNumThreads(1)

@@ -1,0 +1,80 @@
+"""What comes from outside reaches a terminal as text and as nothing else."""
+
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.table import Table
+from rich.text import Text
+
+from fer_cli.cli import console
+from fer_cli.cli.console import PlainConsole, plain
+from fer_cli.errors import FerError
+
+#: Clears the screen, sets a title, overwrites the line, turns the rest around, and is no UTF-8.
+HOSTILE = "a\x1b[2J\x1b]0;t\x07b\rc\x9b31md\u202ee\u2028f" + os.fsdecode(b"\xe9")
+SHOWN = r"a\x1b[2J\x1b]0;t\x07b\rc\x9b31md\u202ee\u2028f\xe9"
+
+
+def shown(*things, **options) -> str:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    target = PlainConsole(file=stream, width=200, **options)
+    for thing in things:
+        target.print(thing)
+    stream.flush()
+    return stream.buffer.getvalue().decode()
+
+
+def test_what_could_steer_a_terminal_is_written_out():
+    assert plain(HOSTILE) == SHOWN
+    assert plain("Zoë\u00a0李\u3000\u0646\u200c \U0001f600") == "Zoë\u00a0李\u3000\u0646\u200c \U0001f600"
+
+
+def test_strings_and_cells_are_shown_as_they_are_and_in_line():
+    table = Table(HOSTILE, "n", title=HOSTILE, box=None, padding=(0, 1))
+    table.add_row("[/]", "1")
+    table.add_row("[red]x[/red] :smile:", "2")
+    found = shown(HOSTILE, table)
+    assert found.count(SHOWN) == 3
+    assert "[/]" in found
+    assert "[red]x[/red] :smile:" in found
+    assert len({line.rstrip().rindex(last) for line, last in zip(found.splitlines()[2:], "n12", strict=True)}) == 1
+
+
+def test_styles_of_our_own_stay(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    found = shown(Text(f"bold {HOSTILE}", "bold"), force_terminal=True, color_system="standard")
+    assert found.startswith("\x1b[1mbold a")
+    assert found.count("\x1b") == 2
+
+
+@settings(max_examples=50)
+@given(st.text())
+def test_no_text_gets_through_as_anything_but_text(text):
+    for thing in (text, Text(text)):
+        found = shown(thing)
+        assert not {letter for letter in found if letter != "\n" and not console._is_text(letter)}
+        assert "\t" not in found
+
+
+def test_words_on_standard_error_are_plain(capsys):
+    console.say(HOSTILE)
+    console.warn(HOSTILE)
+    error = FerError(HOSTILE, mend=HOSTILE)
+    console.complain(error)
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert "\x9b" not in said
+    assert "\u202e" not in said
+    assert said.count("\\u202e") == 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
+def test_data_for_a_program_keeps_a_names_bytes():
+    code = r"import os; from fer_cli.cli.console import give; give('name', os.fsdecode(b'caf\xe9'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout == b"name\tcaf\xe9\n"
