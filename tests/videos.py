@@ -1,5 +1,6 @@
 """Videos made for tests."""
 
+import struct
 from pathlib import Path
 
 import av
@@ -14,7 +15,9 @@ def shades(count: int, size: tuple[int, int] = (64, 48)) -> list[np.ndarray]:
 def make_video(path: Path, frames: list[np.ndarray], *, rate: int = 25, keys: int = 12) -> Path:
     """A video of the frames with a key frame every ``keys``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
+    # The index first, so that the beginning of a file can be read without its end.
+    options = {"movflags": "faststart"} if path.suffix in (".mp4", ".mov", ".3gp") else {}
+    with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream("flv" if path.suffix == ".flv" else "mpeg4", rate=rate)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"
@@ -23,4 +26,22 @@ def make_video(path: Path, frames: list[np.ndarray], *, rate: int = 25, keys: in
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
+    return path
+
+
+def set_matrix(path: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """Write the upper left 2×2 part of the display matrix into an MP4's track header, as phones do."""
+    data = bytearray(path.read_bytes())
+    # Version and flags, three numbers of 4 bytes, two of 8, and eight bytes of layer, group and volume come before.
+    at = data.index(b"tkhd") + 44
+    assert struct.unpack(">9i", data[at : at + 36]) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    a, b, c, d = (side << 16 for side in matrix)
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    return path
+
+
+def cut(path: Path, share: float) -> Path:
+    """Break the file off."""
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     return path

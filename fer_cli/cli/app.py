@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 import fer_cli
 from fer_cli import home
 from fer_cli.cli import compare, demo, evaluate, export, predict, prepare, train, weights
-from fer_cli.cli.console import INTERRUPTED, complain, say, warn
+from fer_cli.cli.console import INTERRUPTED, complain, say, use_utf8, warn
 from fer_cli.errors import DiskFullError, FerError
 from fer_cli.files import disk_full_reason
 
@@ -94,4 +94,5 @@ app.command("demo")(demo.demo)
 
 def run() -> None:
     """Run the program on the command line's arguments."""
+    use_utf8()
     app()

@@ -5,6 +5,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Iterable
+from io import TextIOWrapper
 from types import TracebackType
 from typing import Any
 
@@ -65,6 +66,14 @@ class PlainConsole(Console):
 
 out = PlainConsole(quiet=_SILENT)
 err = PlainConsole(stderr=True, quiet=_SILENT)
+
+
+def use_utf8() -> None:
+    """Have what is piped be UTF-8 whatever the locale, and let no letter that a terminal has not stop the program."""
+    for stream in (sys.stdout, sys.stderr):
+        # A program of its own may have put something else in its place, and one without a console has nothing.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
 
 
 def say(text: str) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.measure import Measurement
 from rich.table import Table
 
 from fer_cli.cli.console import err, out, say, warn
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from fer_cli.prediction.outcomes import Outcome, Prediction
     from fer_cli.prediction.summary import Summary
 
+#: The columns that a narrow terminal goes without, the first first.
+DISPENSABLE = ("then", "compared with", "face", "confidence")
+#: A width in which any row is whole.
+MEASURED = 100_000
 #: A terminal shows this many rows; all of them go to --out.
 SHOWN = 50
 #: What was left out is said so many times; all of it goes to --errors.
@@ -21,9 +26,8 @@ class Shown:
     """Collects the first rows for a terminal, and says of what was left out as it comes."""
 
     def __init__(self, *, paired: bool = False):
-        self._table = Table("file", "face", "label", "confidence", "then", box=None, padding=(0, 2), header_style="dim")
-        if paired:
-            self._table.add_column("compared with")
+        self._columns = ["file", "face", "label", "confidence", "then", *(["compared with"] if paired else [])]
+        self._cells: list[dict[str, str]] = []
         self._said = self._rows = 0
 
     def write(self, outcome: "Outcome") -> None:
@@ -38,16 +42,36 @@ class Shown:
         for prediction in outcome.predictions:
             self._rows += 1
             if self._rows <= SHOWN:
-                self._table.add_row(*_cells(prediction))
+                self._cells.append(_cells(prediction))
 
     def finish(self, *, elsewhere: bool) -> None:
         """Show the table, where there is a terminal to show it on."""
         if self._said > SAID:
             warn(f"and {self._said - SAID} more like these" + ("" if elsewhere else "; --errors FILE takes them all"))
         if out.is_terminal:
-            out.print(self._table)
+            out.print(self._table())
             if self._rows > SHOWN:
                 say(f"… and {self._rows - SHOWN} more" + ("" if elsewhere else "; --out FILE.csv takes them all"))
+
+    def _table(self) -> Table:
+        """The rows, in as many of the columns as the terminal has room for without cutting the others."""
+        columns = list(self._columns)
+        for spare in DISPENSABLE:
+            table = _table_of(columns, self._cells)
+            if Measurement.get(out, out.options.update(width=MEASURED), table).maximum <= out.width:
+                break
+            columns = [name for name in columns if name != spare]
+        return _table_of(columns, self._cells)
+
+
+def _table_of(columns: list[str], rows: list[dict[str, str]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in columns:
+        # A name that is wider than the terminal goes on in the next line.
+        table.add_column(name, overflow="fold", no_wrap=name != "file")
+    for row in rows:
+        table.add_row(*(row[name] for name in columns))
+    return table
 
 
 def show_sum(summary: "Summary") -> None:
@@ -62,18 +86,18 @@ def show_sum(summary: "Summary") -> None:
     err.print(table)
 
 
-def _cells(prediction: "Prediction") -> list[str]:
-    neutral = [_neutral(prediction)] if prediction.neutral else []
-    second = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[1]
+def _cells(prediction: "Prediction") -> dict[str, str]:
+    # A model of somebody else may know one class alone.
+    second = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[1:2]
     where = "" if prediction.frame is None else f" at {prediction.time:.2f} s"
-    return [
-        _shown(prediction.path) + where,
-        str(prediction.number),
-        prediction.label,
-        f"{prediction.confidence:.0%}",
-        f"{second[0]} {second[1]:.0%}",
-        *neutral,
-    ]
+    return {
+        "file": _shown(prediction.path) + where,
+        "face": str(prediction.number),
+        "label": prediction.label,
+        "confidence": f"{prediction.confidence:.0%}",
+        "then": "".join(f"{name} {share:.0%}" for name, share in second),
+        "compared with": _neutral(prediction) if prediction.neutral else "",
+    }
 
 
 def _neutral(prediction: "Prediction") -> str:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from fer_cli.errors import CorpusError
-from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular
+from fer_cli.errors import PictureError
+from fer_cli.faces.video import TIME_BASE, open_video
+from fer_cli.files import LFS_POINTER, is_lfs_pointer
 
 #: No clip of a corpus is longer; a header may claim anything, and what is counted by it would fill the memory.
 MAX_FRAMES = 10_000_000
@@ -12,23 +13,16 @@ MAX_FRAMES = 10_000_000
 def frame_count(path: Path) -> int | None:
     """How many frames a video says that it has, or None if it cannot be read.
 
-    Raises :class:`~fer_cli.errors.CorpusError` if PyAV is not installed.
+    Raises :class:`~fer_cli.errors.FerError` if PyAV is not installed.
     """
     try:
-        import av
-    except ImportError:
-        raise CorpusError("Videos need PyAV.", mend="Type: pip install av") from None
-    av.logging.set_level(av.logging.PANIC)
-    try:
-        open_regular(path).close()
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
+        with open_video(path) as (container, stream):
             count = stream.frames
             if not count:
-                seconds = stream.duration * stream.time_base if stream.duration else container.duration / av.time_base
+                seconds = stream.duration * stream.time_base if stream.duration else container.duration / TIME_BASE
                 count = int(seconds * stream.average_rate)
             return count if 0 < count <= MAX_FRAMES else None
-    except (av.FFmpegError, OSError, ValueError, TypeError, IndexError, ArithmeticError):
+    except (PictureError, TypeError):
         return None
 
 

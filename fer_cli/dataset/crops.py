@@ -160,6 +160,8 @@ def _crop(job: CropJob, template: CropTemplate, detector: Any) -> dict[str, Any]
             "box": [round(float(number), 2) for number in face["box"]],
             "landmarks": [[round(float(x), 2), round(float(y), 2)] for x, y in face["landmarks"]],
         }
+        if crop.face.turn:
+            facts["turn"] = crop.face.turn
     return facts
 
 

@@ -20,6 +20,8 @@ from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular
 MAX_PIXELS = 100_000_000
 #: The largest file taken on, in bytes.
 MAX_BYTES = 500_000_000
+#: By what errors the opening of a pipe, a socket or a device fails.
+NO_FILE = (errno.EINVAL, errno.ENXIO, errno.ENODEV)
 #: Formats whose further frames or pages are pictures of their own.
 SEVERAL = ("GIF", "PNG", "TIFF", "WEBP", "AVIF", HEIF)
 FIRST_OF_SEVERAL = "several frames: the first is taken"
@@ -64,10 +66,6 @@ def decode(
                 return _open(file, os.fstat(file.fileno()).st_size, max_pixels, note)
     except PictureError:
         raise
-    except FileNotFoundError:
-        raise PictureError("no such file") from None
-    except PermissionError:
-        raise PictureError("no permission to read it") from None
     except UnidentifiedImageError:
         raise PictureError(_why_not_a_picture(source)) from None
     except Image.DecompressionBombError:
@@ -77,7 +75,10 @@ def decode(
 
 
 def begins_as_picture(path: Path) -> bool:
-    """Whether the first bytes of the file are those of a picture that :func:`decode` reads or tells a reason of."""
+    """Whether the file is, by its first bytes, a picture that :func:`decode` reads or tells a reason of.
+
+    So is a pipe, a socket or a device, which would otherwise be passed over without a word.
+    """
     try:
         with open_regular(path) as file:
             if is_heif(file.read(HEAD)):
@@ -85,8 +86,8 @@ def begins_as_picture(path: Path) -> bool:
             file.seek(0)
             with Image.open(file, formats=FORMATS):
                 return True
-    except Exception:  # whatever a file that is no picture makes a reader raise
-        return False
+    except Exception as error:  # whatever a file that is no picture makes a reader raise
+        return getattr(error, "errno", None) in NO_FILE
 
 
 def too_many_pixels(most: int) -> str:
@@ -104,21 +105,29 @@ def _from_array(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
+def why_unreadable(error: OSError | ValueError) -> str:
+    """Why a path could not be opened, by the ``error`` of :func:`~fer_cli.files.open_regular`."""
+    match getattr(error, "errno", None):
+        case errno.ENOENT:
+            return "no such file"
+        case errno.EACCES | errno.EPERM:
+            return "no permission to read it"
+        case errno.EISDIR:
+            return "a folder, not a picture"
+        case errno.ELOOP:
+            return "a link that leads in a circle"
+        case number if number in NO_FILE:
+            return "not a regular file but a pipe, a socket or a device"
+    return "no path to a file"
+
+
 def _opened(path: Path) -> BinaryIO:
     if is_raw(path):
         raise PictureError(why_unread(path))
     try:
         return open_regular(path)
-    except IsADirectoryError:
-        raise PictureError("a folder, not a picture") from None
-    except (FileNotFoundError, PermissionError):
-        raise
     except (OSError, ValueError) as error:
-        if getattr(error, "errno", None) == errno.ELOOP:
-            raise PictureError("a link that leads in a circle") from error
-        if getattr(error, "errno", None) == errno.EINVAL:
-            raise PictureError("not a regular file but a pipe, a socket or a device") from error
-        raise PictureError("no path to a file") from error
+        raise PictureError(why_unreadable(error)) from error
 
 
 def _open(file: BinaryIO, size: int, max_pixels: int, note: Callable[[str], None]) -> np.ndarray:

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from fer_cli.errors import DetectorError
-from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular
+from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular, read_bytes
 from fer_cli.progress import Progress, silent
 
 REPOSITORY = "opencv/face_detection_yunet"
@@ -56,7 +56,7 @@ def _downloaded() -> Path:
             f"{REPOSITORY} ({type(error).__name__}: {str(error).partition('. ')[0]}).",
             mend=MEND,
         ) from error
-    if hashlib.sha256(file.read_bytes()).hexdigest() != SHA256:
+    if hashlib.sha256(read_bytes(file)).hexdigest() != SHA256:
         # The cache shows a link; only without what it links to does the hub download anew.
         raise DetectorError(
             f"{file.resolve()} is not the file that was expected: its checksum differs.", mend=f"Remove it. {MEND}"

@@ -31,10 +31,13 @@ _UNREAD = {
 }
 #: The endings of pictures' names, read or not: such a file is used or reported, never passed over.
 PICTURES = _READ | _UNREAD.keys()
-#: The endings of videos' names.
-VIDEOS = frozenset(
-    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv"}
-)
+_VIDEO_ENDINGS = """
+264 265 266 3g2 3gp amv apv asf avi avs2 avs3 cdxl dav dif divx dv dvr-ms evc f4v flm flv gxf h261 h263 h264 h265 h266
+hevc ifv insv ipu ism ismv ivf kux lrv m1v m2t m2ts m2v m4v mj2 mjpeg mjpg mk3d mkv mlv mod mov mp4 mpe mpeg mpg mpv mts
+mxf nsv nut obu ogm ogv ogx psp qt rm rmvb roq ser smk svo swf tod tp trp ts usm vc1 viv vob vvc webm wmv wtv xmv y4m
+"""
+#: The endings of videos' names: the containers that FFmpeg reads, and what cameras call theirs.
+VIDEOS = frozenset(f".{ending}" for ending in _VIDEO_ENDINGS.split())
 #: How many first bytes :func:`is_heif` needs.
 HEAD = 12
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}

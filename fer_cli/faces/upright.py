@@ -33,7 +33,7 @@ def best_way_up(pixels: np.ndarray, detector: Detector, *, turned: bool, halves:
         parts = {"left": whole[:, :middle], "right": whole[:, middle:]} if halves else {"whole": whole}
         for part, seen in parts.items():
             seen = np.ascontiguousarray(seen)
-            score = max((face.score for face in detector.detect(seen)), default=0.0)
+            score = max((face.score for face in detector.detect(seen, any_way_up=False)), default=0.0)
             if score and (best is None or score > best[0]):
                 best = (score, seen, Way(90 * quarters, part))
     if best is None:

@@ -1,19 +1,24 @@
 """Frames of videos, by PyAV."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from fer_cli.errors import FerError, PictureError, UsageError
-from fer_cli.faces.decode import MAX_PIXELS, too_many_pixels
-from fer_cli.files import LFS_POINTER, is_lfs_pointer
+from fer_cli.faces.decode import MAX_PIXELS, too_many_pixels, why_unreadable
+from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular
 
 BROKEN = "a video that cannot be read"
+#: Seconds by which a stated duration may be rounded.
+ROUNDING = 0.25
+#: FFmpeg's ``AV_TIME_BASE`` and ``AVFMT_NOTIMESTAMPS``.
+TIME_BASE, NO_TIMESTAMPS = 1_000_000, 0x80
 
 
 @dataclass(frozen=True)
@@ -57,61 +62,171 @@ def sampled_frames(
 ) -> Iterator[tuple[int, float, np.ndarray]]:
     """The number, the time in seconds from the start, and the pixels (H×W×3 uint8 RGB) of every frame taken, in order.
 
-    Raises :class:`~fer_cli.errors.PictureError` if the video cannot be read, or from where it cannot.
+    Frames are upright by the stream's display matrix. Raises :class:`~fer_cli.errors.PictureError` if the video cannot
+    be read, or after its last frame if it breaks off before the end that it states or parts of it cannot be decoded.
     """
-    last = None
-    for index, time, frame in _frames(path, max_pixels):
-        if (step := every.step(index, time)) != last:
-            last = step
-            yield index, time, frame.to_ndarray(format="rgb24")
-
-
-def _frames(path: Path, max_pixels: int) -> Iterator[tuple[int, float, Any]]:
-    with _opened(path) as (container, stream):
-        if stream.width * stream.height > max_pixels:
-            raise PictureError(too_many_pixels(max_pixels))
-        stream.thread_type = "AUTO"
-        first = None
-        for index, frame in enumerate(container.decode(stream)):
-            time = frame.time if frame.time is not None else index / float(stream.average_rate)
-            first = time if first is None else first
-            yield index, time - first, frame
+    with open_video(path, max_pixels=max_pixels) as (container, stream):
+        taken = first = last = None
+        index, failed, lost, end, sized = 0, 0, 0, float("-inf"), bool(stream.width)
+        for packet in container.demux():
+            # The packets that empty the decoders at the end have no size.
+            last = packet if packet.size else last
+            if packet.pts is not None and packet.time_base:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.stream_index != stream.index:
+                continue
+            for frame in _decoded(packet):
+                if frame is None:
+                    failed += 1
+                    # A recording may begin between two key frames; what lies before the first one no player shows.
+                    lost += index > 0
+                    continue
+                time = frame.time if frame.time is not None else index / float(_rate(stream))
+                first = time if first is None else first
+                if (step := every.step(index, time - first)) != taken:
+                    taken = step
+                    yield index, time - first, _upright(frame, max_pixels)
+                index += 1
+        if failed and not index:
+            # FFmpeg tells no size of frames that it refused to decode when it opened the file.
+            why = "" if sized else f": its frames state no size, or are {too_many_pixels(max_pixels)}"
+            raise PictureError(BROKEN + why)
+        if where := _breaks_off(container, stream, index, end, last):
+            raise PictureError(f"a video that breaks off {where}")
+        if lost:
+            raise PictureError(f"a video of whose frames {lost} cannot be decoded")
 
 
 def video_frame(path: Path, index: int) -> np.ndarray:
-    """The frame ``index``, counted from 0, of a video as H×W×3 uint8 RGB.
+    """The frame ``index``, counted from 0, of a video as H×W×3 uint8 RGB, upright by the stream's display matrix.
 
     It is sought from the key frame before it, not decoded from the start. Raises
     :class:`~fer_cli.errors.PictureError` if the video cannot be read or ends before it.
     """
-    with _opened(path) as (container, stream):
-        if stream.width * stream.height > MAX_PIXELS:
-            raise PictureError(too_many_pixels(MAX_PIXELS))
-        step = 1 / (stream.average_rate * stream.time_base)
+    with open_video(path) as (container, stream):
+        step = 1 / (_rate(stream) * stream.time_base)
         first = stream.start_time or 0
         wanted = first + round(index * step)
         container.seek(wanted, stream=stream, backward=True)
         for frame in container.decode(stream):
             # Half a frame's length allows for time stamps that are rounded.
             if frame.pts is not None and frame.pts >= wanted - step / 2:
-                return frame.to_ndarray(format="rgb24")
+                return _upright(frame, MAX_PIXELS)
         raise PictureError("a video that ends before this frame")
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+def open_video(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Any, Any]]:
+    """PyAV's container of the video at ``path`` and its first stream of moving pictures, open within the block.
+
+    Nothing but this file is opened, whatever it names. Raises :class:`~fer_cli.errors.PictureError`, with a reason in a
+    few words, for what cannot be read, here or in the block, and for frames of more than ``max_pixels``;
+    :class:`~fer_cli.errors.FerError` if PyAV is not installed.
+    """
     try:
         import av
     except ImportError:
         raise FerError("Videos need PyAV.", mend="Type: pip install av") from None
-    av.logging.set_level(av.logging.PANIC)
+    # Any level but None makes a decoder's threads wait for Python's lock to log an error, and whoever frees the decoder
+    # holds that lock while it waits for its threads: a hang.
+    av.logging.set_level(None)
+    # FFmpeg counts the columns and rows with which it fills a frame up, and so is given some room.
+    limit = {"max_pixels": str(2 * max_pixels + 65_536)}
     try:
-        with av.open(str(path)) as container:
-            if not container.streams.video or not container.streams.video[0].average_rate:
+        file = open_regular(path)
+    except (OSError, ValueError) as error:
+        raise PictureError(f"{BROKEN}: {why_unreadable(error)}") from error
+    try:
+        # A playlist would have FFmpeg open the files and addresses that it lists.
+        with file, av.open(_Quiet(file), options={"protocol_whitelist": "none", **limit}) as container:
+            # The cover of a recording of sound is a stream of one picture.
+            stream = next((each for each in container.streams.video if not _is_cover(each)), None)
+            if stream is None or stream.codec_context is None or not stream.time_base or not _rate(stream):
                 raise PictureError(BROKEN)
-            yield container, container.streams.video[0]
-    except (av.FFmpegError, OSError, ValueError) as error:
+            if stream.width * stream.height > max_pixels:
+                raise PictureError(too_many_pixels(max_pixels))
+            stream.codec_context.options = limit
+            stream.thread_type = "AUTO"
+            yield container, stream
+    except (av.FFmpegError, OSError, ValueError, ArithmeticError) as error:
         raise PictureError(LFS_POINTER if is_lfs_pointer(path) else BROKEN) from error
+    except MemoryError as error:
+        raise PictureError("a video too large for this machine") from error
+
+
+class _Quiet:
+    """The file as PyAV reads it; seeking to a place that no file has fails without an exception, which it would print.
+
+    The name is there because FFmpeg tells some formats by its ending.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.name, self.read, self.tell = os.fspath(file.name), file.read, file.tell
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & type(stream.disposition).attached_pic)
+
+
+def _rate(stream: Any) -> Fraction | None:
+    return stream.average_rate or stream.guessed_rate or stream.base_rate
+
+
+def _decoded(packet: Any) -> Iterator[Any]:
+    """The frames that come out when ``packet`` goes into its decoder, or None if it cannot be decoded."""
+    from av import FFmpegError
+
+    try:
+        yield from packet.decode()
+    except FFmpegError:
+        yield None
+
+
+def _breaks_off(container: Any, stream: Any, frames: int, end: float, last: Any) -> str:
+    """Where the file breaks off, ``frames`` decoded and its ``last`` packet cut short or over at ``end`` seconds.
+
+    Empty if it is whole, as far as its container can tell.
+    """
+    stated, reached = 0.0, end - (container.start_time or 0) / TIME_BASE
+    # Without time stamps there is no stated duration either: FFmpeg estimates one by the size of the file.
+    if container.duration is not None and not container.format.flags & NO_TIMESTAMPS:
+        stated = container.duration / TIME_BASE
+    early = stated > 0 and reached < stated - max(3 / float(_rate(stream)), ROUNDING)
+    if not early and not (last is not None and last.is_corrupt):
+        return ""
+    if frames < stream.frames:
+        return f"at frame {frames} of {stream.frames}"
+    return f"after {max(reached, 0):.1f} of {stated:.1f} seconds" if early else f"after {frames} frames"
+
+
+def _upright(frame: Any, max_pixels: int) -> np.ndarray:
+    """The frame as H×W×3 uint8 RGB, turned and mirrored as its display matrix says.
+
+    Row vectors (x, y) are multiplied by the matrix's upper left 2×2 part (ISO/IEC 14496-12, 8.3.2), which moves every
+    side of a picture onto a side, whatever its scale.
+    """
+    if frame.width * frame.height > max_pixels:
+        raise PictureError(too_many_pixels(max_pixels))
+    pixels = frame.to_ndarray(format="rgb24")
+    try:
+        matrix = np.frombuffer(bytes(frame.side_data["DISPLAYMATRIX"]), "=i4").reshape(3, 3)[:2, :2]
+    except KeyError:
+        return pixels
+    except ValueError:
+        # PyAV refuses to list the side data where one kind is newer than itself, and still tells the angle.
+        return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+    straight, crossed = np.diag(matrix), np.diag(matrix[::-1])
+    if np.abs(straight).sum() < np.abs(crossed).sum():
+        pixels, straight = pixels.transpose(1, 0, 2), crossed
+    across, down = (-1 if side < 0 else 1 for side in straight)
+    return np.ascontiguousarray(pixels[::down, ::across])
 
 
 def frames_of(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[int, float, np.ndarray]]:
@@ -131,8 +246,8 @@ class VideoSink:
     def __init__(self, like: Path, target: Path):
         import av
 
-        with _opened(like) as (_, stream):
-            rate = Fraction(stream.average_rate).limit_denominator(65_535)
+        with open_video(like) as (_, stream):
+            rate = Fraction(_rate(stream)).limit_denominator(65_535)
         self._rate = float(rate)
         self._target = target
         self._beside = target.with_name(f".{target.name}.part")

@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from fer_cli.files import read_bytes
+
 #: The three grids on which faces are looked for, by the pixels from one place of the grid to the next.
 STRIDES = (8, 16, 32)
 #: Boxes that share more of their area than this are one face.
@@ -26,8 +28,8 @@ class YuNet:
     """
 
     def __init__(self, model: Path, threshold: float):
-        # What lies in other files is not asked for.
-        network = onnx.load(str(model), load_external_data=False)
+        # From bytes, so that no other file is asked for.
+        network = onnx.load_from_string(read_bytes(model))
         # The file is made for 640×640 pixels; its layers take any size.
         for value, names in (
             *((value, ("", "", "height", "width")) for value in network.graph.input),

@@ -16,6 +16,9 @@ from fer_cli.faces.detect import Detector
 from fer_cli.prediction.outcomes import Missed
 from fer_cli.prediction.shots import Shot
 
+#: A note on a face that was turned upright.
+LYING = "it lies on its side or upside down: taken as turned by {} degrees"
+
 Faces = Literal["largest", "all"]
 
 
@@ -65,7 +68,15 @@ class Looker:
             pixels = shot.pixels
             if pixels is None:
                 pixels = decode(shot.path, max_pixels=self._max_pixels, note=note)
-            return Seen(bare, tuple(self.crops(pixels)), tuple(notes))
+            crops = self.crops(pixels)
+            # A video on its side would say so of every frame.
+            turned = enumerate(crops) if shot.frame is None else ()
+            notes += [
+                Missed(shot.path, LYING.format(crop.face.turn), fault=False, number=number)
+                for number, crop in turned
+                if crop.face is not None and crop.face.turn
+            ]
+            return Seen(bare, tuple(crops), tuple(notes))
         except PictureError as error:
             # A face that leaves the view of a camera is no fault of the video.
             fault = shot.frame is None

@@ -6,17 +6,22 @@ import os
 import signal
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
 from fer_cli.cli.app import app
+from fer_cli.cli.predicted import Shown
+from fer_cli.prediction.outcomes import Outcome, Prediction
+from fer_cli.prediction.shots import Shot
 from tests.prediction.made import made_pictures, made_run
-from tests.videos import make_video, shades
+from tests.videos import cut, make_video, shades
 
 
 @pytest.fixture(scope="module")
@@ -252,3 +257,61 @@ def test_a_name_cannot_move_the_cursor(here, run):
     Path("a.png").rename("\x1b[2J.png")
     Path("\x1b[2J.png").write_bytes(b"")
     assert "\x1b[2J" not in fer(run, "\x1b[2J.png", code=1)[1]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_case_14_rows_that_are_piped_are_utf8_whatever_the_locale(here, run, encoding):
+    Path("faces/000.png").rename("你好.png")
+    done = subprocess.run(
+        command(run, "你好.png", "--format", "jsonl"),
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.decode("utf-8"))["file"] == "你好.png"
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (26, ["file", "label"]),
+        (40, ["file", "label", "confidence"]),
+        (50, ["file", "face", "label", "confidence"]),
+        (100, ["file", "face", "label", "confidence", "then"]),
+    ],
+)
+def test_case_14_a_narrow_terminal_shows_fewer_columns_and_whole_words(monkeypatch, width, columns):
+    shares = {"happiness": 0.9, "neutral": 0.1}
+    screen = Console(width=width, force_terminal=True, color_system=None, file=StringIO())
+    monkeypatch.setattr("fer_cli.cli.predicted.out", screen)
+    shown = Shown()
+    for number in range(2):
+        path = Path(f"albums/{number}.png")
+        shown.write(Outcome(Shot(number, path), (Prediction(path, 0, None, shares),)))
+    shown.finish(elsewhere=False)
+    header, *lines = (line.split() for line in screen.file.getvalue().splitlines())
+    assert header == columns
+    assert [line[0] for line in lines] == ["albums/0.png", "albums/1.png"]
+    assert all(line[columns.index("label")] == "happiness" for line in lines)
+
+
+def test_case_14_a_name_wider_than_the_terminal_goes_on_in_the_next_line(monkeypatch):
+    screen = Console(width=40, force_terminal=True, color_system=None, file=StringIO())
+    monkeypatch.setattr("fer_cli.cli.predicted.out", screen)
+    path = Path("/".join(["albums"] * 10))
+    shown = Shown(paired=True)
+    shown.write(Outcome(Shot(0, path), (Prediction(path, 0, None, {"happiness": 1.0}, neutral="[red].png"),)))
+    shown.finish(elsewhere=True)
+    _, *lines = screen.file.getvalue().splitlines()
+    assert "".join(line.split()[0] for line in lines) == str(path)
+    assert lines[0].split()[1] == "happiness"
+
+
+def test_case_21_a_video_that_breaks_off_is_said_and_told_by_the_exit_code(here, run):
+    cut(make_video(here / "clip.mp4", shades(30)), 0.9)
+    _, said = fer(run, "clip.mp4", "--out", "p.csv", code=3)
+    kept = len(rows("p.csv"))
+    assert 0 < kept < 30
+    assert f"clip.mp4: a video that breaks off at frame {kept} of 30" in said
+    assert [row["kind"] for row in rows("p.errors.csv")] == ["fault"]

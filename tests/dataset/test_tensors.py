@@ -70,9 +70,14 @@ def test_a_crop_of_another_size_is_named(made):
         crops[other]
 
 
-def test_a_crop_that_is_a_pipe_is_not_waited_for(made):
+@pytest.mark.skipif(os.name != "posix", reason="no pipes in folders")
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_case_25_a_crop_that_is_a_pipe_or_a_device_is_named(made, kind):
     name = made.metadata["file_name"][0]
     (made.path / name).unlink()
-    os.mkfifo(made.path / name)
-    with pytest.raises(DatasetError, match="not a regular file"):
+    if kind == "pipe":
+        os.mkfifo(made.path / name)
+    else:
+        (made.path / name).symlink_to("/dev/zero")
+    with pytest.raises(DatasetError, match=f"{name} cannot be read"):
         Crops(made.path)[name]

@@ -377,6 +377,15 @@ def test_a_file_without_permission_is_refused(tmp_path):
         decode(path)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="no pipes in folders")
+def test_case_25_a_pipe_or_a_device_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    for name in ("pipe.png", "zero.png"):
+        with pytest.raises(PictureError, match="a pipe, a socket or a device"):
+            decode(tmp_path / name)
+
+
 @pytest.mark.filterwarnings("error")
 def test_no_warning_reaches_the_person(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", RGB.shape[0] * RGB.shape[1] - 1)

@@ -79,12 +79,44 @@ def test_a_tilted_face_is_found_with_its_eyes_in_place(detector, portrait, eyes,
     assert errors(face, eyes @ turn[:, :2].T + turn[:, 2]).max() < 0.12
 
 
+def quarter_turned(points: np.ndarray, quarters: int, side: int) -> np.ndarray:
+    """Where the points of a square picture are after it was turned anticlockwise."""
+    for _ in range(quarters):
+        points = np.stack([points[:, 1], side - 1 - points[:, 0]], axis=1)
+    return points
+
+
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_a_picture_scores_highest_the_right_way_up(detector, portrait, quarters):
     # Sideways a face may be found, but not its eyes: the score is what tells.
     (upright,) = detector.detect(portrait)
-    turned = detector.detect(np.ascontiguousarray(np.rot90(portrait, quarters)))
+    turned = detector.detect(np.ascontiguousarray(np.rot90(portrait, quarters)), any_way_up=False)
     assert max((face.score for face in turned), default=0) < upright.score - 0.03
+    assert upright.turn == 0
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_case_38_a_face_that_lies_on_its_side_is_found_as_the_upright_one_is(detector, london, quarters):
+    for path in sorted(london.glob("*/*.jpg"))[::20]:
+        picture = decode(path)
+        (upright,) = detector.detect(picture)
+        (lying,) = detector.detect(np.ascontiguousarray(np.rot90(picture, quarters)))
+        assert lying.turn == 90 * quarters
+        wanted = quarter_turned(upright.landmarks, quarters, 512)
+        assert errors(lying, wanted[:2]).max() < 0.12
+        x, y, width, height = lying.box
+        assert abs(width * height / upright.area - 1) < 0.25
+        x0, y0, w0, h0 = upright.box
+        middle = quarter_turned(np.array([[x0 + w0 / 2, y0 + h0 / 2]]), quarters, 512)[0]
+        assert np.hypot(*(middle - [x + width / 2, y + height / 2])) < 0.1 * w0
+
+
+def test_case_38_of_a_group_each_face_has_its_own_turn(detector, portrait):
+    picture = canvas(512, 1_600)
+    for quarters, left in ((0, 0), (1, 540), (2, 1_080)):
+        picture[:, left : left + 512] = np.rot90(portrait, quarters)
+    found = sorted(detector.detect(picture), key=lambda face: face.box[0])
+    assert [face.turn for face in found] == [0, 90, 180]
 
 
 @pytest.mark.parametrize(("factor", "height", "width"), [(0.25, 1_500, 2_000), (1, 700, 4_000), (5, 2_560, 2_560)])

@@ -94,7 +94,10 @@ def test_the_five_points_of_sixty_eight():
     ]
 
 
-def test_a_pipe_holds_no_landmarks_and_nobody_waits_for_it(tmp_path):
-    os.mkfifo(tmp_path / "points.txt")
-    with pytest.raises(PictureError, match="cannot be read"):
-        read_landmarks(tmp_path / "points.txt")
+@pytest.mark.skipif(os.name != "posix", reason="no pipes in folders")
+def test_case_25_a_pipe_or_a_device_holds_no_landmarks(tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "zero.txt").symlink_to("/dev/zero")
+    for name in ("pipe.txt", "zero.txt"):
+        with pytest.raises(PictureError, match="landmarks that cannot be read"):
+            read_landmarks(tmp_path / name)

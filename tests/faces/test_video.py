@@ -1,12 +1,17 @@
+import os
+import re
+import socket
+import subprocess
 import sys
 
+import av
 import numpy as np
 import pytest
 
 from fer_cli.corpora.clips import frame_count
 from fer_cli.errors import FerError, PictureError, UsageError
 from fer_cli.faces.video import Every, VideoSink, frames_of, sampled_frames, video_frame
-from tests.videos import make_video, shades
+from tests.videos import cut, make_video, set_matrix, shades
 
 
 @pytest.mark.parametrize("ending", ["avi", "mp4", "flv"])
@@ -73,10 +78,132 @@ def test_what_is_no_distance_between_frames_is_refused(text):
         Every.parse(text)
 
 
-def test_frames_before_the_place_where_a_video_breaks_off_are_given(tmp_path):
-    path = make_video(tmp_path / "clip.avi", shades(40, (160, 120)))
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert 5 < len(list(frames_of(path))) < 40
+def as_far_as_it_goes(path) -> tuple[int, str]:
+    """How many frames a video gives, and what is said at its end."""
+    count = 0
+    try:
+        for _ in frames_of(path):
+            count += 1
+    except PictureError as error:
+        return count, error.message
+    return count, ""
+
+
+def noise(count: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (120, 160, 3), dtype=np.uint8) for _ in range(count)]
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov", "3gp", "avi", "mkv", "flv", "ts", "mpg", "nut"])
+def test_case_21_a_whole_video_is_whole(tmp_path, ending):
+    assert as_far_as_it_goes(make_video(tmp_path / f"clip.{ending}", noise(30))) == (30, "")
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov", "3gp", "avi", "mkv", "flv"])
+def test_case_21_a_video_that_breaks_off_gives_what_it_has_and_says_so(tmp_path, ending):
+    count, said = as_far_as_it_goes(cut(make_video(tmp_path / f"clip.{ending}", noise(30)), 0.57))
+    assert 14 <= count <= 19
+    assert re.fullmatch(rf"a video that breaks off (at frame {count} of 30|after 0\.[67] of 1\.2 seconds)", said)
+
+
+def test_a_frame_that_cannot_be_decoded_is_said_and_the_others_are_given(tmp_path):
+    path = tmp_path / "clip.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 120, 160, "yuvj420p"
+        for frame in noise(40):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    data = bytearray(path.read_bytes())
+    start = -1
+    for _ in range(30):
+        start = data.index(b"00dc", start + 1)
+    size = int.from_bytes(data[start + 4 : start + 8], "little")
+    data[start + 8 : start + 8 + size] = bytes(size)
+    path.write_bytes(data)
+    assert as_far_as_it_goes(path) == (39, "a video of whose frames 1 cannot be decoded")
+
+
+UPRIGHT = np.kron(np.array([[40, 120], [180, 230]], np.uint8), np.ones((32, 48), np.uint8))[:, :, None].repeat(
+    3, axis=2
+)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "stored"),
+    [
+        ((1, 0, 0, 1), lambda frame: frame),
+        ((0, 1, -1, 0), lambda frame: np.rot90(frame, 1)),
+        ((-1, 0, 0, -1), lambda frame: np.rot90(frame, 2)),
+        ((0, -1, 1, 0), lambda frame: np.rot90(frame, 3)),
+        ((-1, 0, 0, 1), lambda frame: frame[:, ::-1]),
+        ((1, 0, 0, -1), lambda frame: frame[::-1]),
+        ((0, 1, 1, 0), lambda frame: frame.transpose(1, 0, 2)),
+        ((0, -1, -1, 0), lambda frame: frame[::-1, ::-1].transpose(1, 0, 2)),
+    ],
+    ids=["as it is", "90", "180", "270", "mirrored", "flipped", "transposed", "transversed"],
+)
+def test_case_01_frames_are_upright_by_the_display_matrix(tmp_path, matrix, stored):
+    path = make_video(tmp_path / "phone.mp4", [np.ascontiguousarray(stored(UPRIGHT))] * 3)
+    set_matrix(path, matrix)
+    for pixels in (*(pixels for _, _, pixels in frames_of(path)), video_frame(path, 1)):
+        assert pixels.shape == UPRIGHT.shape
+        assert pixels.flags.c_contiguous
+        assert np.abs(pixels.astype(int) - UPRIGHT).mean() < 6
+
+
+@pytest.mark.parametrize("name", ["list.m3u8", "list.mp4", "list.ffconcat"])
+def test_a_playlist_opens_no_other_file(tmp_path, name):
+    make_video(tmp_path / "other.ts", shades(5))
+    path = tmp_path / name
+    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nother.ts\n#EXT-X-ENDLIST\n"
+    path.write_text("ffconcat version 1.0\nfile other.ts\n" if name != "list.m3u8" else playlist)
+    assert as_far_as_it_goes(path) == (0, "a video that cannot be read")
+    assert frame_count(path) is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no pipes in folders")
+def test_case_25_pipes_sockets_and_devices_are_no_videos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.mp4")
+    (tmp_path / "zero.mp4").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind("socket.mp4")
+        for name in ("pipe.mp4", "zero.mp4", "socket.mp4"):
+            with pytest.raises(PictureError, match="a pipe, a socket or a device"):
+                video_frame(tmp_path / name, 0)
+            assert frame_count(tmp_path / name) is None
+
+
+def without_size(path):
+    """A video whose sample description says 0×0 and whose frames do not say more."""
+    data = bytearray(make_video(path, shades(12)).read_bytes())
+    at = data.index(b"mp4v") + 28
+    assert data[at : at + 4] == b"\0\x40\0\x30"
+    data[at : at + 4] = bytes(4)
+    start = data.index(b"\0\0\1\x20")
+    data[start : start + 12] = bytes(12)
+    path.write_bytes(data)
+    return path
+
+
+def test_a_stream_without_width_is_said(tmp_path):
+    count, said = as_far_as_it_goes(without_size(tmp_path / "clip.mov"))
+    assert count == 0
+    assert said.startswith("a video that cannot be read")
+
+
+def test_a_decoder_that_fails_in_its_threads_can_be_freed(tmp_path):
+    # PyAV's own log would wait for Python's lock in the decoder's threads, while the lock's holder waits for them.
+    path = without_size(tmp_path / "clip.mov")
+    script = (
+        "import sys; from pathlib import Path; from fer_cli.errors import PictureError; "
+        "from fer_cli.faces.video import frames_of\n"
+        "for _ in range(300):\n try: list(frames_of(Path(sys.argv[1])))\n except PictureError: pass"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(path)], timeout=120, check=False).returncode == 0
+    frame_count(path)
+    assert av.logging.get_level() is None
 
 
 def test_a_video_of_larger_frames_than_allowed_is_left_out(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import struct
 import sys
 import zlib
@@ -74,6 +75,10 @@ def broken(folder: Path, name: str) -> Path:
                 container.mux(stream.encode())
         case "letter.mp4":
             path.write_text("dear video")
+        case "pipe.jpg" | "pipe.mp4" | "pipe":
+            os.mkfifo(path)
+        case "zero.jpg" | "zero.mp4":
+            path.symlink_to("/dev/zero")
         case "pointer.jpg" | "pointer.mp4":
             path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:92\nsize 414429\n")
         case "phone.HEIC":
@@ -107,6 +112,15 @@ def png_header(width: int, height: int) -> bytes:
         ("letter.mp4", "a video that cannot be read"),
         ("sound.mp4", "a video that cannot be read"),
         ("no-frames.mp4", "a video"),
+        *(
+            pytest.param(
+                name,
+                "a pipe, a socket or a device",
+                marks=pytest.mark.skipif(os.name != "posix", reason="no pipes in folders"),
+                id=f"case 25: {name}",
+            )
+            for name in ("pipe.jpg", "pipe.mp4", "pipe", "zero.jpg", "zero.mp4")
+        ),
         ("pointer.jpg", "git lfs pull"),
         ("pointer.mp4", "git lfs pull"),
         ("phone.HEIC", "broken or cut short"),
@@ -210,7 +224,9 @@ def test_a_video_gives_its_rows_with_times_and_one_cut_short_what_it_has(alone, 
     rows, errors = done(tmp_path, alone, whole, short, every="10")
     assert rows[str(whole)] == 4
     assert 1 <= rows[str(short)] < 4
-    assert errors == {}
+    ((path, (said,)),) = errors.items()
+    assert path == str(short)
+    assert re.fullmatch(r"fault: a video that breaks off at frame \d+ of 40", said)
     with (tmp_path / "out" / "p.csv").open(newline="") as file:
         found = [(row["frame"], row["time"]) for row in csv.DictReader(file) if row["file"] == str(whole)]
     assert found == [("0", "0.0"), ("10", "0.4"), ("20", "0.8"), ("30", "1.2")]

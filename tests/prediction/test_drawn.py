@@ -17,7 +17,7 @@ from fer_cli.prediction.draw import colour, drawn
 from fer_cli.prediction.outcomes import Outcome, Prediction
 from fer_cli.prediction.shots import Shot
 from fer_cli.prediction.timeline import Timeline
-from tests.videos import make_video, shades
+from tests.videos import make_video, set_matrix, shades
 
 SHARES = {"happiness": 0.75, "anger": 0.25}
 FACE = Face((100, 60, 80, 100), np.zeros((5, 2)), 0.9)
@@ -94,6 +94,20 @@ def test_an_annotated_video_has_all_frames_and_shows_what_was_last_found(tmp_pat
     assert not list((tmp_path / "drawn").glob(".*"))
     with av.open(str(tmp_path / "drawn" / "000000-clip.mp4")) as container:
         assert container.streams.video[0].average_rate == 25
+
+
+def test_case_01_a_video_on_its_side_is_drawn_upright_and_turned_once(tmp_path):
+    upright = np.full((240, 320, 3), 60, np.uint8)
+    upright[:80] = 200
+    path = make_video(tmp_path / "phone.mp4", [np.ascontiguousarray(np.rot90(upright))] * 4)
+    set_matrix(path, (0, 1, -1, 0))
+    sink = Annotate(tmp_path / "drawn", max_pixels=MAX_PIXELS)
+    for outcome in shots_of(path, [0]):
+        sink.write(outcome)
+    with av.open(str(tmp_path / "drawn" / "000000-phone.mp4")) as container:
+        for frame in container.decode(video=0):
+            assert frame.rotation == 0
+            assert np.abs(frame.to_ndarray(format="rgb24")[::20, 300].astype(int) - upright[::20, 300]).max() < 12
 
 
 def test_a_video_that_breaks_off_is_drawn_as_far_as_it_goes(tmp_path):

@@ -1,11 +1,15 @@
 import errno
 import os
+import socket
 from pathlib import Path
 
+import av
 import pytest
+from av.format import ContainerFormat
 from PIL import Image
 
 from fer_cli.errors import PictureError
+from fer_cli.faces.formats import is_video
 from fer_cli.prediction.inputs import Input, check_sources, inputs
 
 
@@ -103,6 +107,40 @@ def test_a_mistyped_name_is_said_before_work(folder, tmp_path):
     with pytest.raises(PictureError, match=r"no file or folder .*nowhere"):
         check_sources([folder, tmp_path / "nowhere"])
     check_sources([folder, "-", f"{tmp_path}/*.nothing"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no pipes in folders")
+def test_case_25_pipes_and_sockets_of_a_folder_are_given_for_somebody_to_say(folder, monkeypatch):
+    os.mkfifo(folder / "pipe")
+    os.mkfifo(folder / "list.txt")
+    (folder / "zero").symlink_to("/dev/zero")
+    monkeypatch.chdir(folder)
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind("socket")
+        assert {"pipe", "list.txt", "zero", "socket"} <= set(below(folder))
+    # By its name alone a pipe is no list that could be read.
+    assert list(inputs([folder / "list.txt"])) == [Input(folder / "list.txt")]
+
+
+#: What the same containers are called that hold sound alone, or are manifests.
+SOUND = {"mka", "m4a", "m4b", "isma", "wma", "mks"}
+
+
+def test_case_21_every_container_that_ffmpeg_writes_videos_into_is_a_video():
+    films = {"mp4", "mov", "3gp", "3g2", "avi", "matroska", "webm", "mpegts", "mpeg", "vob", "flv", "asf", "mxf", "ogv"}
+    films |= {"nut", "dv", "ivf", "h264", "hevc", "mjpeg", "m4v", "swf", "gxf", "yuv4mpegpipe", "obu", "ismv", "psp"}
+    films &= av.formats_available
+    assert len(films) > 20
+    for name in films:
+        for ending in ContainerFormat(name, "w").extensions - SOUND:
+            assert is_video(Path(f"clip.{ending}")), (name, ending)
+            assert is_video(Path(f"CLIP.{ending.upper()}"))
+
+
+@pytest.mark.parametrize("name", ["00001.MTS", "a.m2ts", "b.VOB", "c.wmv", "d.3g2", "e.ogm", "f.dv"])
+def test_case_21_a_camera_s_own_endings_are_found_in_a_folder(tmp_path, name):
+    (tmp_path / name).touch()
+    assert below(tmp_path) == [name]
 
 
 def test_case_16_a_folder_that_may_not_be_read_is_an_input_with_a_problem(folder, monkeypatch):
