@@ -21,7 +21,7 @@ from fer_cli.evaluation.results import refuse_foreign
 from fer_cli.prediction.opened import open_model
 from fer_cli.runs.cross_validation import CrossValidation, open_any
 from fer_cli.runs.run import Run, seen_behind
-from fer_cli.training.claim import unfinished, will_resume
+from fer_cli.training.claim import interrupted, will_resume
 from fer_cli.training.difference import DifferenceRecipe
 from tests.trained import trained
 
@@ -77,7 +77,7 @@ def use_evaluation(folder):
 
 
 def use_begun(folder):
-    found = unfinished(folder)
+    found = interrupted(folder)
     assert found is None or found["recipe"] is not None
     will_resume({}, folder)
     if found is not None:
