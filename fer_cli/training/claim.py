@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 
@@ -17,9 +17,14 @@ from fer_cli.training.processes import first_then_others, is_first
 from fer_cli.training.recipe import Recipe
 
 
+#: Raised when checkpoints written before can no longer be continued: 2 divides the parameters into groups by decay.
+FORMAT = 2
+
+
 class StoredTraining(TypedDict):
     """What is read of ``unfinished.json``."""
 
+    version: NotRequired[int]
     model: str
     recipe: dict[str, Any]
     dataset: str
@@ -32,6 +37,7 @@ def identity_of(recipe: Recipe, dataset: PreparedDataset, *, folds: bool = False
     if folds:
         recipe = dataclasses.replace(recipe, fold=0)
     return {
+        "version": FORMAT,
         "model": recipe.name,
         "recipe": recipe.to_dict(),
         "dataset": dataset.fingerprint,
@@ -73,6 +79,7 @@ def _identity_in(out: Path) -> dict[str, Any] | None:
         try:
             card = read_json(out / name)
             identity = {
+                "version": FORMAT,
                 "model": card["model"],
                 "recipe": card["recipe"],
                 "dataset": card["dataset"]["fingerprint"],
