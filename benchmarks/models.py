@@ -107,4 +107,4 @@ if __name__ == "__main__":
     try:
         confounded() if arguments.which == "confounded" else acted(arguments.folder)
     except FerError as error:
-        sys.exit(f"{error.message} {error.mend}")
+        sys.exit(f"{error.message} {error.hint}")

@@ -180,5 +180,5 @@ if __name__ == "__main__":
         if arguments.acted is not None:
             of_others(arguments.folder, arguments.acted)
     except FerError as error:
-        sys.exit(f"{error.message} {error.mend}")
+        sys.exit(f"{error.message} {error.hint}")
     print(f"{time.monotonic() - begun:.0f} s")

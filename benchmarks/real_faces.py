@@ -78,5 +78,5 @@ if __name__ == "__main__":
     try:
         smiles(arguments.folder)
     except FerError as error:
-        sys.exit(f"{error.message} {error.mend}")
+        sys.exit(f"{error.message} {error.hint}")
     print(f"{time.monotonic() - begun:.0f} s")

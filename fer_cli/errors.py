@@ -1,20 +1,20 @@
-"""The errors that a person can mend, each with its mend.
+"""Errors that a person can correct, each with a hint.
 
-A message says what was looked for and what was found; ``mend`` says what to type or do next. The command line
+A message says what was looked for and what was found; ``hint`` says what to type or do next. The command line
 shows both on standard error and exits with ``exit_code``; from Python they are ordinary exceptions. Anything that
 is not a :class:`FerError` is a fault of the program.
 """
 
 
 class FerError(Exception):
-    """Something went wrong that a person can mend: exit code 1."""
+    """An error that a person can correct: exit code 1."""
 
     exit_code = 1
 
-    def __init__(self, message: str, *, mend: str = ""):
+    def __init__(self, message: str, *, hint: str = ""):
         super().__init__(message)
         self.message = message
-        self.mend = mend
+        self.hint = hint
 
 
 class UsageError(FerError):
@@ -30,7 +30,7 @@ class DiskFullError(FerError):
     def at(cls, folder: object, reason: str = "No space left on device") -> "DiskFullError":
         """The error for a ``folder`` that cannot be written to any more."""
         where = f": nothing more can be written to {folder}" if folder else ""
-        return cls(f"The disk is full ({reason}){where}.", mend="Make room there, then type the same line again.")
+        return cls(f"The disk is full ({reason}){where}.", hint="Make room there, then type the same line again.")
 
 
 class CorpusError(FerError):

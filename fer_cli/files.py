@@ -210,7 +210,7 @@ def _lock(path: Path, doing: str, *, wait: bool) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise FerError(f"Another process is {doing} {path}.", mend="Wait for it, or name another place.") from None
+        raise FerError(f"Another process is {doing} {path}.", hint="Wait for it, or name another place.") from None
     try:
         yield
     finally:

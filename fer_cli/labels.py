@@ -63,7 +63,7 @@ def in_order(names) -> tuple[str, ...]:
     if unknown:
         raise UsageError(
             f"Not in the vocabulary: {', '.join(unknown)}.",
-            mend=f"The expressions are {', '.join(EXPRESSIONS)}.",
+            hint=f"The expressions are {', '.join(EXPRESSIONS)}.",
         )
     return tuple(name for name in EXPRESSIONS if name in names)
 
@@ -82,14 +82,14 @@ def class_set(text: str) -> tuple[str, ...]:
     if text == "7":
         raise UsageError(
             "'7' could mean either of two class sets.",
-            mend="Type --classes 7-contempt or --classes 7-neutral.",
+            hint="Type --classes 7-contempt or --classes 7-neutral.",
         )
     try:
         classes = in_order(expression(name) or name.strip() for name in text.split(",") if name.strip())
     except UsageError as error:
         raise UsageError(
             error.message,
-            mend=f"Type one of {', '.join(CLASS_SETS)}, or a list such as neutral,happiness of "
+            hint=f"Type one of {', '.join(CLASS_SETS)}, or a list such as neutral,happiness of "
             f"{', '.join(EXPRESSIONS)}.",
         ) from None
     if len(classes) < 2:

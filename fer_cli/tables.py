@@ -74,7 +74,7 @@ class Table:
             raise error(f"{path} cannot be read as a table: it is empty.")
         twice = sorted({name for name in names if name and names.count(name) > 1})
         if twice:
-            raise error(f"{path} has the column '{twice[0]}' twice.", mend="Take one of them out, or rename it.")
+            raise error(f"{path} has the column '{twice[0]}' twice.", hint="Take one of them out, or rename it.")
         self.columns = tuple(names)
 
     def column(self, names: Sequence[str]) -> str | None:
@@ -91,7 +91,7 @@ class Table:
                 line = rows.line_num + 1
         except csv.Error as error:
             raise self._error(
-                f"{self.path} is no table from line {line} on: {error}.", mend="Is a quotation mark not closed?"
+                f"{self.path} is no table from line {line} on: {error}.", hint="Is a quotation mark not closed?"
             ) from error
 
     def _row(self, line: int, cells: list[str]) -> Row:
@@ -121,7 +121,7 @@ class Table:
         except UnicodeError as error:
             raise self._error(
                 f"{self.path} is not UTF-8 text: {_where(error, number)}.",
-                mend="Save it as UTF-8; in Excel, as 'CSV UTF-8'.",
+                hint="Save it as UTF-8; in Excel, as 'CSV UTF-8'.",
             ) from error
 
 

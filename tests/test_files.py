@@ -107,10 +107,10 @@ def test_a_full_disk_is_one_error_whichever_library_meets_it(tmp_path, error):
     with pytest.raises(DiskFullError) as caught, locked(tmp_path, "writing into"):
         raise error
     assert str(tmp_path) in caught.value.message
-    assert "same line again" in caught.value.mend
+    assert "same line again" in caught.value.hint
     # As it comes out of a process of a pool.
     copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
-    assert (copy.message, copy.mend) == (caught.value.message, caught.value.mend)
+    assert (copy.message, copy.hint) == (caught.value.message, caught.value.hint)
 
 
 @pytest.mark.parametrize(

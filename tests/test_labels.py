@@ -35,8 +35,8 @@ def test_class_sets_hold_as_many_classes_as_they_say():
 def test_seven_alone_is_ambiguous():
     with pytest.raises(UsageError) as caught:
         class_set("7")
-    assert "7-contempt" in caught.value.mend
-    assert "7-neutral" in caught.value.mend
+    assert "7-contempt" in caught.value.hint
+    assert "7-neutral" in caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["happy,bored", "neutral", "", "9"])

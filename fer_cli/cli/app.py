@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 import fer_cli
 from fer_cli import home
 from fer_cli.cli import compare, demo, evaluate, export, predict, prepare, train, weights
-from fer_cli.cli.console import INTERRUPTED, complain, say, use_utf8, warn
+from fer_cli.cli.console import INTERRUPTED, print_error, say, use_utf8, warn
 from fer_cli.errors import DiskFullError, FerError
 from fer_cli.files import disk_full_reason
 
@@ -25,7 +25,7 @@ class _Program(TyperGroup):
         try:
             return super().invoke(ctx)
         except FerError as error:
-            complain(error)
+            print_error(error)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
             say("\nStopped. What is done is kept: type the same line again to go on from there.")
@@ -34,7 +34,7 @@ class _Program(TyperGroup):
             said = _of_the_disk(error)
             if said is None:
                 raise
-            complain(said)
+            print_error(said)
             raise typer.Exit(said.exit_code) from error
 
 

@@ -24,7 +24,7 @@ def dataset(given: Path | None) -> "PreparedDataset":
     if path is None:
         raise DatasetError(
             f"There is no prepared dataset in ./{DATA}.",
-            mend="Make one with fer prepare (for example: fer prepare synthetic), or type --data FOLDER.",
+            hint="Make one with fer prepare (for example: fer prepare synthetic), or type --data FOLDER.",
         )
     opened = PreparedDataset.open(path)
     say(f"dataset   {path}{'' if given else f' (the latest in ./{DATA})'}: {opened.protocol.name}")
@@ -59,7 +59,7 @@ def run_to_use(given: Path | None) -> "Run":
 def _no_run() -> RunError:
     return RunError(
         f"There is no finished run in ./{RUNS}.",
-        mend="Make one with fer train (for example: fer train difference), or name a run's folder.",
+        hint="Make one with fer train (for example: fer train difference), or name a run's folder.",
     )
 
 
@@ -93,7 +93,7 @@ def unfinished_run(given: Path | None, model: str) -> Path:
             return folder
     raise RunError(
         f"There is no unfinished training of {model} in {given or f'./{RUNS}'}.",
-        mend="Leave --resume out to begin one, or type --out FOLDER with where it is.",
+        hint="Leave --resume out to begin one, or type --out FOLDER with where it is.",
     )
 
 
@@ -117,5 +117,5 @@ def stage_1(recipe: "Recipe", data: "PreparedDataset", *, folds: bool) -> "Recip
     where = "every fold" if folds else f"fold {recipe.fold}"
     raise RunError(
         f"There is no run of stage 1 in ./{RUNS} on {data.path}, {where}.",
-        mend="Type fer train disentangled --stage 1 first, or --encoder RUN, or leave --stage out for both.",
+        hint="Type fer train disentangled --stage 1 first, or --encoder RUN, or leave --stage out for both.",
     )

@@ -35,8 +35,8 @@ def defaults_from_recipe(context: typer.Context, kind: type[Recipe], name: str |
     if name is None:
         return
     if name not in kind.published:
-        mend = f"Type {' or '.join(kind.published)}, or leave --recipe out for our own."
-        raise UsageError(f"--recipe {name}: {kind.name} has no such recipe.", mend=mend)
+        hint = f"Type {' or '.join(kind.published)}, or leave --recipe out for our own."
+        raise UsageError(f"--recipe {name}: {kind.name} has no such recipe.", hint=hint)
     published = {field.name: field.default for field in dataclasses.fields(kind.published[name])}
     context.default_map = {**published, **(context.default_map or {})}
 
@@ -55,7 +55,7 @@ def defaults_from_file(context: typer.Context, kind: type[Recipe], path: Path | 
     if strange:
         raise UsageError(
             f"{path} sets {', '.join(strange)}, which fer train {kind.name} does not have.",
-            mend=f"Its settings are the flags of fer train {kind.name} --help, recipe, data and device.",
+            hint=f"Its settings are the flags of fer train {kind.name} --help, recipe, data and device.",
         )
     _check(told, {**types, "recipe": str}, UsageError, f"--config {path}")
     defaults_from_recipe(context, kind, told.pop("recipe", None))
@@ -83,14 +83,14 @@ def _from_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path}: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"--config {path} is not TOML: {error}.", mend="A line is, for example: epochs = 20"
+            f"--config {path} is not TOML: {error}.", hint="A line is, for example: epochs = 20"
         ) from error
 
 
 def _from_run(path: Path, kind: type[Recipe]) -> dict[str, Any]:
     card = read_document(path, StoredTraining, UsageError)
     if card["model"] != kind.name:
-        raise UsageError(f"{path} is of {card['model']}.", mend=f"Type fer train {card['model']} --config {path}.")
+        raise UsageError(f"{path} is of {card['model']}.", hint=f"Type fer train {card['model']} --config {path}.")
     told = {name: value for name, value in card["recipe"].items() if value is not None}
     return {**told, "data": card["dataset"]["path"], "cv": "folds" in card}
 

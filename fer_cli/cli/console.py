@@ -86,11 +86,11 @@ def warn(text: str) -> None:
     err.print(Text.assemble(("note", "yellow"), " ", plain(text)), soft_wrap=True)
 
 
-def complain(error: FerError) -> None:
+def print_error(error: FerError) -> None:
     """What went wrong, and what to do about it."""
     err.print(Text.assemble(("error", "bold red"), " ", plain(error.message)), soft_wrap=True)
-    if error.mend:
-        err.print(error.mend, soft_wrap=True)
+    if error.hint:
+        err.print(error.hint, soft_wrap=True)
 
 
 def give(*cells: object) -> None:

@@ -107,7 +107,7 @@ def judge(result: "Run | CrossValidation", data: Path | None = None, **settings:
     if data is not None:
         raise UsageError(
             f"{result.path} is a cross-validation, of which each run is tested on its own fold.",
-            mend=f"Type fer evaluate {result.path / result.card['folds'][0]} --data {data} for one of its runs.",
+            hint=f"Type fer evaluate {result.path / result.card['folds'][0]} --data {data} for one of its runs.",
         )
     return evaluate_folds(result, **settings)
 
@@ -147,7 +147,7 @@ def _attributes(columns: list[str], subjects: Path | None) -> "pd.DataFrame | No
     if bool(columns) != (subjects is not None):
         raise UsageError(
             "--group-by and --subjects need each other: a column, and the table that it is in.",
-            mend="Type, for example, --group-by gender --subjects subjects.csv.",
+            hint="Type, for example, --group-by gender --subjects subjects.csv.",
         )
     if subjects is None:
         return None

@@ -42,7 +42,7 @@ def export(
 
     with locked(path, "exporting to"):
         if path.exists() and not overwrite:
-            raise UsageError(f"{path} is there already.", mend="Type --overwrite to replace it, or another --out.")
+            raise UsageError(f"{path} is there already.", hint="Type --overwrite to replace it, or another --out.")
         with Bars() as bars:
             exported = export_run(chosen, path, quantize=quantize, progress=bars)
     if exported.accuracy is not None:

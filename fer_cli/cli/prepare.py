@@ -49,7 +49,7 @@ def prepare(context: typer.Context) -> None:
     what = f"{len(found)} corpora are" if found else "No corpus is"
     raise UsageError(
         f"{what} recognised in the current folder ({here.resolve()}).",
-        mend="Type one of the lines above with the corpus's folder, such as: fer prepare ckplus FOLDER.",
+        hint="Type one of the lines above with the corpus's folder, such as: fer prepare ckplus FOLDER.",
     )
 
 
@@ -124,7 +124,7 @@ def _next(prepared: "Prepared") -> str:
         paired = set(dataset.protocol.classes) <= set(pairs["label"])
         dataset.split(0, paired=paired)
     except DatasetError as error:
-        return f"it cannot be trained on: {error.message} {error.mend}".rstrip()
+        return f"it cannot be trained on: {error.message} {error.hint}".rstrip()
     return f"fer train difference{'' if paired else ' --features target'}"
 
 

@@ -56,7 +56,7 @@ def fetch(
     from fer_cli.models.weights import FETCHABLE, find
 
     if bool(names) == everything:
-        raise UsageError("Which weights?", mend=f"Type --all, or names of {', '.join(FETCHABLE)}.")
+        raise UsageError("Which weights?", hint=f"Type --all, or names of {', '.join(FETCHABLE)}.")
     chosen = [find(name) for name in (FETCHABLE if everything else names)]
     with Bars() as bars:
         for weights in chosen:

@@ -132,7 +132,7 @@ def _add(frame: Frame, code: int, split: str, where: str, reading: Reading) -> N
     elif code not in CODES:
         raise CorpusError(
             f"{where} has the expression {code}.",
-            mend=f"Its codes are {', '.join(f'{known} {label}' for known, label in CODES.items())}; 8 to 10 are none.",
+            hint=f"Its codes are {', '.join(f'{known} {label}' for known, label in CODES.items())}; 8 to 10 are none.",
         )
     else:
         reading.found[split] += 1

@@ -101,11 +101,11 @@ def unpack(path: Path, target: Path, place: Callable[[str], Path | None], progre
         if isinstance(error, OSError) and error.errno is not None:
             raise CorpusError(
                 f"{path} cannot be unpacked into {target}: {error.strerror}.",
-                mend="Unpack it by hand where there is room, and type that folder.",
+                hint="Unpack it by hand where there is room, and type that folder.",
             ) from error
         raise CorpusError(
             f"{path} cannot be unpacked: {error or type(error).__name__}.",
-            mend="It is damaged or was not downloaded to its end. Download it again, or unpack it by hand.",
+            hint="It is damaged or was not downloaded to its end. Download it again, or unpack it by hand.",
         ) from error
     return target
 
@@ -147,7 +147,7 @@ def _of_zip(path: Path, place: Callable[[str], Path | None], most: int) -> Membe
         if any(info.flag_bits & 1 for info, _ in members):
             raise CorpusError(
                 f"{path} is locked with a password.",
-                mend="Unpack it by hand, with the password that its owners gave you, and type that folder.",
+                hint="Unpack it by hand, with the password that its owners gave you, and type that folder.",
             )
         if sum(info.file_size for info, _ in members) > most:
             raise _too_large(path)

@@ -81,12 +81,12 @@ class Corpus(ABC):
     def absent(self, root: Path) -> CorpusError:
         """What to raise where ``root`` is not this corpus: what is there, and what was looked for."""
         if not root.is_dir():
-            return CorpusError(f"There is no folder {root}.", mend=f"Type the folder that {self.title} is in.")
+            return CorpusError(f"There is no folder {root}.", hint=f"Type the folder that {self.title} is in.")
         unopened = ", ".join(path.name for path in archives_in(root, OTHERS))
         by_hand = f"Unpack {unopened} by hand, with the program that made it.\n" if unopened else ""
         return CorpusError(
             f"{root} is not {self.title}: {what_is_there(root)}.",
-            mend=f"{by_hand}What is looked for, here or in a folder of it:\n{self.layout}",
+            hint=f"{by_hand}What is looked for, here or in a folder of it:\n{self.layout}",
         )
 
     @abstractmethod

@@ -54,7 +54,7 @@ class Expw(Corpus):
             if code not in CODES:
                 raise CorpusError(
                     f"Line {number} of {LIST} has the label {code}.",
-                    mend=f"Its labels are {', '.join(f'{known} {label}' for known, label in CODES.items())}.",
+                    hint=f"Its labels are {', '.join(f'{known} {label}' for known, label in CODES.items())}.",
                 )
             reading.found["faces"] += 1
             if name not in pictures:

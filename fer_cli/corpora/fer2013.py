@@ -108,7 +108,7 @@ class Fer2013(Corpus):
             raise CorpusError(
                 f"{root} has pictures in folders, which FER+'s votes cannot be joined with: they belong to the rows "
                 "of fer2013.csv.",
-                mend="Type the folder of that table, or leave --ferplus out.",
+                hint="Type the folder of that table, or leave --ferplus out.",
             )
         return Pictures().read(root)
 
@@ -142,7 +142,7 @@ class Fer2013(Corpus):
         if votes is not None and len(votes) != rows:
             raise CorpusError(
                 f"{self.ferplus} has {len(votes)} rows, {table.path} {rows}: they are joined by row.",
-                mend="Take both tables whole, as their owners ship them.",
+                hint="Take both tables whole, as their owners ship them.",
             )
         unlabelled = table.path.with_name(UNLABELLED)
         if "usage" not in table.columns and unlabelled.is_file():

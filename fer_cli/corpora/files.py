@@ -76,7 +76,7 @@ class Files(Corpus):
         if (self.pattern is None) == (self.table is None):
             raise UsageError(
                 "--pattern or --table: one of them is needed, to say what each picture shows.",
-                mend="Such as: --pattern '{label}/{subject}.jpg'",
+                hint="Such as: --pattern '{label}/{subject}.jpg'",
             )
         if self.pattern is not None:
             PathPattern.parse(self.pattern)
@@ -110,7 +110,7 @@ class Files(Corpus):
                 f"No path in {root} follows the pattern {self.pattern}."
                 if self.table is None
                 else f"No row of {self.table} can be used for pictures in {root}.",
-                mend=_what_is_there(root, reading),
+                hint=_what_is_there(root, reading),
             )
         matched = _named(matched, meanings, reading)
         clips = [(path, fields) for path, fields in matched if is_video(path)]
@@ -150,7 +150,7 @@ def _named(matched: list[Matched], meanings: dict[str, str], reading: Reading) -
         if label is None:
             raise CorpusError(
                 f"The label '{spelling}' of {path} is not in the vocabulary.",
-                mend=f"Type --rename {spelling}=… with one of {', '.join(EXPRESSIONS)}, or --exclude {spelling}.",
+                hint=f"Type --rename {spelling}=… with one of {', '.join(EXPRESSIONS)}, or --exclude {spelling}.",
             )
         if label == EXCLUDED:
             reading.left_out.append(LeftOut(str(path), f"the label {folded(spelling)} is excluded", fault=False))
@@ -258,7 +258,7 @@ def _renaming(text: str) -> tuple[str, str]:
     if not spelling.strip() or not equals or meant is None:
         raise UsageError(
             f"--rename {text}: not a renaming.",
-            mend=f"Type it like --rename grinning=happiness, with one of {', '.join(EXPRESSIONS)} on the right, or "
+            hint=f"Type it like --rename grinning=happiness, with one of {', '.join(EXPRESSIONS)} on the right, or "
             f"{EXCLUDED} for a label that is not used.",
         )
     return folded(spelling), meant

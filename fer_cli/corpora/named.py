@@ -103,7 +103,7 @@ class NamedFiles(Corpus):
         except KeyError:
             raise CorpusError(
                 f"The code '{code}' in the name of {path} is none of {self.title}'s.",
-                mend=f"Its codes are {', '.join(self.codes)}.",
+                hint=f"Its codes are {', '.join(self.codes)}.",
             ) from None
 
 

@@ -54,7 +54,7 @@ class OuluCasia(Corpus):
         if others:
             raise CorpusError(
                 f"{root} has {', '.join(sorted(others))}, and no {self.imaging.upper()}/{self.light.capitalize()}.",
-                mend="Type --imaging and --light for one that is there.",
+                hint="Type --imaging and --light for one that is there.",
             )
         raise self.absent(root)
 
@@ -68,7 +68,7 @@ class OuluCasia(Corpus):
             if label is None:
                 raise CorpusError(
                     f"The folder {folder} is named after no expression of Oulu-CASIA.",
-                    mend=f"Its expressions are {', '.join(BASIC_SIX)}.",
+                    hint=f"Its expressions are {', '.join(BASIC_SIX)}.",
                 )
             reading.found["sequences"] += 1
             frames = _frames(folder, reading)

@@ -30,7 +30,7 @@ class PathPattern:
         if stray or unknown or lacking:
             raise UsageError(
                 f"--pattern '{pattern}' is not one.",
-                mend="It needs {label}, may have {subject}, {sequence}, {frame} and {split}, each once; {frame} needs "
+                hint="It needs {label}, may have {subject}, {sequence}, {frame} and {split}, each once; {frame} needs "
                 "{subject}.",
             )
         folders = []

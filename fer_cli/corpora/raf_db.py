@@ -65,7 +65,7 @@ class RafDb(Corpus):
             if int(code) not in CODES:
                 raise CorpusError(
                     f"Line {number} of {LIST} has the code {code}: the basic set has 1 to 7.",
-                    mend="Codes to 11 are those of the compound set, whose classes are pairs of emotions and have no "
+                    hint="Codes to 11 are those of the compound set, whose classes are pairs of emotions and have no "
                     "place among single expressions. Type the folder of the basic set.",
                 )
             reading.found["pictures"] += 1

@@ -46,7 +46,7 @@ class Rafd(NamedStills):
     def __post_init__(self) -> None:
         wrong = [angle for angle in self.angles if angle not in ANGLES]
         if wrong or not self.angles:
-            raise UsageError(f"--angles {', '.join(wrong)}: not an angle.", mend=f"The angles are {', '.join(ANGLES)}.")
+            raise UsageError(f"--angles {', '.join(wrong)}: not an angle.", hint=f"The angles are {', '.join(ANGLES)}.")
 
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
         """What the file named so shows."""

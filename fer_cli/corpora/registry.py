@@ -30,7 +30,7 @@ def find(name: str) -> type[Corpus]:
         return known[name]
     near = get_close_matches(name, known, n=1)
     meant = f"Did you mean {near[0]}? " if near else ""
-    raise UsageError(f"There is no corpus '{name}'.", mend=f"{meant}The corpora are {', '.join(known)}.")
+    raise UsageError(f"There is no corpus '{name}'.", hint=f"{meant}The corpora are {', '.join(known)}.")
 
 
 def detect(folder: Path) -> list[type[Corpus]]:

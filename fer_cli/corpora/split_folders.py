@@ -53,7 +53,7 @@ class SplitFolders(Corpus):
                 if label is None:
                     raise CorpusError(
                         f"The folder {folder / inside[0]} is named after no expression of {self.title}.",
-                        mend=f"Its expressions are {', '.join(CLASS_SETS[self.classes])}.",
+                        hint=f"Its expressions are {', '.join(CLASS_SETS[self.classes])}.",
                     )
                 reading.found[split] += 1
                 reading.records.append(Still(Frame(path), label, split=split))

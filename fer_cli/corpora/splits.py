@@ -19,5 +19,5 @@ def split_named(text: str, where: str) -> str:
         return SPELLINGS[folded(text)]
     except KeyError:
         raise CorpusError(
-            f"The split '{text}' of {where} is none.", mend=f"Its name may be {', '.join(SPELLINGS)}."
+            f"The split '{text}' of {where} is none.", hint=f"Its name may be {', '.join(SPELLINGS)}."
         ) from None

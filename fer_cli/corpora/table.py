@@ -36,7 +36,7 @@ def rows_of(
     if missing:
         raise CorpusError(
             f"{table} lacks the columns {', '.join(missing)}: it has {', '.join(filter(None, opened.columns))}.",
-            mend=f"It needs {' and '.join(NEEDED)}, and may have {', '.join(OPTIONAL)}.",
+            hint=f"It needs {' and '.join(NEEDED)}, and may have {', '.join(OPTIONAL)}.",
         )
     places = _Places(root)
     found: dict[tuple[Path, str | None], list[tuple[str, dict[str, str]]]] = defaultdict(list)

@@ -146,7 +146,7 @@ def _crop(job: CropJob, template: CropTemplate, detector: Any) -> dict[str, Any]
         job.target.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(job.target, encoded.getvalue())
     except OSError as error:
-        raise DatasetError(f"{job.target} cannot be written: {error.strerror}.", mend="Type --out FOLDER.") from error
+        raise DatasetError(f"{job.target} cannot be written: {error.strerror}.", hint="Type --out FOLDER.") from error
     facts: dict[str, Any] = {
         "aligned_by": crop.source,
         "faces_found": crop.faces_found,

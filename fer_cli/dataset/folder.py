@@ -33,19 +33,19 @@ def claim(out: Path, identity: dict[str, Any], *, overwrite: bool) -> str:
         if not overwrite:
             raise DatasetError(
                 f"{out} holds a dataset prepared with other settings.",
-                mend="Type --overwrite to replace it, or --out FOLDER to write elsewhere.",
+                hint="Type --overwrite to replace it, or --out FOLDER to write elsewhere.",
             )
         _clear(out)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DatasetError(
             f"{out} is in the way: it holds something that is no prepared dataset.",
-            mend="Type --out FOLDER with the name of a new folder.",
+            hint="Type --out FOLDER with the name of a new folder.",
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / schema.UNFINISHED, identity)
     except OSError as error:
-        raise DatasetError(f"{out} cannot be written: {error.strerror}.", mend="Type --out FOLDER.") from error
+        raise DatasetError(f"{out} cannot be written: {error.strerror}.", hint="Type --out FOLDER.") from error
     return "new"
 
 

@@ -19,7 +19,7 @@ def assign_folds(samples: Iterable[tuple[str, str]], folds: int, rule: str) -> d
     if folds < 3:
         raise UsageError(
             f"--folds {folds}: at least 3 are needed, one to train on, one to choose the epoch by, one to test.",
-            mend="Type --folds 3 or more.",
+            hint="Type --folds 3 or more.",
         )
     samples = sorted(samples)
     subjects_of = defaultdict(set)
@@ -29,14 +29,14 @@ def assign_folds(samples: Iterable[tuple[str, str]], folds: int, rule: str) -> d
     if too_few:
         shown = ", ".join(f"{label} by {count}" for label, count in sorted(too_few.items()))
         fewest = min(too_few.values())
-        mends = [f"--folds {fewest}"] if fewest >= 3 else []
+        hints = [f"--folds {fewest}"] if fewest >= 3 else []
         kept = [label for label in subjects_of if label not in too_few]
         if len(kept) >= 2:
-            mends.append(f"--classes {','.join(sorted(kept))}")
+            hints.append(f"--classes {','.join(sorted(kept))}")
         raise DatasetError(
             f"Some classes are shown by fewer subjects than the {folds} folds: {shown}. "
             "A fold without any of a class cannot test it.",
-            mend=f"Type {' or '.join(mends)}." if mends else "More subjects are needed to make folds.",
+            hint=f"Type {' or '.join(hints)}." if hints else "More subjects are needed to make folds.",
         )
     if rule == "id-step":
         ids = sorted({subject for subject, _ in samples})
@@ -52,4 +52,4 @@ def assign_folds(samples: Iterable[tuple[str, str]], folds: int, rule: str) -> d
             for fold, (_, tested) in enumerate(splitter.split(groups, labels, groups))
             for row in tested
         }
-    raise UsageError(f"--fold-rule {rule}: not a rule.", mend="Type id-step or stratified-group.")
+    raise UsageError(f"--fold-rule {rule}: not a rule.", hint="Type id-step or stratified-group.")

@@ -49,10 +49,10 @@ def read_metadata(folder: Path, *, folds: int, size: int) -> pd.DataFrame:
     columns = {column: [None if pd.isna(value) else value for value in rows[column]] for column in COLUMNS}
     problem = next(_problems(columns, folds), None) or next(_crop_problems(columns["file_name"], folder, size), None)
     if problem is not None:
-        place, column, why, *mend = problem
+        place, column, why, *hint = problem
         value = columns[column][place]
         shown = "empty" if value is None else repr(value if len(value) <= 80 else f"{value[:80]}…")
-        raise DatasetError(f"{path}, row {place + 1}: '{column}' is {shown}, {why}.", mend="".join(mend))
+        raise DatasetError(f"{path}, row {place + 1}: '{column}' is {shown}, {why}.", hint="".join(hint))
     numbers = [None if text is None else int(text.partition(".")[0]) for text in columns["fold"]]
     return rows.assign(fold=pd.array(numbers, dtype="Int64"))
 

@@ -52,13 +52,13 @@ def make_plan(corpus: Corpus, root: Path, settings: Preparation) -> Plan:
     reading = corpus.read(root, apex_frames=apex_frames)
     reading.left_out += unreadable(root)
     if not reading.records:
-        raise DatasetError(f"Nothing in {root} can be used.", mend=commonest(reading.left_out))
+        raise DatasetError(f"Nothing in {root} can be used.", hint=commonest(reading.left_out))
     classes = _classes(settings.classes or corpus.classes, reading)
     pairing = pair(reading.records, classes)
     if settings.neutral == "none":
         pairing.samples = unpaired(pairing.samples, classes)
     if not pairing.samples:
-        raise DatasetError(f"No picture in {root} shows any of {', '.join(classes)}.", mend=commonest(pairing.left_out))
+        raise DatasetError(f"No picture in {root} shows any of {', '.join(classes)}.", hint=commonest(pairing.left_out))
     folds, rule = settings.folds or corpus.folds, settings.fold_rule or corpus.fold_rule
     known = [(sample.subject, sample.label) for sample in pairing.samples if sample.subject and sample.label in classes]
     fold_of = assign_folds(known, folds, rule) if known else {}
@@ -81,7 +81,7 @@ def refuse_faults(faults: list[LeftOut], root: Path) -> None:
         more = f"\n… and {len(faults) - 10} more" if len(faults) > 10 else ""
         raise DatasetError(
             f"{len(faults)} things in {root} are not as they should be:\n{shown}{more}",
-            mend="Without --strict they are left out and listed.",
+            hint="Without --strict they are left out and listed.",
         )
 
 
@@ -89,20 +89,20 @@ def _located(corpus: Corpus, root: Path) -> Path:
     if root.is_file():
         raise CorpusError(
             f"{root} is a file, not {corpus.title}'s folder.",
-            mend="An archive is unpacked by fer prepare without --check." if is_archive(root) else "",
+            hint="An archive is unpacked by fer prepare without --check." if is_archive(root) else "",
         )
     try:
         return corpus.locate(root)
     except CorpusError as error:
         if root.is_dir() and archives_in(root) and not (root / UNPACKED).is_dir():
             raise CorpusError(
-                error.message, mend=f"Archives are unpacked by fer prepare without --check.\n{error.mend}"
+                error.message, hint=f"Archives are unpacked by fer prepare without --check.\n{error.hint}"
             ) from error
         above = _above(corpus, root)
         if above is None:
             raise
         hint = f"By its name it is a folder of {corpus.title}: type the one that it belongs to, such as {above}."
-        raise CorpusError(error.message, mend=f"{hint}\n{error.mend}") from error
+        raise CorpusError(error.message, hint=f"{hint}\n{error.hint}") from error
 
 
 def _above(corpus: Corpus, root: Path) -> Path | None:

@@ -81,7 +81,7 @@ def _prepare(corpus: Corpus, root: Path, out: Path, settings: Preparation, progr
         refuse_faults([entry for entry in left_out if entry.fault], root)
     made = {frame: name for frame, name in names.items() if name in journal.entries}
     if not made:
-        raise DatasetError(f"None of {len(names)} pictures could be used.", mend=commonest(lost))
+        raise DatasetError(f"None of {len(names)} pictures could be used.", hint=commonest(lost))
     if state == "finished" and not missing:
         # A card that somebody has edited is written again.
         with suppress(DatasetError):

@@ -85,7 +85,7 @@ class PreparedDataset:
             kind = "pairs" if paired else "pictures"
             raise DatasetError(
                 f"{self.path} has {kind} of fewer than two classes ({shown}): there is nothing to tell apart.",
-                mend="Type --features target to train on single pictures." if paired else "",
+                hint="Type --features target to train on single pictures." if paired else "",
             )
         return rows
 
@@ -100,7 +100,7 @@ class PreparedDataset:
         if not folds:
             return self._owners_split(fold, self.samples(paired=paired))
         if not 0 <= fold < folds:
-            raise DatasetError(f"There is no fold {fold} in {self.path}.", mend=f"Its folds are 0 to {folds - 1}.")
+            raise DatasetError(f"There is no fold {fold} in {self.path}.", hint=f"Its folds are 0 to {folds - 1}.")
         rows = self.samples(paired=paired)
         rows = rows[rows["subject"].notna()]
         validation = (fold + 1) % folds
@@ -124,12 +124,12 @@ class PreparedDataset:
             raise DatasetError(
                 f"{self.path} has no folds, for its corpus does not say who is shown in its pictures, and no split by "
                 "its owners either: what would be tested might have been trained on.",
-                mend="Where it was made from files, {subject} or {split} in --pattern, or such a column of --table, "
+                hint="Where it was made from files, {subject} or {split} in --pattern, or such a column of --table, "
                 "says who is shown or which part it is.",
             )
         if fold:
             raise DatasetError(
-                f"{self.path} has its owners' split and no fold {fold}.", mend="Leave --fold out: fold 0 is that split."
+                f"{self.path} has its owners' split and no fold {fold}.", hint="Leave --fold out: fold 0 is that split."
             )
         if val.empty or test.empty:
             test = val if test.empty else test
@@ -150,16 +150,16 @@ def latest_dataset(folder: Path) -> Path | None:
 def _read_card(path: Path) -> dict[str, Any]:
     if not (path / CARD).is_file():
         if not path.is_dir():
-            raise DatasetError(f"There is no folder {path}.", mend="fer prepare makes a dataset.")
+            raise DatasetError(f"There is no folder {path}.", hint="fer prepare makes a dataset.")
         if (path / UNFINISHED).is_file():
-            raise DatasetError(f"{path} was not finished.", mend="Type its fer prepare line again to go on with it.")
+            raise DatasetError(f"{path} was not finished.", hint="Type its fer prepare line again to go on with it.")
         raise DatasetError(
             f"{path} is not a prepared dataset: it has no {CARD}.",
-            mend=f"fer prepare files {path} --help shows how to make one from pictures.",
+            hint=f"fer prepare files {path} --help shows how to make one from pictures.",
         )
     version = read_document(path / CARD, Version, DatasetError)["version"]
     if version > VERSION:
-        raise DatasetError(f"{path} was written by a later version of fer.", mend="Update fer, or prepare it again.")
+        raise DatasetError(f"{path} was written by a later version of fer.", hint="Update fer, or prepare it again.")
     card = read_document(path / CARD, CardDocument, DatasetError)
     classes, folds = card["protocol"]["classes"], card["protocol"]["folds"]
     if len(set(classes)) < len(classes) or 0 < folds < 3:

@@ -40,14 +40,14 @@ class Crops:
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DatasetError(
                 f"The crop {self._folder / name} cannot be read: {error}.",
-                mend="Type the fer prepare line of this dataset again: it makes anew what is missing.",
+                hint="Type the fer prepare line of this dataset again: it makes anew what is missing.",
             ) from error
         self._shape = self._shape or pixels.shape
         if pixels.shape != self._shape:
             (height, width, _), (others, *_) = pixels.shape, self._shape
             raise DatasetError(
                 f"The crop {self._folder / name} has {width}×{height} pixels, others have {others}×{others}.",
-                mend="Remove it, and type the fer prepare line of this dataset again.",
+                hint="Remove it, and type the fer prepare line of this dataset again.",
             )
         crop = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
         if crop.nbytes <= self._room:

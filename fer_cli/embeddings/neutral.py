@@ -67,7 +67,7 @@ class NeutralMean:
                     raise ValueError(f"the threshold {threshold} is no cosine distance")
                 return cls(mean.float(), int(told["subjects"]), threshold)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{folder / FILE} is not what fer wrote: {error}.", mend="Remove it.") from error
+            raise RunError(f"{folder / FILE} is not what fer wrote: {error}.", hint="Remove it.") from error
 
 
 def neutral_mean(
@@ -119,21 +119,21 @@ def of_run(run: Run, encoder: nn.Module, preprocessing: Preprocessing, device: t
             raise RunError(
                 f"{run.path / FILE} is of another encoder: it has {len(stored.mean)} numbers in place of "
                 f"{encoder.width}.",
-                mend="Remove it.",
+                hint="Remove it.",
             )
         return stored
     path = Path(run.card["dataset"]["path"])
-    mend = "Type --neutral PICTURE, or train the run again."
+    hint = "Type --neutral PICTURE, or train the run again."
     if not path.is_dir():
         raise RunError(
-            f"{run.path} has no {FILE}, and the dataset that it was trained on is no longer there.", mend=mend
+            f"{run.path} has no {FILE}, and the dataset that it was trained on is no longer there.", hint=hint
         )
     subjects = set(run.card["subjects"]["train"])
     found = neutral_mean(
         encoder, PreparedDataset.open(path), preprocessing, subjects=subjects, fold=run.fold, device=device
     )
     if found is None:
-        raise RunError(f"{path} shows no neutral face of the people whom {run.path} was trained on.", mend=mend)
+        raise RunError(f"{path} shows no neutral face of the people whom {run.path} was trained on.", hint=hint)
     # On a disk that may only be read it is found again the next time.
     with suppress(OSError, DiskFullError):
         found.save(run.path)

@@ -28,13 +28,13 @@ def read_attributes(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if key is None:
         raise DatasetError(
             f"{path} does not say whom its rows are about: its columns are {', '.join(opened.columns)}.",
-            mend=f"Call the column of the subjects '{KEYS[0]}' (or {', '.join(KEYS[1:])}).",
+            hint=f"Call the column of the subjects '{KEYS[0]}' (or {', '.join(KEYS[1:])}).",
         )
     others = [name for name in opened.columns if name not in (key, "")]
     missing = [name for name in columns if name.strip().casefold() not in others]
     if missing:
         raise UsageError(
-            f"--group-by {missing[0]}: {path} has no such column.", mend=f"It has {', '.join(others) or 'none'}."
+            f"--group-by {missing[0]}: {path} has no such column.", hint=f"It has {', '.join(others) or 'none'}."
         )
     rows = []
     for row in opened:
@@ -47,7 +47,7 @@ def read_attributes(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     torn = by_subject.nunique().gt(1).any(axis=1)
     if torn.any():
         raise DatasetError(
-            f"{path} says two things of {names(sorted(torn.index[torn]))}.", mend="Keep one row a subject."
+            f"{path} says two things of {names(sorted(torn.index[torn]))}.", hint="Keep one row a subject."
         )
     return by_subject.first()
 

@@ -51,6 +51,6 @@ def common_classes(model: tuple[str, ...], shown: set[str], dataset: PreparedDat
         raise DatasetError(
             f"The model and {dataset.path} have {shared} in common. The model knows {', '.join(model)}; the dataset "
             f"shows {', '.join(in_order(shown)) or 'none'}.",
-            mend=f"Prepare the dataset with --classes {','.join(model)}, if its corpus shows them.",
+            hint=f"Prepare the dataset with --classes {','.join(model)}, if its corpus shows them.",
         )
     return Common(model, classes, unknown)

@@ -58,7 +58,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
     """
     paths = [each for path in paths for each in variants(path) or [path]]
     if len({path.resolve() for path in paths}) < max(2, len(paths)):
-        raise UsageError("A comparison is of two or more different runs.", mend="Type fer compare RUN RUN.")
+        raise UsageError("A comparison is of two or more different runs.", hint="Type fer compare RUN RUN.")
     judged = [Judged.open(path) for path in paths]
     common = _common(judged)
     first = judged[0].predictions.loc[common]
@@ -115,7 +115,7 @@ def _common(judged: Sequence[Judged]) -> pd.Index:
         tests = "\n".join(f"{each.path}: {each.card['about']}" for each in judged)
         raise RunError(
             f"The runs have no test sample in common.\n{tests}",
-            mend="Compare runs of one fold, or whole cross-validations.",
+            hint="Compare runs of one fold, or whole cross-validations.",
         )
     return common
 
@@ -132,7 +132,7 @@ def _agree(first: Judged, other: Judged, common: pd.Index) -> None:
             raise RunError(
                 f"{first.path} and {other.path} disagree on {what} {int(unlike.sum())} of {len(common)} samples, for "
                 f"example {common[unlike.to_numpy(bool)][0]}.",
-                mend="They were tested on different data of the same name: evaluate both on one dataset.",
+                hint="They were tested on different data of the same name: evaluate both on one dataset.",
             )
 
 

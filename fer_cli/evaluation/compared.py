@@ -25,10 +25,10 @@ def refuse_overwriting(out: Path, *, overwrite: bool = False) -> None:
     The record of variants that were trained together, which has the same name, may not in any case.
     """
     if variants(out):
-        raise UsageError(f"{out / JSON} is the record of a training.", mend="Type another --out.")
+        raise UsageError(f"{out / JSON} is the record of a training.", hint="Type another --out.")
     there = [name for name in (CSV, JSON, PNG) if (out / name).exists()]
     if there and not overwrite:
-        raise UsageError(f"{out / there[0]} is there already.", mend="Type --overwrite, or another --out.")
+        raise UsageError(f"{out / there[0]} is there already.", hint="Type --overwrite, or another --out.")
 
 
 def write_comparison(comparison: Comparison, out: Path) -> None:
@@ -68,7 +68,7 @@ def _write(comparison: Comparison, out: Path) -> None:
             },
         )
     except OSError as error:
-        raise RunError(f"{out} cannot be written: {error.strerror}.", mend="Type --out FOLDER.") from error
+        raise RunError(f"{out} cannot be written: {error.strerror}.", hint="Type --out FOLDER.") from error
 
 
 def draw_comparison(comparison: Comparison) -> Figure:

@@ -50,7 +50,7 @@ def evaluate(
     if len(labels) < 2:
         raise DatasetError(
             f"There is nothing to tell apart: all {len(found.predictions)} samples show {labels[0]} ({found.about}).",
-            mend="Test more folds together: fer train … --cv, then fer evaluate on that folder.",
+            hint="Test more folds together: fer train … --cv, then fer evaluate on that folder.",
         )
     insight = look_into(asked, run, found.dataset, found.predictions, device=device, progress=progress)
     folder = out or run.path / EVALUATION / _folder(found, data, split)

@@ -58,7 +58,7 @@ def export(run: Run, out: Path, *, quantize: bool = False, progress: Progress = 
         raise DatasetError(
             f"The dataset that {run.path} was trained on is no longer at {run.card['dataset']['path']}: int8 takes its "
             "ranges from the training faces, and its accuracy from those held out.",
-            mend="Leave --quantize out, or put the dataset back.",
+            hint="Leave --quantize out, or put the dataset back.",
         )
     told = _metadata(run, classifier)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -40,7 +40,7 @@ def by_group(
         if len(values) > MOST_GROUPS:
             raise UsageError(
                 f"--group-by {name}: {len(values)} values are too many groups (at most {MOST_GROUPS}).",
-                mend=f"Add a column of bands of {name} to the table of subjects, and group by that.",
+                hint=f"Add a column of bands of {name} to the table of subjects, and group by that.",
             )
         resampled = {}
         for number, value in enumerate(values):
@@ -83,7 +83,7 @@ def _who_is_left_out(name: str, of_row: pd.Series, subjects: pd.Series, known: p
         raise DatasetError(
             f"The table of subjects says no {name} of anybody tested. Tested: {shown}. "
             f"In the table: {names(sorted(known), 3)}.",
-            mend="Its subjects must be written as in the dataset's metadata.csv.",
+            hint="Its subjects must be written as in the dataset's metadata.csv.",
         )
     if not unknown.any():
         return []

@@ -88,7 +88,7 @@ def probe_identity(
         raise DatasetError(
             "The identity probe names people from other sequences of theirs than it has learned, and fewer than two of "
             "the subjects tested have two sequences or pictures.",
-            mend="Leave --identity-probe out, or evaluate on a dataset with more pictures of each person.",
+            hint="Leave --identity-probe out, or evaluate on a dataset with more pictures of each person.",
         )
     right = _name(embeddings, rows, _halves(rows, generator)) == rows["subject"].to_numpy(dtype=str)
     named = pd.Series(right).groupby(rows["subject"]).mean()

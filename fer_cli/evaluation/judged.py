@@ -56,7 +56,7 @@ class Judged:
                 raise RunError(f"There is no folder {path}.")
             raise RunError(
                 f"{path} has not been evaluated: there is no {PREDICTIONS} in it or in its {EVALUATION}/.",
-                mend=f"Type fer evaluate {path} first.",
+                hint=f"Type fer evaluate {path} first.",
             )
         return cls(path, *_read(folder, path))
 
@@ -74,10 +74,10 @@ def _read(folder: Path, path: Path) -> tuple[str, pd.DataFrame, dict[str, Any]]:
     except (OSError, ValueError, UsageError, RunError) as error:
         raise RunError(
             f"The evaluation in {folder} is not what fer wrote, or an earlier version's: {error}",
-            mend=f"Type fer evaluate {path} again.",
+            hint=f"Type fer evaluate {path} again.",
         ) from error
     if rows.empty:
-        raise RunError(f"{folder / PREDICTIONS} has no predictions.", mend=f"Type fer evaluate {path} again.")
+        raise RunError(f"{folder / PREDICTIONS} has no predictions.", hint=f"Type fer evaluate {path} again.")
     strange = set(rows["label"].fillna("(none)")) | set(rows["predicted"].fillna("(none)"))
     strange = sorted(strange.difference(EXPRESSIONS))
     if strange:

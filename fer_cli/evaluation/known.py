@@ -55,13 +55,13 @@ def refuse_known(run: Run, dataset: PreparedDataset, rows: pd.DataFrame, *, allo
         raise RunError(
             f"{run.path} was trained on {len(subjects)} of the {corpus} subjects in this test "
             f"({names(subjects)}), or its epoch was chosen by them: the accuracy would be that of faces it knows.",
-            mend="fer evaluate without --data and --split tests the fold it has not seen. If these are other people of "
+            hint="fer evaluate without --data and --split tests the fold it has not seen. If these are other people of "
             "the same names, type --allow-seen-subjects.",
         )
     raise RunError(
         f"{run.path} was trained on {known.pictures} of the {corpus} pictures in this test, or its epoch was chosen by "
         "them: the accuracy would be that of faces it knows.",
-        mend="Type --split test for those it has not seen, or --allow-seen-subjects to insist.",
+        hint="Type --split test for those it has not seen, or --allow-seen-subjects to insist.",
     )
 
 

@@ -43,7 +43,7 @@ def evaluate_folds(
         raise UsageError(
             f"--split all: in {cross_validation.path} each sample would be tested {len(cross_validation.runs)} times, "
             "mostly by models that know it.",
-            mend="Leave --split out: every sample is tested once, by the model that has not seen it.",
+            hint="Leave --split out: every sample is tested once, by the model that has not seen it.",
         )
     if out is not None:
         refuse_foreign(out)

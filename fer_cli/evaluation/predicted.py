@@ -95,7 +95,7 @@ def own_dataset(run: Run) -> PreparedDataset:
     if not path.is_dir():
         raise DatasetError(
             f"The dataset that {run.path} was trained on is no longer at {path}.",
-            mend="Type --data FOLDER --split test with where it is now; its subjects are checked against those "
+            hint="Type --data FOLDER --split test with where it is now; its subjects are checked against those "
             "trained on.",
         )
     return PreparedDataset.open(path)

@@ -74,7 +74,7 @@ def refuse_foreign(out: Path) -> None:
     if not (out / METRICS).exists() and _is_predictions(out / PREDICTIONS):
         return
     named = f"{METRICS}, {PREDICTIONS} or {REPORT}"
-    raise UsageError(f"{out} has a {named} that is not an evaluation's.", mend="Type another --out.")
+    raise UsageError(f"{out} has a {named} that is not an evaluation's.", hint="Type another --out.")
 
 
 def _is_predictions(path: Path) -> bool:
@@ -128,7 +128,7 @@ def write(
             save(draw_reliability(evaluation.calibration, **words), out, RELIABILITY)
         write_json(out / METRICS, _storable({**facts, **_stored(evaluation, protocol)}))
     except OSError as error:
-        raise RunError(f"{out} cannot be written: {error.strerror}.", mend="Type --out FOLDER.") from error
+        raise RunError(f"{out} cannot be written: {error.strerror}.", hint="Type --out FOLDER.") from error
 
 
 def _headline(evaluation: Evaluation, title: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fer_cli.errors import DetectorError, PictureError
 from fer_cli.faces.align import CropTemplate
-from fer_cli.faces.detector_model import MEND
+from fer_cli.faces.detector_model import HINT
 from fer_cli.faces.yunet import YuNet
 
 #: A picture is looked at with its longest side at this many pixels, and made smaller where no face is found: YuNet
@@ -69,7 +69,7 @@ class Detector:
             self._net = YuNet(model, threshold)
             self._find(np.zeros((32, 32, 3), np.uint8), 32)
         except Exception as error:  # whatever a file that is no network makes its readers raise
-            raise DetectorError(f"{model} is not the face detector YuNet.", mend=MEND) from error
+            raise DetectorError(f"{model} is not the face detector YuNet.", hint=HINT) from error
 
     def detect(self, pixels: np.ndarray, *, any_way_up: bool = True) -> list[Face]:
         """The faces in H×W×3 uint8 RGB ``pixels``, the largest first.

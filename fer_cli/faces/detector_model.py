@@ -14,7 +14,7 @@ REVISION = "3cc26e7f1014a5ee5d74a42acee58bafc9d0a310"
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 VARIABLE = "FER_YUNET"
 
-MEND = (
+HINT = (
     f"Type --detector-model PATH with {FILE}, set {VARIABLE} to it, or type --detector none if the pictures are faces "
     "already cropped."
 )
@@ -32,13 +32,13 @@ def find_detector_model(path: Path | None = None, progress: Progress = silent) -
     given = Path(named).expanduser()
     if not given.is_file():
         by = "--detector-model" if path else VARIABLE
-        raise DetectorError(f"{by} names {given}, which is not a file.", mend=MEND)
+        raise DetectorError(f"{by} names {given}, which is not a file.", hint=HINT)
     try:
         open_regular(given).close()
     except OSError as error:
-        raise DetectorError(f"{given} cannot be read: {error.strerror or error}.", mend=MEND) from error
+        raise DetectorError(f"{given} cannot be read: {error.strerror or error}.", hint=HINT) from error
     if is_lfs_pointer(given):
-        raise DetectorError(f"{given} is {LFS_POINTER}.", mend=MEND)
+        raise DetectorError(f"{given} is {LFS_POINTER}.", hint=HINT)
     return given
 
 
@@ -54,11 +54,11 @@ def _downloaded() -> Path:
         raise DetectorError(
             f"The face detector {FILE} is not in {constants.HF_HUB_CACHE} and cannot be downloaded from "
             f"{REPOSITORY} ({type(error).__name__}: {str(error).partition('. ')[0]}).",
-            mend=MEND,
+            hint=HINT,
         ) from error
     if hashlib.sha256(read_bytes(file)).hexdigest() != SHA256:
         # The cache shows a link; only without what it links to does the hub download anew.
         raise DetectorError(
-            f"{file.resolve()} is not the file that was expected: its checksum differs.", mend=f"Remove it. {MEND}"
+            f"{file.resolve()} is not the file that was expected: its checksum differs.", hint=f"Remove it. {HINT}"
         )
     return file

@@ -45,7 +45,7 @@ class Every:
             meant = False
         if not meant:
             raise UsageError(
-                f"--every {text}: not a distance.", mend="Type seconds, such as 0.5s, or frames, such as 10."
+                f"--every {text}: not a distance.", hint="Type seconds, such as 0.5s, or frames, such as 10."
             )
         return every
 
@@ -126,7 +126,7 @@ def open_video(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[An
     try:
         import av
     except ImportError:
-        raise FerError("Videos need PyAV.", mend="Type: pip install av") from None
+        raise FerError("Videos need PyAV.", hint="Type: pip install av") from None
     # Any level but None makes a decoder's threads wait for Python's lock to log an error, and whoever frees the decoder
     # holds that lock while it waits for its threads: a hang.
     av.logging.set_level(None)

@@ -93,6 +93,6 @@ def finite_probabilities(logits: Tensor) -> np.ndarray:
     probabilities = torch.softmax(logits.float(), dim=-1).cpu()
     if not torch.isfinite(probabilities).all():
         raise ModelError(
-            "The model's answers are NaN or infinite: its weights are damaged.", mend="Train or fetch it again."
+            "The model's answers are NaN or infinite: its weights are damaged.", hint="Train or fetch it again."
         )
     return probabilities.numpy()

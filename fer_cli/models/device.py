@@ -20,14 +20,14 @@ def choose_device(wanted: str = "auto") -> torch.device:
     kind, _, index = wanted.partition(":")
     if kind not in KINDS or (index and not index.isdigit()) or (kind == "cpu" and index):
         raise UsageError(
-            f"--device {wanted}: not a device.", mend=f"Type auto, {', '.join(KINDS)}, or one by number such as cuda:1."
+            f"--device {wanted}: not a device.", hint=f"Type auto, {', '.join(KINDS)}, or one by number such as cuda:1."
         )
     # "cuda" alone is the first of its kind: a device without an index is not equal to the one with index 0.
     device = torch.device(kind) if kind == "cpu" else torch.device(kind, int(index or 0))
     if device not in present:
         raise UsageError(
             f"--device {wanted}: there is none here; torch {torch.__version__} sees {', '.join(map(str, present))}.",
-            mend="Type --device auto to use what is present.",
+            hint="Type --device auto to use what is present.",
         )
     return device
 

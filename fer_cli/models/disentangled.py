@@ -87,7 +87,7 @@ class DisentangledModel(TrainedModel):
         if config.disentangle == "orthogonal" and config.identity is None:
             raise ModelError(
                 "--disentangle orthogonal compares two embeddings, and there is no identity encoder.",
-                mend="Type another --identity than none, or --disentangle concat or adversarial.",
+                hint="Type another --identity than none, or --disentangle concat or adversarial.",
             )
         self.encoder = Encoder(config.backbone)
         self.identity = None if config.identity is None else identity_network(config.identity)

@@ -32,7 +32,7 @@ def _download(url: str, path: Path, sha256: str, progress: Progress) -> None:
     except (URLError, OSError, ValueError) as error:
         raise ModelError(
             f"{url} cannot be downloaded: {getattr(error, 'reason', None) or error}.",
-            mend="Type the same line again to go on from where it stopped.",
+            hint="Type the same line again to go on from where it stopped.",
         ) from error
     if not digest(part).startswith(sha256):
         part.unlink()

@@ -34,7 +34,7 @@ class Encoder(nn.Module):
     def __init__(self, backbone: str):
         super().__init__()
         if backbone not in BACKBONES:
-            raise ModelError(f"There is no backbone '{backbone}'.", mend=f"The backbones are {', '.join(BACKBONES)}.")
+            raise ModelError(f"There is no backbone '{backbone}'.", hint=f"The backbones are {', '.join(BACKBONES)}.")
         network = getattr(torchvision.models, backbone)(weights=None)
         self.features = network.features
         self.avgpool = network.avgpool
@@ -64,7 +64,7 @@ def imagenet_weights(backbone: str) -> dict[str, Tensor]:
     except (OSError, RuntimeError) as error:
         raise ModelError(
             f"The ImageNet weights of {backbone} are not in {file.parent} and cannot be downloaded: {error}.",
-            mend=f"Put {file.name} there (fer weights fetch {backbone} does, where there is a network), or type "
+            hint=f"Put {file.name} there (fer weights fetch {backbone} does, where there is a network), or type "
             "--encoder PATH with the file, --encoder RUN with a trained run, or --encoder scratch to train without.",
         ) from error
 
@@ -102,7 +102,7 @@ def weights_file(path: Path, *, option: str, others: str) -> Path:
     if not file.exists():
         raise ModelError(
             f"There are no weights at {file}.",
-            mend=f"{option} takes {others}, a run's folder, or a .safetensors or .pth file.",
+            hint=f"{option} takes {others}, a run's folder, or a .safetensors or .pth file.",
         )
     return file
 
@@ -124,7 +124,7 @@ def load_encoder(encoder: nn.Module, weights: dict[str, Tensor], source: str) ->
 
     Raises :class:`~fer_cli.errors.ModelError`, naming the layers that do not fit.
     """
-    load_into(encoder, weights, source, mend="Type the --backbone that they were trained with.")
+    load_into(encoder, weights, source, hint="Type the --backbone that they were trained with.")
 
 
 def encoder_part(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ class SqueezeExcitation(nn.Module):
     def __init__(self, width: int, *, reduction: int = 4, gate: str = "sigmoid"):
         super().__init__()
         if gate not in GATES:
-            raise ModelError(f"There is no gate '{gate}'.", mend=f"The gates are {', '.join(GATES)}.")
+            raise ModelError(f"There is no gate '{gate}'.", hint=f"The gates are {', '.join(GATES)}.")
         if not 1 <= reduction <= width:
             raise ModelError(f"A gate cannot reduce {width} numbers {reduction} times.")
         self.squeeze = nn.Linear(width, width // reduction)

@@ -69,7 +69,7 @@ def _labels(config: Any, name: str) -> tuple[str, ...]:
         raise ModelError(
             f"{name} gives a number for {said or 'nothing'}, not probabilities of classes: expressions are told apart "
             "by two labels at least.",
-            mend="Type --model with a model that has a label for each expression.",
+            hint="Type --model with a model that has a label for each expression.",
         )
     return tuple(str(config.id2label[index]) for index in range(count))
 
@@ -124,10 +124,10 @@ def _cannot_be_had(source: str | Path, error: Exception) -> ModelError:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         return ModelError(
             f"{source} cannot be loaded as an image classification model: {reason}",
-            mend="It needs what save_pretrained writes: config.json, model.safetensors, preprocessor_config.json.",
+            hint="It needs what save_pretrained writes: config.json, model.safetensors, preprocessor_config.json.",
         )
     return ModelError(
         f"{source} is no folder here, is not in the Hub's cache, and cannot be downloaded ({type(error).__name__}).",
-        mend="Look at its name and at the network; or, where there is a network, type "
+        hint="Look at its name and at the network; or, where there is a network, type "
         f"hf download {source} --local-dir FOLDER, and here --model FOLDER.",
     )

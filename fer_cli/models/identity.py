@@ -73,7 +73,7 @@ def identity_network(name: str) -> nn.Module:
     if name == VGGFACE2:
         return VGGFace2Encoder()
     if name not in BACKBONES:
-        raise ModelError(f"There is no identity network '{name}'.", mend=f"Type {VGGFACE2} or {', '.join(BACKBONES)}.")
+        raise ModelError(f"There is no identity network '{name}'.", hint=f"Type {VGGFACE2} or {', '.join(BACKBONES)}.")
     return Encoder(name)
 
 
@@ -85,7 +85,7 @@ def identity_weights(path: Path) -> tuple[str, dict[str, Tensor]]:
     if path.suffix == ".pkl":
         raise ModelError(
             f"{path} is a pickle, which is not loaded as it is.",
-            mend=f"Type: fer weights import {path}, then --identity {VGGFACE2}.",
+            hint=f"Type: fer weights import {path}, then --identity {VGGFACE2}.",
         )
     tensors = read_weights(weights_file(path, option="--identity", others="vggface2, subjects, none"))
     if is_published(tensors):

@@ -113,11 +113,11 @@ def require_finite(tensors: Mapping[str, Tensor], source: str) -> None:
         if wrong:
             raise ModelError(
                 f"{source} cannot be used: {wrong} of the {tensor.numel()} numbers of {name} are NaN or infinite.",
-                mend="Train or fetch the model again.",
+                hint="Train or fetch the model again.",
             )
 
 
-def require_fit(network: nn.Module, tensors: Mapping[str, Tensor], source: str, *, mend: str = "") -> None:
+def require_fit(network: nn.Module, tensors: Mapping[str, Tensor], source: str, *, hint: str = "") -> None:
     """Raise :class:`~fer_cli.errors.ModelError` unless ``tensors`` are those of ``network``, by names and shapes.
 
     How many batches a BatchNorm has seen (``num_batches_tracked``) may be missing: nothing is computed from it.
@@ -126,12 +126,12 @@ def require_fit(network: nn.Module, tensors: Mapping[str, Tensor], source: str, 
     missing = [name for name in own if name not in tensors and not name.endswith("num_batches_tracked")]
     mismatched = [(name, tensors[name].shape, own[name].shape) for name in own if name in tensors]
     mismatched = [each for each in mismatched if each[1] != each[2]]
-    _refuse_differences(source, missing, [name for name in tensors if name not in own], mismatched, mend)
+    _refuse_differences(source, missing, [name for name in tensors if name not in own], mismatched, hint)
 
 
-def load_into(network: nn.Module, tensors: Mapping[str, Tensor], source: str, *, mend: str = "") -> None:
+def load_into(network: nn.Module, tensors: Mapping[str, Tensor], source: str, *, hint: str = "") -> None:
     """Give ``network`` the ``tensors``, all of them or none; raises as :func:`require_fit` does."""
-    require_fit(network, tensors, source, mend=mend)
+    require_fit(network, tensors, source, hint=hint)
     network.load_state_dict({**network.state_dict(), **tensors})
 
 
@@ -143,7 +143,7 @@ def load_own(folder: Path, kinds: Mapping[str, type[PreTrainedModel]]) -> PreTra
     """
     hush()
     if not (folder / CONFIG).is_file():
-        raise ModelError(f"There is no model in {folder}: it has no {CONFIG}.", mend="fer train makes one.")
+        raise ModelError(f"There is no model in {folder}: it has no {CONFIG}.", hint="fer train makes one.")
     stored = read_document(folder / CONFIG, dict[str, Any], ModelError)
     name = stored.get("model_type")
     kind = kinds.get(name) if isinstance(name, str) else None
@@ -191,7 +191,7 @@ def foreign_config(source: str, **pinned: str) -> PretrainedConfig:
         if not (Path(source) / CONFIG).is_file():
             raise ModelError(
                 f"{source} is no model's folder: it has no {CONFIG}.",
-                mend=f"It needs what save_pretrained writes: {CONFIG}, {WEIGHTS}, preprocessor_config.json.",
+                hint=f"It needs what save_pretrained writes: {CONFIG}, {WEIGHTS}, preprocessor_config.json.",
             )
         stored = read_document(Path(source) / CONFIG, dict[str, Any], ModelError)
     else:
@@ -207,7 +207,7 @@ def foreign_config(source: str, **pinned: str) -> PretrainedConfig:
 
 
 def load_foreign(
-    kind: Any, source: str, config: PretrainedConfig, *, part: bool = False, mend: str = "", **settings: Any
+    kind: Any, source: str, config: PretrainedConfig, *, part: bool = False, hint: str = "", **settings: Any
 ) -> Any:
     """The model ``kind`` (a model or an Auto class) with the weights of ``source``, as others published it.
 
@@ -228,7 +228,7 @@ def load_foreign(
     if part:
         own = {name for name, _ in model.named_children()}
         found["unexpected_keys"] = [name for name in found["unexpected_keys"] if name.partition(".")[0] in own]
-    _refuse_loading(source, found, mend)
+    _refuse_loading(source, found, hint)
     require_finite(model.state_dict(), source)
     return model
 
@@ -302,13 +302,13 @@ def _labels(names: Mapping[str, str], path: Path) -> dict[str, Any]:
     return {"id2label": id2label, "label2id": label2id}
 
 
-def _refuse_loading(source: str, found: Mapping[str, Any], mend: str = "") -> None:
+def _refuse_loading(source: str, found: Mapping[str, Any], hint: str = "") -> None:
     if found.get("error_msgs"):
         raise ModelError(f"{source} cannot be loaded: {str(found['error_msgs'])[:200]}")
-    _refuse_differences(source, found["missing_keys"], found["unexpected_keys"], found["mismatched_keys"], mend)
+    _refuse_differences(source, found["missing_keys"], found["unexpected_keys"], found["mismatched_keys"], hint)
 
 
-def _refuse_differences(source: str, missing: Any, unexpected: Any, mismatched: Any, mend: str = "") -> None:
+def _refuse_differences(source: str, missing: Any, unexpected: Any, mismatched: Any, hint: str = "") -> None:
     shapes = [f"{name} is {_shape(held)} in place of {_shape(wanted)}" for name, held, wanted in sorted(mismatched)]
     for what, names in (
         ("lack", missing),
@@ -319,7 +319,7 @@ def _refuse_differences(source: str, missing: Any, unexpected: Any, mismatched: 
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise ModelError(
                 f"The weights of {source} do not fit the model: they {what} {', '.join(sorted(names)[:3])}{more}.",
-                mend=mend,
+                hint=hint,
             )
 
 

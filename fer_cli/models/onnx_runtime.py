@@ -93,7 +93,7 @@ def with_runtime(classifier: Classifier, wanted: str) -> tuple[Classifier, str]:
     if wanted == ONNXRUNTIME and not on_cpu:
         raise UsageError(
             f"--runtime {ONNXRUNTIME} is for the CPU, and the device is {classifier.device}.",
-            mend="Type --device cpu, or --runtime torch.",
+            hint="Type --device cpu, or --runtime torch.",
         )
     convolutional = classifier.model.config.model_type in CONVOLUTIONAL
     if wanted == TORCH or (wanted != ONNXRUNTIME and not (on_cpu and convolutional)):

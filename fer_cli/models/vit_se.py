@@ -154,13 +154,13 @@ def pretrained_vit(backbone: str, *, pooling: str) -> ViTModel:
     """
     config = _config(backbone)
     wanted = pooling == "pooler"
-    mend = "Type --pooling class-token." if wanted else ""
+    hint = "Type --pooling class-token." if wanted else ""
     try:
         if config.model_type == ViTConfig.model_type:
             settings = {"add_pooling_layer": wanted, **_pinned(backbone)}
-            return load_foreign(ViTModel, backbone, config, part=True, mend=mend, **settings)
+            return load_foreign(ViTModel, backbone, config, part=True, hint=hint, **settings)
         if wanted and config.pooling != pooling:
-            raise ModelError(f"The ViT {backbone} has no trained pooler.", mend=mend)
+            raise ModelError(f"The ViT {backbone} has no trained pooler.", hint=hint)
         if Path(backbone).is_dir():
             return load_own(Path(backbone), {ViTSEConfig.model_type: ViTSEModel}).vit
         return load_foreign(ViTSEModel, backbone, config).vit
@@ -179,7 +179,7 @@ def _config(backbone: str) -> PretrainedConfig:
         raise _cannot_be_had(backbone, error) from error
     if config.model_type not in (ViTConfig.model_type, ViTSEConfig.model_type):
         raise ModelError(
-            f"{backbone} is a {config.model_type} model, not a ViT.", mend="Type --backbone with a ViT or its folder."
+            f"{backbone} is a {config.model_type} model, not a ViT.", hint="Type --backbone with a ViT or its folder."
         )
     return config
 
@@ -194,7 +194,7 @@ def _cannot_be_had(backbone: str, error: Exception) -> ModelError:
     return ModelError(
         f"The ViT {backbone} is neither a folder here nor in the Hub's cache, and cannot be downloaded: "
         f"{first_line(error)}",
-        mend="Type --no-pretrained to train without its weights (with --backbone tiny for a trial), --backbone FOLDER "
+        hint="Type --no-pretrained to train without its weights (with --backbone tiny for a trial), --backbone FOLDER "
         "with a ViT saved by transformers, or fetch it where there is a network: "
         "fer weights fetch vit-base-patch16-224-in21k.",
     )

@@ -106,12 +106,12 @@ class HubWeights(Weights):
         except Exception as error:  # the hub's errors, the network's, and the disk's
             raise ModelError(
                 f"{self.repository} cannot be downloaded ({type(error).__name__}: {str(error).partition('. ')[0]}).",
-                mend="Type the same line again to go on from where it stopped.",
+                hint="Type the same line again to go on from where it stopped.",
             ) from error
         if digest(file) != self.sha256:
             raise ModelError(
                 f"{file.resolve()} is not the file that was expected: its checksum differs.",
-                mend="Remove it, and type the line again.",
+                hint="Remove it, and type the line again.",
             )
         return file
 
@@ -159,7 +159,7 @@ class ImportedWeights(Weights):
             raise ModelError(
                 f"{self.name} is not in {cache_folder()}, and cannot be fetched: its owners publish no address with a "
                 "checksum.",
-                mend=f"Get {self.published_as} from {self.home} yourself, then type: fer weights import "
+                hint=f"Get {self.published_as} from {self.home} yourself, then type: fer weights import "
                 f"{self.published_as}",
             )
         return self.target()
@@ -210,7 +210,7 @@ FETCHABLE = tuple(name for name, weights in ALL.items() if not isinstance(weight
 def find(name: str) -> Weights:
     """The published weights called ``name``; raises :class:`~fer_cli.errors.UsageError` if there are none."""
     if name not in ALL:
-        raise UsageError(f"There are no weights called '{name}'.", mend=f"There are {', '.join(ALL)}.")
+        raise UsageError(f"There are no weights called '{name}'.", hint=f"There are {', '.join(ALL)}.")
     return ALL[name]
 
 

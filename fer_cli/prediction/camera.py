@@ -24,7 +24,7 @@ def camera_shots(number: int, every: Every) -> Iterator[Shot]:
         if not camera.isOpened():
             raise FerError(
                 f"--camera {number}: there is no camera of this number here, or another program has it.",
-                mend="Cameras are counted from 0; a video file can be given by its name.",
+                hint="Cameras are counted from 0; a video file can be given by its name.",
             )
         path, begun, last, index = Path(f"camera-{number}"), time.monotonic(), None, -1
         while camera.grab():

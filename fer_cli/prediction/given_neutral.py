@@ -123,7 +123,7 @@ def _table(path: Path) -> dict[str, Path]:
         if problem or subject is None:
             raise UsageError(
                 f"--neutral {path}: {picture.name}: {problem or 'no subject'}.",
-                mend=f"It needs the columns '{SUBJECT_COLUMNS[0]}' and '{PATH_COLUMNS[0]}', a neutral picture's path "
+                hint=f"It needs the columns '{SUBJECT_COLUMNS[0]}' and '{PATH_COLUMNS[0]}', a neutral picture's path "
                 "from the table's folder.",
             )
         pictures[subject] = picture

@@ -54,7 +54,7 @@ def check_free(paths: Iterable[Path | None], *, option: str = "--overwrite") -> 
     """
     for path in paths:
         if path is not None and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
-            raise UsageError(f"{path} is there already.", mend=f"Type {option} to replace it, or another name.")
+            raise UsageError(f"{path} is there already.", hint=f"Type {option} to replace it, or another name.")
 
 
 def predict_stream(outcomes: Iterable[Outcome], outputs: Outputs, *, smooth: float | None = None) -> Summary:
@@ -104,7 +104,7 @@ def predict_file(
             progress("predicting", outcome.shot.index + outcome.shot.closes, total, **frame)
     except FerError:
         if first and unfinished.empty:
-            # Nothing is lost, and the line, mended, should not find itself in its own way.
+            # Nothing is lost, and the line, corrected, should not find itself in its own way.
             unfinished.remove()
         raise
     processes.meet()

@@ -51,7 +51,7 @@ def table_of_pictures(path: Path, error: type[FerError]) -> Iterator[tuple[Path,
     if file is None:
         raise error(
             f"The list {path} has no column of paths: it has {', '.join(filter(None, table.columns))}.",
-            mend=f"Call one '{PATH_COLUMNS[0]}'; a column '{SUBJECT_COLUMNS[0]}' may say who is shown.",
+            hint=f"Call one '{PATH_COLUMNS[0]}'; a column '{SUBJECT_COLUMNS[0]}' may say who is shown.",
         )
     for row in table:
         if row.problem:

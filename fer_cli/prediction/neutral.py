@@ -80,7 +80,7 @@ def _mean(model: OpenedModel) -> NeutralMean:
     if known is None:
         raise RunError(
             f"{model.name} compares a face with a neutral one, and is no run that knows the average of its training.",
-            mend="Type --neutral PICTURE.",
+            hint="Type --neutral PICTURE.",
         )
     return known
 

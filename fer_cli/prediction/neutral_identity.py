@@ -96,7 +96,7 @@ def _named(path: Path, threshold: float | None, device: torch.device) -> Identit
     if not path.exists():
         raise ModelError(
             f"There are no weights at {path}.",
-            mend=f"--identity takes {VGGFACE2}, a run's folder, or a .safetensors or .pth file.",
+            hint=f"--identity takes {VGGFACE2}, a run's folder, or a .safetensors or .pth file.",
         )
     run = Run.open(path) if (path / CARD).is_file() else None
     preprocessing = Preprocessing(224) if run is None else Preprocessing.load(path)
@@ -106,7 +106,7 @@ def _named(path: Path, threshold: float | None, device: torch.device) -> Identit
         if run.card["model"] == "disentangled" and run.card["recipe"].get("stage") == 1:
             model = load_own(path, {DisentangledModel.config_class.model_type: DisentangledModel})
             if model.identity is None:
-                raise ModelError(f"{path} was trained without an identity encoder.", mend="Type another --identity.")
+                raise ModelError(f"{path} was trained without an identity encoder.", hint="Type another --identity.")
             return _made(model.identity, preprocessing, None, threshold, f"the identity encoder of {path}", device)
     name, weights = identity_weights(path)
     network = identity_network(name)

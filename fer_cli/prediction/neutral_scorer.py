@@ -79,7 +79,7 @@ def choose_scorer(
             why = "compares with a neutral face itself" if chosen.paired else f"knows {', '.join(chosen.classes)}"
             raise ModelError(
                 f"--neutral-classifier {wanted} {why}.",
-                mend="It takes a model of single faces that has neutral among its classes.",
+                hint="It takes a model of single faces that has neutral among its classes.",
             )
         return _of_single(chosen, wanted)
     for folder in (run.path / STAGE_1, *runs_in(run.path.resolve().parent)):

@@ -52,7 +52,7 @@ def check(sources: Sequence[str], request: Request) -> Request:
     if processes.count() > 1 and (not _a_file(request.out) or request.camera is not None or STANDARD_INPUT in sources):
         raise UsageError(
             "Several processes need an --out FILE to write together, and sources that each can list.",
-            mend="Type --out FILE; for names on standard input, put them into a list.txt.",
+            hint="Type --out FILE; for names on standard input, put them into a list.txt.",
         )
     if _a_file(request.out):
         request = replace(
@@ -86,7 +86,7 @@ def _refuse_overwriting(request: Request) -> None:
     if _a_file(request.out) and not request.resume and Unfinished(request.out).exists:
         raise UsageError(
             f"A prediction into {request.out} was interrupted.",
-            mend="Type --resume to go on with it, or --overwrite to begin anew.",
+            hint="Type --resume to go on with it, or --overwrite to begin anew.",
         )
 
 
@@ -115,7 +115,7 @@ def perform(
             return _perform(sources, request, classifier, make_neutral, model, stream, shown, progress)
         except FerError as error:
             if disk_full_reason(error) and _a_file(request.out) and Unfinished(request.out).exists:
-                error.mend = "Make room there, then type the same line with --resume to go on."
+                error.hint = "Make room there, then type the same line with --resume to go on."
             raise
 
 

@@ -62,7 +62,7 @@ def predict(
     if classifier.paired and neutral is None:
         raise UsageError(
             "This model compares a face with the same person's neutral face, and none was given.",
-            mend="Give it a source of neutral faces, as --neutral does, or use a run trained with --features target.",
+            hint="Give it a source of neutral faces, as --neutral does, or use a run trained with --features target.",
         )
     with Overlap() as overlap:
         batches: deque[Future[list[Outcome]]] = deque()

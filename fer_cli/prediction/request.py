@@ -62,11 +62,11 @@ class Request:
         if self.resume and self.overwrite:
             raise UsageError("--resume and --overwrite: one goes on, the other begins anew.")
         if self.resume and self.out is None:
-            raise UsageError("--resume goes on with a file.", mend="Type the --out FILE that was interrupted.")
+            raise UsageError("--resume goes on with a file.", hint="Type the --out FILE that was interrupted.")
         if self.format == "parquet" and self.out is None:
-            raise UsageError("--format parquet: Parquet needs a file.", mend="Type --out FILE.parquet.")
+            raise UsageError("--format parquet: Parquet needs a file.", hint="Type --out FILE.parquet.")
         if self.camera is not None and (self.annotate is not None or self.sort_into is not None or self.resume):
             raise UsageError(
                 "--camera: what a camera saw is gone, and cannot be resumed, drawn on or linked to.",
-                mend="--crops keeps its faces.",
+                hint="--crops keeps its faces.",
             )

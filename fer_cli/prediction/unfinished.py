@@ -54,7 +54,7 @@ class Unfinished:
             if changed:
                 raise UsageError(
                     f"--resume: {', '.join(changed)} is not what the interrupted prediction began with.",
-                    mend="Type the same line as then with --resume, or --overwrite to begin anew.",
+                    hint="Type the same line as then with --resume, or --overwrite to begin anew.",
                 )
             return
         with said(self.folder):
@@ -150,7 +150,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _foreign(path: Path, error: Exception) -> FerError:
-    return FerError(f"{path} is not what fer wrote: {error}.", mend="Type --overwrite to begin anew.")
+    return FerError(f"{path} is not what fer wrote: {error}.", hint="Type --overwrite to begin anew.")
 
 
 def _checked(line: bytes, kind: Any) -> Any:

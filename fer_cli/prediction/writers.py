@@ -39,7 +39,7 @@ def format_of(path: Path | None, chosen: Format | None) -> Format:
     if found is None:
         raise UsageError(
             f"--out {path}: its ending names no format.",
-            mend=f"End it in {', '.join(ENDINGS)}, or type --format {'|'.join(FORMATS)}.",
+            hint=f"End it in {', '.join(ENDINGS)}, or type --format {'|'.join(FORMATS)}.",
         )
     return found
 
@@ -121,7 +121,7 @@ def table_file(path: Path, kind: Format, columns: Mapping[str, type]) -> Iterato
     with said(path):
         if path.exists() and not path.is_file():
             if kind == "parquet":
-                raise UsageError(f"--out {path}: Parquet needs a file.", mend="Type --format csv or jsonl.")
+                raise UsageError(f"--out {path}: Parquet needs a file.", hint="Type --format csv or jsonl.")
             with path.open("w", encoding="utf-8", newline="") as stream:
                 yield TEXT_WRITERS[kind](stream, columns)
             return
@@ -149,5 +149,5 @@ def said(path: Path | str) -> Iterator[None]:
         raise
     except OSError as error:
         raise FerError(
-            f"{path} cannot be written: {error.strerror or error}.", mend="Type another --out FILE."
+            f"{path} cannot be written: {error.strerror or error}.", hint="Type another --out FILE."
         ) from error

@@ -110,7 +110,7 @@ class Run:
         if not (path / CARD).is_file():
             raise RunError(_what_is_there(path))
         if read_document(path / CARD, _Versioned, RunError)["version"] > VERSION:
-            raise RunError(f"{path} was written by a later version of fer.", mend="Update fer.")
+            raise RunError(f"{path} was written by a later version of fer.", hint="Update fer.")
         return cls(path, read_document(path / CARD, StoredRun, RunError))
 
     @property

@@ -16,7 +16,6 @@ from fer_cli.runs.run import CARD, COMPARISON, CROSS_VALIDATION, EVALUATION, REP
 from fer_cli.training.processes import first_then_others, is_first
 from fer_cli.training.recipe import Recipe
 
-
 #: Raised when checkpoints written before can no longer be continued: 2 divides the parameters into groups by decay.
 FORMAT = 2
 
@@ -104,7 +103,7 @@ def _evaluated(out: Path) -> bool:
 
 @contextmanager
 def claimed(out: Path, identity: dict[str, Any], device: torch.device) -> Iterator[None]:
-    """Hold the folder ``out`` for a training; a block that a person must mend first leaves no new folder behind."""
+    """Hold the folder ``out`` for a training; an error that a person must correct first leaves no new folder behind."""
     new = [folder for folder in (out, *out.parents) if not folder.exists()]
     first_then_others(lambda: claim(out, identity) if is_first() else None, device)
     try:
@@ -124,20 +123,20 @@ def claimed(out: Path, identity: dict[str, Any], device: torch.device) -> Iterat
 def claim(out: Path, identity: dict[str, Any]) -> None:
     """Make sure that ``out`` is new, empty, or an unfinished training with the same ``identity``."""
     if finished(out):
-        raise RunError(f"{out} holds a finished run.", mend="Type --out FOLDER with the name of a new folder.")
+        raise RunError(f"{out} holds a finished run.", hint="Type --out FOLDER with the name of a new folder.")
     free = is_free(out)
     if will_resume(identity, out):
         return
     if not free:
         what = "an unfinished training with other settings" if (out / UNFINISHED).is_file() else "something else"
         raise RunError(
-            f"{out} is in the way: it holds {what}.", mend="Type --out FOLDER with the name of a new folder."
+            f"{out} is in the way: it holds {what}.", hint="Type --out FOLDER with the name of a new folder."
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / UNFINISHED, identity)
     except OSError as error:
-        raise RunError(f"{out} cannot be written: {error.strerror}.", mend="Type --out FOLDER.") from error
+        raise RunError(f"{out} cannot be written: {error.strerror}.", hint="Type --out FOLDER.") from error
 
 
 def _same(one: dict[str, Any] | None, other: dict[str, Any]) -> bool:

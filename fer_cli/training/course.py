@@ -47,7 +47,7 @@ def load_checkpoint(model: PreTrainedModel, folder: Path) -> None:
 
 def _broken(folder: Path, why: str) -> RunError:
     return RunError(
-        f"The checkpoint {folder} cannot be loaded: {why}.", mend="Remove the run's folder, and type the line again."
+        f"The checkpoint {folder} cannot be loaded: {why}.", hint="Remove the run's folder, and type the line again."
     )
 
 

@@ -36,7 +36,7 @@ def cross_validate(
     folds = dataset.protocol.folds
     if not folds:
         raise DatasetError(
-            f"{dataset.path} has no folds, for its corpus does not say who is shown.", mend="Leave --cv out."
+            f"{dataset.path} has no folds, for its corpus does not say who is shown.", hint="Leave --cv out."
         )
     recipes = [dataclasses.replace(recipe, fold=fold) for fold in range(folds)]
     chosen = own_device(choose_device(device))

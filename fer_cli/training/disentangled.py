@@ -123,7 +123,7 @@ class DisentangledRecipe(Recipe):
         if rows["subject"].isna().any() or len(index) < 2:
             raise DatasetError(
                 "--disentangle adversarial needs to know who is shown, and this dataset does not say.",
-                mend="Type --disentangle concat or orthogonal.",
+                hint="Type --disentangle concat or orthogonal.",
             )
         return {"subjects": torch.tensor([index[name] for name in rows["subject"]])}
 
@@ -165,7 +165,7 @@ class DisentangledRecipe(Recipe):
             except ModelError as error:
                 raise ModelError(
                     error.message,
-                    mend=f"{error.mend}; or train an identity encoder on the training subjects with --identity "
+                    hint=f"{error.hint}; or train an identity encoder on the training subjects with --identity "
                     "subjects, or type --identity PATH, or --identity none.",
                 ) from error
         return identity_weights(parts.get(IDENTITY, Path(self.identity)))
@@ -186,7 +186,7 @@ class DisentangledRecipe(Recipe):
                 f"Stage 2 starts from a run of stage 1, and {self.encoder or 'none'} is not a folder."
                 if self.encoder
                 else "Stage 2 starts from a run of stage 1, and none was named.",
-                mend="Type fer train disentangled --stage 1 first, or --encoder RUN, or leave --stage out for both.",
+                hint="Type fer train disentangled --stage 1 first, or --encoder RUN, or leave --stage out for both.",
             )
         of_fold = Path(self.encoder) / f"fold{self.fold}"
         return of_fold if of_fold.is_dir() else Path(self.encoder)

@@ -50,7 +50,7 @@ class IdentityRecipe(Recipe):
         if len(named) < 2:
             raise DatasetError(
                 f"{dataset.path} does not say who is shown, so an identity encoder cannot be trained on it.",
-                mend=OTHER_WAYS,
+                hint=OTHER_WAYS,
             )
         rows = dataset.metadata[dataset.metadata["subject"].isin(named)]
         rows = rows.assign(label=rows["subject"]).sort_values(["subject", "file_name"])
@@ -61,7 +61,7 @@ class IdentityRecipe(Recipe):
         if not held_out.any():
             raise DatasetError(
                 f"{dataset.path} has one picture or sequence of each subject, by which none can be told again.",
-                mend=OTHER_WAYS,
+                hint=OTHER_WAYS,
             )
         return {"train": rows[~held_out], "val": rows[held_out], "test": rows.iloc[:0]}
 

@@ -12,7 +12,7 @@ def choose_precision(wanted: str, device: torch.device) -> str:
     :class:`~fer_cli.errors.UsageError` if float16 is wanted of a processor, which cannot train with it.
     """
     if wanted == "float16" and device.type != "cuda":
-        raise UsageError(f"--precision float16: not on {device.type}.", mend="Type --precision auto.")
+        raise UsageError(f"--precision float16: not on {device.type}.", hint="Type --precision auto.")
     if wanted != "auto":
         return wanted
     if device.type == "cuda":

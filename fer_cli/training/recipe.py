@@ -130,7 +130,7 @@ class Recipe(ABC):
                 raise UsageError(f"{flag} {value}: a number from 0 to below 1 is needed.")
         strange = sorted(set(self.logger).difference(LOGS))
         if strange:
-            raise UsageError(f"--logger {strange[0]}: not a place to log to.", mend=f"Type {', '.join(LOGS)}.")
+            raise UsageError(f"--logger {strange[0]}: not a place to log to.", hint=f"Type {', '.join(LOGS)}.")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
@@ -183,7 +183,7 @@ class Recipe(ABC):
         if untaught:
             raise DatasetError(
                 f"The training folds show no {', '.join(sorted(untaught))}, which other folds would test.",
-                mend="Type another --fold, or prepare the dataset with fewer --folds.",
+                hint="Type another --fold, or prepare the dataset with fewer --folds.",
             )
         return tuple(name for name in dataset.protocol.classes if name in shown)
 

@@ -34,7 +34,7 @@ def seen_subjects(
             raise RunError(
                 f"{source} was trained on {len(known)} of the {corpus} subjects that fold {recipe.fold} tests "
                 f"({names(known)}): the accuracy would be that of faces it knows.",
-                mend="Start from a run of the same fold; or, if other people have these names, type "
+                hint="Start from a run of the same fold; or, if other people have these names, type "
                 "--allow-seen-subjects.",
             )
         insisted_on |= set(known)

@@ -137,7 +137,7 @@ class FoldTrainer(Trainer):
         precision = "" if recipe.precision == "float32" else ", --precision float32"
         return TrainingError(
             f"The loss is {float(loss)} {where} of {recipe.epochs}: the training has diverged.",
-            mend=f"Type a lower --lr (it was {recipe.lr:g}){precision}, or --clip "
+            hint=f"Type a lower --lr (it was {recipe.lr:g}){precision}, or --clip "
             + (f"below {recipe.clip:g}." if recipe.clip else "1."),
         )
 
@@ -269,7 +269,7 @@ def _reporters(logs: tuple[str, ...]) -> list[str] | str:
     wanted = [name for name in logs if name in ("wandb", "mlflow")]
     for name in wanted:
         if find_spec(name) is None:
-            raise UsageError(f"--logger {name}: {name} is not installed.", mend=f"Type: pip install {name}")
+            raise UsageError(f"--logger {name}: {name} is not installed.", hint=f"Type: pip install {name}")
     return wanted or "none"
 
 

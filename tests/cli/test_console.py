@@ -64,8 +64,8 @@ def test_no_text_gets_through_as_anything_but_text(text):
 def test_words_on_standard_error_are_plain(capsys):
     console.say(HOSTILE)
     console.warn(HOSTILE)
-    error = FerError(HOSTILE, mend=HOSTILE)
-    console.complain(error)
+    error = FerError(HOSTILE, hint=HOSTILE)
+    console.print_error(error)
     said = capsys.readouterr().err
     assert "\x1b" not in said
     assert "\x9b" not in said

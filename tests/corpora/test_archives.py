@@ -97,7 +97,7 @@ def test_a_check_unpacks_nothing_and_says_so(tmp_path):
     for root in (path, tmp_path):
         with pytest.raises(CorpusError) as caught:
             check(Jaffe(), root)
-        assert "without --check" in caught.value.mend
+        assert "without --check" in caught.value.hint
     assert not (tmp_path / "fer-unpacked").exists()
 
 
@@ -181,7 +181,7 @@ def test_archives_that_are_not_opened_here_are_named(tmp_path):
     (tmp_path / "AffectNet.part1.rar").touch()
     with pytest.raises(CorpusError) as caught:
         AffectNet().locate(tmp_path)
-    assert caught.value.mend.startswith("Unpack AffectNet.part1.rar by hand")
+    assert caught.value.hint.startswith("Unpack AffectNet.part1.rar by hand")
 
 
 def locked_with_a_password(path: Path) -> Path:
@@ -200,7 +200,7 @@ def test_case_32_a_zip_with_a_password_is_told_from_a_broken_one(tmp_path):
     locked_with_a_password(tmp_path / "jaffe.zip")
     with pytest.raises(CorpusError, match="locked with a password") as caught:
         Jaffe().make(tmp_path)
-    assert "password" in caught.value.mend
+    assert "password" in caught.value.hint
     assert "ZipInfo" not in caught.value.message
     assert list((tmp_path / "fer-unpacked").iterdir()) == []
 
@@ -230,7 +230,7 @@ def test_a_damaged_archive_is_called_so(tmp_path, name, how, given):
         path.write_bytes(b"" if how == "empty" else b"no archive at all" * 100)
     with pytest.raises(CorpusError, match="cannot be unpacked") as caught:
         opened(path, silent) if given == "archive" else Jaffe().make(tmp_path)
-    assert "Download it again" in caught.value.mend
+    assert "Download it again" in caught.value.hint
     assert list((tmp_path / "fer-unpacked").iterdir()) == []
 
 

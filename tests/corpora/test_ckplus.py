@@ -129,7 +129,7 @@ def test_a_code_that_is_none_is_an_error_that_names_the_file(root, text):
     with pytest.raises(CorpusError) as caught:
         read(root)
     assert path.name in caught.value.message
-    assert "7 surprise" in caught.value.mend
+    assert "7 surprise" in caught.value.hint
 
 
 def test_litter_of_file_systems_is_neither_a_frame_nor_a_sequence(root):
@@ -291,7 +291,7 @@ def test_pictures_without_any_label_say_where_labels_come_from(root):
     with pytest.raises(CorpusError) as caught:
         read(root)
     assert "no emotion label" in caught.value.message
-    assert "Emotion_labels.zip" in caught.value.mend
+    assert "Emotion_labels.zip" in caught.value.hint
 
 
 @pytest.mark.parametrize("there", [[], ["holiday.jpg", "mail"]])
@@ -301,7 +301,7 @@ def test_what_is_not_ck_plus_is_told_with_what_is_there_and_what_is_expected(tmp
     with pytest.raises(CorpusError) as caught:
         CKPlus().locate(tmp_path)
     assert all(name in caught.value.message for name in there)
-    assert "cohn-kanade-images/S005/001" in caught.value.mend
+    assert "cohn-kanade-images/S005/001" in caught.value.hint
     with pytest.raises(CorpusError, match="no folder"):
         CKPlus().locate(tmp_path / "nowhere")
 

@@ -296,7 +296,7 @@ def test_case_15_a_root_too_low_is_told_by_its_name_and_nothing_above_it_is_look
     assert looked_at
     assert all(folder.is_relative_to(root / low) for folder in looked_at)
     if low != "notes":
-        assert f"such as {root}." in caught.value.mend.splitlines()[0]
+        assert f"such as {root}." in caught.value.hint.splitlines()[0]
 
 
 def listed_folders(monkeypatch) -> list[Path]:

@@ -130,8 +130,8 @@ def test_an_unknown_label_is_an_error_that_names_the_file_and_the_way_out(tmp_pa
     with pytest.raises(CorpusError) as caught:
         Files(pattern="{label}/{subject}.jpg").read(tmp_path)
     assert "grinning/001.jpg" in caught.value.message
-    assert "--rename grinning=" in caught.value.mend
-    assert "--exclude grinning" in caught.value.mend
+    assert "--rename grinning=" in caught.value.hint
+    assert "--exclude grinning" in caught.value.hint
 
 
 def test_nothing_that_follows_the_pattern_is_told_with_what_is_there(tmp_path):
@@ -139,7 +139,7 @@ def test_nothing_that_follows_the_pattern_is_told_with_what_is_there(tmp_path):
     with pytest.raises(CorpusError) as caught:
         Files(pattern="{label}/{subject}.png").read(tmp_path)
     assert "{label}/{subject}.png" in caught.value.message
-    assert "001/happy.jpg" in caught.value.mend
+    assert "001/happy.jpg" in caught.value.hint
     with pytest.raises(CorpusError, match="no folder"):
         Files(pattern="{label}.png").locate(tmp_path / "nowhere")
 
@@ -175,7 +175,7 @@ def test_case_10_a_split_that_is_none_is_refused_by_name(tmp_path):
     tree(tmp_path, "train/fear/a.jpg", "extra/fear/b.jpg")
     with pytest.raises(CorpusError, match="split 'extra'") as caught:
         Files(pattern="{split}/{label}/*.jpg").read(tmp_path)
-    assert "validation" in caught.value.mend
+    assert "validation" in caught.value.hint
 
 
 def test_case_19_labels_need_no_renaming_where_others_spell_them_so(tmp_path):

@@ -241,7 +241,7 @@ def test_a_course_of_thousands_of_markers_is_read(tmp_path):
 def test_what_is_not_mmi_is_refused_with_the_layout(tmp_path):
     with pytest.raises(CorpusError) as caught:
         Mmi().locate(tmp_path)
-    assert "session.xml" in caught.value.mend
+    assert "session.xml" in caught.value.hint
 
 
 def test_sideways_and_double_pictures_come_out_upright_and_frontal(tmp_path, shared):

@@ -111,7 +111,7 @@ def test_a_folder_above_will_do_and_another_is_refused_with_the_layout(corpus, f
     with pytest.raises(CorpusError) as caught:
         corpus.locate(tmp_path / "empty")
     assert "it is empty" in caught.value.message
-    assert corpus.layout in caught.value.mend
+    assert corpus.layout in caught.value.hint
     with pytest.raises(CorpusError, match="no folder"):
         corpus.locate(tmp_path / "nowhere")
 

@@ -173,4 +173,4 @@ def test_a_code_that_is_none_is_an_error_that_names_the_file(tmp_path):
 def test_another_folder_is_refused_with_the_layout(corpus, files, tmp_path):
     with pytest.raises(CorpusError) as caught:
         corpus.locate(tmp_path)
-    assert corpus.layout in caught.value.mend
+    assert corpus.layout in caught.value.hint

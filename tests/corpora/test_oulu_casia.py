@@ -54,7 +54,7 @@ def test_an_imaging_that_is_not_there_is_told_with_those_that_are(root):
 def test_what_is_not_oulu_casia_is_refused_with_the_layout(tmp_path):
     with pytest.raises(CorpusError) as caught:
         OuluCasia().locate(tmp_path)
-    assert "P001/Anger/000.jpeg" in caught.value.mend
+    assert "P001/Anger/000.jpeg" in caught.value.hint
     with pytest.raises(CorpusError, match="no folder"):
         OuluCasia().locate(tmp_path / "nowhere")
 

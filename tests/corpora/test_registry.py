@@ -26,7 +26,7 @@ def test_a_name_nearly_right_is_understood_and_not_taken():
     assert find("ckplus") is CKPlus
     with pytest.raises(UsageError) as caught:
         find("ckpuls")
-    assert "Did you mean ckplus?" in caught.value.mend
+    assert "Did you mean ckplus?" in caught.value.hint
 
 
 def test_a_corpus_is_recognised_by_its_layout(tmp_path):

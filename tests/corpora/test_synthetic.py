@@ -153,7 +153,7 @@ def test_a_corpus_of_other_settings_is_refused_by_what_differs(tmp_path, marker)
     (tmp_path / marker).write_text(json.dumps(SETTINGS.settings()))
     with pytest.raises(CorpusError, match="seed 0 rather than 5") as caught:
         Synthetic(subjects=2, frames=4, seed=5).make(tmp_path)
-    assert "another folder" in caught.value.mend
+    assert "another folder" in caught.value.hint
     assert [path.name for path in tmp_path.iterdir()] == [marker]
 
 

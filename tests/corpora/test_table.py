@@ -109,7 +109,7 @@ def test_case_10_a_table_that_is_not_utf_8_is_refused_with_the_way_out(root):
     table.write_bytes("path,label,subject\na.png,fear,Müller\n".encode("cp1252"))
     with pytest.raises(CorpusError, match="not UTF-8") as caught:
         Files(table=table).read(root)
-    assert "CSV UTF-8" in caught.value.mend
+    assert "CSV UTF-8" in caught.value.hint
 
 
 def test_case_10_paths_may_be_windows_or_absolute_where_they_are_inside(root):

@@ -111,7 +111,7 @@ def test_the_compound_list_is_refused_by_name_with_the_reason(raf):
     with pytest.raises(CorpusError) as caught:
         RafDb().read(raf)
     assert "code 11" in caught.value.message
-    assert "compound" in caught.value.mend
+    assert "compound" in caught.value.hint
 
 
 def test_a_picture_of_the_list_that_is_gone_is_named(raf):

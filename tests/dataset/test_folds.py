@@ -42,8 +42,8 @@ def test_a_class_shown_by_fewer_subjects_than_folds_is_refused_with_what_would_d
     with pytest.raises(DatasetError) as caught:
         assign_folds(samples, 5, "id-step")
     assert "contempt by 4" in caught.value.message
-    assert "--folds 4" in caught.value.mend
-    assert "--classes anger,fear,happiness" in caught.value.mend
+    assert "--folds 4" in caught.value.hint
+    assert "--classes anger,fear,happiness" in caught.value.hint
 
 
 def test_two_folds_leave_nothing_to_train_on():

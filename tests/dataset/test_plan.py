@@ -93,7 +93,7 @@ def test_a_root_too_low_is_told_the_folder_that_would_do(tmp_path, below):
     sequence(tmp_path / "CK+", "S005", "001", label="fear")
     with pytest.raises(CorpusError) as caught:
         make_plan(CKPlus(), tmp_path / "CK+" / below, Preparation())
-    assert f"type the one that it belongs to, such as {tmp_path / 'CK+'}.\n" in caught.value.mend
+    assert f"type the one that it belongs to, such as {tmp_path / 'CK+'}.\n" in caught.value.hint
 
 
 def test_a_check_counts_against_what_the_owners_promise_and_writes_nothing(tmp_path):

@@ -226,7 +226,7 @@ def test_when_nothing_can_be_used_it_says_why(root, out):
         path.write_bytes(b"")
     with pytest.raises(DatasetError, match="None of 72") as caught:
         prepare(Dots(), root, out, Preparation(**SMALL))
-    assert "empty file" in caught.value.mend
+    assert "empty file" in caught.value.hint
 
 
 def test_more_folds_than_subjects_are_refused_before_anything_is_written(root, out):

@@ -140,7 +140,7 @@ def test_a_run_that_has_not_been_evaluated_says_what_to_type(tmp_path, two):
     (tmp_path / "fresh").mkdir()
     with pytest.raises(RunError, match="has not been evaluated") as refused:
         compare([two[0], tmp_path / "fresh"])
-    assert refused.value.mend == f"Type fer evaluate {tmp_path / 'fresh'} first."
+    assert refused.value.hint == f"Type fer evaluate {tmp_path / 'fresh'} first."
     with pytest.raises(RunError, match="no folder"):
         compare([two[0], tmp_path / "nowhere"])
 

@@ -113,7 +113,7 @@ def test_a_dataset_that_is_gone_or_changed_is_told(run, made, tmp_path):
     made.path.rename(tmp_path / "moved")
     with pytest.raises(DatasetError, match="no longer at") as refused:
         predict_rows(run, device="cpu")
-    assert "--split test" in refused.value.mend
+    assert "--split test" in refused.value.hint
 
 
 def test_a_fold_that_the_dataset_does_not_have_is_told(home):
@@ -121,7 +121,7 @@ def test_a_fold_that_the_dataset_does_not_have_is_told(home):
     (home / "runs" / "cv" / "fold2" / "run.json").write_text(json.dumps({**card, "fold": 7}))
     with pytest.raises(DatasetError, match="no fold 7") as refused:
         predict_rows(Run.open(home / "runs" / "cv" / "fold2"), device="cpu")
-    assert "folds are 0 to 2" in refused.value.mend
+    assert "folds are 0 to 2" in refused.value.hint
 
 
 def test_a_fold_that_shows_nothing_is_told(run, made):

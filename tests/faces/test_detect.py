@@ -164,5 +164,5 @@ def test_a_file_that_is_no_detector_is_refused_in_one_voice(tmp_path, capfd, nam
     with pytest.raises(DetectorError) as caught:
         Detector(tmp_path / name)
     assert str(tmp_path / name) in caught.value.message
-    assert "--detector-model" in caught.value.mend
+    assert "--detector-model" in caught.value.hint
     assert capfd.readouterr() == ("", "")

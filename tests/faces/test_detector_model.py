@@ -81,7 +81,7 @@ def test_other_bytes_than_expected_are_refused_naming_what_to_remove(tmp_path, h
     with pytest.raises(DetectorError, match="checksum differs") as caught:
         find_detector_model()
     assert str(blob) in caught.value.message
-    assert "Remove it" in caught.value.mend
+    assert "Remove it" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_without_the_file_or_a_network_the_person_learns_what_to_type(capfd, hub
     assert "face_detection_yunet_2023mar.onnx" in caught.value.message
     assert huggingface_hub.constants.HF_HUB_CACHE in caught.value.message
     for way in ("--detector-model PATH", "FER_YUNET", "--detector none"):
-        assert way in caught.value.mend
+        assert way in caught.value.hint
     assert capfd.readouterr() == ("", "")
 
 

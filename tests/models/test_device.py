@@ -34,4 +34,4 @@ def test_a_device_that_is_not_here_is_refused_with_those_that_are(monkeypatch):
     with pytest.raises(UsageError) as caught:
         choose_device("cuda:3")
     assert "cpu" in caught.value.message
-    assert "--device auto" in caught.value.mend
+    assert "--device auto" in caught.value.hint

@@ -78,7 +78,7 @@ def test_a_download_that_was_cut_off_goes_on_from_where_it_was(server, tmp_path)
     server.cut = 4096
     with pytest.raises(ModelError) as caught:
         download(server.url, target, sha256=SHA)
-    assert "same line again" in caught.value.mend
+    assert "same line again" in caught.value.hint
     assert not target.exists()
     server.cut = None
     download(server.url, target, sha256=SHA[:8])

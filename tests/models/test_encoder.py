@@ -55,7 +55,7 @@ def test_no_pickle_is_run(tmp_path):
 def test_a_missing_file_says_what_encoder_takes(tmp_path):
     with pytest.raises(ModelError) as caught:
         weights_from(tmp_path / "nowhere.pth")
-    assert "imagenet, scratch" in caught.value.mend
+    assert "imagenet, scratch" in caught.value.hint
 
 
 def test_imagenet_weights_that_cannot_be_downloaded_say_what_to_type(monkeypatch, tmp_path):
@@ -67,5 +67,5 @@ def test_imagenet_weights_that_cannot_be_downloaded_say_what_to_type(monkeypatch
     with pytest.raises(ModelError) as caught:
         imagenet_weights("mobilenet_v3_small")
     assert "no route to host" in caught.value.message
-    assert "--encoder scratch" in caught.value.mend
-    assert ".pth" in caught.value.mend
+    assert "--encoder scratch" in caught.value.hint
+    assert ".pth" in caught.value.hint

@@ -66,7 +66,7 @@ def test_a_name_that_is_not_here_says_how_to_bring_it(tmp_path):
     with pytest.raises(ModelError) as caught:
         load_published("nobody/no-such-model", "cpu")
     assert "cannot be downloaded" in caught.value.message
-    assert "hf download nobody/no-such-model" in caught.value.mend
+    assert "hf download nobody/no-such-model" in caught.value.hint
 
 
 def test_a_folder_that_is_no_model_is_said(tmp_path):

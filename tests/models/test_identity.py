@@ -43,7 +43,7 @@ def test_what_holds_no_identity_encoder_is_refused(tmp_path):
         identity_weights(tmp_path / "other.safetensors")
     with pytest.raises(ModelError) as caught:
         identity_weights(tmp_path / "nowhere")
-    assert "--identity takes vggface2, subjects, none" in caught.value.mend
+    assert "--identity takes vggface2, subjects, none" in caught.value.hint
     (tmp_path / "broken.safetensors").write_bytes(b"\xff" * 40)
     with pytest.raises(ModelError, match="cannot be read as weights"):
         identity_weights(tmp_path / "broken.safetensors")

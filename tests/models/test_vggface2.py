@@ -181,7 +181,7 @@ def test_imported_weights_are_found_again_and_without_them_it_is_said_how(publis
     monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
     with pytest.raises(ModelError) as caught:
         ALL["vggface2"].fetch()
-    assert "fer weights import" in caught.value.mend
+    assert "fer weights import" in caught.value.hint
     imported = import_weights(published)
     assert imported == ALL["vggface2"].place() == ALL["vggface2"].fetch()
     assert imported.is_relative_to(tmp_path / "cache")
@@ -193,4 +193,4 @@ def test_imported_weights_are_found_again_and_without_them_it_is_said_how(publis
 def test_a_pickle_is_not_taken_for_an_identity_encoder(published):
     with pytest.raises(ModelError) as caught:
         identity_weights(published)
-    assert "fer weights import" in caught.value.mend
+    assert "fer weights import" in caught.value.hint

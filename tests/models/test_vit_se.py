@@ -141,7 +141,7 @@ def test_a_vit_that_cannot_be_had_says_what_to_type():
         pretrained_vit(VIT_B16, pooling="class-token")
     assert VIT_B16 in caught.value.message
     for way in ("--no-pretrained", "--backbone tiny", "fer weights fetch"):
-        assert way in caught.value.mend
+        assert way in caught.value.hint
 
 
 def test_pooling_that_is_not_known_is_refused():

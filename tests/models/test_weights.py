@@ -88,4 +88,4 @@ def test_the_detectors_place_is_what_the_variable_says(monkeypatch, tmp_path):
 def test_a_name_that_is_none_is_told_the_names():
     with pytest.raises(UsageError) as caught:
         find("resnet50")
-    assert "vggface2" in caught.value.mend
+    assert "vggface2" in caught.value.hint

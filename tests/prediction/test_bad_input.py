@@ -288,4 +288,4 @@ def test_a_video_where_pyav_is_missing_says_what_to_install(alone, tmp_path, mon
 def test_what_cannot_be_meant_is_refused(settings, said):
     with pytest.raises(UsageError) as caught:
         Request(**settings)
-    assert said in caught.value.message + caught.value.mend
+    assert said in caught.value.message + caught.value.hint

@@ -70,7 +70,7 @@ def test_a_table_without_a_column_of_paths_is_said(tmp_path):
     (tmp_path / "list.csv").write_text("picture\n1.jpg\n")
     with pytest.raises(PictureError, match="no column of paths") as caught:
         list(listed(tmp_path / "list.csv"))
-    assert "'path'" in caught.value.mend
+    assert "'path'" in caught.value.hint
 
 
 def test_an_absolute_path_stays_one(tmp_path):

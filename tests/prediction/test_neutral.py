@@ -100,7 +100,7 @@ def test_a_run_that_knows_no_average_says_what_to_type(tmp_path, album):
     write_run(tmp_path / "runs" / "run", features="both", mean=False)
     with pytest.raises(RunError) as caught:
         predictions(tmp_path, album, NeutralChoice())
-    assert "--neutral PICTURE" in caught.value.mend
+    assert "--neutral PICTURE" in caught.value.hint
     assert predictions(tmp_path, album, NeutralChoice(str(album[0].path)))[0]
 
 

@@ -81,7 +81,7 @@ def test_a_crowd_of_fifty_nobody_and_one_each_get_their_own_rows(alone):
 def test_a_paired_model_without_a_neutral_face_is_refused(paired, looker, faces):
     with pytest.raises(UsageError) as caught:
         list(predict(shots(faces), looker, paired))
-    assert "--neutral" in caught.value.mend
+    assert "--neutral" in caught.value.hint
 
 
 def test_each_face_is_compared_with_the_neutral_face_that_its_source_gives(paired, looker, faces):

@@ -140,4 +140,4 @@ def test_the_format_is_that_of_the_ending_unless_chosen(name, chosen, kind):
 def test_an_ending_that_says_nothing_is_refused():
     with pytest.raises(UsageError, match="ending") as caught:
         format_of(Path("p.txt"), None)
-    assert "--format" in caught.value.mend
+    assert "--format" in caught.value.hint

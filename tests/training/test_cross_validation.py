@@ -98,7 +98,7 @@ def test_without_folds_there_is_none(made, tmp_path):
     dataset = unnamed(made, {"a": "train", "b": "val", "c": "test"})
     with pytest.raises(DatasetError, match="no folds") as caught:
         cross_validate(DifferenceRecipe(features="target"), dataset, tmp_path / "cv", device="cpu")
-    assert "--cv" in caught.value.mend
+    assert "--cv" in caught.value.hint
 
 
 def test_a_cross_validation_whose_runs_are_gone_is_said(recipe, made, tmp_path):

@@ -91,7 +91,7 @@ def test_stage_2_on_another_fold_than_stage_1_is_refused_by_name_unless_insisted
 def test_stage_2_needs_a_stage_1(made, tmp_path):
     with pytest.raises(UsageError) as caught:
         fit(DisentangledRecipe(stage=2, epochs=1), made, tmp_path / "two", device="cpu")
-    assert "--stage 1" in caught.value.mend
+    assert "--stage 1" in caught.value.hint
     with pytest.raises(UsageError, match="nowhere is not a folder"):
         fit(DisentangledRecipe(stage=2, epochs=1, encoder="nowhere"), made, tmp_path / "two", device="cpu")
 
@@ -126,7 +126,7 @@ def test_published_identity_weights_that_are_not_here_say_every_way_out(made, tm
     with pytest.raises(ModelError) as caught:
         fit(dataclasses.replace(STAGE_1, identity="vggface2"), made, tmp_path / "run", device="cpu")
     for way in ("fer weights import", "--identity subjects", "--identity PATH", "--identity none"):
-        assert way in caught.value.mend
+        assert way in caught.value.hint
     assert not (tmp_path / "run").exists()
 
 
@@ -187,14 +187,14 @@ def test_the_identity_encoders_epoch_is_chosen_by_sequences_of_which_it_has_seen
 def test_an_identity_encoder_needs_two_recordings_of_somebody(made, recorded):
     with pytest.raises(DatasetError, match="one picture or sequence of each subject") as caught:
         IdentityRecipe().sides(recordings(made, {"P1": recorded, "P2": recorded}))
-    assert "--identity none" in caught.value.mend
+    assert "--identity none" in caught.value.hint
 
 
 def test_the_identity_encoder_needs_to_be_told_who_is_who(made):
     dataset = unnamed(made, {"a": "train", "b": "val", "c": "test"})
     with pytest.raises(DatasetError, match="does not say who is shown") as caught:
         IdentityRecipe().sides(dataset)
-    assert "--identity vggface2" in caught.value.mend
+    assert "--identity vggface2" in caught.value.hint
 
 
 def test_the_networks_widths_are_the_notes():

@@ -211,7 +211,7 @@ def test_a_training_ends_at_the_first_loss_that_is_not_finite(tmp_path, accumula
     assert caught.value.message.count(f"step {len(steps) + 1},") == 1
     assert all(torch.isfinite(parameter).all() for parameter in made.model.parameters())
     for typed in ("lower --lr (it was 0.5)", "--clip 1", "--precision float32"):
-        assert typed in caught.value.mend
+        assert typed in caught.value.hint
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
@@ -221,7 +221,7 @@ def test_a_training_ends_when_the_validation_loss_is_not_finite(tmp_path):
     made.eval_dataset.table[3] = torch.nan
     with pytest.raises(TrainingError, match="The loss is nan on the validation fold, after epoch 1 of 20") as caught:
         made.train()
-    assert "--clip below 1" in caught.value.mend
+    assert "--clip below 1" in caught.value.hint
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
@@ -229,7 +229,7 @@ def test_logging_to_what_is_not_installed_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "find_spec", lambda name: None)
     with pytest.raises(UsageError) as caught:
         trainer(tmp_path, dataclasses.replace(BASE, logger=("mlflow",)))
-    assert "pip install mlflow" in caught.value.mend
+    assert "pip install mlflow" in caught.value.hint
 
 
 @pytest.mark.parametrize(("logger", "written"), [(("tensorboard",), True), (("none",), False)])

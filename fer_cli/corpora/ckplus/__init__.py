@@ -61,18 +61,18 @@ class CKPlus(Corpus):
     def locate(self, root: Path) -> Path:
         """``root``, if pictures and labels in CK+'s layout are anywhere below it, unzipped or not."""
         if not root.is_dir():
-            raise CorpusError(f"There is no folder {root}.", mend="Type the folder that CK+ was unzipped into.")
+            raise CorpusError(f"There is no folder {root}.", hint="Type the folder that CK+ was unzipped into.")
         tree, zips = find_tree(root), find_zips(root)
         if tree.images is None and "images" not in zips:
             if cropped_mirror(root) is not None:
                 return root
             raise CorpusError(
-                f"{root} is not CK+: {explain(root)}", mend=f"What is looked for, at any depth:\n{self.layout}"
+                f"{root} is not CK+: {explain(root)}", hint=f"What is looked for, at any depth:\n{self.layout}"
             )
         if tree.emotion is None and "emotion" not in zips:
             raise CorpusError(
                 f"{root} has CK+'s pictures, and no emotion label was found in it.",
-                mend="The labels are a download of their own, Emotion_labels.zip: put it, or the folder Emotion, in "
+                hint="The labels are a download of their own, Emotion_labels.zip: put it, or the folder Emotion, in "
                 f"{root}.",
             )
         return root
@@ -86,7 +86,7 @@ class CKPlus(Corpus):
         if tree.images is None and mirror is not None:
             return read_cropped_mirror(mirror)
         if tree.images is None or tree.emotion is None:
-            raise CorpusError(f"The zips in {root} are not unpacked yet.", mend="fer prepare without --check does it.")
+            raise CorpusError(f"The zips in {root} are not unpacked yet.", hint="fer prepare without --check does it.")
         reading = Reading()
         for path in tree.copies:
             reading.left_out.append(LeftOut(str(path), "another copy of the pictures (counted once)", fault=False))
@@ -183,7 +183,7 @@ def _code(path: Path, reading: Reading) -> str | None:
     if number not in CODES:
         raise CorpusError(
             f"The label file {path} holds no code of CK+.",
-            mend="A code is one number, such as 3.0000000e+00: "
+            hint="A code is one number, such as 3.0000000e+00: "
             + ", ".join(f"{code} {name}" for code, name in CODES.items())
             + ".",
         )

@@ -63,13 +63,13 @@ class Synthetic(Corpus):
 
     def __post_init__(self) -> None:
         if not 1 <= self.subjects <= MOST_SUBJECTS:
-            raise UsageError(f"--subjects is {self.subjects}.", mend=f"Type a number from 1 to {MOST_SUBJECTS}.")
+            raise UsageError(f"--subjects is {self.subjects}.", hint=f"Type a number from 1 to {MOST_SUBJECTS}.")
         if not FEWEST_FRAMES <= self.frames <= 99:
-            raise UsageError(f"--frames is {self.frames}.", mend=f"Type a number from {FEWEST_FRAMES} to 99.")
+            raise UsageError(f"--frames is {self.frames}.", hint=f"Type a number from {FEWEST_FRAMES} to 99.")
         if self.seed < 0:
-            raise UsageError(f"--seed is {self.seed}.", mend="Type 0 or more.")
+            raise UsageError(f"--seed is {self.seed}.", hint="Type 0 or more.")
         if not 0.0 <= self.confound <= 1.0:
-            raise UsageError(f"--confound is {self.confound}.", mend="Type a number from 0 to 1.")
+            raise UsageError(f"--confound is {self.confound}.", hint="Type a number from 0 to 1.")
 
     @property
     def people(self) -> str:

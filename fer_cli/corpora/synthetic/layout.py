@@ -81,18 +81,18 @@ def claim(root: Path, settings: dict[str, Any]) -> str:
             )
             raise CorpusError(
                 f"{root} holds a synthetic corpus drawn with other settings: {differing or 'settings not known here'}.",
-                mend="Name another folder, remove that one, or type its settings.",
+                hint="Name another folder, remove that one, or type its settings.",
             )
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise CorpusError(
             f"{root} is in the way: it holds something that is no synthetic corpus.",
-            mend="Name a new or an empty folder.",
+            hint="Name a new or an empty folder.",
         )
     try:
         root.mkdir(parents=True, exist_ok=True)
         write_json(root / UNFINISHED, settings)
     except OSError as error:
-        raise CorpusError(f"{root} cannot be written: {error.strerror}.", mend="Name another folder.") from error
+        raise CorpusError(f"{root} cannot be written: {error.strerror}.", hint="Name another folder.") from error
     return "new"
 
 

@@ -38,11 +38,11 @@ def draw_corpus(root: Path, subjects: int, frames: int, seed: int, confound: flo
             progress("drawing", done * frames, len(sequences) * frames)
     except BrokenProcessPool as error:
         raise CorpusError(
-            "A process that was drawing died.", mend="Type the same again: what is drawn already is kept."
+            "A process that was drawing died.", hint="Type the same again: what is drawn already is kept."
         ) from error
     except OSError as error:
         raise CorpusError(
-            f"{error.filename or root} cannot be written: {error.strerror}.", mend="Name a folder with room to write."
+            f"{error.filename or root} cannot be written: {error.strerror}.", hint="Name a folder with room to write."
         ) from error
     finally:
         # A sequence takes a moment, so those under way may end.

@@ -40,7 +40,7 @@ def write_report(
     try:
         write_text(evaluation.path / REPORT, page)
     except OSError as error:
-        raise RunError(f"{evaluation.path} cannot be written: {error.strerror}.", mend="Type --out FOLDER.") from error
+        raise RunError(f"{evaluation.path} cannot be written: {error.strerror}.", hint="Type --out FOLDER.") from error
 
 
 def render(
