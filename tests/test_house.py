@@ -27,6 +27,7 @@ FLOORS = {
     "tables": 0,
     "walk": 0,
     "documents": 0,
+    "options": 0,
     "pools": 0,
     "header": 0,
     "home": 0,
