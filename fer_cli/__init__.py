@@ -8,11 +8,15 @@
 
 from typing import TYPE_CHECKING, Any
 
+from fer_cli.home import provide_home
+
 if TYPE_CHECKING:
     from fer_cli.prediction.predictor import FacePrediction, Predictor
 
 __version__ = "0.1.0"
 __all__ = ["FacePrediction", "Predictor"]
+
+provide_home()
 
 
 def __getattr__(name: str) -> Any:

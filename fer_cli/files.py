@@ -84,7 +84,8 @@ def is_lfs_pointer(path: Path) -> bool:
 def written_whole(path: Path) -> Iterator[Path]:
     """A path next to ``path`` to write to, which takes its place when the block ends and goes if the block fails.
 
-    An ``OSError`` in the block that names no file comes out naming ``path``; whatever a full disk makes a library raise
+    Its permissions are those that the umask gives to new files, whatever the writer asked for. An ``OSError`` in the
+    block that names no file comes out naming ``path``; whatever a full disk makes a library raise
     comes out as :class:`~fer_cli.errors.DiskFullError`.
     """
     # Where the name fills what a disk allows, as a digest that leaves room for what is added.
@@ -92,7 +93,11 @@ def written_whole(path: Path) -> Iterator[Path]:
     beside = path.with_name(f".{name}.{_host()}-{os.getpid()}.part")
     try:
         with disk_full_said(path.parent):
+            beside.touch()
+            mode = beside.stat().st_mode
             yield beside
+            # safetensors' own writer makes files that only their owner may read.
+            beside.chmod(mode)
             beside.replace(path)
     except OSError as error:
         if error.filename is None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from fer_cli.dataset.folds import assign_folds
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import COLUMNS
 from fer_cli.protocol import Protocol
+from fer_cli.runs.run import VERSION
 
 CLASSES = ("anger", "happiness", "surprise")
 
@@ -66,6 +68,25 @@ def made_dataset(
     }
     finish(folder, metadata, card, journal, keep=set(metadata["file_name"]))
     return PreparedDataset.open(folder)
+
+
+def run_card(classes: tuple[str, ...] = CLASSES, **changes: Any) -> dict[str, Any]:
+    """What training writes into ``run.json``, with ``changes``."""
+    return {
+        "version": VERSION,
+        "model": "difference",
+        "command": "fer train difference",
+        "recipe": {},
+        "fold": 0,
+        "classes": list(classes),
+        "protocol": Protocol("Made", classes, "last frame", 3, "id-step").to_dict(),
+        "dataset": {"path": "gone", "name": "made", "corpus": "made", "fingerprint": "0"},
+        "subjects": {"train": ["P03"], "val": ["P02"], "test": ["P01"]},
+        "seen": {},
+        "epoch_rule": "lowest loss on the validation fold",
+        "versions": {"fer": "0"},
+        **changes,
+    }
 
 
 def unnamed(made: PreparedDataset, splits: dict[str, str | None]) -> PreparedDataset:

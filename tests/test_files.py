@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import stat
 import subprocess
 import sys
 import threading
@@ -207,3 +208,14 @@ def test_holding_a_folder_sweeps_what_killed_processes_left_in_it(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
     with locked(tmp_path / "out.csv", "writing into"):
         assert [path.name for path in tmp_path.iterdir()] == ["mine.part"]
+
+
+def test_case_17_a_file_has_the_umasks_mode_whatever_its_writer_asked_for(tmp_path):
+    before = os.umask(0o022)
+    try:
+        with written_whole(tmp_path / "w.safetensors") as beside:
+            beside.unlink()
+            os.close(os.open(beside, os.O_CREAT, 0o600))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "w.safetensors").stat().st_mode) == 0o644

@@ -28,6 +28,8 @@ FLOORS = {
     "walk": 0,
     "documents": 0,
     "pools": 0,
+    "header": 0,
+    "home": 0,
 }
 DOORS = {"__init__", "__main__"}
 #: What takes seconds to import, and so must wait until a command needs it.

@@ -7,8 +7,9 @@ import typer
 from typer.core import TyperGroup
 
 import fer_cli
+from fer_cli import home
 from fer_cli.cli import compare, demo, evaluate, export, predict, prepare, train, weights
-from fer_cli.cli.console import INTERRUPTED, complain, say, use_utf8
+from fer_cli.cli.console import INTERRUPTED, complain, say, use_utf8, warn
 from fer_cli.errors import DiskFullError, FerError
 from fer_cli.files import disk_full_reason
 
@@ -74,6 +75,11 @@ def program(
 
     [bold]fer demo[/] shows the whole path in a few minutes, on drawn faces.
     """
+    if home.temporary is not None:
+        warn(
+            f"This user has no home folder: what is fetched is kept in {home.temporary} until this ends. Set HOME to a "
+            "folder that stays."
+        )
 
 
 app.add_typer(prepare.app, name="prepare")

@@ -1,7 +1,6 @@
 """What a short line means: the latest dataset, the latest run, a name for a new one."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,13 +101,17 @@ def stage_1(recipe: "Recipe", data: "PreparedDataset", *, folds: bool) -> "Recip
     """The recipe with the run of stage 1 that it needs and does not name: the latest in ``./runs`` on these data."""
     if getattr(recipe, "stage", None) != 2 or recipe.encoder is not None:
         return recipe
-    from fer_cli.runs.run import CARD, CROSS_VALIDATION
+    from fer_cli.runs.cross_validation import CrossValidation
+    from fer_cli.runs.run import CARD, CROSS_VALIDATION, Run
 
     cards = sorted(RUNS.glob(f"*/{CROSS_VALIDATION if folds else CARD}"), key=lambda card: -card.stat().st_mtime)
     for path in cards:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            card = (CrossValidation if folds else Run).open(path.parent).card
+        except RunError:
+            continue
         same = card["dataset"]["fingerprint"] == data.fingerprint and (folds or card["fold"] == recipe.fold)
-        if card["model"] == recipe.name and card["recipe"]["stage"] == 1 and same:
+        if card["model"] == recipe.name and card["recipe"].get("stage") == 1 and same:
             say(f"stage 1   {path.parent} (the latest in ./{RUNS})")
             return dataclasses.replace(recipe, encoder=str(path.parent))
     where = "every fold" if folds else f"fold {recipe.fold}"

@@ -1,18 +1,33 @@
 """``--recipe`` and ``--config``: settings that stand below the flags that a person types."""
 
 import dataclasses
-import json
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, get_type_hints
 
 import typer
 
-from fer_cli.errors import UsageError
+from fer_cli.documents import check_document, read_document
+from fer_cli.errors import FerError, RunError, UsageError
+from fer_cli.files import read_bytes
 from fer_cli.training.recipe import Recipe
 
-#: Settings of a configuration file that are not the recipe's own.
-BESIDE = ("data", "device", "cv")
+#: Settings of a configuration file that are not the recipe's own, with their types.
+BESIDE = {"data": str, "device": str, "cv": bool}
+
+
+class _Named(TypedDict):
+    path: str
+
+
+class StoredTraining(TypedDict):
+    """What is read of the ``run.json`` or ``cross-validation.json`` of a training that is repeated."""
+
+    model: str
+    recipe: dict[str, Any]
+    dataset: _Named
+    # Only the record of a cross-validation lists folds.
+    folds: NotRequired[list[str]]
 
 
 def defaults_from_recipe(context: typer.Context, kind: type[Recipe], name: str | None) -> None:
@@ -35,42 +50,49 @@ def defaults_from_file(context: typer.Context, kind: type[Recipe], path: Path | 
         return
     told = _from_run(path, kind) if path.suffix == ".json" else _from_toml(path)
     told = {name.replace("-", "_"): value for name, value in told.items()}
-    defaults_from_recipe(context, kind, told.pop("recipe", None))
-    known = {field.name for field in dataclasses.fields(kind)}.union(BESIDE)
-    strange = sorted(set(told).difference(known))
+    types = _types(kind)
+    strange = sorted(set(told).difference(types, {"recipe"}))
     if strange:
         raise UsageError(
             f"{path} sets {', '.join(strange)}, which fer train {kind.name} does not have.",
             mend=f"Its settings are the flags of fer train {kind.name} --help, recipe, data and device.",
         )
+    _check(told, {**types, "recipe": str}, UsageError, f"--config {path}")
+    defaults_from_recipe(context, kind, told.pop("recipe", None))
     context.default_map = {**(context.default_map or {}), **told}
+
+
+def _types(kind: type[Recipe]) -> dict[str, Any]:
+    """The types of all settings of ``fer train`` for a model, by name."""
+    hints = get_type_hints(kind)
+    return {**{field.name: hints[field.name] for field in dataclasses.fields(kind)}, **BESIDE}
+
+
+def _check(told: dict[str, Any], types: dict[str, Any], error: type[FerError], where: str) -> None:
+    for name, value in told.items():
+        try:
+            check_document(value, types[name])
+        except ValueError as cause:
+            raise error(f"{where}: --{name.replace('_', '-')}: {cause}.") from cause
 
 
 def _from_toml(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(read_bytes(path).decode("utf-8-sig"))
     except OSError as error:
-        raise UsageError(f"--config {path}: {error.strerror}.") from error
-    except ValueError as error:
+        raise UsageError(f"--config {path}: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"--config {path} is not TOML: {error}.", mend="A line is, for example: epochs = 20"
         ) from error
 
 
 def _from_run(path: Path, kind: type[Recipe]) -> dict[str, Any]:
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        model, recipe, data = card["model"], dict(card["recipe"]), card["dataset"]["path"]
-    except OSError as error:
-        raise UsageError(f"--config {path}: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"--config {path} is not what fer train wrote: {error!r}.") from error
-    if model != kind.name:
-        raise UsageError(f"{path} is of {model}.", mend=f"Type fer train {model} --config {path}.")
-    told = {name: value for name, value in recipe.items() if value is not None}
-    # Only the record of a cross-validation lists folds.
-    return {**told, "data": data, "cv": "folds" in card}
+    card = read_document(path, StoredTraining, UsageError)
+    if card["model"] != kind.name:
+        raise UsageError(f"{path} is of {card['model']}.", mend=f"Type fer train {card['model']} --config {path}.")
+    told = {name: value for name, value in card["recipe"].items() if value is not None}
+    return {**told, "data": card["dataset"]["path"], "cv": "folds" in card}
 
 
 def defaults_from_unfinished(context: typer.Context, kind: type[Recipe], folder: Path) -> None:
@@ -79,9 +101,11 @@ def defaults_from_unfinished(context: typer.Context, kind: type[Recipe], folder:
 
     identity = interrupted(folder)
     settings = {name: value for name, value in identity["recipe"].items() if value is not None}
-    known = {field.name for field in dataclasses.fields(kind)}
+    known = _types(kind)
+    settings = {name: value for name, value in settings.items() if name in known}
+    _check(settings, known, RunError, f"{folder} is not what fer wrote")
     context.default_map = {
-        **{name: value for name, value in settings.items() if name in known},
+        **settings,
         "data": identity["path"],
         "cv": identity["cross_validation"],
     }

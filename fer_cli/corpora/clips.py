@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from fer_cli.errors import PictureError
-from fer_cli.faces.video import TIME_BASE, open_video
 from fer_cli.files import LFS_POINTER, is_lfs_pointer
 
 #: No clip of a corpus is longer; a header may claim anything, and what is counted by it would fill the memory.
@@ -15,6 +14,9 @@ def frame_count(path: Path) -> int | None:
 
     Raises :class:`~fer_cli.errors.FerError` if PyAV is not installed.
     """
+    # Readers are imported for their help, which needs neither Pillow nor PyAV.
+    from fer_cli.faces.video import TIME_BASE, open_video
+
     try:
         with open_video(path) as (container, stream):
             count = stream.frames

@@ -33,6 +33,8 @@ class Files(Corpus):
 
     name: ClassVar[str] = "files"
     title: ClassVar[str] = "Files"
+    # Of frames with labels of their own; other stills have none.
+    session_name: ClassVar[str] = "sequence"
     summary: ClassVar[str] = "Any folder of pictures or clips, by a pattern of their paths."
     layout: ClassVar[str] = (
         "--pattern '{label}/{subject}.jpg'            happiness/001.jpg  neutral/001.jpg\n"
@@ -162,7 +164,7 @@ def _meaning(spelling: str, meanings: dict[str, str]) -> str | None:
 
 def _stills(matched: list[Matched]) -> list[Still]:
     return [
-        Still(Frame(path), fields["label"], fields.get("subject"), fields.get("split"))
+        Still(Frame(path), fields["label"], fields.get("subject"), fields.get("split"), session=fields.get("take"))
         for path, fields in matched
         if fields["label"] != EXCLUDED
     ]
@@ -174,7 +176,8 @@ def _framed(matched: list[Matched], apex_frames: int, reading: Reading) -> list[
     reading.found["sequences"] = len(runs)
     if any(_labels_change(frames) for frames in runs.values()):
         # Then not even a sequence that has but one label goes from neutral to an apex.
-        return _stills([entry for frames in runs.values() for entry in frames])
+        each = ((sequence, frame) for (_, sequence), frames in runs.items() for frame in frames)
+        return _stills([(path, fields | {"take": sequence}) for sequence, (path, fields) in each])
     return _sequences(runs, apex_frames, reading)
 
 

@@ -60,7 +60,12 @@ class NeutralMean:
             with safe_open(folder / FILE, framework="pt") as file:
                 told = file.metadata()
                 threshold = float(told["threshold"]) if "threshold" in told else None
-                return cls(file.get_tensor("mean"), int(told["subjects"]), threshold)
+                mean = file.get_tensor("mean")
+                if mean.dim() != 1 or not mean.is_floating_point() or not torch.isfinite(mean).all():
+                    raise ValueError("the mean is no vector of finite numbers")
+                if threshold is not None and not 0 <= threshold <= 2:
+                    raise ValueError(f"the threshold {threshold} is no cosine distance")
+                return cls(mean.float(), int(told["subjects"]), threshold)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise RunError(f"{folder / FILE} is not what fer wrote: {error}.", mend="Remove it.") from error
 
@@ -110,6 +115,12 @@ def of_run(run: Run, encoder: nn.Module, preprocessing: Preprocessing, device: t
     """
     stored = NeutralMean.load(run.path)
     if stored is not None:
+        if len(stored.mean) != encoder.width:
+            raise RunError(
+                f"{run.path / FILE} is of another encoder: it has {len(stored.mean)} numbers in place of "
+                f"{encoder.width}.",
+                mend="Remove it.",
+            )
         return stored
     path = Path(run.card["dataset"]["path"])
     mend = "Type --neutral PICTURE, or train the run again."

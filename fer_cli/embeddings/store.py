@@ -46,6 +46,7 @@ class Embeddings:
                 told = file.metadata() or {}
                 if told.get("key") != key:
                     return None
-                return cls(json.loads(told["names"]), file.get_tensor(_TENSOR))
-        except (OSError, SafetensorError, KeyError, ValueError):
+                found = cls(json.loads(told["names"]), file.get_tensor(_TENSOR))
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError):
             return None
+        return found if torch.isfinite(found.table).all() else None

@@ -1,13 +1,14 @@
 """Comparing runs on the test samples that all of them have been tested on."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import TypedDict
 
 import pandas as pd
 
+from fer_cli.documents import read_document
 from fer_cli.errors import RunError, UsageError
 from fer_cli.evaluation.answers import Answers
 from fer_cli.evaluation.bootstrap import LEVEL
@@ -82,13 +83,19 @@ def compare(paths: Sequence[Path]) -> Comparison:
     )
 
 
+class StoredVariants(TypedDict):
+    """What is read of the ``comparison.json`` that a training of several variants writes."""
+
+    variants: list[str]
+
+
 def variants(folder: Path) -> list[Path]:
     """The runs of a folder of variants that were trained together; empty for any other folder."""
     try:
-        card = json.loads((folder / COMPARISON).read_text(encoding="utf-8"))
-        return [folder / Path(name).name for name in card["variants"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        card = read_document(folder / COMPARISON, StoredVariants, RunError)
+    except RunError:
         return []
+    return [folder / Path(name).name for name in card["variants"]]
 
 
 def _called(judged: Sequence[Judged]) -> list[str]:

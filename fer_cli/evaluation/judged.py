@@ -1,12 +1,13 @@
 """An evaluation, opened again from the folder that it was written to."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import pandas as pd
+from msgspec import Meta
 
+from fer_cli.documents import read_document
 from fer_cli.errors import RunError, UsageError
 from fer_cli.evaluation.results import METRICS, PREDICTIONS
 from fer_cli.labels import EXPRESSIONS, in_order
@@ -14,6 +15,19 @@ from fer_cli.runs.run import EVALUATION
 
 _COLUMNS = ("file_name", "subject", "sequence", "label", "predicted")
 _MOST_BYTES = 1024**3
+
+
+class StoredEvaluation(TypedDict):
+    """What is read of ``metrics.json``."""
+
+    run: NotRequired[str | None]
+    cross_validation: NotRequired[str | None]
+    about: str
+    corpus: str
+    fingerprint: str
+    classes: Annotated[list[str], Meta(min_length=1)]
+    insisted_on: NotRequired[list[str] | None]
+    insisted_on_pictures: NotRequired[int | None]
 
 
 @dataclass(frozen=True)
@@ -51,16 +65,15 @@ def _read(folder: Path, path: Path) -> tuple[str, pd.DataFrame, dict[str, Any]]:
     try:
         if (folder / PREDICTIONS).stat().st_size > _MOST_BYTES:
             raise RunError(f"{folder / PREDICTIONS} is too large to be predictions: over {_MOST_BYTES // 1024**2} MiB.")
-        card = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        card = read_document(folder / METRICS, StoredEvaluation, RunError)
         name = str(card.get("run") or card.get("cross_validation") or path.resolve().name)
-        card["about"], card["corpus"], card["fingerprint"]
         card["classes"] = in_order(card["classes"])
         rows = pd.read_csv(
             folder / PREDICTIONS, usecols=_COLUMNS, dtype="string", keep_default_na=False, na_values=[""]
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
+    except (OSError, ValueError, UsageError, RunError) as error:
         raise RunError(
-            f"The evaluation in {folder} is not what fer wrote, or an earlier version's: {error!r}.",
+            f"The evaluation in {folder} is not what fer wrote, or an earlier version's: {error}",
             mend=f"Type fer evaluate {path} again.",
         ) from error
     if rows.empty:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import DatasetError, RunError
-from fer_cli.runs.run import Run, names, overlap
+from fer_cli.runs.run import Run, names, overlap, seen_behind
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def refuse_known(run: Run, dataset: PreparedDataset, rows: pd.DataFrame, *, allo
     Raises :class:`~fer_cli.errors.RunError` with their names otherwise.
     """
     corpus = dataset.card["corpus"]
-    subjects = overlap(run.seen, corpus, set(rows["subject"].dropna()))
+    subjects = overlap(seen_behind(run.path), corpus, set(rows["subject"].dropna()))
     known = Known(tuple(subjects), _pictures(run, dataset, rows))
     if not known or allow_seen:
         return known

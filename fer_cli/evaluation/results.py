@@ -1,6 +1,5 @@
 """What an evaluation came to, and the files it leaves."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from fer_cli.evaluation.figures import save
 from fer_cli.evaluation.insight import NO_INSIGHT, Insight
 from fer_cli.evaluation.reliability import draw_reliability
 from fer_cli.evaluation.scores import Scores
-from fer_cli.files import open_regular, remove_abandoned, write_json, written_whole
+from fer_cli.files import open_regular, read_json, remove_abandoned, write_json, written_whole
 from fer_cli.protocol import Protocol
 from fer_cli.runs.run import REPORT
 
@@ -90,7 +89,7 @@ def _is_predictions(path: Path) -> bool:
 def _before(out: Path) -> dict[str, Any]:
     """What an earlier evaluation wrote there; empty if none did."""
     try:
-        card = json.loads((out / METRICS).read_text(encoding="utf-8"))
+        card = read_json(out / METRICS)
     except (OSError, ValueError):
         return {}
     return card if isinstance(card, dict) else {}

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from fer_cli.errors import DetectorError
-from fer_cli.files import LFS_POINTER, is_lfs_pointer, read_bytes
+from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular, read_bytes
 from fer_cli.progress import Progress, silent
 
 REPOSITORY = "opencv/face_detection_yunet"
@@ -33,6 +33,10 @@ def find_detector_model(path: Path | None = None, progress: Progress = silent) -
     if not given.is_file():
         by = "--detector-model" if path else VARIABLE
         raise DetectorError(f"{by} names {given}, which is not a file.", mend=MEND)
+    try:
+        open_regular(given).close()
+    except OSError as error:
+        raise DetectorError(f"{given} cannot be read: {error.strerror or error}.", mend=MEND) from error
     if is_lfs_pointer(given):
         raise DetectorError(f"{given} is {LFS_POINTER}.", mend=MEND)
     return given

@@ -29,6 +29,9 @@ VIT_B16_REVISION = "b4569560a39a0f1af58e3ddaf17facf20ab919b0"
 #: Where an encoder starts that starts from no file and no run.
 IMAGENET, SCRATCH = "imagenet", "scratch"
 
+#: A network that tells people apart, as a model's configuration names it.
+IdentityNetwork = Literal["vggface2", "mobilenet_v3_large", "mobilenet_v3_small"]
+
 #: The published face-identity network; and one trained on the subjects at hand; and none.
 VGGFACE2, SUBJECTS, NO_IDENTITY = "vggface2", "subjects", "none"
 

@@ -4,20 +4,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
 from fer_cli.errors import ModelError
 from fer_cli.models.device import choose_device
-from fer_cli.models.difference import DifferenceConfig
-from fer_cli.models.disentangled import DisentangledConfig
+from fer_cli.models.difference import DifferenceModel
+from fer_cli.models.disentangled import DisentangledModel
+from fer_cli.models.loading import load_own
 from fer_cli.models.preprocessing import Preprocessing
-from fer_cli.models.quiet import hush
-from fer_cli.models.vit_se import ViTSEConfig
+from fer_cli.models.vit_se import ViTSEModel
 
-#: The models that classify expressions. To import them here is what registers them with the Auto classes.
-MODEL_TYPES = tuple(config.model_type for config in (DifferenceConfig, DisentangledConfig, ViTSEConfig))
+#: The models that classify expressions, by their configuration's type. To import them here is what registers them with
+#: the Auto classes.
+MODELS = {model.config_class.model_type: model for model in (DifferenceModel, DisentangledModel, ViTSEModel)}
+MODEL_TYPES = tuple(MODELS)
 
 
 class Classifier:
@@ -46,20 +47,10 @@ class Classifier:
     def load(cls, folder: Path | str, device: str = "auto") -> "Classifier":
         """Load the model that training saved in ``folder``.
 
-        Raises :class:`~fer_cli.errors.ModelError` if there is no model of ours there.
+        Raises :class:`~fer_cli.errors.ModelError` if there is no model of ours there, or it is not whole.
         """
-        hush()
         folder = Path(folder)
-        if not (folder / "config.json").is_file():
-            raise ModelError(f"There is no model in {folder}: it has no config.json.", mend="fer train makes one.")
-        try:
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            if config.model_type not in MODEL_TYPES:
-                raise ModelError(f"{folder} holds a {config.model_type} model, which is not one of fer's.")
-            model = AutoModelForImageClassification.from_pretrained(folder, config=config, local_files_only=True)
-        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-            raise ModelError(f"The model in {folder} cannot be loaded: {str(error).splitlines()[0]}") from error
-        return cls(model, Preprocessing.load(folder), choose_device(device))
+        return cls(load_own(folder, MODELS), Preprocessing.load(folder), choose_device(device))
 
     @property
     def paired(self) -> bool:
@@ -88,6 +79,20 @@ class Classifier:
 
     @torch.inference_mode()
     def classify(self, inputs: dict[str, Tensor]) -> np.ndarray:
-        """B×classes probabilities for a batch of the model's own inputs, prepared already."""
-        logits = self.model(**{name: value.to(self.device) for name, value in inputs.items()}).logits
-        return torch.softmax(logits.float(), dim=-1).cpu().numpy()
+        """B×classes probabilities for a batch of the model's own inputs, prepared already.
+
+        Raises :class:`~fer_cli.errors.ModelError` where the model's weights are such that they are not finite.
+        """
+        return finite_probabilities(
+            self.model(**{name: value.to(self.device) for name, value in inputs.items()}).logits
+        )
+
+
+def finite_probabilities(logits: Tensor) -> np.ndarray:
+    """B×classes probabilities for B×classes logits; raises :class:`~fer_cli.errors.ModelError` for NaN and infinity."""
+    probabilities = torch.softmax(logits.float(), dim=-1).cpu()
+    if not torch.isfinite(probabilities).all():
+        raise ModelError(
+            "The model's answers are NaN or infinite: its weights are damaged.", mend="Train or fetch it again."
+        )
+    return probabilities.numpy()

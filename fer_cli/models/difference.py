@@ -4,17 +4,26 @@ One encoder embeds both faces. The embedding of the target minus that of the neu
 common, which is the person; the target's own embedding stands beside it, and a small head classifies the two.
 """
 
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
-from fer_cli.models.choices import FEATURES
+from fer_cli.models.choices import FEATURES, Backbone, Features
 from fer_cli.models.encoder import Encoder
-from fer_cli.models.head import HIDDEN_SIZES, initialise, make_head
+from fer_cli.models.head import HIDDEN_SIZES, HiddenSizes, initialise, make_head
+from fer_cli.models.loading import TrainedModel
+
+
+class _Stored(TypedDict):
+    backbone: Backbone
+    features: Features
+    hidden_sizes: HiddenSizes
+    tune_encoder: bool
+    id2label: dict[str, str]
 
 
 class DifferenceConfig(PretrainedConfig):
@@ -26,6 +35,8 @@ class DifferenceConfig(PretrainedConfig):
     """
 
     model_type = "fer-difference"
+    #: What is read of a stored configuration.
+    stored = _Stored
 
     def __init__(
         self,
@@ -42,7 +53,7 @@ class DifferenceConfig(PretrainedConfig):
         super().__init__(**kwargs)
 
 
-class DifferenceModel(PreTrainedModel):
+class DifferenceModel(TrainedModel):
     """Difference of Embeddings as a ``transformers`` model.
 
     >>> from fer_cli.models import DifferenceModel  # doctest: +SKIP

@@ -6,18 +6,30 @@ this emotion encoder, frozen.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
-from fer_cli.models.choices import DISENTANGLINGS
+from fer_cli.models.choices import DISENTANGLINGS, Backbone, Disentangling, IdentityNetwork
 from fer_cli.models.encoder import Encoder
-from fer_cli.models.head import HIDDEN_SIZES, initialise, make_head
+from fer_cli.models.head import HIDDEN_SIZES, HiddenSizes, initialise, make_head
 from fer_cli.models.identity import identity_network
+from fer_cli.models.loading import TrainedModel
+
+
+class _Stored(TypedDict):
+    backbone: Backbone
+    identity: IdentityNetwork | None
+    hidden_sizes: HiddenSizes
+    disentangle: Disentangling
+    disentangle_weight: float
+    subjects: Annotated[int, Meta(ge=0, le=1_000_000)]
+    id2label: dict[str, str]
 
 
 class DisentangledConfig(PretrainedConfig):
@@ -30,6 +42,8 @@ class DisentangledConfig(PretrainedConfig):
     """
 
     model_type = "fer-disentangled"
+    #: What is read of a stored configuration.
+    stored = _Stored
 
     def __init__(
         self,
@@ -57,7 +71,7 @@ class DisentangledOutput(ImageClassifierOutput):
     penalty: torch.FloatTensor | None = None
 
 
-class DisentangledModel(PreTrainedModel):
+class DisentangledModel(TrainedModel):
     """Stage 1 as a ``transformers`` model: ``encoder`` (trained), ``identity`` (frozen), ``head``."""
 
     config_class = DisentangledConfig

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 import torchvision
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fer_cli.errors import ModelError
 from fer_cli.models.choices import BACKBONES, IMAGENET, SCRATCH
+from fer_cli.models.loading import WEIGHTS, load_into, read_weights
 
 #: torchvision's MobileNetV3 updates BatchNorm's running statistics by 0.01 a step, which suits the many steps of
 #: ImageNet; in the few hundred steps of a face corpus they would hardly leave their initial values.
@@ -54,17 +54,18 @@ def imagenet_weights(backbone: str) -> dict[str, Tensor]:
     Raises :class:`~fer_cli.errors.ModelError` where they can be neither found nor downloaded.
     """
     weights = torchvision.models.get_model_weights(backbone).DEFAULT
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    if file.is_file():
+        return encoder_part(read_weights(file))
     try:
         # torch writes a line about the download to standard output or error, by its version.
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            return _encoder_part(weights.get_state_dict(progress=False, check_hash=True))
+            return encoder_part(weights.get_state_dict(progress=False, check_hash=True))
     except (OSError, RuntimeError) as error:
-        file = Path(weights.url).name
-        cache = Path(torch.hub.get_dir()) / "checkpoints"
         raise ModelError(
-            f"The ImageNet weights of {backbone} are not in {cache} and cannot be downloaded: {error}.",
-            mend=f"Put {file} there (fer weights fetch {backbone} does, where there is a network), or type --encoder "
-            "PATH with the file, --encoder RUN with a trained run, or --encoder scratch to train without.",
+            f"The ImageNet weights of {backbone} are not in {file.parent} and cannot be downloaded: {error}.",
+            mend=f"Put {file.name} there (fer weights fetch {backbone} does, where there is a network), or type "
+            "--encoder PATH with the file, --encoder RUN with a trained run, or --encoder scratch to train without.",
         ) from error
 
 
@@ -85,20 +86,25 @@ def starting_encoder(source: str, backbone: str | None) -> tuple[str, dict[str, 
 def weights_from(path: Path, *, option: str = "--encoder", others: str = f"{IMAGENET}, {SCRATCH}") -> dict[str, Tensor]:
     """The encoder's weights in a file (.safetensors, or a .pth state dict named as torchvision's) or a model's folder.
 
-    No pickle is run: a .pth is read by torch's own reader of plain tensors. ``option`` and ``others`` are the flag that
-    named the path and what else it takes, for the :class:`~fer_cli.errors.ModelError` that is raised if there are none.
+    No pickle is run: a .pth is read by torch's own reader of plain tensors. Raises as :func:`weights_file` and
+    :func:`~fer_cli.models.loading.read_weights` do.
     """
-    file = path / "model.safetensors" if path.is_dir() else path
-    if not file.is_file():
+    return encoder_part(read_weights(weights_file(path, option=option, others=others)))
+
+
+def weights_file(path: Path, *, option: str, others: str) -> Path:
+    """The file of weights that ``path`` names: itself, or the one in a model's folder.
+
+    ``option`` and ``others`` are the flag that named the path and what else it takes, for the
+    :class:`~fer_cli.errors.ModelError` that is raised if there is none.
+    """
+    file = path / WEIGHTS if path.is_dir() else path
+    if not file.exists():
         raise ModelError(
             f"There are no weights at {file}.",
             mend=f"{option} takes {others}, a run's folder, or a .safetensors or .pth file.",
         )
-    try:
-        state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-    except Exception as error:  # whatever a file that is no weights makes a reader raise
-        raise ModelError(f"{file} cannot be read as weights ({type(error).__name__}).") from error
-    return _encoder_part(state)
+    return file
 
 
 def backbone_of(weights: dict[str, Tensor], source: str) -> str:
@@ -113,25 +119,15 @@ def backbone_of(weights: dict[str, Tensor], source: str) -> str:
     raise ModelError(f"{source} holds the weights of none of the encoders {', '.join(BACKBONES)}.")
 
 
-def load_into(encoder: Encoder, weights: dict[str, Tensor], source: str) -> None:
+def load_encoder(encoder: nn.Module, weights: dict[str, Tensor], source: str) -> None:
     """Give ``encoder`` the weights, all of them or none.
 
-    Raises :class:`~fer_cli.errors.ModelError`, naming the first layer that does not fit.
+    Raises :class:`~fer_cli.errors.ModelError`, naming the layers that do not fit.
     """
-    own = encoder.state_dict()
-    missing = sorted(name for name in own if name not in weights and not name.endswith("num_batches_tracked"))
-    wrong = sorted(name for name in own if name in weights and weights[name].shape != own[name].shape)
-    if missing or wrong:
-        first = (missing or wrong)[0]
-        what = "missing" if missing else "of another shape"
-        raise ModelError(
-            f"The weights of {source} do not fit this encoder: {first} is {what}.",
-            mend="Type the --backbone that they were trained with.",
-        )
-    encoder.load_state_dict({name: weights.get(name, own[name]) for name in own})
+    load_into(encoder, weights, source, mend="Type the --backbone that they were trained with.")
 
 
-def _encoder_part(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def encoder_part(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The encoder's own names out of a model's (``encoder.features…``) or torchvision's (``features…``)."""
     return {
         name.removeprefix("encoder."): tensor

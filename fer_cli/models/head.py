@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import nn
 
 #: The note's layers.
 HIDDEN_SIZES = (256, 128, 64, 32)
+#: A layer's width, and the widths of a head's layers, as a stored configuration may have them.
+Width = Annotated[int, Meta(ge=1, le=65536)]
+HiddenSizes = Annotated[list[Width], Meta(max_length=32)]
 
 
 def make_head(width: int, hidden_sizes: Sequence[int], classes: int) -> nn.Sequential:

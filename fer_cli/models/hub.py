@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from fer_cli.errors import ModelError
 from fer_cli.labels import EXPRESSIONS, expression
 from fer_cli.models.classifier import MODEL_TYPES, Classifier
 from fer_cli.models.device import choose_device
-from fer_cli.models.quiet import hush
+from fer_cli.models.loading import first_line, foreign_config, load_foreign
+from fer_cli.models.preprocessing import MAX_SIDE
 
 #: The crop that such a model is given, which its files do not tell: that of :class:`~fer_cli.dataset.preparation`.
 SIZE, MARGIN = 224, 0.15
@@ -43,25 +43,55 @@ def load_published(source: str | Path, device: str = "auto") -> tuple[Classifier
     where they mean one of them; others keep their own. Raises :class:`~fer_cli.errors.ModelError` if it cannot be had
     or classifies no images.
     """
-    hush()
     # A folder's name can look like one of the Hub; what is here is what is meant.
     name = str(source)
     try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        config = foreign_config(name)
         if config.model_type in MODEL_TYPES:
             return Classifier.load(Path(source), device), "labels are the vocabulary's"
-        model = AutoModelForImageClassification.from_pretrained(name, config=config, trust_remote_code=False)
+        labels = _labels(config, name)
+        model = load_foreign(AutoModelForImageClassification, name, config)
         processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # transformers' errors, the Hub's, the network's, and the disk's
         raise _cannot_be_had(source, error) from error
-    labels = tuple(str(config.id2label[index]) for index in range(config.num_labels))
     classes = vocabulary(labels)
+    preprocessing = ProcessorPreprocessing(processor, _size(processor, name))
+    return Classifier(model, preprocessing, choose_device(device), classes), _about(labels, classes)
+
+
+def _labels(config: Any, name: str) -> tuple[str, ...]:
+    """The model's labels, in order, where they are such that one of them is right."""
+    count = config.num_labels
+    if count < 2 or config.problem_type == "regression":
+        said = ", ".join(str(label)[:40] for label in list(config.id2label.values())[:5])
+        raise ModelError(
+            f"{name} gives a number for {said or 'nothing'}, not probabilities of classes: expressions are told apart "
+            "by two labels at least.",
+            mend="Type --model with a model that has a label for each expression.",
+        )
+    return tuple(str(config.id2label[index]) for index in range(count))
+
+
+def _size(processor: Any, name: str) -> int:
+    """The side of the pictures that ``processor`` makes, once it has shown that it makes some."""
+    sizes = [dict(getattr(processor, kind, None) or {}) for kind in ("size", "crop_size", "pad_size")]
+    sides = [side for size in sizes for side in size.values() if side is not None]
+    if any(not isinstance(side, int) or not 1 <= side <= MAX_SIDE for side in sides):
+        raise ModelError(f"The image processor of {name} makes pictures of {sides} pixels; {MAX_SIDE} are the most.")
+    black, white = torch.zeros(3, SIZE, SIZE, dtype=torch.uint8), torch.full((3, SIZE, SIZE), 255, dtype=torch.uint8)
     try:
-        size = processor(images=[torch.zeros(3, SIZE, SIZE, dtype=torch.uint8)], return_tensors="pt")["pixel_values"]
+        made = processor(images=[black, white], return_tensors="pt")["pixel_values"]
+        sound = bool(torch.isfinite(made).all()) and bool((made[0] != made[1]).flatten(1).any(1).all())
     except Exception as error:  # a processor is whatever its file says it is
-        raise ModelError(f"The image processor of {source} does not work: {str(error).splitlines()[0]}") from error
-    classifier = Classifier(model, ProcessorPreprocessing(processor, size.shape[-1]), choose_device(device), classes)
-    return classifier, _about(labels, classes)
+        raise ModelError(f"The image processor of {name} does not work: {first_line(error)}") from error
+    if not sound:
+        raise ModelError(
+            f"The image processor of {name} makes no numbers of a picture, or the same of each: see image_mean and "
+            "image_std in its preprocessor_config.json."
+        )
+    return made.shape[-1]
 
 
 def vocabulary(labels: tuple[str, ...]) -> tuple[str, ...]:

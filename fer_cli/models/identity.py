@@ -1,31 +1,38 @@
 """Identity: networks that tell who is shown, and a small one trained to tell the subjects at hand apart."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
-from fer_cli.models.choices import BACKBONES, VGGFACE2
-from fer_cli.models.encoder import Encoder, backbone_of, weights_from
-from fer_cli.models.vggface2 import VGGFace2Encoder, load_published
+from fer_cli.models.choices import BACKBONES, VGGFACE2, Backbone
+from fer_cli.models.encoder import Encoder, backbone_of, encoder_part, weights_file
+from fer_cli.models.loading import TrainedModel, read_weights, require_fit
+from fer_cli.models.vggface2 import VGGFace2Encoder, is_published, published_part
+
+
+class _Stored(TypedDict):
+    backbone: Backbone
+    id2label: dict[str, str]
 
 
 class IdentityConfig(PretrainedConfig):
     """Configuration of :class:`IdentityModel`: its ``backbone``; the subjects are ``id2label``, in order."""
 
     model_type = "fer-identity"
+    #: What is read of a stored configuration.
+    stored = _Stored
 
     def __init__(self, backbone: str = "mobilenet_v3_small", **kwargs: Any):
         self.backbone = backbone
         super().__init__(**kwargs)
 
 
-class IdentityModel(PreTrainedModel):
+class IdentityModel(TrainedModel):
     """An encoder with a linear classifier of subjects, for those who have no published identity weights."""
 
     config_class = IdentityConfig
@@ -71,26 +78,22 @@ def identity_network(name: str) -> nn.Module:
 
 
 def identity_weights(path: Path) -> tuple[str, dict[str, Tensor]]:
-    """An identity encoder's network and weights, from a run's folder or a ``.safetensors`` file.
+    """An identity encoder's network and all of its weights, from a run's folder or a file of weights.
 
-    Raises :class:`~fer_cli.errors.ModelError` if there are none.
+    Raises :class:`~fer_cli.errors.ModelError` if there are none, or not all, or some are not finite.
     """
     if path.suffix == ".pkl":
         raise ModelError(
             f"{path} is a pickle, which is not loaded as it is.",
             mend=f"Type: fer weights import {path}, then --identity {VGGFACE2}.",
         )
-    if path.suffix == ".safetensors" and path.is_file() and "layer4.0.conv1.weight" in _names(path):
-        return VGGFACE2, load_published(path)
-    weights = weights_from(path, option="--identity", others="vggface2, subjects, none")
-    return backbone_of(weights, str(path)), weights
-
-
-def _names(path: Path) -> set[str]:
-    try:
-        return set(load_file(path))
-    except Exception as error:  # whatever a file that is no weights makes a reader raise
-        raise ModelError(f"{path} cannot be read as weights ({type(error).__name__}).") from error
+    tensors = read_weights(weights_file(path, option="--identity", others="vggface2, subjects, none"))
+    if is_published(tensors):
+        return VGGFACE2, published_part(tensors, str(path))
+    weights = encoder_part(tensors)
+    name = backbone_of(weights, str(path))
+    require_fit(identity_network(name), weights, str(path))
+    return name, weights
 
 
 AutoConfig.register(IdentityConfig.model_type, IdentityConfig)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import fer_cli
 from fer_cli.errors import DiskFullError, ModelError, UsageError
 from fer_cli.models.choices import ONNXRUNTIME, TORCH
-from fer_cli.models.classifier import MODEL_TYPES, Classifier
+from fer_cli.models.classifier import MODEL_TYPES, Classifier, finite_probabilities
 from fer_cli.models.encoder import Encoder
 from fer_cli.models.fingerprint import fingerprint
 from fer_cli.models.onnx_graph import open_session, run_graph, write_graph
@@ -53,8 +53,7 @@ class OnnxClassifier(Classifier):
         if self.paired:
             # Of embeddings: a head of a few layers is nothing to gain by.
             return super().classify(inputs)
-        logits = torch.from_numpy(run_graph(self._session, inputs))
-        return torch.softmax(logits, dim=-1).numpy()
+        return finite_probabilities(torch.from_numpy(run_graph(self._session, inputs)))
 
 
 class Logits(nn.Module):

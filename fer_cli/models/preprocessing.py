@@ -3,17 +3,45 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 from transformers import ViTImageProcessor
 
+from fer_cli.documents import read_document
 from fer_cli.errors import ModelError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+#: The longest side that is asked of a picture, in pixels.
+MAX_SIDE = 4096
+FILE = "preprocessor_config.json"
+
+_Side = Annotated[int, Meta(ge=1, le=MAX_SIDE)]
+
+
+class _Size(TypedDict):
+    height: _Side
+    width: _Side
+
+
+class FaceCrop(TypedDict):
+    """The crop that a model was trained on, where it is known."""
+
+    size: NotRequired[_Side]
+    margin: NotRequired[Annotated[float, Meta(ge=0, le=10)]]
+    detector: NotRequired[str]
+
+
+class _Stored(TypedDict):
+    size: _Size
+    # Of colours from 0 to 1.
+    image_mean: Annotated[list[Annotated[float, Meta(ge=0, le=1)]], Meta(min_length=3, max_length=3)]
+    image_std: Annotated[list[Annotated[float, Meta(ge=0.001, le=10)]], Meta(min_length=3, max_length=3)]
+    face_crop: FaceCrop
 
 
 @dataclass(frozen=True)
@@ -64,15 +92,6 @@ class Preprocessing:
 
         Raises :class:`~fer_cli.errors.ModelError` if there is none or it does not say what is needed.
         """
-        try:
-            stored = ViTImageProcessor.get_image_processor_dict(folder, local_files_only=True)[0]
-            return cls(
-                int(stored["size"]["height"]),
-                tuple(map(float, stored["image_mean"])),
-                tuple(map(float, stored["image_std"])),
-                dict(stored["face_crop"]),
-            )
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ModelError(
-                f"{folder / 'preprocessor_config.json'} does not say how pictures were prepared: {error!r}."
-            ) from error
+        stored = read_document(folder / FILE, _Stored, ModelError)
+        mean, std = (tuple(map(float, stored[name])) for name in ("image_mean", "image_std"))
+        return cls(stored["size"]["height"], mean, std, stored["face_crop"])

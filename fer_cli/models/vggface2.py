@@ -6,11 +6,11 @@ VGGFace2) is meant here. It comes from Caffe: its names and shapes are those of 
 not.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import resnet
 from torchvision.transforms.v2 import functional
@@ -18,6 +18,7 @@ from torchvision.transforms.v2 import functional
 from fer_cli.errors import ModelError
 from fer_cli.files import written_whole
 from fer_cli.models.arrays_pickle import read_arrays
+from fer_cli.models.loading import read_weights, require_finite
 from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from fer_cli.models.tensor_file import save_tensors
 
@@ -80,6 +81,7 @@ def import_published(source: Path, target: Path) -> None:
     tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
     expected = published_network().state_dict()
     _check(tensors, expected, str(source))
+    require_finite(tensors, str(source))
     kept = {name: tensors[name].float() for name in expected if name in tensors and not name.startswith("fc.")}
     target.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(target) as beside:
@@ -91,16 +93,22 @@ def load_published(path: Path) -> dict[str, Tensor]:
 
     Raises :class:`~fer_cli.errors.ModelError` if they are not, naming the first layer that does not fit.
     """
-    try:
-        tensors = load_file(path)
-    except Exception as error:  # whatever a file that is no weights makes a reader raise
-        raise ModelError(f"{path} cannot be read as weights ({type(error).__name__}).") from error
+    return published_part(read_weights(path), str(path))
+
+
+def is_published(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether ``tensors`` have the names of :func:`import_published`, not those of another encoder."""
+    return "layer4.0.conv1.weight" in tensors
+
+
+def published_part(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """The encoder's weights among the ``tensors`` of ``source``; raises as :func:`load_published` does."""
     network = VGGFace2Encoder().network.state_dict()
-    _check(tensors, network, str(path))
+    _check(tensors, network, source)
     return {f"network.{name}": tensors.get(name, own) for name, own in network.items()}
 
 
-def _check(tensors: dict[str, Tensor], expected: dict[str, Tensor], source: str) -> None:
+def _check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
     for name, tensor in expected.items():
         # The published file comes from Caffe, which does not count batches.
         if name.endswith("num_batches_tracked"):

@@ -4,27 +4,57 @@ M. Aouayeb et al., *Learning Vision Transformer with Squeeze and Excitation for 
 arXiv 2107.03107.
 """
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForImageClassification,
     PretrainedConfig,
-    PreTrainedModel,
     ViTConfig,
     ViTModel,
 )
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
-from fer_cli.models.choices import POOLINGS, TINY_VIT, VIT_B16, VIT_B16_REVISION
+from fer_cli.models.choices import POOLINGS, TINY_VIT, VIT_B16, VIT_B16_REVISION, Gate, Pooling
 from fer_cli.models.gate import SqueezeExcitation
-from fer_cli.models.quiet import hush
+from fer_cli.models.head import Width
+from fer_cli.models.loading import TrainedModel, first_line, foreign_config, load_foreign, load_own
 
 #: A ViT that trains in minutes on a CPU: for trying things out, not for results.
 TINY = {"hidden_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 192}
+
+
+class _StoredViT(TypedDict, total=False):
+    """What is read of a stored transformer's configuration; what is absent is as transformers has it."""
+
+    hidden_size: Width
+    num_hidden_layers: Annotated[int, Meta(ge=1, le=1000)]
+    num_attention_heads: Width
+    intermediate_size: Width
+    hidden_act: str
+    hidden_dropout_prob: Annotated[float, Meta(ge=0, le=1)]
+    attention_probs_dropout_prob: Annotated[float, Meta(ge=0, le=1)]
+    initializer_range: float
+    layer_norm_eps: Annotated[float, Meta(gt=0, lt=1)]
+    image_size: Width
+    patch_size: Width
+    num_channels: Literal[3]
+    qkv_bias: bool
+    pooler_output_size: Width | None
+    pooler_act: str
+
+
+class _Stored(TypedDict):
+    vit: _StoredViT
+    pooling: Pooling
+    se_reduction: Width
+    se_gate: Gate
+    id2label: dict[str, str]
 
 
 class ViTSEConfig(PretrainedConfig):
@@ -36,6 +66,8 @@ class ViTSEConfig(PretrainedConfig):
     """
 
     model_type = "fer-vit-se"
+    #: What is read of a stored configuration.
+    stored = _Stored
     sub_configs = {"vit": ViTConfig}  # noqa: RUF012 (transformers declares it so)
 
     def __init__(
@@ -53,7 +85,7 @@ class ViTSEConfig(PretrainedConfig):
         super().__init__(**kwargs)
 
 
-class ViTSEModel(PreTrainedModel):
+class ViTSEModel(TrainedModel):
     """ViT-SE as a ``transformers`` model: ``vit``, ``gate``, ``classifier``."""
 
     config_class = ViTSEConfig
@@ -121,26 +153,29 @@ def pretrained_vit(backbone: str, *, pooling: str) -> ViTModel:
     Raises :class:`~fer_cli.errors.ModelError` if it cannot be had, or has no pooler where one is asked for.
     """
     config = _config(backbone)
+    wanted = pooling == "pooler"
+    mend = "Type --pooling class-token." if wanted else ""
     try:
-        if config.model_type == ViTSEConfig.model_type:
-            vit, pooler = ViTSEModel.from_pretrained(backbone).vit, config.pooling == "pooler"
-        else:
-            vit, found = ViTModel.from_pretrained(
-                backbone, add_pooling_layer=pooling == "pooler", output_loading_info=True, **_pinned(backbone)
-            )
-            pooler = not any(name.startswith("pooler.") for name in found["missing_keys"])
-    except (OSError, ValueError, RuntimeError) as error:
+        if config.model_type == ViTConfig.model_type:
+            settings = {"add_pooling_layer": wanted, **_pinned(backbone)}
+            return load_foreign(ViTModel, backbone, config, part=True, mend=mend, **settings)
+        if wanted and config.pooling != pooling:
+            raise ModelError(f"The ViT {backbone} has no trained pooler.", mend=mend)
+        if Path(backbone).is_dir():
+            return load_own(Path(backbone), {ViTSEConfig.model_type: ViTSEModel}).vit
+        return load_foreign(ViTSEModel, backbone, config).vit
+    except ModelError:
+        raise
+    except Exception as error:  # transformers' errors, the Hub's, the network's, and the disk's
         raise _cannot_be_had(backbone, error) from error
-    if pooling == "pooler" and not pooler:
-        raise ModelError(f"The ViT {backbone} has no trained pooler.", mend="Type --pooling class-token.")
-    return vit
 
 
 def _config(backbone: str) -> PretrainedConfig:
-    hush()
     try:
-        config = AutoConfig.from_pretrained(backbone, **_pinned(backbone))
-    except (OSError, ValueError) as error:
+        config = foreign_config(backbone, **_pinned(backbone))
+    except ModelError:
+        raise
+    except Exception as error:  # transformers' errors, the Hub's, the network's, and the disk's
         raise _cannot_be_had(backbone, error) from error
     if config.model_type not in (ViTConfig.model_type, ViTSEConfig.model_type):
         raise ModelError(
@@ -154,9 +189,11 @@ def _pinned(backbone: str) -> dict[str, str]:
 
 
 def _cannot_be_had(backbone: str, error: Exception) -> ModelError:
+    if Path(backbone).exists():
+        return ModelError(f"The ViT in {backbone} cannot be loaded: {first_line(error)}")
     return ModelError(
         f"The ViT {backbone} is neither a folder here nor in the Hub's cache, and cannot be downloaded: "
-        f"{str(error).splitlines()[0]}",
+        f"{first_line(error)}",
         mend="Type --no-pretrained to train without its weights (with --backbone tiny for a trial), --backbone FOLDER "
         "with a ViT saved by transformers, or fetch it where there is a network: "
         "fer weights fetch vit-base-patch16-224-in21k.",

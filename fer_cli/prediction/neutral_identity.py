@@ -14,6 +14,7 @@ from fer_cli.models.choices import VGGFACE2
 from fer_cli.models.classifier import Classifier
 from fer_cli.models.disentangled import DisentangledModel
 from fer_cli.models.identity import identity_network, identity_weights
+from fer_cli.models.loading import load_into, load_own
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.models.vggface2 import load_published
 from fer_cli.models.weights import find
@@ -86,7 +87,7 @@ def _has_identity(folder: Path) -> bool:
 
 def _published(path: Path, threshold: float | None, device: torch.device) -> IdentityEncoder:
     network = identity_network(VGGFACE2)
-    network.load_state_dict(load_published(path))
+    load_into(network, load_published(path), str(path))
     return _made(network, Preprocessing(224), None, threshold, f"{VGGFACE2} ({path})", device)
 
 
@@ -102,14 +103,14 @@ def _named(path: Path, threshold: float | None, device: torch.device) -> Identit
     if run is not None:
         for folder in _beside(run):
             return _named(folder, threshold, device)
-        if run.card["model"] == "disentangled" and run.card["recipe"]["stage"] == 1:
-            model = DisentangledModel.from_pretrained(path, local_files_only=True)
+        if run.card["model"] == "disentangled" and run.card["recipe"].get("stage") == 1:
+            model = load_own(path, {DisentangledModel.config_class.model_type: DisentangledModel})
             if model.identity is None:
                 raise ModelError(f"{path} was trained without an identity encoder.", mend="Type another --identity.")
             return _made(model.identity, preprocessing, None, threshold, f"the identity encoder of {path}", device)
     name, weights = identity_weights(path)
     network = identity_network(name)
-    network.load_state_dict(weights, strict=False)
+    load_into(network, weights, str(path))
     network.eval()
     known = None
     if run is not None:

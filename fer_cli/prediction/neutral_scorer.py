@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fer_cli.embeddings.neutral import NeutralMean
-from fer_cli.errors import ModelError
+from fer_cli.errors import ModelError, RunError
 from fer_cli.labels import NEUTRAL
 from fer_cli.models.classifier import Classifier
 from fer_cli.models.hub import load_published
@@ -83,7 +83,7 @@ def choose_scorer(
             )
         return _of_single(chosen, wanted)
     for folder in (run.path / STAGE_1, *runs_in(run.path.resolve().parent)):
-        if (folder / CARD).is_file() and NEUTRAL in Run.open(folder).card["classes"]:
+        if (folder / CARD).is_file() and NEUTRAL in _classes(folder):
             found = _single(folder, device)
             if found is not None:
                 return _of_single(found, str(_shown(folder)))
@@ -102,6 +102,14 @@ def choose_scorer(
 
 def _of_single(classifier: Classifier, about: str) -> ByClassifier:
     return ByClassifier(classifier.classes, lambda crops, _: classifier.probabilities(crops), about)
+
+
+def _classes(folder: Path) -> list[str]:
+    try:
+        return Run.open(folder).card["classes"]
+    except RunError:
+        # Of a later version, or damaged: others may do.
+        return []
 
 
 def _single(folder: Path, device: str) -> Classifier | None:

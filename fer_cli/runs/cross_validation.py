@@ -1,14 +1,27 @@
 """A finished cross-validation, opened for reading."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
+from msgspec import Meta
+
+from fer_cli.documents import read_document
 from fer_cli.errors import RunError
 from fer_cli.files import as_text
-from fer_cli.protocol import Protocol
-from fer_cli.runs.run import CROSS_VALIDATION, UNFINISHED, Run
+from fer_cli.protocol import Protocol, StoredProtocol
+from fer_cli.runs.run import CROSS_VALIDATION, UNFINISHED, Run, StoredDataset, StoredRecipe
+
+
+class StoredCrossValidation(TypedDict):
+    """What is read of ``cross-validation.json``."""
+
+    model: str
+    command: str
+    recipe: StoredRecipe
+    protocol: StoredProtocol
+    dataset: StoredDataset
+    folds: Annotated[list[str], Meta(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -29,14 +42,8 @@ class CrossValidation:
         if not (path / CROSS_VALIDATION).is_file():
             unfinished = " It was not finished: type its fer train line again." if (path / UNFINISHED).is_file() else ""
             raise RunError(f"{path} is not a cross-validation: it has no {CROSS_VALIDATION}.{unfinished}")
-        try:
-            card = json.loads((path / CROSS_VALIDATION).read_text(encoding="utf-8"))
-            Protocol.from_dict(card["protocol"])
-            folders = [Path(name).name for name in card["folds"]]
-            card["dataset"]["path"], card["model"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path / CROSS_VALIDATION} is not what fer wrote: {error!r}.") from error
-        return cls(path, card, tuple(Run.open(path / folder) for folder in folders))
+        card = read_document(path / CROSS_VALIDATION, StoredCrossValidation, RunError)
+        return cls(path, card, tuple(Run.open(path / Path(name).name) for name in card["folds"]))
 
     @property
     def name(self) -> str:

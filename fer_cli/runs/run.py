@@ -1,13 +1,18 @@
 """A finished run, opened for reading."""
 
-import json
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
+from msgspec import Meta
+
+from fer_cli.documents import read_document
 from fer_cli.errors import RunError
 from fer_cli.files import as_text
-from fer_cli.protocol import Protocol
+from fer_cli.header import read_seen
+from fer_cli.protocol import Protocol, StoredProtocol
 
 #: The run's own record. Written last: a folder without it is no finished run.
 CARD = "run.json"
@@ -26,9 +31,66 @@ CROSS_VALIDATION = "cross-validation.json"
 COMPARISON = "comparison.json"
 #: TensorBoard's.
 LOGS = "tensorboard"
+WEIGHTS = "model.safetensors"
 
 #: Raised when a change makes older runs unreadable.
 VERSION = 1
+
+
+class _Versioned(TypedDict):
+    version: int
+
+
+class StoredRecipe(TypedDict, total=False):
+    """Of a recipe what is read without knowing which model's it is."""
+
+    stage: int | None
+    encoder: str | None
+    identity: str
+    epochs: int
+    pairs_only: bool
+
+
+class StoredDataset(TypedDict):
+    """The prepared dataset that a run, or all runs of a cross-validation, were trained on."""
+
+    path: str
+    corpus: NotRequired[str]
+    fingerprint: str
+
+
+class _Best(TypedDict):
+    epoch: int
+    val_loss: float
+    val_accuracy: float
+
+
+class _Sides(TypedDict):
+    train: list[str]
+    val: list[str]
+    test: list[str]
+
+
+class _Versions(TypedDict):
+    fer: str
+
+
+class StoredRun(TypedDict):
+    """What is read of ``run.json``."""
+
+    version: int
+    model: str
+    command: str
+    recipe: StoredRecipe
+    fold: Annotated[int, Meta(ge=0)]
+    classes: list[str]
+    protocol: StoredProtocol
+    dataset: StoredDataset
+    subjects: _Sides
+    seen: dict[str, list[str]]
+    epoch_rule: str
+    best: NotRequired[_Best]
+    versions: _Versions
 
 
 @dataclass(frozen=True)
@@ -47,15 +109,9 @@ class Run:
         path = Path(path)
         if not (path / CARD).is_file():
             raise RunError(_what_is_there(path))
-        try:
-            card = json.loads((path / CARD).read_text(encoding="utf-8"))
-            version, _ = int(card["version"]), Protocol.from_dict(card["protocol"])
-            card["dataset"]["path"], card["fold"], card["seen"], card["classes"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path / CARD} is not what fer wrote: {error!r}.") from error
-        if version > VERSION:
+        if read_document(path / CARD, _Versioned, RunError)["version"] > VERSION:
             raise RunError(f"{path} was written by a later version of fer.", mend="Update fer.")
-        return cls(path, card)
+        return cls(path, read_document(path / CARD, StoredRun, RunError))
 
     @property
     def name(self) -> str:
@@ -96,10 +152,37 @@ def runs_in(folder: Path) -> list[Path]:
     return [card.parent for card in cards]
 
 
-def run_behind(source: str) -> list[Path]:
-    """The folder of the run, finished or not, that ``source`` names, if it names one."""
-    folder = Path(source)
-    return [folder] if any((folder / card).is_file() for card in (CARD, UNFINISHED)) else []
+def run_behind(source: Path) -> Path | None:
+    """The folder of the run, finished or not, that ``source``, a folder or a file of weights, is or lies in."""
+    for start in (source.absolute(), source.resolve()):
+        for folder in (start, *start.parents):
+            # A folder above that may not be looked into is no run's.
+            with suppress(OSError):
+                if any((folder / card).is_file() for card in (CARD, UNFINISHED)):
+                    return folder
+    return None
+
+
+def seen_behind(source: Path) -> dict[str, list[str]]:
+    """By corpus, the subjects whom the weights of ``source``, a folder or a file, were trained on or chosen by.
+
+    They are those that the header of the weights names, which a copy keeps, and those of the run around them. Raises
+    :class:`~fer_cli.errors.RunError` where they lie in a training that has not been finished and do not name them.
+    """
+    file = source / WEIGHTS if source.is_dir() else source
+    try:
+        noted = read_seen(file) if file.is_file() else None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} does not say on whom it was trained: {error}.") from error
+    folder = run_behind(source)
+    if folder is None or (noted is not None and not (folder / CARD).is_file()):
+        return noted or {}
+    return merged(noted or {}, Run.open(folder).seen)
+
+
+def merged(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """The subjects of both, by corpus, sorted."""
+    return {name: sorted({*one.get(name, []), *other.get(name, [])}) for name in {**one, **other}}
 
 
 def overlap(seen: dict[str, list[str]], corpus: str, subjects: set[str]) -> list[str]:

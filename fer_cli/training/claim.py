@@ -4,16 +4,27 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
 from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.documents import check_document, read_document
 from fer_cli.errors import FerError, RunError
 from fer_cli.files import read_json, remove_abandoned, write_json
 from fer_cli.runs.run import CARD, COMPARISON, CROSS_VALIDATION, EVALUATION, REPORT, UNFINISHED
 from fer_cli.training.processes import first_then_others, is_first
 from fer_cli.training.recipe import Recipe
+
+
+class StoredTraining(TypedDict):
+    """What is read of ``unfinished.json``."""
+
+    model: str
+    recipe: dict[str, Any]
+    dataset: str
+    path: str
+    cross_validation: bool
 
 
 def identity_of(recipe: Recipe, dataset: PreparedDataset, *, folds: bool = False) -> dict[str, Any]:
@@ -44,8 +55,8 @@ def interrupted(out: Path) -> dict[str, Any] | None:
     if finished(out):
         return None if _evaluated(out) else _identity_in(out)
     try:
-        return read_json(out / UNFINISHED)
-    except (OSError, ValueError):
+        return read_document(out / UNFINISHED, StoredTraining, RunError)
+    except RunError:
         return None
 
 
@@ -61,13 +72,15 @@ def _identity_in(out: Path) -> dict[str, Any] | None:
     for name in (COMPARISON, CROSS_VALIDATION, CARD):
         try:
             card = read_json(out / name)
-            return {
+            identity = {
                 "model": card["model"],
                 "recipe": card["recipe"],
                 "dataset": card["dataset"]["fingerprint"],
                 "path": card["dataset"]["path"],
                 "cross_validation": card.get("cross_validation", name == CROSS_VALIDATION),
             }
+            check_document(identity, StoredTraining)
+            return identity
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
     return None

@@ -1,6 +1,5 @@
 """A training's course: its checkpoints, and what its epochs came to."""
 
-import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from fer_cli.errors import RunError
+from fer_cli.files import read_json
 
 
 def last_whole_checkpoint(folder: Path) -> str | None:
@@ -17,7 +17,7 @@ def last_whole_checkpoint(folder: Path) -> str | None:
     whole = {}
     for state in folder.glob("checkpoint-*/trainer_state.json"):
         with suppress(OSError, ValueError):
-            json.loads(state.read_text(encoding="utf-8"))
+            read_json(state)
             whole[int(state.parent.name.rpartition("-")[2])] = state.parent
     return str(whole[max(whole)]) if whole else None
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from annotated_doc import Doc
 
 from fer_cli.models.choices import FEATURES, IMAGENET, SCRATCH, Backbone, Features
-from fer_cli.runs.run import run_behind
 from fer_cli.training.published import Note
 from fer_cli.training.recipe import Recipe, Start
 
@@ -91,13 +90,13 @@ class DifferenceRecipe(Recipe):
         )
 
     def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
-        """The run whose encoder this training starts from, if it is one."""
-        return [*parts.values(), *start_run(self.encoder)]
+        """What the encoder starts from, if it was trained before."""
+        return [*parts.values(), *starting_file(self.encoder)]
 
 
-def start_run(encoder: str) -> list[Path]:
-    """The run that ``encoder`` names, if it names one: other weights do not say whom they have seen."""
-    return run_behind(encoder) if encoder not in (IMAGENET, SCRATCH) else []
+def starting_file(encoder: str) -> list[Path]:
+    """The folder or file that ``encoder`` names, if it names one."""
+    return [Path(encoder)] if encoder not in (IMAGENET, SCRATCH) else []
 
 
 def difference_model(
@@ -105,11 +104,11 @@ def difference_model(
 ) -> "DifferenceModel":
     """A model of ``features`` whose encoder has the ``weights`` of ``source``; without any, it is trained."""
     from fer_cli.models.difference import DifferenceConfig, DifferenceModel
-    from fer_cli.models.encoder import load_into
+    from fer_cli.models.encoder import load_encoder
 
     model = DifferenceModel(
         DifferenceConfig(backbone=backbone, features=features, tune_encoder=tune or weights is None, **start.labels)
     )
     if weights is not None:
-        load_into(model.encoder, weights, source)
+        load_encoder(model.encoder, weights, source)
     return model

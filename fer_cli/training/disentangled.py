@@ -10,8 +10,8 @@ from annotated_doc import Doc
 
 from fer_cli.errors import DatasetError, ModelError, UsageError
 from fer_cli.models.choices import IMAGENET, NO_IDENTITY, SUBJECTS, VGGFACE2, Backbone, Disentangling
-from fer_cli.runs.run import run_behind
-from fer_cli.training.difference import difference_model, start_run
+from fer_cli.runs.run import Run
+from fer_cli.training.difference import difference_model, starting_file
 from fer_cli.training.identity import IdentityRecipe
 from fer_cli.training.published import Note
 from fer_cli.training.recipe import Recipe, Start
@@ -99,13 +99,14 @@ class DisentangledRecipe(Recipe):
         return {}
 
     def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
-        """What came before in this training, and the runs that it was told to start from."""
+        """What came before in this training, and what it was told to start from."""
         folders = list(parts.values())
         if self.stage == 2:
-            folders.append(self._stage_1(parts))
+            # Stage 2 needs more of stage 1 than its weights.
+            folders.append(Run.open(self._stage_1(parts)).path)
         if self.stage == 1:
-            folders += start_run(self.encoder or IMAGENET)
-            folders += run_behind(self.identity)
+            folders += starting_file(self.encoder or IMAGENET)
+            folders += [Path(self.identity)] if self.identity not in (VGGFACE2, SUBJECTS, NO_IDENTITY) else []
         return folders
 
     def build(self, start: Start) -> Any:
@@ -128,7 +129,7 @@ class DisentangledRecipe(Recipe):
 
     def _build_stage_1(self, start: Start) -> Any:
         from fer_cli.models.disentangled import DisentangledConfig, DisentangledModel
-        from fer_cli.models.encoder import load_into, starting_encoder
+        from fer_cli.models.encoder import load_encoder, starting_encoder
 
         source = self.encoder or IMAGENET
         backbone, weights = starting_encoder(source, self.backbone)
@@ -145,9 +146,9 @@ class DisentangledRecipe(Recipe):
             )
         )
         if weights is not None:
-            load_into(model.encoder, weights, source)
+            load_encoder(model.encoder, weights, source)
         if identity is not None:
-            model.identity.load_state_dict(identity, strict=False)
+            load_encoder(model.identity, identity, self.identity)
         return model
 
     def _identity(self, parts: Mapping[str, Path]) -> tuple[str | None, "dict[str, Tensor] | None"]:

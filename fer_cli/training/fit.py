@@ -23,7 +23,7 @@ from fer_cli.files import remove_abandoned, write_json, written_whole
 from fer_cli.models.device import choose_device, device_name
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
-from fer_cli.runs.run import CARD, CHECKPOINTS, EPOCHS, LOGS, UNFINISHED, VERSION, Run
+from fer_cli.runs.run import CARD, CHECKPOINTS, EPOCHS, LOGS, UNFINISHED, VERSION, Run, run_behind
 from fer_cli.training.augmentation import augmentation
 from fer_cli.training.claim import claimed, finished, identity_of
 from fer_cli.training.course import best, by_epoch, last_whole_checkpoint
@@ -68,6 +68,7 @@ def fit(
         subjects = tuple(sorted(sides["train"]["subject"].dropna().unique()))
         start = Start(classes, _size(recipe, dataset, folders), subjects, folders)
         model = recipe.build(start)
+        model.seen = seen
         preprocessing = Preprocessing(start.size, *recipe.normalisation, face_crop=dataset.crop)
         trainer, frozen = _trainer(recipe, dataset, sides, start, model, preprocessing, chosen, out, progress)
 
@@ -188,7 +189,8 @@ def _trainer(
 
 def _size(recipe: Recipe, dataset: PreparedDataset, parts: dict[str, Path]) -> int:
     """The pictures' side: as asked for, else as the run saw them whose encoder this starts from, else the crops'."""
-    before = [folder for folder in recipe.ancestors(parts) if (folder / CARD).is_file()]
+    runs = [run_behind(source) for source in recipe.ancestors(parts)]
+    before = [folder for folder in runs if folder is not None and (folder / CARD).is_file()]
     return recipe.size or (Preprocessing.load(before[-1]).size if before else dataset.crop["size"])
 
 

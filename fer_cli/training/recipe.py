@@ -121,6 +121,8 @@ class Recipe(ABC):
         ):
             if not value >= least:
                 raise UsageError(f"{flag} {value}: at least {least} is needed.")
+        if self.seed >= 1 << 32:
+            raise UsageError(f"--seed {self.seed}: a number below {1 << 32} is needed.")
         if not 0 < self.lr <= 1:
             raise UsageError(f"{'--lr'} {self.lr}: a number above 0 and at most 1 is needed.")
         for flag, value in (("--warmup", self.warmup), ("--label-smoothing", self.label_smoothing)):
@@ -164,7 +166,7 @@ class Recipe(ABC):
         return {"": self}
 
     def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
-        """The folders of the runs whose weights this training starts from."""
+        """The folders and files of weights that this training starts from, and that may have seen subjects."""
         return list(parts.values())
 
     def sides(self, dataset: "PreparedDataset") -> "dict[str, pd.DataFrame]":

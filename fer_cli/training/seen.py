@@ -7,7 +7,7 @@ import pandas as pd
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import RunError
-from fer_cli.runs.run import Run, names, overlap
+from fer_cli.runs.run import merged, names, overlap, seen_behind
 from fer_cli.training.recipe import Recipe
 
 
@@ -19,7 +19,7 @@ def seen_subjects(
     *,
     allow_seen: bool,
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """By corpus, the subjects that this model will have seen, those of the runs it starts from included.
+    """By corpus, the subjects that this model will have seen, those of the weights it starts from included.
 
     And the subjects of the test fold among the latter, on whom the person insisted with ``allow_seen``; without it,
     raises :class:`~fer_cli.errors.RunError` with their names.
@@ -27,17 +27,16 @@ def seen_subjects(
     corpus = dataset.card["corpus"]
     seen = {corpus: sorted({*sides["train"]["subject"].dropna(), *sides["val"]["subject"].dropna()})}
     insisted_on: set[str] = set()
-    for folder in recipe.ancestors(parts):
-        before = Run.open(folder).seen
+    for source in recipe.ancestors(parts):
+        before = seen_behind(source)
         known = overlap(before, corpus, set(sides["test"]["subject"].dropna()))
         if known and not allow_seen:
             raise RunError(
-                f"{folder} was trained on {len(known)} of the {corpus} subjects that fold {recipe.fold} tests "
+                f"{source} was trained on {len(known)} of the {corpus} subjects that fold {recipe.fold} tests "
                 f"({names(known)}): the accuracy would be that of faces it knows.",
                 mend="Start from a run of the same fold; or, if other people have these names, type "
                 "--allow-seen-subjects.",
             )
         insisted_on |= set(known)
-        for name, subjects in before.items():
-            seen[name] = sorted({*seen.get(name, []), *subjects})
+        seen = merged(seen, before)
     return seen, sorted(insisted_on)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from annotated_doc import Doc
 
 from fer_cli.models.choices import TINY_VIT, VIT_B16, Gate, Pooling
-from fer_cli.runs.run import run_behind
 from fer_cli.training.published import NoteViTSE, PaperViTSE
 from fer_cli.training.recipe import Recipe, Start
 
@@ -73,5 +72,5 @@ class ViTSERecipe(Recipe):
         return model
 
     def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
-        """The run that the transformer starts from, if it is one."""
-        return run_behind(self.backbone) if self.pretrained else []
+        """The folder that the transformer starts from, if it is one."""
+        return [Path(self.backbone)] if self.pretrained and Path(self.backbone).exists() else []

@@ -111,7 +111,9 @@ def test_a_file_that_cannot_be_meant_is_refused(here, content, said):
 def test_a_file_that_is_not_there_is_said(here):
     assert "nowhere.toml" in fer("train", "difference", "--config", "nowhere.toml", code=2)
     (here / "run.json").write_text("{}")
-    assert "not what fer train wrote" in fer("train", "difference", "--config", "run.json", code=2)
+    assert "not what fer wrote: Object missing required field `model`" in fer(
+        "train", "difference", "--config", "run.json", code=2
+    )
 
 
 def test_a_run_is_repeated_from_its_own_file(here):

@@ -4,6 +4,7 @@ import pytest
 
 from fer_cli.corpora.files import Files
 from fer_cli.corpora.record import Still
+from fer_cli.dataset.pairing import pair
 from fer_cli.errors import CorpusError, UsageError
 
 
@@ -194,13 +195,13 @@ def test_case_19_a_table_with_composed_names_finds_decomposed_files(root):
 
 
 def per_frame(root: Path, *courses: str) -> str:
-    """A table of takes whose frames each have a label: n, h or c for neutral, happiness and calm."""
+    """A table of takes whose frames each have a label: n, h, s or c for neutral, happiness, sadness, calm."""
     rows = []
     for take, course in enumerate(courses):
         for number, letter in enumerate(course):
             (root / f"t{take}").mkdir(exist_ok=True)
             (root / f"t{take}/{number}.png").touch()
-            label = {"n": "neutral", "h": "happiness", "c": "calm"}[letter]
+            label = {"n": "neutral", "h": "happiness", "s": "sadness", "c": "calm"}[letter]
             rows.append(f"t{take}/{number}.png,{label},P{take},take,{number}\n")
     return "path,label,subject,sequence,frame\n" + "".join(rows)
 
@@ -212,6 +213,21 @@ def test_case_29_labels_that_change_within_a_sequence_are_kept_frame_by_frame(ro
     assert [record.label[0] for record in reading.records] == list("".join(courses))
     assert [record.subject for record in reading.records] == ["P0"] * 14 + ["P1"] * 4
     assert reading.found == {"pictures": 18, "sequences": 2}
+
+
+@pytest.mark.parametrize("classes", [("happiness", "sadness"), ("neutral", "happiness")])
+def test_case_29_frames_with_labels_of_their_own_are_paired_by_their_sequence_whatever_their_class(root, classes):
+    """Neutral frames of one sequence hardly differ: compared with each other they would give their class away."""
+    text = per_frame(root, "nnhhnn", "nhhh", "nnsss")
+    for take in range(3):
+        text = text.replace(f",P{take},take,", f",P0,take{take},")
+    reading = read(root, text)
+    takes = {record.frame: record.session for record in reading.records}
+    assert set(takes.values()) == {"take0", "take1", "take2"}
+    pairs = [sample for sample in pair(reading.records, classes).samples if sample.neutral is not None]
+    assert {sample.label for sample in pairs} == set(classes)
+    same = {takes[sample.frame] == takes[sample.neutral] for sample in pairs}
+    assert same == {"neutral" not in classes}
 
 
 def test_case_29_labels_that_come_back_are_the_frames_own_where_no_sequence_is_named_too(root):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 
 from fer_cli.embeddings.neutral import NeutralMean, distances, neutral_mean, of_run, unit
@@ -18,6 +19,8 @@ TRAINED = {"P03", "P06", "P09"}
 
 class Corners(nn.Module):
     """An embedding that can be worked out by hand: the mean of each quarter of the picture, in three colours."""
+
+    width = 12
 
     def forward(self, pixel_values):
         return nn.functional.adaptive_avg_pool2d(pixel_values, 2).flatten(1)
@@ -104,6 +107,30 @@ def test_a_run_from_before_finds_it_in_its_dataset_and_keeps_it(made, tmp_path):
     (tmp_path / "neutral.safetensors").unlink()
     with pytest.raises(RunError, match="no longer there"):
         of_run(run, Corners(), plain(), CPU)
+
+
+@pytest.mark.parametrize(
+    ("mean", "told"),
+    [
+        (torch.tensor([0.0, float("nan")]), {}),
+        (torch.tensor([0.0, float("inf")]), {}),
+        (torch.zeros(2, 2), {}),
+        (torch.zeros(2, dtype=torch.int64), {}),
+        (torch.zeros(2), {"threshold": "nan"}),
+        (torch.zeros(2), {"threshold": "inf"}),
+        (torch.zeros(2), {"subjects": "many"}),
+    ],
+)
+def test_a_mean_that_is_no_number_is_refused(tmp_path, mean, told):
+    save_file({"mean": mean}, tmp_path / "neutral.safetensors", {"subjects": "3", **told})
+    with pytest.raises(RunError, match="not what fer wrote"):
+        NeutralMean.load(tmp_path)
+
+
+def test_a_mean_of_another_encoder_is_refused(tmp_path):
+    NeutralMean(torch.zeros(7), 3).save(tmp_path)
+    with pytest.raises(RunError, match="7 numbers in place of 12"):
+        of_run(Run(tmp_path, {}), Corners(), plain(), CPU)
 
 
 def test_distances_are_cosines_taken_from_one():

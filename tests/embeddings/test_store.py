@@ -46,6 +46,14 @@ def test_a_file_that_is_not_whole_counts_as_none(tmp_path):
         assert Embeddings.load(path, "key") is None
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_embeddings_that_are_no_numbers_count_as_none(tmp_path, value):
+    spoilt = table(1, 2)
+    spoilt[0, 1, 0] = value
+    Embeddings(["a", "b"], spoilt).save(tmp_path / "one.safetensors", "key")
+    assert Embeddings.load(tmp_path / "one.safetensors", "key") is None
+
+
 def test_views_stand_beside_views_by_name():
     one, other = Embeddings(["a", "b"], table(1, 2)), Embeddings(["b", "a"], table(2, 2) + 100)
     both = one.beside(other)

@@ -127,5 +127,37 @@ def test_what_is_not_there_or_too_large_is_said(tmp_path, monkeypatch):
     with pytest.raises(ModelError, match="cannot be read"):
         read_arrays(tmp_path / "nowhere.pkl")
     monkeypatch.setattr(arrays_pickle, "MOST_BYTES", 10)
-    with pytest.raises(ModelError, match="is not read"):
+    with pytest.raises(ModelError, match="larger than"):
         read_arrays(written(tmp_path / "large.pkl", {"a": np.zeros(3)}))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02}K\x01" + b"2\x86" * 40 + b"K\x01s.",
+        # The same without the step that doubles what is on top, which pickles of arrays have no need of.
+        b"\x80\x02}(K\x01q\x00" + b"".join(b"h%c\x85q%c0" % (n, n + 1) for n in range(3)) + b".",
+        b"\x80\x02}K\x01q\x00" + b"".join(b"h%ch%c\x86q%c" % (n, n, n + 1) for n in range(40)) + b"K\x01s.",
+        b"\x80\x02\x8b" + (5_000_000).to_bytes(4, "little") + b"\x7f" * 5_000_000 + b".",
+        b"\x80\x02" + b"N0" * 100 + b".",
+    ],
+)
+def test_a_small_pickle_that_would_take_for_ever_is_refused_at_once(tmp_path, content):
+    with pytest.raises(ModelError, match="was refused, and nothing in it was run"):
+        read_arrays(written(tmp_path / "hang.pkl", content))
+
+
+def test_a_pickle_of_more_steps_than_arrays_take_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("fer_cli.models.pickle_data.MAX_STEPS", 50)
+    with pytest.raises(ModelError, match="has no end"):
+        read_arrays(written(tmp_path / "long.pkl", {name: np.zeros(1) for name in "abcdefgh"}))
+
+
+def test_the_same_bytes_are_not_said_without_end(tmp_path, monkeypatch):
+    array = np.zeros(100, "u1")
+    path = written(tmp_path / "again.pkl", {str(number): array.copy() for number in range(20)})
+    monkeypatch.setattr(arrays_pickle, "MOST_BYTES", path.stat().st_size)
+    assert len(read_arrays(path)) == 20
+    shared = {str(number): array for number in range(99)}
+    with pytest.raises(ModelError, match="holds more than"):
+        read_arrays(written(tmp_path / "shared.pkl", shared))

@@ -46,5 +46,5 @@ def test_somebody_elses_model_is_refused(folder):
 
 def test_broken_weights_are_refused(folder):
     (folder / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0nonsense")
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match="cannot be read as weights"):
         Classifier.load(folder)

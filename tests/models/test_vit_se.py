@@ -120,7 +120,7 @@ def test_a_run_of_our_own_is_started_from(tmp_path):
 
 def test_a_pooler_that_was_never_trained_is_refused(tmp_path):
     ViTModel(ViTConfig(**SMALL), add_pooling_layer=False).save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="no trained pooler"):
+    with pytest.raises(ModelError, match="lack pooler"):
         pretrained_vit(str(tmp_path), pooling="pooler")
     assert pretrained_vit(str(tmp_path), pooling="class-token").pooler is None
 

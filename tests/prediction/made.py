@@ -9,8 +9,7 @@ from PIL import Image
 
 from fer_cli.models import Classifier, Preprocessing
 from fer_cli.prediction.look import Looker
-from fer_cli.protocol import Protocol
-from tests.made import made_model
+from tests.made import made_model, run_card
 
 FACE_CROP = {"size": 48, "margin": 0.15, "detector": "none"}
 
@@ -39,7 +38,5 @@ def made_run(folder: Path, features: str = "target") -> Path:
     classifier = made_classifier(features)
     classifier.model.save_pretrained(folder)
     classifier.preprocessing.save(folder)
-    protocol = Protocol("Made", classifier.classes, "last frame", 3, "id-step").to_dict()
-    card = {"version": 1, "protocol": protocol, "dataset": {"path": "data"}, "fold": 0, "seen": {}}
-    (folder / "run.json").write_text(json.dumps({**card, "classes": list(classifier.classes)}))
+    (folder / "run.json").write_text(json.dumps(run_card(classifier.classes)))
     return folder

@@ -8,9 +8,8 @@ import torch
 
 from fer_cli.embeddings.neutral import NeutralMean
 from fer_cli.models import Preprocessing
-from fer_cli.protocol import Protocol
-from fer_cli.runs.run import CARD, VERSION, Run
-from tests.made import CLASSES, made_model
+from fer_cli.runs.run import CARD, Run
+from tests.made import CLASSES, made_model, run_card
 
 
 def write_run(
@@ -21,18 +20,7 @@ def write_run(
     Preprocessing(32, face_crop={"size": 40, "margin": 0.15, "detector": "none"}).save(folder)
     if mean and features != "target":
         NeutralMean(torch.zeros(576), 3, 0.25).save(folder)
-    written = {
-        "version": VERSION,
-        "model": "difference",
-        "recipe": {"features": features},
-        "fold": 0,
-        "classes": list(classes),
-        "protocol": Protocol("Made", classes, "last frame", 3, "id-step").to_dict(),
-        "dataset": {"path": str(folder / "gone"), "corpus": "made", "fingerprint": "0"},
-        "subjects": {"train": ["P03"], "val": ["P02"], "test": ["P01"]},
-        "seen": {},
-        "versions": {"fer": "0"},
-        **card,
-    }
+    dataset = {"path": str(folder / "gone"), "corpus": "made", "fingerprint": "0"}
+    written = run_card(classes, **{"recipe": {"features": features}, "dataset": dataset, **card})
     (folder / CARD).write_text(json.dumps(written), encoding="utf-8")
     return Run.open(folder)

@@ -4,17 +4,10 @@ import os
 import pytest
 
 from fer_cli.errors import RunError
-from fer_cli.protocol import Protocol
 from fer_cli.runs.run import Run, names, overlap, runs_in
+from tests.made import run_card
 
-CARD = {
-    "version": 1,
-    "protocol": Protocol("Made", ("anger", "fear"), "stills", 3, "id-step").to_dict(),
-    "dataset": {"path": "data/made"},
-    "fold": 1,
-    "seen": {"made": ["A", "B"]},
-    "classes": ["anger", "fear"],
-}
+CARD = run_card(("anger", "fear"), fold=1, seen={"made": ["A", "B"]})
 
 
 def written(folder, **changes):

@@ -12,7 +12,7 @@ from fer_cli.evaluation.judge import judge
 from fer_cli.evaluation.known import Known
 from fer_cli.evaluation.report.page import render
 from fer_cli.runs.run import Run
-from tests.made import CLASSES, made_dataset
+from tests.made import CLASSES, made_dataset, run_card
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 VOID = {"meta", "img", "br", "link", "input"}
@@ -85,27 +85,22 @@ def made_predictions(dataset, *, seed: int = 0) -> pd.DataFrame:
 def made_run(folder: Path, dataset, *, fold: int = 0) -> Run:
     """A run that was never trained: its card and its course."""
     folder.mkdir(parents=True)
-    card = {
-        "version": 1,
-        "model": "difference",
-        "command": "fer train difference --seed 7",
-        "recipe": {"seed": 7, "epochs": 3, "fold": fold, "encoder": "scratch"},
-        "fold": fold,
-        "classes": list(CLASSES),
-        "protocol": dataset.protocol.to_dict(),
-        "dataset": {
+    card = run_card(
+        command="fer train difference --seed 7",
+        recipe={"seed": 7, "epochs": 3, "fold": fold, "encoder": "scratch"},
+        fold=fold,
+        protocol=dataset.protocol.to_dict(),
+        dataset={
             "path": str(dataset.path),
             "name": dataset.name,
             "corpus": "made",
             "fingerprint": dataset.fingerprint,
         },
-        "seen": {},
-        "epoch_rule": "lowest loss on the validation fold",
-        "best": {"epoch": 2, "val_loss": 0.9, "val_accuracy": 0.6},
-        "device": "CPU",
-        "precision": "float32",
-        "versions": {"fer": "0.0", "torch": "9.9"},
-    }
+        best={"epoch": 2, "val_loss": 0.9, "val_accuracy": 0.6},
+        device="CPU",
+        precision="float32",
+        versions={"fer": "0.0", "torch": "9.9"},
+    )
     (folder / "run.json").write_text(json.dumps(card))
     (folder / "epochs.csv").write_text(
         "epoch,loss,val_loss,val_accuracy\n1,1.2,1.1,0.4\n2,1.0,0.9,0.6\n3,0.8,1.0,0.5\n"
