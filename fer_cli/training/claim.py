@@ -16,7 +16,6 @@ from fer_cli.runs.run import CARD, COMPARISON, CROSS_VALIDATION, EVALUATION, REP
 from fer_cli.training.processes import first_then_others, is_first
 from fer_cli.training.recipe import Recipe
 
-
 #: Raised when checkpoints written before can no longer be continued: 2 divides the parameters into groups by decay.
 FORMAT = 2
 
