@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-TRAIN = "--encoder scratch --backbone mobilenet_v3_small --size 96 --epochs 24 --lr 0.002".split()
+TRAIN = ["--encoder", "scratch", "--backbone", "mobilenet_v3_small", "--size", "96", "--epochs", "24", "--lr", "0.002"]
 
 
 def fer(*words: str | Path) -> None:
