@@ -38,7 +38,7 @@ def encode(
 
     ``emotion encoder``: the face, as the classifier's own encoder embeds it (of ViT-SE: gated). ``difference vector``:
     that less the neutral face's, of a paired model. ``identity encoder``: the face, as the identity encoder embeds it
-    that this run, or the stage of it that trained the emotion encoder, had beside it.
+    that this run, or the stage of it that trained the emotion encoder, was trained with.
     """
     model, device = classifier.model, classifier.device
     targets = rows["file_name"].tolist()
@@ -59,9 +59,9 @@ def encode(
     encoded = {EMOTION: faces}
     if classifier.paired:
         encoded[DIFFERENCE] = faces - table[[place[name] for name in rows["neutral_file_name"]]]
-    beside = _with_identity(run, classifier)
-    if beside is not None:
-        encoded[IDENTITY] = made_by(beside.model.identity, beside, targets)
+    disentangled = _with_identity(run, classifier)
+    if disentangled is not None:
+        encoded[IDENTITY] = made_by(disentangled.model.identity, disentangled, targets)
     return {name: values.numpy() for name, values in encoded.items()}
 
 
@@ -122,7 +122,7 @@ COMPONENTS = 50
 
 @dataclass(frozen=True)
 class EmbeddingMap:
-    """``places``: which of the N pictures are shown, in order; ``points``: P×2, each from 0 to 1; ``method``, named."""
+    """``places``: the N pictures on the map, in order; ``points``: P×2, each from 0 to 1; ``method``, named."""
 
     places: np.ndarray
     points: np.ndarray
@@ -142,11 +142,11 @@ def map_embeddings(embeddings: np.ndarray, *, seed: int = 0) -> EmbeddingMap:
     places = np.arange(len(embeddings))
     if len(places) > MOST_POINTS:
         places = np.sort(generator.choice(len(places), MOST_POINTS, replace=False))
-    shown = StandardScaler().fit_transform(embeddings[places])
-    if not shown.any():
+    scaled = StandardScaler().fit_transform(embeddings[places])
+    if not scaled.any():
         return EmbeddingMap(places, np.full((len(places), 2), 0.5), "every picture has the same embedding")
-    components = min(COMPONENTS, *shown.shape)
-    spread = PCA(components, random_state=seed).fit_transform(shown)
+    components = min(COMPONENTS, *scaled.shape)
+    spread = PCA(components, random_state=seed).fit_transform(scaled)
     if len(places) < ENOUGH_FOR_TSNE:
         plane = np.zeros((len(places), 2))
         plane[:, : min(2, components)] = spread[:, :2]

@@ -28,9 +28,9 @@ OPACITY = 0.6
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where in one face the answer came from.
+    """The saliency of one face.
 
-    ``saliency``, S×S, goes from 0 to 1, which is the most of this face (all 0: nothing speaks for the answer);
+    ``saliency``, S×S, goes from 0 to 1, which is the most of this face (all 0: nothing speaks for the prediction);
     ``overlay``, S×S×3 uint8, is the face with it laid over. ``method`` made it: Grad-CAM is of the class ``predicted``,
     attention rollout of no class in particular.
     """
@@ -45,7 +45,7 @@ class Explanation:
 
 
 def choose(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
-    """``count`` rows worth explaining: each class's surest mistake, its surest right answer, and so on."""
+    """``count`` rows worth explaining: of each class the surest mistake, the surest right prediction, and so on."""
     right = predictions["label"] == predictions["predicted"]
     ordered = predictions.assign(right=right).sort_values(["confidence", "file_name"], ascending=[False, True])
     ordered["turn"] = ordered.groupby(["label", "right"]).cumcount()
@@ -91,7 +91,7 @@ def explain(
 
 
 def grad_cam(model: PreTrainedModel, pixels: Tensor, index: int, neutral: Tensor | None = None) -> Tensor:
-    """Where in a face, ``pixels`` 1×3×S×S, the encoder saw what speaks for the class ``index``: h×w, 0 or more.
+    """Where in a face, ``pixels`` 1×3×S×S, the encoder saw evidence for the class ``index``: h×w, 0 or more.
 
     The last feature map's channels, weighed by the mean gradient of the class's logit and summed. ``neutral``, 1×3×S×S,
     is the same person's neutral face where the model compares with one.
@@ -99,14 +99,14 @@ def grad_cam(model: PreTrainedModel, pixels: Tensor, index: int, neutral: Tensor
     encoder = model.encoder
     with torch.no_grad():
         features = encoder.features(pixels)
-        beside = {} if neutral is None else {"neutral_embeddings": encoder(neutral)}
+        inputs = {} if neutral is None else {"neutral_embeddings": encoder(neutral)}
     with torch.enable_grad():
         features = features.detach().requires_grad_()
         if hasattr(model, "identity"):
             with _giving(encoder.features, features):
                 logits = model(pixels).logits
         else:
-            logits = model(embeddings=torch.flatten(encoder.avgpool(features), 1), **beside).logits
+            logits = model(embeddings=torch.flatten(encoder.avgpool(features), 1), **inputs).logits
         (gradient,) = torch.autograd.grad(logits[0, index], features)
     weights = gradient.mean(dim=(2, 3), keepdim=True)
     return (weights * features).sum(dim=1)[0].relu().detach()
