@@ -10,7 +10,7 @@ import torch
 from fer_cli.evaluation.predicted import predict_rows
 from fer_cli.runs.run import Run
 from fer_cli.training.cross_validation import cross_validate
-from fer_cli.training.difference import DifferenceRecipe
+from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.made import made_dataset, made_model
 
 

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fer_cli.evaluation.results import Evaluation
-    from fer_cli.runs.cross_validation import CrossValidation
-    from fer_cli.runs.run import Run
+    from fer_cli.runs.run import CrossValidation, Run
 
 _RULES = (
     "Each frame counts, or each sequence: its frames' probabilities averaged, or their votes (of equally many the "
@@ -100,7 +99,7 @@ def judge(result: "Run | CrossValidation", data: Path | None = None, **settings:
     """Evaluate a run, or every run of a cross-validation together."""
     from fer_cli.evaluation.evaluate import evaluate
     from fer_cli.evaluation.pooled import evaluate_folds
-    from fer_cli.runs.cross_validation import CrossValidation
+    from fer_cli.runs.run import CrossValidation
 
     if not isinstance(result, CrossValidation):
         return evaluate(result, data, **settings)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from fer_cli.errors import DatasetError, UsageError
-from fer_cli.runs.run import names
+from fer_cli.runs.ancestry import names
 from fer_cli.tables import SUBJECT_COLUMNS, Table
 
 #: What the column that names the subject is called, in the order in which it is looked for; in any case.

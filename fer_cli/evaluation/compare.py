@@ -16,7 +16,8 @@ from fer_cli.evaluation.judged import Judged
 from fer_cli.evaluation.paired import COMPARED, Pair, compare_pair, holm
 from fer_cli.files import as_text
 from fer_cli.labels import in_order
-from fer_cli.runs.run import COMPARISON, names
+from fer_cli.runs.ancestry import names
+from fer_cli.runs.run import COMPARISON
 
 #: The level of the tests, as that of the intervals.
 ALPHA = round(1 - LEVEL, 6)

@@ -10,7 +10,7 @@ from fer_cli.evaluation.answers import Answers, Resampled, with_intervals
 from fer_cli.evaluation.attributes import spelled_as
 from fer_cli.evaluation.bootstrap import SEED
 from fer_cli.evaluation.measures import MEASURES
-from fer_cli.runs.run import names
+from fer_cli.runs.ancestry import names
 
 #: A group of fewer subjects or fewer samples is too small to say anything of.
 LEAST_SUBJECTS, LEAST_SAMPLES = 10, 20

@@ -16,8 +16,7 @@ from fer_cli.evaluation.scores import score
 from fer_cli.files import locked
 from fer_cli.labels import in_order
 from fer_cli.progress import Progress, silent
-from fer_cli.runs.cross_validation import CrossValidation
-from fer_cli.runs.run import EVALUATION
+from fer_cli.runs.run import EVALUATION, CrossValidation
 
 
 def evaluate_folds(

@@ -14,7 +14,7 @@ from fer_cli.documents import check_document, read_document
 from fer_cli.errors import FerError, RunError
 from fer_cli.files import read_json, remove_abandoned, write_json
 from fer_cli.runs.run import CARD, COMPARISON, CROSS_VALIDATION, EVALUATION, REPORT, UNFINISHED
-from fer_cli.training.recipe import Recipe
+from fer_cli.training.recipes.base import Recipe
 
 #: Raised when checkpoints written before can no longer be continued: 2 divides the parameters into groups by decay.
 FORMAT = 2

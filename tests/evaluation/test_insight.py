@@ -7,9 +7,9 @@ from fer_cli.errors import DatasetError, UsageError
 from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.evaluation.insight import NO_INSIGHT, Asked, Insight, together
 from fer_cli.evaluation.pooled import evaluate_folds
-from fer_cli.runs.cross_validation import CrossValidation
+from fer_cli.runs.run import CrossValidation
 from fer_cli.training.cross_validation import cross_validate
-from fer_cli.training.difference import DifferenceRecipe
+from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.made import made_dataset
 
 RECIPE = DifferenceRecipe(encoder="scratch", backbone="mobilenet_v3_small", epochs=1, batch_size=8)

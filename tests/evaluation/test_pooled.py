@@ -9,7 +9,7 @@ from fer_cli.errors import RunError, UsageError
 from fer_cli.evaluation.answers import Answers, measured
 from fer_cli.evaluation.pooled import evaluate_folds
 from fer_cli.evaluation.predicted import predict_rows
-from fer_cli.runs.cross_validation import CrossValidation
+from fer_cli.runs.run import CrossValidation
 
 
 def test_each_sample_is_tested_once_by_the_run_that_has_not_seen_it(home, made):
