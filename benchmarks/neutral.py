@@ -41,8 +41,8 @@ from fer_cli.prediction.opened import open_model
 from fer_cli.prediction.pipeline import look_at, predict
 from fer_cli.prediction.shots import Shot
 from fer_cli.runs.run import Run
-from fer_cli.training.difference import DifferenceRecipe
-from fer_cli.training.identity import IdentityRecipe
+from fer_cli.training.recipes.difference import DifferenceRecipe
+from fer_cli.training.recipes.disentangled import IdentityRecipe
 
 #: What tells people apart; what tells their expressions, of drawn and of real faces; and a paired model to serve.
 IDENTITY = IdentityRecipe(epochs=8, lr=2e-3, size=112)

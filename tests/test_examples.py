@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fer_cli.training.difference import DifferenceRecipe
 from fer_cli.training.fit import fit
+from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.corpora.ckplus_tree import CODES, sequence
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

@@ -9,9 +9,8 @@ from fer_cli.errors import DatasetError, RunError
 
 if TYPE_CHECKING:
     from fer_cli.dataset.prepared import PreparedDataset
-    from fer_cli.runs.cross_validation import CrossValidation
-    from fer_cli.runs.run import Run
-    from fer_cli.training.recipe import Recipe
+    from fer_cli.runs.run import CrossValidation, Run
+    from fer_cli.training.recipes.base import Recipe
 
 DATA, RUNS = Path("data"), Path("runs")
 
@@ -33,8 +32,7 @@ def dataset(given: Path | None) -> "PreparedDataset":
 
 def run(given: Path | None) -> "Run | CrossValidation":
     """The run or cross-validation at ``given``, or the run finished last in ``./runs``; says which."""
-    from fer_cli.runs.cross_validation import open_any
-    from fer_cli.runs.run import runs_in
+    from fer_cli.runs.run import open_any, runs_in
 
     path = given or next(iter(runs_in(RUNS)), None)
     if path is None:
@@ -101,8 +99,7 @@ def stage_1(recipe: "Recipe", data: "PreparedDataset", *, folds: bool) -> "Recip
     """The recipe with the run of stage 1 that it needs and does not name: the latest in ``./runs`` on these data."""
     if getattr(recipe, "stage", None) != 2 or recipe.encoder is not None:
         return recipe
-    from fer_cli.runs.cross_validation import CrossValidation
-    from fer_cli.runs.run import CARD, CROSS_VALIDATION, Run
+    from fer_cli.runs.run import CARD, CROSS_VALIDATION, CrossValidation, Run
 
     cards = sorted(RUNS.glob(f"*/{CROSS_VALIDATION if folds else CARD}"), key=lambda card: -card.stat().st_mtime)
     for path in cards:

@@ -10,7 +10,7 @@ import typer
 from fer_cli.documents import check_document, read_document
 from fer_cli.errors import FerError, RunError, UsageError
 from fer_cli.files import read_bytes
-from fer_cli.training.recipe import Recipe
+from fer_cli.training.recipes.base import Recipe
 
 #: Settings of a configuration file that are not the recipe's own, with their types.
 BESIDE = {"data": str, "device": str, "cv": bool}

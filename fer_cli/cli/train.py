@@ -15,15 +15,12 @@ from fer_cli.cli.evaluate import show
 from fer_cli.cli.options import AllowSeen, Device
 from fer_cli.cli.settings import with_settings
 from fer_cli.session import Session
-from fer_cli.training.difference import DifferenceRecipe
-from fer_cli.training.disentangled import DisentangledRecipe
-from fer_cli.training.recipe import Recipe
-from fer_cli.training.vit_se import ViTSERecipe
+from fer_cli.training.recipes import RECIPES
+from fer_cli.training.recipes.base import Recipe
 
 if TYPE_CHECKING:
     from fer_cli.evaluation.results import Evaluation
-    from fer_cli.runs.cross_validation import CrossValidation
-    from fer_cli.runs.run import Run
+    from fer_cli.runs.run import CrossValidation, Run
 
 app = typer.Typer(
     rich_markup_mode="rich",
@@ -101,16 +98,16 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
         device: Device = "auto",
         allow_seen: AllowSeen = False,
     ) -> None:
+        from fer_cli.distributed import barrier, broadcast, is_main_process, own_device, shutdown, world_size
         from fer_cli.models.device import choose_device, device_name
-        from fer_cli.training.processes import agreed, count, is_first, leave, own_device
-        from fer_cli.training.variants import open_trained, train
+        from fer_cli.training.cross_validation import open_trained, train
 
         chosen = own_device(choose_device(device))
-        say(f"device    {device_name(chosen)}" + (f", {count()} processes" if count() > 1 else ""))
+        say(f"device    {device_name(chosen)}" + (f", {world_size()} processes" if world_size() > 1 else ""))
         dataset = choose.dataset(data)
         recipe = choose.stage_1(recipe, dataset, folds=cv)
         given = context.meta["out"] if resume else output
-        path, finished = agreed(choose.new_run(given, recipe, dataset, folds=cv), chosen)
+        path, finished = broadcast(choose.new_run(given, recipe, dataset, folds=cv), chosen)
         with Bars() as bars:
             if finished:
                 trained = open_trained(path)
@@ -125,8 +122,9 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                     command=shlex.join(["fer", *sys.argv[1:]]),
                     progress=bars,
                 )
-            leave()
-            if not is_first():
+            barrier()
+            shutdown()
+            if not is_main_process():
                 return
             from fer_cli.evaluation.evaluate import evaluate
 
@@ -171,5 +169,10 @@ def _compare(evaluations: "dict[str, Evaluation]") -> None:
     out.print(table)
 
 
-for _kind in (ViTSERecipe, DifferenceRecipe, DisentangledRecipe):
-    app.command(_kind.name)(_command(_kind))
+def add_model(kind: type[Recipe]) -> None:
+    """Give ``fer train`` the command of a recipe."""
+    app.command(kind.name)(_command(kind))
+
+
+for _kind in RECIPES:
+    add_model(_kind)

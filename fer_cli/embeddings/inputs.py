@@ -11,8 +11,7 @@ from transformers import PreTrainedModel
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops, Faces
-from fer_cli.embeddings.embed import Views, embed
-from fer_cli.embeddings.store import Embeddings
+from fer_cli.embeddings.embed import Embeddings, Views, embed
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
 
@@ -114,14 +113,14 @@ def model_inputs(
     *,
     transform: Any = None,
     varied: bool = False,
-    beside: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Tensor] | None = None,
 ) -> Dataset:
     """``rows`` as ``model`` takes them, labels by its own ``label2id``, what is ``frozen`` standing in for encoders.
 
-    ``transform`` and ``varied`` vary pictures and embeddings in training; ``beside`` are further inputs by row.
+    ``transform`` and ``varied`` augment pictures and embeddings in training; ``extra`` are further inputs by row.
     """
     index = model.config.label2id
     if WHOLE in frozen:
         return EmbeddedFaces(rows, frozen[WHOLE], index, paired=model.paired, varied=varied)
-    extra = {name: embeddings.of(rows["file_name"])[0] for name, embeddings in frozen.items()}
-    return Faces(rows, crops, index, paired=model.paired, transform=transform, beside={**extra, **(beside or {})})
+    stored = {name: embeddings.of(rows["file_name"])[0] for name, embeddings in frozen.items()}
+    return Faces(rows, crops, index, paired=model.paired, transform=transform, beside={**stored, **(extra or {})})

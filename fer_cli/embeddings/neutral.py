@@ -1,4 +1,4 @@
-"""What a run remembers of its training people: their average neutral face, and how far apart two people are."""
+"""The average neutral face of a run's training subjects, and the distance between two of them."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,16 +12,15 @@ from torch import Tensor, nn
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
-from fer_cli.embeddings.store import Embeddings
+from fer_cli.embeddings.embed import Embeddings, encode_crops
 from fer_cli.errors import DiskFullError, RunError
 from fer_cli.files import written_whole
 from fer_cli.labels import NEUTRAL
+from fer_cli.models.loading import save_tensors
 from fer_cli.models.preprocessing import Preprocessing
-from fer_cli.models.tensor_file import save_tensors
 from fer_cli.runs.run import Run
 
 FILE = "neutral.safetensors"
-BATCH = 32
 #: How many people, and pictures of each, the distance between people is measured by.
 PEOPLE, A_PERSON = 200, 8
 #: The part of the people who have a double nearer than the threshold.
@@ -94,7 +93,7 @@ def neutral_mean(
 
     def embedded(chosen: pd.DataFrame) -> Tensor:
         names = chosen["file_name"].tolist()
-        return embeddings.of(names)[0] if embeddings else _embed(encoder, crops, names, preprocessing, device)
+        return embeddings.of(names)[0] if embeddings else encode_crops(encoder, names, crops, preprocessing, device)
 
     means = pd.DataFrame(embedded(resting).numpy()).groupby(resting["subject"].to_numpy()).mean()
     mean = torch.from_numpy(means.to_numpy().mean(axis=0)).float()
@@ -158,15 +157,3 @@ def _threshold(centred: Tensor, subjects: np.ndarray) -> float:
     # The median of a person, for one odd picture makes no double; a part of the people, for twins do not decide.
     doubles = pd.Series(apart.min(axis=1)).groupby(subjects).median()
     return float(doubles.quantile(DOUBLES))
-
-
-@torch.inference_mode()
-def _embed(
-    encoder: nn.Module, crops: Crops, names: list[str], preprocessing: Preprocessing, device: torch.device
-) -> Tensor:
-    encoder = encoder.to(device).eval()
-    parts = []
-    for start in range(0, len(names), BATCH):
-        batch = torch.stack([preprocessing.resize(crops[name]) for name in names[start : start + BATCH]])
-        parts.append(encoder(preprocessing.normalise(batch).to(device)).float().cpu())
-    return torch.cat(parts)

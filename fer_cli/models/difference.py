@@ -8,14 +8,13 @@ from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig
+from transformers import PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
+from fer_cli.models.base import TrainedModel
 from fer_cli.models.choices import FEATURES, Backbone, Features
-from fer_cli.models.encoder import Encoder
-from fer_cli.models.head import HIDDEN_SIZES, HiddenSizes, initialise, make_head
-from fer_cli.models.loading import TrainedModel
+from fer_cli.models.encoder import HIDDEN_SIZES, Encoder, HiddenSizes, initialise, make_head
 
 
 class _Stored(TypedDict):
@@ -63,6 +62,8 @@ class DifferenceModel(TrainedModel):
     config_class = DifferenceConfig
     base_model_prefix = "encoder"
     main_input_name = "pixel_values"
+    convolutional = True
+    saliency_method = "Grad-CAM"
 
     def __init__(self, config: DifferenceConfig):
         super().__init__(config)
@@ -118,6 +119,16 @@ class DifferenceModel(TrainedModel):
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return ImageClassifierOutput(loss=loss, logits=logits)
 
+    def saliency(self, pixels: Tensor, index: int, neutral: Tensor | None = None) -> Tensor:
+        """Grad-CAM of the target face for the class ``index``, h×w."""
+        with torch.no_grad():
+            neutral_embeddings = None if neutral is None else self.encoder(neutral)
+
+        def logit(embeddings: Tensor) -> Tensor:
+            return self(embeddings=embeddings, neutral_embeddings=neutral_embeddings).logits[0, index]
+
+        return self.encoder.grad_cam(pixels, logit)
+
     def _features(self, target: Tensor, neutral: Tensor | None) -> Tensor:
         if not self.paired:
             return target
@@ -136,7 +147,3 @@ class DifferenceModel(TrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         # The encoder comes initialised from torchvision.
         initialise(module)
-
-
-AutoConfig.register(DifferenceConfig.model_type, DifferenceConfig)
-AutoModelForImageClassification.register(DifferenceConfig, DifferenceModel)

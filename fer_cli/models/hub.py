@@ -6,17 +6,22 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from fer_cli.errors import ModelError
 from fer_cli.labels import EXPRESSIONS, expression
-from fer_cli.models.classifier import MODEL_TYPES, Classifier
+from fer_cli.models.base import own_model
+from fer_cli.models.classifier import Classifier
 from fer_cli.models.device import choose_device
 from fer_cli.models.loading import first_line, foreign_config, load_foreign
 from fer_cli.models.preprocessing import MAX_SIDE
 
 #: The crop that such a model is given, which its files do not tell: that of :class:`~fer_cli.dataset.preparation`.
 SIZE, MARGIN = 224, 0.15
+#: Types of published networks of convolutions.
+CONVOLUTIONAL = frozenset(
+    ("convnext", "convnextv2", "efficientnet", "mobilenet_v1", "mobilenet_v2", "regnet", "resnet")
+)
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,10 @@ def load_published(source: str | Path, device: str = "auto") -> tuple[Classifier
     name = str(source)
     try:
         config = foreign_config(name)
-        if config.model_type in MODEL_TYPES:
+        if own_model(config.model_type) is not None:
             return Classifier.load(Path(source), device), "labels are the vocabulary's"
         labels = _labels(config, name)
-        model = load_foreign(AutoModelForImageClassification, name, config)
+        model = adopt(load_foreign(AutoModelForImageClassification, name, config))
         processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
     except ModelError:
         raise
@@ -59,6 +64,13 @@ def load_published(source: str | Path, device: str = "auto") -> tuple[Classifier
     classes = vocabulary(labels)
     preprocessing = ProcessorPreprocessing(processor, _size(processor, name))
     return Classifier(model, preprocessing, choose_device(device), classes), _about(labels, classes)
+
+
+def adopt(model: PreTrainedModel) -> PreTrainedModel:
+    """Have a model that others published answer what a :class:`~fer_cli.models.loading.TrainedModel` does of itself."""
+    model.paired = model.traceable = False
+    model.convolutional = model.config.model_type in CONVOLUTIONAL
+    return model
 
 
 def _labels(config: Any, name: str) -> tuple[str, ...]:

@@ -17,10 +17,9 @@ from torchvision.transforms.v2 import functional
 
 from fer_cli.errors import ModelError
 from fer_cli.files import written_whole
-from fer_cli.models.arrays_pickle import read_arrays
-from fer_cli.models.loading import read_weights, require_finite
+from fer_cli.models.loading import read_weights, require_finite, save_tensors
+from fer_cli.models.pickles import read_arrays
 from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from fer_cli.models.tensor_file import save_tensors
 
 #: Subtracted from blue, green and red on a scale of 0 to 255.
 BGR_MEANS = (91.4953, 103.8827, 131.0912)
@@ -52,6 +51,8 @@ class VGGFace2Encoder(nn.Module):
     """
 
     width = 2048
+    #: It resizes its pictures, which torch's older ONNX exporter does not read.
+    traceable = False
 
     def __init__(self):
         super().__init__()

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from fer_cli.training.course import best
+from fer_cli.training.fit import best
 
 
 def test_the_epoch_that_is_kept_has_the_lowest_validation_loss_and_not_the_highest_accuracy():

@@ -7,8 +7,8 @@ import pandas as pd
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import RunError
-from fer_cli.runs.run import merged, names, overlap, seen_behind
-from fer_cli.training.recipe import Recipe
+from fer_cli.runs.ancestry import merged, names, overlap, seen_behind
+from fer_cli.training.recipes.base import Recipe
 
 
 def seen_subjects(

@@ -1,4 +1,4 @@
-"""What a training is asked to do. The fields of a recipe are the flags of its ``fer train`` command."""
+"""The recipe: all that a person can set of a training. Its fields are the options of its ``fer train`` command."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_doc import Doc
+from annotated_types import Ge, Gt, Interval, Le
 
 from fer_cli.errors import DatasetError, UsageError
+from fer_cli.options import Panel, check_bounds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,12 +19,16 @@ if TYPE_CHECKING:
     from fer_cli.dataset.prepared import PreparedDataset
 
 
-@dataclass(frozen=True)
-class Start:
-    """What a network is built from, beside its recipe.
+LOGGERS = ("tensorboard", "wandb", "mlflow", "none")
+_OPTIMISATION = Panel("Optimisation")
 
-    ``classes`` in order; ``size`` of the pictures in pixels; the training ``subjects``; and the folders of the runs
-    that the recipe's :meth:`~Recipe.prerequisites` came to, by their names.
+
+@dataclass(frozen=True)
+class BuildContext:
+    """The data's part in how a network is built, the recipe's being its fields.
+
+    ``classes`` in order; ``size`` of the pictures in pixels; the training ``subjects``; and by their names the folders
+    of the runs (``parts``) that the recipe's :meth:`~Recipe.prerequisites` were trained into.
     """
 
     classes: tuple[str, ...]
@@ -41,96 +47,71 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(ABC):
-    """What every model's recipe has. Importable without torch, so that ``--help`` is quick.
+    """The settings that all models share. Importable without torch, so that ``--help`` is quick.
 
     A model's own recipe adds its options and says how its network is built.
     """
 
-    #: What a person types after ``fer train``.
+    #: The name of the model, and of its command if it is ``trained_alone`` and not only as a part of another.
     name: ClassVar[str]
+    trained_alone: ClassVar[bool] = True
     #: Lines that a person could type, for ``--help``.
     examples: ClassVar[tuple[str, ...]] = ()
     #: Published settings by name, each a dataclass whose fields are defaults in place of ours.
     published: ClassVar[Mapping[str, type]] = {}
 
-    fold: Annotated[int, Doc("The test fold. The next one round chooses the epoch; the others train.")] = 0
-    epochs: Annotated[int, Doc("Passes over the training folds, at most.")] = 30
+    fold: Annotated[int, Ge(0), Doc("The test fold; the next one chooses the epoch."), Panel("Data")] = 0
+    epochs: Annotated[int, Ge(1), Doc("Passes over the training folds, at most."), _OPTIMISATION] = 30
     patience: Annotated[
-        int, Doc("Stop after this many epochs without a lower loss on the validation fold; 0: never.")
+        int, Ge(0), Doc("Stop after so many epochs without a lower validation loss; 0: never."), _OPTIMISATION
     ] = 10
-    batch_size: Annotated[int, Doc("Faces, or pairs of faces, a step and process.")] = 32
-    accumulate: Annotated[int, Doc("Steps whose gradients are summed before the weights are changed.")] = 1
-    lr: Annotated[float, Doc("Highest learning rate.")] = 1e-3
+    # BatchNorm has no statistics of one.
+    batch_size: Annotated[int, Ge(2), Doc("Faces, or pairs, per step and process."), _OPTIMISATION] = 32
+    accumulate: Annotated[int, Ge(1), Doc("Gradient accumulation steps."), _OPTIMISATION] = 1
+    lr: Annotated[float, Gt(0), Le(1), Doc("Peak learning rate."), _OPTIMISATION] = 1e-3
     schedule: Annotated[
         Literal["cosine", "constant", "step"],
-        Doc("How the learning rate falls: by a cosine, not at all, or to a fifth every 10 epochs."),
+        Doc("Learning-rate schedule; step divides it by 5 every 10 epochs."),
+        _OPTIMISATION,
     ] = "cosine"
-    warmup: Annotated[float, Doc("Part of the steps over which the learning rate first rises.")] = 0.1
+    warmup: Annotated[float, Interval(ge=0, lt=1), Doc("Share of the steps with a rising rate."), _OPTIMISATION] = 0.1
     optimizer: Annotated[
-        Literal["adamw", "adam", "sgd"], Doc("What changes the weights; sgd has a momentum of 0.9.")
+        Literal["adamw", "adam", "sgd"], Doc("Optimizer; sgd has a momentum of 0.9."), _OPTIMISATION
     ] = "adamw"
-    weight_decay: Annotated[
-        float,
-        Doc("Weight decay of linear and convolutional layers (Adam's and SGD's as L2, AdamW's decoupled)."),
-    ] = 0.01
-    clip: Annotated[float, Doc("Longest gradient; 0: any.")] = 1.0
-    label_smoothing: Annotated[float, Doc("Part of a label that is spread over all classes.")] = 0.0
-    class_weights: Annotated[bool, Doc("Weigh classes by how rare they are among the training faces.")] = False
+    weight_decay: Annotated[float, Ge(0), Doc("Weight decay of linear and convolutional layers."), _OPTIMISATION] = 0.01
+    clip: Annotated[float, Ge(0), Doc("Maximum gradient norm; 0 disables."), _OPTIMISATION] = 1.0
+    label_smoothing: Annotated[float, Interval(ge=0, lt=1), Doc("Label smoothing."), _OPTIMISATION] = 0.0
+    class_weights: Annotated[bool, Doc("Weight the loss by inverse class frequency."), _OPTIMISATION] = False
     augment: Annotated[
         Literal["auto", "none", "light", "paper"],
-        Doc(
-            "How training pictures are varied. light: mirrored, slightly tilted, shifted, lighter or darker. paper: as "
-            "ViT-SE's author. auto: light where the network that sees them is trained, none where it is frozen."
-        ),
+        Doc("Augmentation of training pictures; auto: light if the encoder is trained, else none."),
+        Panel("Augmentation"),
     ] = "auto"
     views: Annotated[
-        int, Doc("With --augment and a frozen encoder: how many augmented views of each picture are embedded.")
+        int, Ge(1), Doc("Augmented views per picture to embed with a frozen encoder."), Panel("Augmentation")
     ] = 8
     size: Annotated[
-        int | None,
-        Doc(
-            "Side of the pictures that the network sees, in pixels. Default: that of the run it starts from, else the "
-            "dataset's crops."
-        ),
+        int | None, Ge(32), Doc("Input size in pixels. Default: the starting run's, or the crops'."), Panel("Data")
     ] = None
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
-        Doc("auto: bfloat16 where the device computes it faster (GPUs that have it, CPUs with AMX), else float32."),
+        Doc("auto: bfloat16 where the device is faster with it."),
+        Panel("Compute"),
     ] = "auto"
-    compile: Annotated[bool, Doc("Compile the network with torch.compile: slower to start, faster after.")] = False
+    compile: Annotated[bool, Doc("Compile the network with torch.compile."), Panel("Compute")] = False
     # Not --log: torchrun takes that for the beginning of an option of its own.
     logger: Annotated[
-        tuple[str, ...],
-        Doc("Where the course is logged: tensorboard (into the run), wandb or mlflow (where installed), none."),
+        tuple[str, ...], Doc("Where to log: tensorboard, wandb, mlflow or none; may be repeated."), Panel("Logging")
     ] = ("tensorboard",)
-    seed: Annotated[int, Doc("Seed of the weights, the order and the augmentation.")] = 0
+    seed: Annotated[
+        int, Interval(ge=0, lt=1 << 32), Doc("Seed of weights, order and augmentation."), Panel("Compute")
+    ] = 0
 
     def __post_init__(self):
-        for flag, value, least in (
-            ("--fold", self.fold, 0),
-            ("--epochs", self.epochs, 1),
-            ("--patience", self.patience, 0),
-            # BatchNorm has no statistics of one.
-            ("--batch-size", self.batch_size, 2),
-            ("--accumulate", self.accumulate, 1),
-            ("--size", self.size or 32, 32),
-            ("--views", self.views, 1),
-            ("--seed", self.seed, 0),
-            ("--weight-decay", self.weight_decay, 0),
-            ("--clip", self.clip, 0),
-        ):
-            if not value >= least:
-                raise UsageError(f"{flag} {value}: at least {least} is needed.")
-        if self.seed >= 1 << 32:
-            raise UsageError(f"--seed {self.seed}: a number below {1 << 32} is needed.")
-        if not 0 < self.lr <= 1:
-            raise UsageError(f"{'--lr'} {self.lr}: a number above 0 and at most 1 is needed.")
-        for flag, value in (("--warmup", self.warmup), ("--label-smoothing", self.label_smoothing)):
-            if not 0 <= value < 1:
-                raise UsageError(f"{flag} {value}: a number from 0 to below 1 is needed.")
-        strange = sorted(set(self.logger).difference(LOGS))
+        check_bounds(self)
+        strange = sorted(set(self.logger).difference(LOGGERS))
         if strange:
-            raise UsageError(f"--logger {strange[0]}: not a place to log to.", hint=f"Type {', '.join(LOGS)}.")
+            raise UsageError(f"--logger {strange[0]}: not a place to log to.", hint=f"Type {', '.join(LOGGERS)}.")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
@@ -142,12 +123,12 @@ class Recipe(ABC):
         return self.name
 
     @property
-    @abstractmethod
     def paired(self) -> bool:
         """Whether each face comes with the same person's neutral face."""
+        return False
 
     @abstractmethod
-    def build(self, start: Start) -> Any:
+    def build(self, context: BuildContext) -> Any:
         """The network, a ``transformers.PreTrainedModel``, with its starting weights."""
 
     @property
@@ -187,9 +168,22 @@ class Recipe(ABC):
             )
         return tuple(name for name in dataset.protocol.classes if name in shown)
 
-    def beside(self, rows: "pd.DataFrame", start: Start) -> "dict[str, Tensor]":
+    def extra_inputs(self, rows: "pd.DataFrame", context: BuildContext) -> "dict[str, Tensor]":
         """Further inputs of the network for the training ``rows``, by name."""
         return {}
 
 
-LOGS = ("tensorboard", "wandb", "mlflow", "none")
+@dataclass(frozen=True)
+class Note:
+    """The note's: Adam at torch's own rate, batch 32, 30 epochs, cross-entropy, and nothing else."""
+
+    epochs: int = 30
+    patience: int = 0
+    batch_size: int = 32
+    lr: float = 1e-3
+    schedule: str = "constant"
+    warmup: float = 0.0
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    clip: float = 0.0
+    augment: str = "none"
