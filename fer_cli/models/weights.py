@@ -1,4 +1,4 @@
-"""Weights that others published: what each is for, where it comes from, under which licence, and whether it is here."""
+"""Published weights: what each is for, where it comes from, under which licence, and whether it is here."""
 
 import hashlib
 import os
@@ -114,7 +114,7 @@ class HubWeights(Weights):
     revision: str
     file: str
     sha256: str
-    #: What stands beside it and is needed to use it.
+    #: Other files of the repository that are needed to use it.
     others: tuple[str, ...] = ()
 
     def place(self) -> Path | None:
@@ -125,7 +125,7 @@ class HubWeights(Weights):
         return Path(found) if isinstance(found, str) else None
 
     def fetch(self, progress: Progress = silent) -> Path:
-        """Download it with what stands beside it; the Hub's client resumes."""
+        """Download it with the files it needs; the Hub's client resumes."""
         from huggingface_hub import hf_hub_download
         from huggingface_hub.utils import disable_progress_bars, logging
 
@@ -236,7 +236,7 @@ ALL: dict[str, Weights] = {
         ),
     )
 }
-#: What ``fer weights fetch --all`` fetches.
+#: The names that ``fer weights fetch --all`` fetches.
 FETCHABLE = tuple(name for name, weights in ALL.items() if not isinstance(weights, ImportedWeights))
 
 

@@ -21,7 +21,7 @@ from fer_cli.evaluation.results import refuse_foreign
 from fer_cli.prediction.opened import open_model
 from fer_cli.runs.ancestry import seen_behind
 from fer_cli.runs.run import CrossValidation, Run, open_any
-from fer_cli.training.claim import interrupted, will_resume
+from fer_cli.training.folder import interrupted, will_resume
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.trained import trained
 

@@ -1,4 +1,4 @@
-"""The course of a training, as it is read back."""
+"""The history of a training, as it is read back."""
 
 import pandas as pd
 
