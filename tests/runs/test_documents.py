@@ -18,7 +18,7 @@ from fer_cli.evaluation.exported import _metadata
 from fer_cli.evaluation.judged import Judged
 from fer_cli.evaluation.report import repeat
 from fer_cli.evaluation.results import refuse_foreign
-from fer_cli.prediction.opened import open_model
+from fer_cli.prediction.model import open_model
 from fer_cli.runs.cross_validation import CrossValidation, open_any
 from fer_cli.runs.run import Run, seen_behind
 from fer_cli.training.claim import interrupted, will_resume
