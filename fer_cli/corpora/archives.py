@@ -50,12 +50,12 @@ def archives_in(root: Path, endings: tuple[str, ...] = (*ZIPS, *TARS)) -> list[P
         return []
 
 
-def opened(root: Path, progress: Progress) -> Path:
-    """``root``, or, if it is an archive, the folder that it is unpacked into, beside it."""
+def unpacked(root: Path, progress: Progress) -> Path:
+    """``root``, or, if it is an archive, the folder next to it that it is unpacked into."""
     return unpack(root, target_of(root), inside, progress) if is_archive(root) else root
 
 
-def open_all(root: Path, progress: Progress) -> None:
+def unpack_all(root: Path, progress: Progress) -> None:
     """Unpack every archive that is directly in the folder ``root``."""
     for path in archives_in(root):
         unpack(path, target_of(path), inside, progress)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fer_cli.corpora.named_clips import NamedClips
+from fer_cli.corpora.layouts import NamedClips
 
 
 @dataclass(frozen=True)

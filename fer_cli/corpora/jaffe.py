@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from fer_cli.corpora.named import NamedStills
-from fer_cli.corpora.record import Still
+from fer_cli.corpora.base import Still
+from fer_cli.corpora.layouts import NamedStills
 
 
 @dataclass(frozen=True)

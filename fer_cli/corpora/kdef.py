@@ -8,9 +8,10 @@ from typing import Annotated, ClassVar
 
 from annotated_doc import Doc
 
-from fer_cli.corpora.named import NamedStills
-from fer_cli.corpora.record import Still
+from fer_cli.corpora.base import Still
+from fer_cli.corpora.layouts import NamedStills
 from fer_cli.errors import UsageError
+from fer_cli.options import Panel
 
 #: Straight, half left and right profile, full left and right profile.
 ANGLES = ("S", "HL", "HR", "FL", "FR")
@@ -39,7 +40,7 @@ class Kdef(NamedStills):
     }
 
     angles: Annotated[
-        tuple[str, ...], Doc(f"Which angles: {', '.join(ANGLES)} (S is straight ahead). May be given again.")
+        tuple[str, ...], Doc(f"Angle, one of {', '.join(ANGLES)} (S is straight ahead); repeatable."), Panel("Input")
     ] = ("S",)
 
     def __post_init__(self) -> None:

@@ -8,9 +8,10 @@ from typing import Annotated, ClassVar
 
 from annotated_doc import Doc
 
-from fer_cli.corpora.named import NamedStills
-from fer_cli.corpora.record import Still
+from fer_cli.corpora.base import Still
+from fer_cli.corpora.layouts import NamedStills
 from fer_cli.errors import UsageError
+from fer_cli.options import Panel
 
 ANGLES = ("000", "045", "090", "135", "180")
 
@@ -40,7 +41,7 @@ class Rafd(NamedStills):
     }
 
     angles: Annotated[
-        tuple[str, ...], Doc(f"Which angles: {', '.join(ANGLES)} (090 is straight ahead). May be given again.")
+        tuple[str, ...], Doc(f"Angle, one of {', '.join(ANGLES)} (090 is straight ahead); repeatable."), Panel("Input")
     ] = ("090",)
 
     def __post_init__(self) -> None:

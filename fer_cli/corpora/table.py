@@ -7,9 +7,8 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from fer_cli.corpora.record import LeftOut, Reading
-from fer_cli.corpora.splits import split_named
-from fer_cli.corpora.walk import files_below, is_file
+from fer_cli.corpora.base import Reading, Skipped
+from fer_cli.corpora.io import files_below, is_file, split_named
 from fer_cli.errors import CorpusError
 from fer_cli.tables import LABEL_COLUMNS, PATH_COLUMNS, SUBJECT_COLUMNS, Table
 
@@ -50,7 +49,7 @@ def rows_of(
         path = row.values.get(columns["path"], "")
         picture = places.find(path) if path and "label" in fields else "a row without a path or a label"
         if row.problem or isinstance(picture, str):
-            reading.left_out.append(LeftOut(where, row.problem or picture))
+            reading.skip(where, row.problem or picture)
         else:
             if "split" in fields:
                 fields["split"] = split_named(fields["split"], where)
@@ -61,9 +60,9 @@ def rows_of(
         said = [fields | {"label": meaning(fields["label"])} for _, fields in entries]
         if all(fields == said[0] for fields in said):
             kept.append((picture, entries[0][1]))
-            reading.left_out += [LeftOut(where, REPEATED, fault=False) for where, _ in entries[1:]]
+            reading.skipped += [Skipped(where, REPEATED, fault=False) for where, _ in entries[1:]]
         else:
-            reading.left_out += [LeftOut(where, CONTRADICTING) for where, _ in entries]
+            reading.skipped += [Skipped(where, CONTRADICTING) for where, _ in entries]
     return kept
 
 

@@ -1,4 +1,4 @@
-"""The dataset's folder while it is being written: whose it is, what is done already, and when it is finished."""
+"""The folder of a dataset while it is written: its settings, its journal of finished crops, its completion."""
 
 import hashlib
 import json
@@ -19,8 +19,8 @@ from fer_cli.files import open_regular, read_json, write_json, write_text, writt
 MAX_LINE = 100_000
 
 
-def claim(out: Path, identity: dict[str, Any], *, overwrite: bool) -> str:
-    """Make sure that ``out`` may be written to with the settings ``identity``; say how it was found.
+def begin(out: Path, identity: dict[str, Any], *, overwrite: bool) -> str:
+    """Make sure that ``out`` may be written to with the settings ``identity``; tell its state.
 
     Returns ``new``, ``unfinished`` or ``finished``; the last two mean the same settings. Raises
     :class:`~fer_cli.errors.DatasetError` if something else is there. ``overwrite`` clears a dataset of other settings,

@@ -1,7 +1,8 @@
-"""Preparing: a corpus read into records, records paired, pictures cropped, and all of it written as a dataset."""
+"""Preparation of a dataset: a corpus read, records paired, pictures cropped, all of it written; or only checked."""
 
 import dataclasses
 import json
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +11,18 @@ from typing import Any
 import pandas as pd
 
 import fer_cli
-from fer_cli.corpora.archives import opened
-from fer_cli.corpora.corpus import Corpus
-from fer_cli.corpora.record import Frame, LeftOut, Reading
+from fer_cli.corpora.archives import unpacked
+from fer_cli.corpora.base import Corpus, Frame, Reading, Skipped
 from fer_cli.dataset import schema
-from fer_cli.dataset.crops import CropJob, make_crops
-from fer_cli.dataset.folder import Journal, claim, finish
-from fer_cli.dataset.left_out import below, commonest, grouped, relative
-from fer_cli.dataset.names import crop_names
+from fer_cli.dataset.crops import CropJob, crop_names, make_crops
+from fer_cli.dataset.folder import Journal, begin, finish
 from fer_cli.dataset.pairing import Sample
-from fer_cli.dataset.plan import make_plan, refuse_faults
-from fer_cli.dataset.preparation import Preparation
+from fer_cli.dataset.plan import Plan, Preparation, below, commonest, grouped, make_plan, refuse_faults, relative
 from fer_cli.documents import read_document
 from fer_cli.errors import DatasetError
 from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.detect import Detector
-from fer_cli.faces.detector_model import find_detector_model
+from fer_cli.faces.yunet import find_detector_model
 from fer_cli.files import as_text, locked, remove_abandoned
 from fer_cli.labels import EXPRESSIONS
 from fer_cli.progress import Progress, silent
@@ -42,9 +39,14 @@ class Prepared:
     made: int
 
     @property
+    def skipped(self) -> list[dict[str, Any]]:
+        """What was skipped, as :func:`~fer_cli.dataset.plan.grouped` gives it."""
+        return self.card[schema.SKIPPED]
+
+    @property
     def faults(self) -> int:
-        """How many inputs were left out because something is wrong with them, rather than by the protocol."""
-        return sum(entry["count"] for entry in self.card["left_out"] if entry["fault"])
+        """How many inputs were skipped because something is wrong with them, rather than by the protocol."""
+        return sum(entry["count"] for entry in self.skipped if entry["fault"])
 
 
 def prepare(
@@ -63,22 +65,22 @@ def prepare(
 
 def _prepare(corpus: Corpus, root: Path, out: Path, settings: Preparation, progress: Progress) -> Prepared:
     template = CropTemplate(settings.size, settings.margin)
-    root = opened(root, progress)
+    root = unpacked(root, progress)
     corpus.make(root, progress)
     plan = make_plan(corpus, root, settings)
     root, reading, protocol = plan.root, plan.reading, plan.protocol
     names = crop_names(((sample.frame, sample.subject) for sample in plan.samples), root)
     identity = _identity(corpus, root, settings, protocol)
     model = _detector_model(settings, corpus, names, progress)
-    state = claim(out, identity, overwrite=settings.overwrite)
+    state = begin(out, identity, overwrite=settings.overwrite)
     remove_abandoned(out / schema.IMAGES, "**/.*.part")
     jobs = [CropJob(frame, out / name) for frame, name in names.items()]
     journal = Journal(out)
     missing = [job for job in jobs if not journal.holds(names[job.frame])]
     lost = _crop_all(missing, template, model, settings.jobs, journal, names, root, progress) if missing else []
-    left_out = [*plan.left_out, *relative(lost, root)]
+    skipped = [*plan.skipped, *relative(lost, root)]
     if settings.strict:
-        refuse_faults([entry for entry in left_out if entry.fault], root)
+        refuse_faults([entry for entry in skipped if entry.fault], root)
     made = {frame: name for frame, name in names.items() if name in journal.entries}
     if not made:
         raise DatasetError(f"None of {len(names)} pictures could be used.", hint=commonest(lost))
@@ -102,7 +104,7 @@ def _prepare(corpus: Corpus, root: Path, out: Path, settings: Preparation, progr
             "detector": _aligned_by(settings, corpus, model),
         },
         "counts": _counts(reading, metadata, protocol, journal, made),
-        "left_out": grouped(left_out),
+        schema.SKIPPED: grouped(skipped),
     }
     finish(out, metadata, card, journal, keep=set(made.values()))
     return Prepared(out, card, made=len(missing) - len(lost))
@@ -151,16 +153,16 @@ def _crop_all(
     names: dict[Frame, str],
     root: Path,
     progress: Progress,
-) -> list[LeftOut]:
+) -> list[Skipped]:
     lost = []
     with journal:
         for done, result in enumerate(make_crops(jobs, template, model, workers=workers), start=1):
             frame = result.job.frame
             if result.facts is None:
-                lost.append(LeftOut(_place(frame), result.reason or "unknown"))
+                lost.append(Skipped(_place(frame), result.reason or "unknown"))
             else:
                 journal.add(names[frame], source=below(frame.path, root), **result.facts)
-            progress("cropping", done, len(jobs), left_out=len(lost))
+            progress("cropping", done, len(jobs), skipped=len(lost))
     return lost
 
 
@@ -205,3 +207,69 @@ def _counts(
         "per_class": {name: count for name in EXPRESSIONS if (count := int((metadata["label"] == name).sum()))},
         "pictures_with_several_faces": several,
     }
+
+
+@dataclass(frozen=True)
+class Check:
+    """The result of :func:`check`.
+
+    ``counts`` has a row a thing that is counted, with the columns ``found`` and ``promised`` (NA where the owners say
+    nothing). ``classes`` has a row a class: ``sequences or stills``, ``pictures``, ``subjects``. ``folds`` has a row a
+    fold: ``subjects``, ``sequences or stills``, ``pictures``.
+    """
+
+    plan: Plan
+    counts: pd.DataFrame
+    classes: pd.DataFrame
+    folds: pd.DataFrame
+
+    @property
+    def skipped(self) -> list[dict]:
+        """What would be skipped, by reason."""
+        return grouped(self.plan.skipped)
+
+    @property
+    def as_promised(self) -> bool:
+        """Whether every count is the owners'."""
+        told = self.counts.dropna()
+        return bool((told["found"] == told["promised"]).all())
+
+
+def check(corpus: Corpus, root: Path, settings: Preparation | None = None) -> Check:
+    """Check the corpus at ``root``; raises what :func:`fer_cli.dataset.plan.make_plan` raises."""
+    plan = make_plan(corpus, root, settings or Preparation())
+    records = plan.reading.records
+    found = Counter(plan.reading.found)
+    subjects = {record.subject for record in records if record.subject is not None}
+    if subjects:
+        found["subjects"] = len(subjects)
+    names = [*found, *(name for name in corpus.promises if name not in found)]
+    counts = pd.DataFrame(
+        {"found": [found[name] for name in names], "promised": [corpus.promises.get(name) for name in names]},
+        index=pd.Index(names, name="what"),
+    ).astype("Int64")
+    shown = [sample for sample in plan.samples if sample.label in plan.protocol.classes]
+    table = pd.DataFrame(
+        {
+            "label": [sample.label for sample in shown],
+            "subject": [sample.subject for sample in shown],
+            "one": [
+                f"{sample.subject}/{sample.sequence}/{sample.label}" if sample.sequence else as_text(sample.frame.path)
+                for sample in shown
+            ],
+            "fold": pd.array([plan.fold_of.get(sample.subject or "") for sample in shown], dtype="Int64"),
+        }
+    )
+    order = [name for name in EXPRESSIONS if name in plan.protocol.classes]
+    return Check(plan, counts, _counted(table, "label").reindex(order, fill_value=0), _counted(table, "fold"))
+
+
+def _counted(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    groups = table.groupby(by)
+    return pd.DataFrame(
+        {
+            "subjects": groups["subject"].nunique(),
+            "sequences or stills": groups["one"].nunique(),
+            "pictures": groups.size(),
+        }
+    )

@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from fer_cli.dataset.metadata import read_metadata
-from fer_cli.dataset.schema import CARD, METADATA, UNFINISHED, VERSION, CardDocument, Version
+from fer_cli.dataset.schema import CARD, METADATA, UNFINISHED, VERSION, CardDocument, Version, read_metadata
 from fer_cli.documents import read_document
 from fer_cli.errors import DatasetError
 from fer_cli.files import as_text
@@ -37,7 +36,7 @@ class PreparedDataset:
         """Open the dataset in the folder ``path``.
 
         Raises :class:`~fer_cli.errors.DatasetError` if it is not one, is unfinished, was written by a later version, or
-        holds what no preparation writes, see :func:`fer_cli.dataset.metadata.read_metadata`.
+        holds what no preparation writes, see :func:`fer_cli.dataset.schema.read_metadata`.
         """
         path = Path(path)
         card = _read_card(path)

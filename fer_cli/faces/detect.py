@@ -8,8 +8,7 @@ import numpy as np
 
 from fer_cli.errors import DetectorError, PictureError
 from fer_cli.faces.align import CropTemplate
-from fer_cli.faces.detector_model import HINT
-from fer_cli.faces.yunet import YuNet
+from fer_cli.faces.yunet import HINT, YuNet
 
 #: A picture is looked at with its longest side at this many pixels, and made smaller where no face is found: YuNet
 #: finds faces of about 10 to 300 pixels, and a face that fills its picture is larger than that.

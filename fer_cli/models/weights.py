@@ -8,7 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from fer_cli.errors import DetectorError, ModelError, UsageError
-from fer_cli.faces import detector_model
+from fer_cli.faces import yunet as detector_model
 from fer_cli.files import locked
 from fer_cli.models.choices import BACKBONES, VGGFACE2, VIT_B16, VIT_B16_REVISION
 from fer_cli.progress import Progress, silent

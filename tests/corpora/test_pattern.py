@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fer_cli.corpora.pattern import PathPattern
+from fer_cli.corpora.image_folder import PathPattern
 from fer_cli.errors import UsageError
 
 names = st.text("abcXYZ0189-. ", min_size=1, max_size=8).filter(lambda text: text.strip(". ") == text)

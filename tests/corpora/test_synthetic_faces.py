@@ -8,14 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_cli.corpora.synthetic.action_units import MIRROR, UNITS
-from fer_cli.corpora.synthetic.canvas import Canvas
-from fer_cli.corpora.synthetic.drawing import face_of, landmarks_in_pixels, paint
-from fer_cli.corpora.synthetic.expressions import UNITS_OF, intensity, perform, resting
-from fer_cli.corpora.synthetic.geometry import AVERAGE, Pose, curve, neutral_landmarks
-from fer_cli.corpora.synthetic.identity import draw_identity
-from fer_cli.corpora.synthetic.movement import folds, moved
 from fer_cli.labels import CLASS_SETS
+from fer_cli.synthetic.action_units import MIRROR, UNITS, folds, moved
+from fer_cli.synthetic.canvas import Canvas
+from fer_cli.synthetic.face import AVERAGE, Pose, curve, neutral_landmarks
+from fer_cli.synthetic.person import UNITS_OF, draw_identity, intensity, perform, resting
+from fer_cli.synthetic.render import face_of, landmarks_in_pixels, paint
 
 SUBJECTS = range(1, 9)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_cli.corpora.record import Frame
+from fer_cli.corpora.base import Frame
 from fer_cli.dataset.crops import CropJob, make_crops
 from fer_cli.faces.align import CropTemplate
 
@@ -52,7 +52,7 @@ def test_a_picture_that_cannot_be_used_gives_its_reason_and_no_file(jobs, tmp_pa
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from fer_cli.corpora.record import Frame
+from fer_cli.corpora.base import Frame
 from fer_cli.dataset.crops import CropJob, make_crops
 from fer_cli.faces.align import CropTemplate
 if __name__ == "__main__":

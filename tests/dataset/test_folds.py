@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_cli.dataset.folds import assign_folds
+from fer_cli.dataset.pairing import assign_folds
 from fer_cli.errors import DatasetError, UsageError
 
 CLASSES = ("anger", "fear", "happiness")

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_cli.corpora.record import Frame
-from fer_cli.dataset.names import crop_names
+from fer_cli.corpora.base import Frame
+from fer_cli.dataset.crops import crop_names
 
 ROOT = Path("corpus")
 

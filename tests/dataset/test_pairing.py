@@ -3,7 +3,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_cli.corpora.record import Frame, Sequence, Still
+from fer_cli.corpora.base import Frame, Sequence, Still
 from fer_cli.dataset.pairing import pair, unpaired
 from fer_cli.labels import CLASS_SETS, EXPRESSIONS
 
@@ -33,13 +33,13 @@ def test_apex_frames_are_compared_with_their_own_sequences_first_frame():
 def test_a_sequence_without_a_label_is_left_out_by_rule_and_is_not_neutral():
     pairing = pair([sequence("S1", 1, None)], CLASS_SETS["8"])
     assert pairing.samples == []
-    assert [(entry.reason, entry.fault) for entry in pairing.left_out] == [("no emotion label", False)]
+    assert [(entry.reason, entry.fault) for entry in pairing.skipped] == [("no emotion label", False)]
 
 
 def test_a_label_outside_the_class_set_is_left_out_and_counted():
     pairing = pair([sequence("S1", 1, "contempt"), sequence("S1", 2, "anger")], CLASS_SETS["6"])
     assert {sample.label for sample in pairing.samples if sample.role == "apex"} == {"anger"}
-    assert [entry.reason for entry in pairing.left_out] == ["contempt is not among the classes"]
+    assert [entry.reason for entry in pairing.skipped] == ["contempt is not among the classes"]
 
 
 def test_where_neutral_is_a_class_it_is_compared_with_another_neutral_frame():
@@ -52,7 +52,7 @@ def test_where_neutral_is_a_class_it_is_compared_with_another_neutral_frame():
     apexes = compared(pairing)
     for record, other in zip(records, (second, first, None), strict=True):
         assert {apexes[record.frames[index]] for index in record.apexes} == {other}
-    assert [entry.reason for entry in pairing.left_out] == ["no second neutral picture of this subject (unpaired)"]
+    assert [entry.reason for entry in pairing.skipped] == ["no second neutral picture of this subject (unpaired)"]
 
 
 def test_a_still_is_compared_with_its_subjects_neutral_still():
@@ -71,7 +71,7 @@ def test_without_neutral_as_a_class_a_still_is_compared_within_its_session_and_v
     neutral = of_sessions("1", "2", label="neutral", view="S")
     pairing = pair([*happy, *neutral], ("fear", "happiness"))
     assert list(compared(pairing).values()) == [neutral[0].frame, neutral[1].frame, None, None]
-    assert {entry.reason for entry in pairing.left_out} == {
+    assert {entry.reason for entry in pairing.skipped} == {
         "no neutral picture of this subject under the same conditions (unpaired)"
     }
 
@@ -83,7 +83,7 @@ def test_with_neutral_as_a_class_every_still_is_compared_with_another_session_of
     round_ = [neutral[1].frame, neutral[2].frame, neutral[0].frame]
     assert list(compared(pairing).values()) == round_
     assert list(compared(pairing, "neutral").values()) == [*round_, None]
-    assert [entry.path for entry in pairing.left_out] == [str(elsewhere[0].frame.path)]
+    assert [entry.path for entry in pairing.skipped] == [str(elsewhere[0].frame.path)]
 
 
 def test_a_session_with_the_only_neutral_picture_leaves_its_own_stills_unpaired():

@@ -7,10 +7,9 @@ import pytest
 
 from fer_cli.errors import PictureError
 from fer_cli.faces.align import CropTemplate
-from fer_cli.faces.crop import crop_face, crop_faces
+from fer_cli.faces.crop import crop_face, crop_faces, five_points
 from fer_cli.faces.decode import decode
 from fer_cli.faces.detect import Face
-from fer_cli.faces.landmarks import five_points
 
 TEMPLATE = CropTemplate(64)
 PICTURE = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fer_cli.errors import PictureError
-from fer_cli.faces.cut import cut
+from fer_cli.faces.crop import cut
 
 PICTURE = np.arange(100 * 120 * 3, dtype=np.uint32).reshape(100, 120, 3).astype(np.uint8)
 

@@ -6,8 +6,8 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from fer_cli.errors import DetectorError
-from fer_cli.faces import detector_model
-from fer_cli.faces.detector_model import find_detector_model
+from fer_cli.faces import yunet as detector_model
+from fer_cli.faces.yunet import find_detector_model
 
 
 @pytest.fixture(autouse=True)

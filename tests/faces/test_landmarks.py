@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fer_cli.errors import PictureError
-from fer_cli.faces.landmarks import five_points, read_landmarks
+from fer_cli.faces.crop import five_points, read_landmarks
 
 POINTS = np.stack([np.arange(68) * 4.0 + 0.5, 300.0 - np.arange(68)], axis=1)
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from fer_cli.corpora.synthetic.canvas import Canvas, disc, ribbon
-from fer_cli.corpora.synthetic.face import Face
-from fer_cli.corpora.synthetic.geometry import LIP_LINE, by, curve, mouth_shift, neutral_landmarks
+from fer_cli.synthetic.canvas import Canvas, disc, ribbon
+from fer_cli.synthetic.face import LIP_LINE, Face, by, curve, mouth_shift, neutral_landmarks
 
 
 def paint_nose(canvas: Canvas, face: Face, head: np.ndarray) -> None:

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from fer_cli.corpora.synthetic.canvas import Canvas, disc, ribbon
-from fer_cli.corpora.synthetic.face import Face
-from fer_cli.corpora.synthetic.geometry import by, curve
+from fer_cli.synthetic.canvas import Canvas, disc, ribbon
+from fer_cli.synthetic.face import Face, by, curve
 
 #: How far the hair stands off the skull, in distances between the eyes.
 _VOLUME = {"crop": 0.10, "part": 0.15, "fringe": 0.14, "swept": 0.17, "receding": 0.06, "shaven": 0.0}

@@ -3,9 +3,8 @@
 import cv2
 import numpy as np
 
-from fer_cli.corpora.synthetic.canvas import Canvas, disc
-from fer_cli.corpora.synthetic.face import Face
-from fer_cli.corpora.synthetic.geometry import by, curve
+from fer_cli.synthetic.canvas import Canvas, disc
+from fer_cli.synthetic.face import Face, by, curve
 
 
 def paint_background(canvas: Canvas, face: Face) -> None:
