@@ -1,6 +1,6 @@
 """The protocol: which classes, which frames, which folds, and in what order these were chosen.
 
-A number means nothing without it, so it is stored with the dataset, carried by every run and printed beside every
+A number means nothing without it, so it is stored with the dataset, carried by every run and printed next to every
 result.
 """
 

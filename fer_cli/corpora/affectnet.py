@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import ClassVar
 
-from fer_cli.corpora.base import Corpus, Frame, Reading, Still
+from fer_cli.corpora.base import Corpus, Frame, Reading, Still, spelled
 from fer_cli.corpora.io import children, folders_below, is_dir, is_file
 from fer_cli.corpora.layouts import not_understood
 from fer_cli.errors import CorpusError
@@ -48,16 +48,12 @@ class AffectNet(Corpus):
         "fer prepare affectnet ~/corpora/AffectNet --classes 7-neutral --detector none",
     )
 
-    def locate(self, root: Path) -> Path:
+    def find(self, root: Path) -> Path | None:
         """The folder that the tables or the sets' folders are in, or a folder above several, each of one archive."""
-        if not root.is_dir():
-            raise self.absent(root)
         below = list(folders_below(root, DEPTH))
         tables = [folder for folder in below if any(is_file(folder / name) for name in TABLES)]
         holders = tables or list(dict.fromkeys(folder.parent for folder, _ in _sets(below[1:])))
-        if not holders:
-            raise self.absent(root)
-        return holders[0] if len(holders) == 1 or tables else root
+        return holders[0] if len(holders) == 1 or tables else root if holders else None
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every annotated face, with the owners' split. Who is shown is not known."""
@@ -131,7 +127,7 @@ def _add(frame: Frame, code: int, split: str, where: str, reading: Reading) -> N
     elif code not in CODES:
         raise CorpusError(
             f"{where} has the expression {code}.",
-            hint=f"Its codes are {', '.join(f'{known} {label}' for known, label in CODES.items())}; 8 to 10 are none.",
+            hint=f"Its codes are {spelled(CODES)}; 8 to 10 are none.",
         )
     else:
         reading.found[split] += 1

@@ -96,6 +96,11 @@ class Still:
         _make_text(self, "subject", "label")
 
 
+def spelled(codes: Mapping[int | str, str]) -> str:
+    """An owner's codes with their meaning, for an error message: ``1 anger, 2 fear``."""
+    return ", ".join(f"{code} {label}" for code, label in codes.items())
+
+
 def last_frames(count: int) -> str:
     """The :attr:`Sequence.apex_source` of an apex that is the ``count`` last frames."""
     return f"last {count} frames" if count > 1 else "last frame"
@@ -154,7 +159,7 @@ class Corpus(ABC):
     apex_frames: ClassVar[int] = 3
     folds: ClassVar[int] = 10
     fold_rule: ClassVar[str] = "id-step"
-    #: What the owners say that there is, by the names of :attr:`Reading.found`, and how many subjects.
+    #: The counts that the owners publish, by the names of :attr:`Reading.found`, and how many subjects.
     promises: ClassVar[Mapping[str, int]] = {}
     #: What a still's ``session`` is in this corpus, in a word for the protocol's line.
     session_name: ClassVar[str] = "session"
@@ -175,7 +180,7 @@ class Corpus(ABC):
     def make(self, root: Path, progress: Progress = silent) -> None:
         """Make the corpus ready at ``root``: where its layout is not there and archives are, unpack them.
 
-        They go beside themselves. Raises :class:`~fer_cli.errors.CorpusError` if they cannot be unpacked.
+        They are unpacked next to themselves. Raises :class:`~fer_cli.errors.CorpusError` if they cannot be unpacked.
         """
         if not root.is_dir():
             return
@@ -197,7 +202,7 @@ class Corpus(ABC):
         return self.title
 
     def absent(self, root: Path) -> CorpusError:
-        """The error where ``root`` is not this corpus: what is there, and what was looked for."""
+        """The error for a ``root`` that is not this corpus: what is there, and the expected layout."""
         if not root.is_dir():
             return CorpusError(f"There is no folder {root}.", hint=f"Type the folder that {self.title} is in.")
         unopened = ", ".join(path.name for path in archives_in(root, OTHERS))
@@ -207,12 +212,19 @@ class Corpus(ABC):
             hint=f"{by_hand}What is looked for, here or in a folder of it:\n{self.layout}",
         )
 
-    @abstractmethod
     def locate(self, root: Path) -> Path:
         """The folder at or below ``root`` in which this corpus's layout begins.
 
-        Raises :class:`~fer_cli.errors.CorpusError`, saying what was looked for and what is there.
+        Raises :class:`~fer_cli.errors.CorpusError`, with what was looked for and what is there.
         """
+        found = self.find(root) if root.is_dir() else None
+        if found is None:
+            raise self.absent(root)
+        return found
+
+    def find(self, root: Path) -> Path | None:
+        """As :meth:`locate`, for a folder ``root``; None where there is none."""
+        return None
 
     @abstractmethod
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from fer_cli.corpora import archives
-from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence, Still
+from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence, Still, spelled
 from fer_cli.corpora.io import children, folders_below, folders_in, is_dir, what_is_there
 from fer_cli.errors import CorpusError
 from fer_cli.files import read_bytes
@@ -92,7 +92,7 @@ class CKPlus(Corpus):
     )
 
     def make(self, root: Path, progress: Progress = silent) -> None:
-        """Unpack the owners' zips, beside them, where what they hold is not there yet; then any others."""
+        """Unpack the owners' zips whose content is not there yet, next to them; then any others."""
         if not root.is_dir() or cropped_mirror(root) is not None:
             return
         zips = find_zips(root)
@@ -169,7 +169,7 @@ def _frames(folder: Path, tree: Tree, reading: Reading) -> tuple[Frame, ...]:
         mark = f"{path.stem}{LANDMARKS_SUFFIX}"
         frames.append(Frame(path, points / mark if mark in marks else None))
     numbers = [int(FRAME.fullmatch(frame.path.name)[3]) for frame in frames]
-    # Time codes, in the original CK, begin high and leave numbers out by themselves.
+    # Time codes, in the original CK, begin high and skip numbers.
     if numbers and numbers[0] < FIRST_TIME_CODE and numbers[-1] - numbers[0] + 1 > len(numbers):
         reading.skip(folder, "frames missing in the middle (the sequence is used)")
     return tuple(frames)
@@ -218,9 +218,7 @@ def _code(path: Path, reading: Reading) -> str | None:
     if number not in CODES:
         raise CorpusError(
             f"The label file {path} holds no code of CK+.",
-            hint="A code is one number, such as 3.0000000e+00: "
-            + ", ".join(f"{code} {name}" for code, name in CODES.items())
-            + ".",
+            hint=f"A code is one number, such as 3.0000000e+00: {spelled(CODES)}.",
         )
     return CODES[int(number)]
 

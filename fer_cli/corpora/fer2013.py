@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_doc import Doc
 
-from fer_cli.corpora.base import Corpus, Frame, Reading, Still
+from fer_cli.corpora.base import Corpus, Frame, Reading, Still, spelled
 from fer_cli.corpora.io import files_below, folders_below
 from fer_cli.corpora.layouts import SplitFolders
 from fer_cli.errors import CorpusError
@@ -78,21 +78,15 @@ class Fer2013(Corpus):
         """FER+'s labels make another corpus of the same pictures."""
         return f"FER+ ({self.ferplus_rule} of votes)" if self.ferplus else self.title
 
-    def locate(self, root: Path) -> Path:
+    def find(self, root: Path) -> Path | None:
         """The folder that the table is in, or those of the splits."""
-        if not root.is_dir():
-            raise self.absent(root)
         table = _find_table(files_below(root))
         if table is not None:
             return table.path.parent
-        try:
-            folder = Pictures().locate(root)
-        except CorpusError:
-            raise self.absent(root) from None
+        folder = Pictures().find(root)
         # CAER-S has the same folders but for their spelling.
-        if not any(path.name.lower() == "angry" for path in folders_below(folder, 2)):
-            raise self.absent(root)
-        return folder
+        angry = folder is not None and any(path.name.lower() == "angry" for path in folders_below(folder, 2))
+        return folder if angry else None
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every row or picture as a still, with the owners' split. Who is shown is not known."""
@@ -103,7 +97,7 @@ class Fer2013(Corpus):
             raise CorpusError(
                 f"{root} has pictures in folders, which FER+'s votes cannot be joined with: they belong to the rows "
                 "of fer2013.csv.",
-                hint="Type the folder of that table, or leave --ferplus out.",
+                hint="Type the folder of that table, or drop --ferplus.",
             )
         return Pictures().read(root)
 
@@ -124,7 +118,7 @@ class Fer2013(Corpus):
                 continue
             reading.found[split] += 1
             if votes is None:
-                label, reason, fault = CODES.get(row["emotion"]), f"an emotion that is none of {_spelled()}", True
+                label, reason, fault = CODES.get(row["emotion"]), f"an emotion that is none of {spelled(CODES)}", True
             else:
                 reason = votes[number - 1] if number <= len(votes) else "a row that FER+ does not have"
                 label = reason if reason in COLUMNS[:-2] else None
@@ -227,7 +221,3 @@ def _voted(cells: Mapping[str, str], rule: str) -> str:
         if most == next_most:
             return "a tie of votes"
     return {"unknown": "voted unknown", "NF": "voted no face"}.get(first, first)
-
-
-def _spelled() -> str:
-    return ", ".join(f"{code} {label}" for code, label in CODES.items())

@@ -1,4 +1,4 @@
-"""Any folder of pictures or clips whose paths, or a table, say who shows what."""
+"""Image folder: any pictures or clips whose paths, or a table, give label, subject, sequence and split."""
 
 import re
 import unicodedata
@@ -263,11 +263,11 @@ def _natural(text: str) -> list[tuple[bool, int, str, str]]:
 
 def _what_is_there(root: Path, reading: Reading) -> str:
     paths = some_paths(root)
-    told = [f"There is, for example: {', '.join(paths)}." if paths else "There is no file in the folder."]
-    told += [f"{path} is {reason}." for path, reason in unreadable(root)[:3]]
+    lines = [f"There is, for example: {', '.join(paths)}." if paths else "There is no file in the folder."]
+    lines += [f"{path} is {reason}." for path, reason in unreadable(root)[:3]]
     faults = [entry for entry in reading.skipped if entry.fault]
-    told += [f"{entry.path}: {entry.reason}." for entry in faults[:3]]
-    return "\n".join(told)
+    lines += [f"{entry.path}: {entry.reason}." for entry in faults[:3]]
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ def frame_count(path: Path) -> int | None:
 
 
 def why_unreadable(path: Path) -> str:
-    """What is said of a video of which :func:`frame_count` is None or too small."""
+    """The reason to skip a video of which :func:`frame_count` is None or too small."""
     return LFS_POINTER if is_lfs_pointer(path) else "a video that cannot be read"
 
 

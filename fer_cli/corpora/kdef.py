@@ -30,7 +30,7 @@ class Kdef(NamedStills):
         "fer prepare kdef ~/corpora/KDEF --angles S --angles HL --angles HR",
     )
     promises: ClassVar[Mapping[str, int]] = {"pictures": 4900, "subjects": 70}
-    # The two misnamed files of the owners, AF31V.JPG and AM31H.JPG, do not match and are named among what is left out.
+    # The two misnamed files of the owners, AF31V.JPG and AM31H.JPG, do not match and are listed among the skipped.
     file_name: ClassVar[re.Pattern[str]] = re.compile(
         r"([AB])([FM])(\d{2})([A-Z]{2})(S|HL|HR|FL|FR)\.JPE?G", re.IGNORECASE
     )

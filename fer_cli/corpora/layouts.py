@@ -44,11 +44,9 @@ class NamedFiles(Corpus):
     codes: ClassVar[Mapping[str, str | None]]
     counted: ClassVar[str]
 
-    def locate(self, root: Path) -> Path:
+    def find(self, root: Path) -> Path | None:
         """``root``, if files at any depth are named as the owners name them."""
-        if not root.is_dir() or not any(self.file_name.fullmatch(path.name) for path in files_below(root)):
-            raise self.absent(root)
-        return root
+        return root if any(self.file_name.fullmatch(path.name) for path in files_below(root)) else None
 
     def original(self, match: re.Match[str]) -> tuple[str, int]:
         """What the file named so is a file of, and its rank: of several files of one thing the lowest is taken.
@@ -192,15 +190,13 @@ class SplitFolders(Corpus):
     splits: ClassVar[Mapping[str, str]]
     classes: ClassVar[str] = "7-neutral"
 
-    def locate(self, root: Path) -> Path:
+    def find(self, root: Path) -> Path | None:
         """The folder that the splits' folders are in."""
-        if not root.is_dir():
-            raise self.absent(root)
         for folder in folders_below(root, SPLITS_DEPTH):
             splits = [child for child in folders_below(folder, 1) if child != folder and self._split_of(child)]
             if any(map(_has_expressions, splits)):
                 return folder
-        raise self.absent(root)
+        return None
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every picture, with the owners' split. Who is shown is not known."""

@@ -37,17 +37,15 @@ class Mmi(Corpus):
     classes: ClassVar[str] = "6"
     examples: ClassVar[tuple[str, ...]] = ("fer prepare mmi ~/corpora/MMI",)
 
-    def locate(self, root: Path) -> Path:
+    def find(self, root: Path) -> Path | None:
         """``root``, if a session's XML is anywhere below it."""
-        if not root.is_dir() or not any(path.name == "session.xml" for path in files_below(root)):
-            raise self.absent(root)
-        return root
+        return root if any(path.name == "session.xml" for path in files_below(root)) else None
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every clip with one of the six emotions that shows the face from the front.
 
         The first frame is neutral. The apex is where most action units are at theirs, or, where nobody annotated them,
-        assumed to be about the middle. The pictures are often stored sideways: which way up is told by the face.
+        assumed to be about the middle. The pictures are often stored sideways: the way up follows from the face.
         """
         reading = Reading()
         sessions: set[str] = set()

@@ -40,10 +40,8 @@ class OuluCasia(Corpus):
         """The imaging and light belong to the protocol's name."""
         return f"{self.title} {self.imaging.upper()} {self.light.capitalize()}"
 
-    def locate(self, root: Path) -> Path:
+    def find(self, root: Path) -> Path | None:
         """The folder of the subjects in the imaging and light asked for."""
-        if not root.is_dir():
-            raise self.absent(root)
         others = set()
         for folder in folders_below(root, DEPTH):
             imaging, light = folder.parent.name.lower(), folder.name.lower()
@@ -56,7 +54,7 @@ class OuluCasia(Corpus):
                 f"{root} has {', '.join(sorted(others))}, and no {self.imaging.upper()}/{self.light.capitalize()}.",
                 hint="Type --imaging and --light for one that is there.",
             )
-        raise self.absent(root)
+        return None
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every sequence: the first frame neutral, the last ``apex_frames`` the apex."""

@@ -37,14 +37,9 @@ class RafDb(Corpus):
     examples: ClassVar[tuple[str, ...]] = ("fer prepare raf-db ~/corpora/RAF-DB/basic",)
     promises: ClassVar[Mapping[str, int]] = {"pictures": 15339, "train": 12271, "test": 3068}
 
-    def locate(self, root: Path) -> Path:
+    def find(self, root: Path) -> Path | None:
         """The folder that the list and the pictures are below."""
-        if not root.is_dir():
-            raise self.absent(root)
-        found = folder_of_list(root, LIST) or _folder_of_codes(root)
-        if found is None:
-            raise self.absent(root)
-        return found
+        return folder_of_list(root, LIST) or _folder_of_codes(root)
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every picture of the list, with the owners' split. Who is shown is not known."""

@@ -1,4 +1,4 @@
-"""A table that says what each picture of a folder shows."""
+"""Table of labels for the pictures of a folder."""
 
 import os
 import unicodedata
@@ -29,17 +29,17 @@ def rows_of(
     be used is added to ``reading``. Raises :class:`~fer_cli.errors.CorpusError` if the table cannot be read, lacks a
     column, or has a split that is none.
     """
-    opened = Table(table, CorpusError)
-    columns = {field: opened.column(names) for field, names in (NEEDED | OPTIONAL).items()}
+    rows = Table(table, CorpusError)
+    columns = {field: rows.column(names) for field, names in (NEEDED | OPTIONAL).items()}
     missing = [field for field in NEEDED if columns[field] is None]
     if missing:
         raise CorpusError(
-            f"{table} lacks the columns {', '.join(missing)}: it has {', '.join(filter(None, opened.columns))}.",
+            f"{table} lacks the columns {', '.join(missing)}: it has {', '.join(filter(None, rows.columns))}.",
             hint=f"It needs {' and '.join(NEEDED)}, and may have {', '.join(OPTIONAL)}.",
         )
     places = _Places(root)
     found: dict[tuple[Path, str | None], list[tuple[str, dict[str, str]]]] = defaultdict(list)
-    for row in opened:
+    for row in rows:
         where = f"{table.name}:{row.line}"
         fields = {
             field: unicodedata.normalize("NFC", value)
@@ -57,8 +57,8 @@ def rows_of(
             found[picture, fields.get("sequence")].append((where, fields))
     kept = []
     for (picture, _), entries in found.items():
-        said = [fields | {"label": meaning(fields["label"])} for _, fields in entries]
-        if all(fields == said[0] for fields in said):
+        labelled = [fields | {"label": meaning(fields["label"])} for _, fields in entries]
+        if all(fields == labelled[0] for fields in labelled):
             kept.append((picture, entries[0][1]))
             reading.skipped += [Skipped(where, REPEATED, fault=False) for where, _ in entries[1:]]
         else:

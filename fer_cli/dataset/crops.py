@@ -223,7 +223,7 @@ def _shortest_unique_tails(frames: list[Frame], root: Path) -> list[tuple[Frame,
 
 
 def _disambiguate(names: dict[Frame, str], root: Path) -> dict[Frame, str]:
-    """Add a digest of the picture's path to names that are still shared (``a.jpg`` beside ``a.png``)."""
+    """Add a digest of the picture's path to names that are still shared (``a.jpg`` and ``a.png``)."""
     shared = Counter(name.casefold() for name in names.values())
     return {
         frame: name if shared[name.casefold()] == 1 else f"{name.removesuffix('.png')}-{_digest(frame, root)}.png"

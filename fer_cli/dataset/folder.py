@@ -141,8 +141,8 @@ class Journal:
 def finish(out: Path, metadata: pd.DataFrame, card: dict[str, Any], journal: Journal, *, keep: set[str]) -> None:
     """Write the tables, then the card, which is the mark of a finished dataset."""
     journal.rewrite(keep)
-    with written_whole(out / schema.METADATA) as beside:
-        metadata.to_csv(beside, index=False, encoding="utf-8")
+    with written_whole(out / schema.METADATA) as part:
+        metadata.to_csv(part, index=False, encoding="utf-8")
     card["checksums"] = {
         "metadata": hashlib.sha256((out / schema.METADATA).read_bytes()).hexdigest(),
         "crops": journal.digest(keep),

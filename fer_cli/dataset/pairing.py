@@ -47,7 +47,8 @@ def pair(records: list[Sequence | Still], classes: tuple[str, ...]) -> Pairing:
 
     A still without a session is a take of its own. It stands with any neutral picture of its subject and view, with
     ``neutral`` among ``classes`` the first of each class with the first, the second with the second and so on, so that
-    all classes are compared with the same pictures. A sample without such a neutral picture is unpaired, and said.
+    all classes are compared with the same pictures. A sample without such a neutral picture is unpaired, and listed among
+    the skipped.
     """
     pairing = Pairing()
     wanted = [record for record in records if _belongs(record, classes, pairing.skipped)]

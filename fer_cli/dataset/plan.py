@@ -149,7 +149,7 @@ def _located(corpus: Corpus, root: Path) -> Path:
 def _above(corpus: Corpus, root: Path) -> Path | None:
     """Where the corpus begins if ``root`` is one of the folders in its layout, told by their names alone.
 
-    Nothing outside the folder that was typed is looked at.
+    Nothing outside the folder that was typed is searched.
     """
     root = root.absolute()
     for path in corpus.layout.split():

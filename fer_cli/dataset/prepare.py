@@ -31,7 +31,7 @@ from fer_cli.protocol import Protocol
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a preparation came to, for a summary."""
+    """The result of a preparation, for a summary."""
 
     path: Path
     card: dict[str, Any]
@@ -111,7 +111,7 @@ def _prepare(corpus: Corpus, root: Path, out: Path, settings: Preparation, progr
 
 
 def _identity(corpus: Corpus, root: Path, settings: Preparation, protocol: Protocol) -> dict[str, Any]:
-    """All that decides what the dataset holds, so that a folder can tell whether the same is asked of it again."""
+    """All settings that decide the dataset's content, by which a folder of the same ones is recognised."""
     own = dataclasses.asdict(corpus) if dataclasses.is_dataclass(corpus) else {}
     return json.loads(
         json.dumps(
@@ -130,7 +130,7 @@ def _identity(corpus: Corpus, root: Path, settings: Preparation, protocol: Proto
 
 
 def _detector_model(settings: Preparation, corpus: Corpus, frames: dict[Frame, str], progress: Progress) -> Path | None:
-    """The detector's file if any picture needs it, tried once here so that a wrong one is said before work begins."""
+    """The detector's file if any picture needs it, loaded once here so that a wrong one fails before work begins."""
     if settings.detector == "none" or corpus.cropped or all(frame.landmarks is not None for frame in frames):
         return None
     model = find_detector_model(settings.detector_model, progress)
@@ -231,8 +231,8 @@ class Check:
     @property
     def as_promised(self) -> bool:
         """Whether every count is the owners'."""
-        told = self.counts.dropna()
-        return bool((told["found"] == told["promised"]).all())
+        known = self.counts.dropna()
+        return bool((known["found"] == known["promised"]).all())
 
 
 def check(corpus: Corpus, root: Path, settings: Preparation | None = None) -> Check:

@@ -1,4 +1,4 @@
-"""A prepared dataset, opened for reading."""
+"""A prepared dataset as a reader sees it: its card, its rows, its folds."""
 
 import hashlib
 from dataclasses import dataclass

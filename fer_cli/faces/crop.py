@@ -122,7 +122,7 @@ QUARTERS = (1, 0, 3, 2)
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a picture was looked at: ``turn`` in degrees clockwise, ``part`` whole, left or right."""
+    """How a picture was searched: ``turn`` in degrees clockwise, ``part`` whole, left or right."""
 
     turn: int
     part: str
@@ -132,7 +132,7 @@ def best_way_up(pixels: np.ndarray, detector: Detector, *, turned: bool, halves:
     """The picture as the detector is surest of a face in it, and how that is.
 
     A face lying on its side is found too, with a lower score and its eyes in the wrong places; the highest score is
-    that of the upright face, and the frontal one beats the profile beside it. Raises
+    that of the upright face, and the frontal one beats the profile next to it. Raises
     :class:`~fer_cli.errors.PictureError` if none is found in any way.
     """
     best: tuple[float, np.ndarray, Way] | None = None

@@ -1,4 +1,4 @@
-"""Frames of videos, by PyAV."""
+"""Frames of videos read and written, by PyAV."""
 
 import os
 from collections.abc import Iterator
