@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from fer_cli.corpora.base import Frame, Sequence, Skipped, Still
 from fer_cli.errors import DatasetError, UsageError
@@ -47,8 +48,8 @@ def pair(records: list[Sequence | Still], classes: tuple[str, ...]) -> Pairing:
 
     A still without a session is a take of its own. It stands with any neutral picture of its subject and view, with
     ``neutral`` among ``classes`` the first of each class with the first, the second with the second and so on, so that
-    all classes are compared with the same pictures. A sample without such a neutral picture is unpaired, and listed among
-    the skipped.
+    all classes are compared with the same pictures. A sample without such a neutral picture is unpaired, and listed
+    among the skipped.
     """
     pairing = Pairing()
     wanted = [record for record in records if _belongs(record, classes, pairing.skipped)]
@@ -158,12 +159,19 @@ class _AtRest:
 
     def _next(self, place: int) -> Frame | None:
         """The next one round that is of another take; a picture without one is a take of its own."""
-        count = len(self._frames)
-        for step in range(1, count):
-            other = (place + step) % count
-            if self._takes[other] is None or self._takes[other] != self._takes[place]:
-                return self._frames[other]
-        return None
+        following = self._following[place]
+        return None if following is None else self._frames[following]
+
+    @cached_property
+    def _following(self) -> list[int | None]:
+        """The place of the next frame round of another take, for each place: in linear time, for takes may be long."""
+        takes, following = self._takes, [None] * len(self._takes)
+        # Twice, because what follows the last ones is only known after the first ones.
+        for place in [*reversed(range(len(takes)))] * 2:
+            other = (place + 1) % len(takes)
+            apart = other != place and (takes[other] is None or takes[other] != takes[place])
+            following[place] = other if apart else following[other]
+        return following
 
 
 def _at_rest(records: list[Sequence | Still]) -> dict[tuple[str, str | None], _AtRest]:
