@@ -10,7 +10,7 @@ from annotated_doc import Doc
 from annotated_types import Interval
 
 from fer_cli.corpora.base import Still
-from fer_cli.corpora.layouts import NamedStills
+from fer_cli.corpora.layouts import TWO_LETTERS, NamedStills
 from fer_cli.options import Panel, check_bounds
 
 
@@ -30,10 +30,7 @@ class Bu3dfe(NamedStills):
     file_name: ClassVar[re.Pattern[str]] = re.compile(
         r"([FM]\d{4})_([A-Z]{2})(\d{2})([A-Z]{2})_F2D\.bmp", re.IGNORECASE
     )
-    codes: ClassVar[Mapping[str, str]] = {
-        **{"an": "anger", "di": "disgust", "fe": "fear", "ha": "happiness"},
-        **{"ne": "neutral", "sa": "sadness", "su": "surprise"},
-    }
+    codes: ClassVar[Mapping[str, str]] = TWO_LETTERS
 
     lowest_level: Annotated[
         int, Interval(ge=1, le=4), Doc("Lowest level of expression that is used."), Panel("Input")

@@ -61,7 +61,6 @@ class Fer2013(Corpus):
         "fer2013new.csv                                 (FER+'s votes, for --ferplus)\n"
         "train/angry/….jpg  test/angry/….jpg            (where there is no table)"
     )
-    classes: ClassVar[str] = "found"
     cropped: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = (
         "fer prepare fer2013 ~/corpora/fer2013",

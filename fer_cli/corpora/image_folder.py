@@ -4,14 +4,14 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from annotated_doc import Doc
 
 from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence, Still
-from fer_cli.corpora.io import files_below, some_paths, split_named, unreadable
+from fer_cli.corpora.io import files_below, split_named, unreadable
 from fer_cli.corpora.layouts import add_clip
 from fer_cli.corpora.table import REPEATED, rows_of
 from fer_cli.errors import CorpusError, UsageError
@@ -262,7 +262,7 @@ def _natural(text: str) -> list[tuple[bool, int, str, str]]:
 
 
 def _what_is_there(root: Path, reading: Reading) -> str:
-    paths = some_paths(root)
+    paths = [path.relative_to(root).as_posix() for path in islice(files_below(root), 3)]
     lines = [f"There is, for example: {', '.join(paths)}." if paths else "There is no file in the folder."]
     lines += [f"{path} is {reason}." for path, reason in unreadable(root)[:3]]
     faults = [entry for entry in reading.skipped if entry.fault]

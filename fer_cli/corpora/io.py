@@ -85,11 +85,6 @@ def what_is_there(root: Path, shown: int = 8) -> str:
     return f"it holds {', '.join(names[:shown])}{' …' if len(names) > shown else ''}{also}"
 
 
-def some_paths(root: Path, count: int = 3) -> list[str]:
-    """A few files' paths below ``root``."""
-    return [path.relative_to(root).as_posix() for path in islice(files_below(root), count)]
-
-
 #: How far below the given folder a list may be.
 LIST_DEPTH = 5
 

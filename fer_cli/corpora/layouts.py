@@ -19,6 +19,11 @@ wav mp3 zip tar tgz gz bz2 xz rar 7z
 """
 ACCOMPANYING = frozenset(f".{ending}" for ending in _ACCOMPANYING.split())
 COPY = "another file of the same picture or clip (counted once)"
+#: Codes of the expressions that several owners use.
+TWO_LETTERS = {
+    **{"an": "anger", "di": "disgust", "fe": "fear", "ha": "happiness"},
+    **{"ne": "neutral", "sa": "sadness", "su": "surprise"},
+}
 #: How far below the given folder those of the splits may be.
 SPLITS_DEPTH = 4
 

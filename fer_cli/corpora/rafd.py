@@ -11,6 +11,7 @@ from annotated_doc import Doc
 from fer_cli.corpora.base import Still
 from fer_cli.corpora.layouts import NamedStills
 from fer_cli.errors import UsageError
+from fer_cli.labels import expression
 from fer_cli.options import Panel
 
 ANGLES = ("000", "045", "090", "135", "180")
@@ -35,9 +36,9 @@ class Rafd(NamedStills):
     file_name: ClassVar[re.Pattern[str]] = re.compile(
         r"Rafd(\d{3})_(\d+)_([A-Za-z]+)_([A-Za-z]+)_([A-Za-z]+)_(frontal|left|right)\.jpe?g", re.IGNORECASE
     )
-    codes: ClassVar[Mapping[str, str]] = {
-        **{"angry": "anger", "contemptuous": "contempt", "disgusted": "disgust", "fearful": "fear"},
-        **{"happy": "happiness", "neutral": "neutral", "sad": "sadness", "surprised": "surprise"},
+    codes: ClassVar[Mapping[str, str | None]] = {
+        word: expression(word)
+        for word in ("angry", "contemptuous", "disgusted", "fearful", "happy", "neutral", "sad", "surprised")
     }
 
     angles: Annotated[

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from fer_cli.corpora.base import Still
 from fer_cli.corpora.layouts import NamedStills
+from fer_cli.labels import expression
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Yale(NamedStills):
         r"subject(\d{2})\.(?:gif|(?!gif$)([a-z]+)(?:\.gif)?)", re.IGNORECASE
     )
     codes: ClassVar[Mapping[str, str | None]] = {
-        **{"happy": "happiness", "normal": "neutral", "sad": "sadness", "surprised": "surprise"},
+        **{word: expression(word) for word in ("happy", "normal", "sad", "surprised")},
         **dict.fromkeys(("centerlight", "leftlight", "rightlight", "glasses", "noglasses", "sleepy", "wink")),
     }
 

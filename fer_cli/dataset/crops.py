@@ -14,9 +14,17 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import cv2
+import numpy as np
+from PIL import Image
+
 from fer_cli.corpora.base import Frame
 from fer_cli.errors import DatasetError, DiskFullError, FerError, PictureError
 from fer_cli.faces.align import CropTemplate
+from fer_cli.faces.crop import best_way_up, crop_face, cut, read_landmarks
+from fer_cli.faces.decode import decode, pixel_row
+from fer_cli.faces.detect import Detector
+from fer_cli.faces.video import video_frame
 from fer_cli.files import write_bytes
 from fer_cli.pools import process_pool
 
@@ -101,10 +109,6 @@ _worker: dict[str, Any] = {}
 
 
 def _start_worker(template: CropTemplate, detector_model: Path | None) -> None:
-    import cv2
-
-    from fer_cli.faces.detect import Detector
-
     # The processes are the parallelism: OpenCV's threads would only compete.
     cv2.setNumThreads(1)
     _worker["template"] = template
@@ -120,11 +124,7 @@ def _work(job: CropJob) -> CropResult:
         return CropResult(job, reason=error.message)
 
 
-def _crop(job: CropJob, template: CropTemplate, detector: Any) -> dict[str, Any]:
-    from PIL import Image
-
-    from fer_cli.faces.crop import best_way_up, crop_face, cut, read_landmarks
-
+def _crop(job: CropJob, template: CropTemplate, detector: Detector | None) -> dict[str, Any]:
     landmarks, note = None, {}
     if job.frame.landmarks is not None:
         try:
@@ -165,10 +165,7 @@ def _crop(job: CropJob, template: CropTemplate, detector: Any) -> dict[str, Any]
     return facts
 
 
-def _pixels(frame: Frame) -> Any:
-    from fer_cli.faces.decode import decode, pixel_row
-    from fer_cli.faces.video import video_frame
-
+def _pixels(frame: Frame) -> np.ndarray:
     if frame.kind == "table":
         return pixel_row(frame.path, frame.offset)
     return video_frame(frame.path, frame.index) if frame.kind == "video" else decode(frame.path)

@@ -77,7 +77,16 @@ def _prepare(corpus: Corpus, root: Path, out: Path, settings: Preparation, progr
     jobs = [CropJob(frame, out / name) for frame, name in names.items()]
     journal = Journal(out)
     missing = [job for job in jobs if not journal.holds(names[job.frame])]
-    lost = _crop_all(missing, template, model, settings.jobs, journal, names, root, progress) if missing else []
+    lost: list[Skipped] = []
+    if missing:
+        with journal:
+            for done, result in enumerate(make_crops(missing, template, model, workers=settings.jobs), start=1):
+                frame = result.job.frame
+                if result.facts is None:
+                    lost.append(Skipped(_place(frame), result.reason or "unknown"))
+                else:
+                    journal.add(names[frame], source=below(frame.path, root), **result.facts)
+                progress("cropping", done, len(missing), skipped=len(lost))
     skipped = [*plan.skipped, *relative(lost, root)]
     if settings.strict:
         refuse_faults([entry for entry in skipped if entry.fault], root)
@@ -142,28 +151,6 @@ def _aligned_by(settings: Preparation, corpus: Corpus, model: Path | None) -> st
     if model is not None:
         return "yunet"
     return "none" if corpus.cropped or settings.detector == "none" else "landmarks"
-
-
-def _crop_all(
-    jobs: list[CropJob],
-    template: CropTemplate,
-    model: Path | None,
-    workers: int | None,
-    journal: Journal,
-    names: dict[Frame, str],
-    root: Path,
-    progress: Progress,
-) -> list[Skipped]:
-    lost = []
-    with journal:
-        for done, result in enumerate(make_crops(jobs, template, model, workers=workers), start=1):
-            frame = result.job.frame
-            if result.facts is None:
-                lost.append(Skipped(_place(frame), result.reason or "unknown"))
-            else:
-                journal.add(names[frame], source=below(frame.path, root), **result.facts)
-            progress("cropping", done, len(jobs), skipped=len(lost))
-    return lost
 
 
 def _place(frame: Frame) -> str:

@@ -250,8 +250,8 @@ class VideoSink:
             rate = Fraction(_rate(stream)).limit_denominator(65_535)
         self._rate = float(rate)
         self._target = target
-        self._beside = target.with_name(f".{target.name}.part")
-        self._container = av.open(str(self._beside), "w", format="mp4")
+        self._part = target.with_name(f".{target.name}.part")
+        self._container = av.open(str(self._part), "w", format="mp4")
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         self._stream = self._container.add_stream(codec, rate=rate)
         self._stream.pix_fmt = "yuv420p"
@@ -284,8 +284,8 @@ class VideoSink:
         """Write what is left, and put the video in its place."""
         if self._last is None:
             self._container.close()
-            self._beside.unlink(missing_ok=True)
+            self._part.unlink(missing_ok=True)
             return
         self._container.mux(self._stream.encode())
         self._container.close()
-        self._beside.replace(self._target)
+        self._part.replace(self._target)
