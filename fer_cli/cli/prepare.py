@@ -64,10 +64,17 @@ def _command(kind: type[Corpus]) -> Callable[..., None]:
         ] = Path(kind.default_root),
         output: Annotated[
             Path | None,
-            typer.Option("--out", help=f"Where the dataset goes. Default: ./{DATA}/ and the corpus's name."),
+            typer.Option(
+                "--out",
+                help=f"Folder of the dataset. Default: ./{DATA}/ and the corpus's name.",
+                rich_help_panel="Output",
+            ),
         ] = None,
         check: Annotated[
-            bool, typer.Option("--check", help="Only look: what is there against what is promised. Writes nothing.")
+            bool,
+            typer.Option(
+                "--check", help="Compare with the owners' counts and write nothing.", rich_help_panel="Output"
+            ),
         ] = False,
     ) -> None:
         if check:
@@ -130,7 +137,7 @@ def _next(prepared: "Prepared") -> str:
 
 
 def show_check(corpus: Corpus, root: Path, settings: Preparation) -> None:
-    """Show what is at ``root`` against what the corpus's owners promise, every anomaly, and the folds."""
+    """Show the counts at ``root`` and those that the owners promise, every fault, and the folds."""
     from fer_cli.dataset.prepare import check
 
     checked = check(corpus, root, settings)
