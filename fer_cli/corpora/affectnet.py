@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from fer_cli.corpora.base import Corpus, Frame, Reading, Still, spelled
 from fer_cli.corpora.io import children, folders_below, is_dir, is_file
-from fer_cli.corpora.layouts import not_understood
+from fer_cli.corpora.layouts import unexplained
 from fer_cli.errors import CorpusError
 from fer_cli.faces.formats import is_picture
 from fer_cli.files import read_bytes
@@ -102,7 +102,7 @@ def _read_table(root: Path, table: Path, split: str, reading: Reading) -> None:
 def _read_folder(folder: Path, split: str, reading: Reading) -> None:
     for path in sorted(children(folder / "images"), key=lambda path: (len(path.stem), path.stem)):
         if not is_picture(path):
-            reading.skipped.append(not_understood(path, AffectNet.title))
+            reading.skipped.append(unexplained(path, AffectNet.title))
             continue
         code = _code(folder / "annotations" / f"{path.stem}_exp.npy")
         if code is None:

@@ -50,7 +50,7 @@ def archives_in(root: Path, endings: tuple[str, ...] = (*ZIPS, *TARS)) -> list[P
         return []
 
 
-def unpacked(root: Path, progress: Progress) -> Path:
+def unpack_root(root: Path, progress: Progress) -> Path:
     """``root``, or, if it is an archive, the folder next to it that it is unpacked into."""
     return unpack(root, target_of(root), inside, progress) if is_archive(root) else root
 

@@ -44,4 +44,4 @@ class Bu3dfe(NamedStills):
         subject, code, level, _ = match.groups()
         if code.lower() != "ne" and int(level) < self.lowest_level:
             return "a lower level"
-        return self.shown(code, path, subject.upper())
+        return self.make_still(code, path, subject.upper())

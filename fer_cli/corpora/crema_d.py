@@ -28,6 +28,6 @@ class CremaD(NamedClips):
         **{"hap": "happiness", "neu": "neutral", "sad": "sadness"},
     }
 
-    def described(self, match: re.Match[str]) -> tuple[str, str] | str:
+    def describe(self, match: re.Match[str]) -> tuple[str, str] | str:
         """The actor and the emotion."""
         return match[1], match[3]

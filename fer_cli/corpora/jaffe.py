@@ -25,4 +25,4 @@ class Jaffe(NamedStills):
 
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
         """What the file named so shows."""
-        return self.shown(match[2], path, match[1].upper())
+        return self.make_still(match[2], path, match[1].upper())

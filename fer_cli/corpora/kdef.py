@@ -53,4 +53,4 @@ class Kdef(NamedStills):
         session, sex, number, code, angle = match.groups()
         if angle.upper() not in {wanted.upper() for wanted in self.angles}:
             return "another angle"
-        return self.shown(code, path, f"{sex.upper()}{number}", view=angle.upper(), session=session.upper())
+        return self.make_still(code, path, f"{sex.upper()}{number}", view=angle.upper(), session=session.upper())

@@ -28,7 +28,7 @@ TWO_LETTERS = {
 SPLITS_DEPTH = 4
 
 
-def not_understood(path: Path, title: str) -> Skipped:
+def unexplained(path: Path, title: str) -> Skipped:
     """The report of a file in the corpus ``title`` that no rule of its owners' names explains.
 
     It is a fault, unless it is neither a picture nor a video but a document, sound or the like.
@@ -66,7 +66,7 @@ class NamedFiles(Corpus):
         for path in files_below(root):
             match = self.file_name.fullmatch(path.name)
             if match is None:
-                reading.skipped.append(not_understood(path, self.title))
+                reading.skipped.append(unexplained(path, self.title))
                 continue
             name, rank = self.original(match)
             new = (rank, path, match)
@@ -114,7 +114,7 @@ class NamedStills(NamedFiles):
                 reading.records.append(still)
         return reading
 
-    def shown(
+    def make_still(
         self, code: str, path: Path, subject: str, view: str | None = None, session: str | None = None
     ) -> Still | str:
         """The still for ``code``, or why there is none."""
@@ -135,7 +135,7 @@ class NamedClips(NamedFiles):
     counted: ClassVar[str] = "clips"
 
     @abstractmethod
-    def described(self, match: re.Match[str]) -> tuple[str, str] | str:
+    def describe(self, match: re.Match[str]) -> tuple[str, str] | str:
         """Subject and code of the file named so, or why it is skipped by rule."""
 
     def view(self, match: re.Match[str]) -> str | None:
@@ -146,7 +146,7 @@ class NamedClips(NamedFiles):
         """A sequence without a neutral frame for each clip of an expression, a still for each neutral clip."""
         reading = Reading()
         for path, match in self.named(root, reading):
-            described = self.described(match)
+            described = self.describe(match)
             if isinstance(described, str):
                 reading.skip(path, described, fault=False)
                 continue
@@ -212,7 +212,7 @@ class SplitFolders(Corpus):
                 continue
             for path in files_below(folder):
                 if not is_picture(path):
-                    reading.skipped.append(not_understood(path, self.title))
+                    reading.skipped.append(unexplained(path, self.title))
                     continue
                 reading.found["pictures"] += 1
                 inside = path.relative_to(folder).parts

@@ -10,7 +10,7 @@ from xml.parsers import expat
 
 from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence
 from fer_cli.corpora.io import about_the_middle, files_below, frame_count, why_unreadable
-from fer_cli.corpora.layouts import COPY, not_understood
+from fer_cli.corpora.layouts import COPY, unexplained
 from fer_cli.faces.formats import is_picture
 from fer_cli.files import read_bytes
 
@@ -60,7 +60,7 @@ class Mmi(Corpus):
             elif is_picture(path):
                 reading.skip(path, "a still, not a video", fault=False)
             elif path.suffix.lower() != ".xml":
-                reading.skipped.append(not_understood(path, self.title))
+                reading.skipped.append(unexplained(path, self.title))
         reading.found["sessions"] = len(sessions)
         return reading
 

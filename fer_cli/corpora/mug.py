@@ -29,4 +29,4 @@ class Mug(NamedStills):
         A take shows one expression, so that its neutral pictures share theirs with no other class.
         """
         resting = self.codes.get(match[2].lower()) == NEUTRAL
-        return self.shown(match[2], path, match[1], session=match[3] if resting else None)
+        return self.make_still(match[2], path, match[1], session=match[3] if resting else None)

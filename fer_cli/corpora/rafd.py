@@ -55,4 +55,4 @@ class Rafd(NamedStills):
         angle, number, _, _, code, gaze = match.groups()
         if angle not in self.angles:
             return "another angle"
-        return self.shown(code, path, number, view=angle, session=gaze.lower())
+        return self.make_still(code, path, number, view=angle, session=gaze.lower())

@@ -32,7 +32,7 @@ class Ravdess(NamedClips):
         name, _ = super().original(match)
         return name.partition("-")[2], int(match[1] != VIDEO_ONLY)
 
-    def described(self, match: re.Match[str]) -> tuple[str, str] | str:
+    def describe(self, match: re.Match[str]) -> tuple[str, str] | str:
         """The actor and the emotion."""
         return match[4], match[3]
 

@@ -227,15 +227,15 @@ def draw_sequence(root: Path, subject: int, sequence: int, *, frames: int, seed:
     """Draw a subject's ``sequence``-th sequence, both counted from 1."""
     import numpy as np
 
-    from fer_cli.synthetic.person import draw_identity, intensity, order_of_expressions, perform, resting
+    from fer_cli.synthetic.person import draw_identity, draw_order, draw_performance, draw_rest, intensity
     from fer_cli.synthetic.render import face_of, landmarks_in_pixels, paint
 
     def generator(*purpose: int) -> np.random.Generator:
         return np.random.default_rng([seed, subject, *purpose])
 
-    person, rest = draw_identity(generator(_IDENTITY)), resting(generator(_REST), confound)
-    label = order_of_expressions(generator(_ORDER))[sequence - 1]
-    performance = perform(label, generator(_PERFORMANCE, sequence))
+    person, rest = draw_identity(generator(_IDENTITY)), draw_rest(generator(_REST), confound)
+    label = draw_order(generator(_ORDER))[sequence - 1]
+    performance = draw_performance(label, generator(_PERFORMANCE, sequence))
     for kind in FILES:
         path_of(root, kind, subject, sequence, 1).parent.mkdir(parents=True, exist_ok=True)
     for frame in range(1, frames + 1):

@@ -44,7 +44,7 @@ class Yale(NamedStills):
         resting = path.with_name(path.name.replace(f".{code}", ".normal", 1))
         if resting != path and resting.is_file() and filecmp.cmp(path, resting, shallow=False):
             return "a copy of the same subject's neutral picture"
-        return self.shown(code, path, match[1])
+        return self.make_still(code, path, match[1])
 
     @staticmethod
     def _code(match: re.Match[str]) -> str:

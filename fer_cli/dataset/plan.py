@@ -93,13 +93,15 @@ def make_plan(corpus: Corpus, root: Path, settings: Preparation) -> Plan:
     reading = corpus.read(root, apex_frames=apex_frames)
     reading.skipped += [Skipped(path, reason) for path, reason in unreadable(root)]
     if not reading.records:
-        raise DatasetError(f"Nothing in {root} can be used.", hint=commonest(reading.skipped))
+        raise DatasetError(f"Nothing in {root} can be used.", hint=main_reasons(reading.skipped))
     classes = _classes(settings.classes or corpus.classes, reading)
     pairing = pair(reading.records, classes)
     if settings.neutral == "none":
         pairing.samples = unpaired(pairing.samples, classes)
     if not pairing.samples:
-        raise DatasetError(f"No picture in {root} shows any of {', '.join(classes)}.", hint=commonest(pairing.skipped))
+        raise DatasetError(
+            f"No picture in {root} shows any of {', '.join(classes)}.", hint=main_reasons(pairing.skipped)
+        )
     folds, rule = settings.folds or corpus.folds, settings.fold_rule or corpus.fold_rule
     known = [(sample.subject, sample.label) for sample in pairing.samples if sample.subject and sample.label in classes]
     fold_of = assign_folds(known, folds, rule) if known else {}
@@ -108,7 +110,7 @@ def make_plan(corpus: Corpus, root: Path, settings: Preparation) -> Plan:
     protocol = Protocol(corpus.title_at(root), classes, frames, folds if known else 0, rule, pairing=compared)
     unnamed = [sample for sample in pairing.samples if sample.subject is None and sample.label in classes]
     pairing.skipped += [Skipped(str(sample.frame.path), UNNAMED, fault=False) for sample in unnamed if known]
-    skipped = relative([*reading.skipped, *pairing.skipped], root)
+    skipped = with_relative_paths([*reading.skipped, *pairing.skipped], root)
     plan = Plan(root, reading, pairing.samples, skipped, fold_of, protocol)
     if settings.strict:
         refuse_faults(plan.faults, root)
@@ -183,7 +185,7 @@ def _frame_rule(reading: Reading, apex_frames: int) -> str:
     return last if sources == {last} else " or ".join(sorted(sources))
 
 
-def grouped(skipped: list[Skipped]) -> list[dict[str, Any]]:
+def group_by_reason(skipped: list[Skipped]) -> list[dict[str, Any]]:
     """By reason, the faults first and then the most frequent: ``reason``, ``fault``, ``count``, ``paths``."""
     paths: dict[tuple[bool, str], list[str]] = defaultdict(list)
     for entry in skipped:
@@ -194,17 +196,17 @@ def grouped(skipped: list[Skipped]) -> list[dict[str, Any]]:
     ]
 
 
-def commonest(skipped: list[Skipped]) -> str:
+def main_reasons(skipped: list[Skipped]) -> str:
     """A sentence with the three most frequent reasons, or nothing."""
     reasons = Counter(entry.reason for entry in skipped).most_common(3)
     return "Skipped: " + "; ".join(f"{count} × {reason}" for reason, count in reasons) + "." if reasons else ""
 
 
-def relative(skipped: list[Skipped], root: Path) -> list[Skipped]:
+def with_relative_paths(skipped: list[Skipped], root: Path) -> list[Skipped]:
     """The same with paths from ``root``."""
-    return [dataclasses.replace(entry, path=below(Path(entry.path), root)) for entry in skipped]
+    return [dataclasses.replace(entry, path=relative_path(Path(entry.path), root)) for entry in skipped]
 
 
-def below(path: Path, root: Path) -> str:
+def relative_path(path: Path, root: Path) -> str:
     """``path`` from ``root``."""
     return str(path.relative_to(root) if path.is_relative_to(root) else path)

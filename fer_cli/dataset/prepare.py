@@ -11,13 +11,22 @@ from typing import Any
 import pandas as pd
 
 import fer_cli
-from fer_cli.corpora.archives import unpacked
+from fer_cli.corpora.archives import unpack_root
 from fer_cli.corpora.base import Corpus, Frame, Reading, Skipped
 from fer_cli.dataset import schema
 from fer_cli.dataset.crops import CropJob, crop_names, make_crops
 from fer_cli.dataset.folder import Journal, begin, finish
 from fer_cli.dataset.pairing import Sample
-from fer_cli.dataset.plan import Plan, Preparation, below, commonest, grouped, make_plan, refuse_faults, relative
+from fer_cli.dataset.plan import (
+    Plan,
+    Preparation,
+    group_by_reason,
+    main_reasons,
+    make_plan,
+    refuse_faults,
+    relative_path,
+    with_relative_paths,
+)
 from fer_cli.documents import read_document
 from fer_cli.errors import DatasetError
 from fer_cli.faces.align import CropTemplate
@@ -40,7 +49,7 @@ class Prepared:
 
     @property
     def skipped(self) -> list[dict[str, Any]]:
-        """What was skipped, as :func:`~fer_cli.dataset.plan.grouped` gives it."""
+        """What was skipped, as :func:`~fer_cli.dataset.plan.group_by_reason` gives it."""
         return self.card[schema.SKIPPED]
 
     @property
@@ -65,7 +74,7 @@ def prepare(
 
 def _prepare(corpus: Corpus, root: Path, out: Path, settings: Preparation, progress: Progress) -> Prepared:
     template = CropTemplate(settings.size, settings.margin)
-    root = unpacked(root, progress)
+    root = unpack_root(root, progress)
     corpus.make(root, progress)
     plan = make_plan(corpus, root, settings)
     root, reading, protocol = plan.root, plan.reading, plan.protocol
@@ -85,14 +94,14 @@ def _prepare(corpus: Corpus, root: Path, out: Path, settings: Preparation, progr
                 if result.facts is None:
                     lost.append(Skipped(_place(frame), result.reason or "unknown"))
                 else:
-                    journal.add(names[frame], source=below(frame.path, root), **result.facts)
+                    journal.add(names[frame], source=relative_path(frame.path, root), **result.facts)
                 progress("cropping", done, len(missing), skipped=len(lost))
-    skipped = [*plan.skipped, *relative(lost, root)]
+    skipped = [*plan.skipped, *with_relative_paths(lost, root)]
     if settings.strict:
         refuse_faults([entry for entry in skipped if entry.fault], root)
     made = {frame: name for frame, name in names.items() if name in journal.entries}
     if not made:
-        raise DatasetError(f"None of {len(names)} pictures could be used.", hint=commonest(lost))
+        raise DatasetError(f"None of {len(names)} pictures could be used.", hint=main_reasons(lost))
     if state == "finished" and not missing:
         # A card that somebody has edited is written again.
         with suppress(DatasetError):
@@ -113,7 +122,7 @@ def _prepare(corpus: Corpus, root: Path, out: Path, settings: Preparation, progr
             "detector": _aligned_by(settings, corpus, model),
         },
         "counts": _counts(reading, metadata, protocol, journal, made),
-        schema.SKIPPED: grouped(skipped),
+        schema.SKIPPED: group_by_reason(skipped),
     }
     finish(out, metadata, card, journal, keep=set(made.values()))
     return Prepared(out, card, made=len(missing) - len(lost))
@@ -213,7 +222,7 @@ class Check:
     @property
     def skipped(self) -> list[dict]:
         """What would be skipped, by reason."""
-        return grouped(self.plan.skipped)
+        return group_by_reason(self.plan.skipped)
 
     @property
     def as_promised(self) -> bool:

@@ -135,7 +135,7 @@ _WAYS = {unit.number: unit.displacement() for unit in UNITS.values()}
 _MIRRORED = {number: way[MIRROR] * (-1.0, 1.0) for number, way in _WAYS.items()}
 
 
-def moved(landmarks: np.ndarray, activation: Mapping[int, Sides]) -> np.ndarray:
+def move_landmarks(landmarks: np.ndarray, activation: Mapping[int, Sides]) -> np.ndarray:
     """The landmarks (68, 2) after the units in ``activation``, by number, have each acted on both sides."""
     landmarks = landmarks.copy()
     for number, (left, right) in activation.items():

@@ -220,7 +220,7 @@ class Performance:
     noise: float
 
 
-def resting(rng: np.random.Generator, confound: float) -> dict[int, Sides]:
+def draw_rest(rng: np.random.Generator, confound: float) -> dict[int, Sides]:
     """The units that a face shows at rest: none at confound 0.
 
     As faces do that look sad, cross or pleased while their owners are none of it, each takes after one expression; at
@@ -240,12 +240,12 @@ def resting(rng: np.random.Generator, confound: float) -> dict[int, Sides]:
     return {number: _sides(amount, tilt, side if label in ONE_SIDED else None) for number, amount in units.items()}
 
 
-def order_of_expressions(rng: np.random.Generator) -> list[str]:
+def draw_order(rng: np.random.Generator) -> list[str]:
     """The order in which a subject shows the seven, so that a sequence's number says nothing of its label."""
     return [str(label) for label in rng.permutation(sorted(UNITS_OF))]
 
 
-def perform(label: str, rng: np.random.Generator) -> Performance:
+def draw_performance(label: str, rng: np.random.Generator) -> Performance:
     """One person's way of showing ``label`` once: some units stronger, one side a little ahead, the head moving."""
     strength, tilt, side = rng.uniform(0.78, 1.0), rng.normal(0, 0.05), rng.integers(2)
     apex: dict[int, Sides] = {}
@@ -277,7 +277,7 @@ def intensity(frame: int, frames: int) -> float:
     return 0.88 * part * part * (3 - 2 * part)
 
 
-def shown(performance: Performance, rest: Mapping[int, Sides], amount: float) -> dict[int, Sides]:
+def activation_at(performance: Performance, rest: Mapping[int, Sides], amount: float) -> dict[int, Sides]:
     """The units of a frame: those at rest, and ``amount`` of the expression's upon them."""
     activation = dict(rest)
     for number, (left, right) in performance.apex.items():

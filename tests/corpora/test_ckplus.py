@@ -401,12 +401,12 @@ def test_case_30_the_mirror_is_read_from_its_archive_and_from_deep_below(tmp_pat
 
 
 def test_case_30_the_mirrors_zip_itself_may_be_typed(tmp_path):
-    from fer_cli.corpora.archives import unpacked
+    from fer_cli.corpora.archives import unpack_root
     from fer_cli.progress import silent
 
     shutil.make_archive(str(tmp_path / "archive"), "zip", mirror(tmp_path / "made"))
     shutil.rmtree(tmp_path / "made")
-    assert len(read(unpacked(tmp_path / "archive.zip", silent)).records) == 4
+    assert len(read(unpack_root(tmp_path / "archive.zip", silent)).records) == 4
 
 
 def test_a_zip_of_labels_that_was_not_downloaded_to_its_end_is_named(root):

@@ -271,10 +271,10 @@ def _zip(root: Path) -> None:
 
 
 def _unpack(root: Path) -> None:
-    from fer_cli.corpora.archives import unpacked
+    from fer_cli.corpora.archives import unpack_root
     from fer_cli.progress import silent
 
-    unpacked(root / "corpus.zip", silent)
+    unpack_root(root / "corpus.zip", silent)
 
 
 def _arrays(root: Path) -> None:
