@@ -109,7 +109,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def disk_full_reason(error: BaseException | None) -> str | None:
-    """What the system said if ``error``, or what it was raised from, comes of a disk without room; else None."""
+    """The system's message if ``error``, or its cause, comes of a disk without room; else None."""
     while error is not None:
         text = str(error)
         for reason in _NO_ROOM:

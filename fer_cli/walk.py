@@ -60,7 +60,7 @@ def walk(
 def listed(
     folder: str | Path, on_error: Callable[[OSError], None] = lambda _: None, *, hidden: bool = False
 ) -> list[os.DirEntry]:
-    """What is in ``folder``, by name; nothing where it cannot be listed. ``hidden`` adds hidden entries and litter."""
+    """Entries of ``folder``, by name; nothing where it cannot be listed. ``hidden`` adds hidden entries and litter."""
     try:
         with os.scandir(folder) as entries:
             shown = (entry for entry in entries if hidden or not is_litter(entry.name))

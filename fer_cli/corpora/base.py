@@ -40,7 +40,7 @@ class Frame:
 
     @property
     def name(self) -> str:
-        """What it is called: the file without its ending, and its number in the file."""
+        """Name: that of the file without its ending, and the number in the file."""
         return self.path.stem if self.index is None else f"{self.path.stem}-{self.index:05d}"
 
 
@@ -194,11 +194,11 @@ class Corpus(ABC):
                 unpack_all(root, progress)
 
     def dataset_name(self, root: Path) -> str:
-        """What a dataset prepared from ``root`` is called unless a person says otherwise."""
+        """Default name of a dataset prepared from ``root``."""
         return self.name
 
     def title_at(self, root: Path) -> str:
-        """What the protocol's line calls the corpus at ``root``."""
+        """Name of the corpus at ``root`` in the protocol's line."""
         return self.title
 
     def absent(self, root: Path) -> CorpusError:

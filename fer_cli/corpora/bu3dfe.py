@@ -40,7 +40,7 @@ class Bu3dfe(NamedStills):
         check_bounds(self)
 
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
-        """What the file named so shows."""
+        """The still of a file of this name."""
         subject, code, level, _ = match.groups()
         if code.lower() != "ne" and int(level) < self.lowest_level:
             return "a lower level"

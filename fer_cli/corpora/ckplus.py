@@ -48,7 +48,7 @@ MAX_SEQUENCES, MAX_MEMBERS = 700, 100_000
 
 
 def kind_of(name: str) -> str | None:
-    """What a file is, by its name: ``images``, ``emotion``, ``landmarks``, ``facs``, or none of these."""
+    """Kind of a file, by its name: ``images``, ``emotion``, ``landmarks``, ``facs``, or none of these."""
     if FRAME.fullmatch(name):
         return "images"
     for suffix, kind in ((LABEL_SUFFIX, "emotion"), (LANDMARKS_SUFFIX, "landmarks"), (FACS_SUFFIX, "facs")):
@@ -257,7 +257,7 @@ def _subject_folders(root: Path) -> Iterator[Path]:
 
 
 def _peek(folder: Path) -> str | None:
-    """What kind of files the sequences in ``folder`` hold."""
+    """Kind of the files in the sequences of ``folder``."""
     sequences = (
         sequence
         for subject in folders_in(folder)
@@ -337,7 +337,7 @@ def read_cropped_mirror(folder: Path) -> Reading:
 
 
 def explain(root: Path) -> str:
-    """What is at ``root`` instead of CK+."""
+    """Description of what is at ``root`` instead of CK+."""
     tables = sorted(path.name for path in root.glob("*.csv") if "ck" in path.name.lower())
     if tables:
         return (

@@ -147,7 +147,7 @@ class _Table:
     delimiter: str
 
     def rows(self) -> "Iterator[tuple[int, dict[str, str] | None]]":
-        """Where each row begins and what it says; None for one that has more or fewer columns than the header."""
+        """The byte at which each row begins, and its values; None for one with more or fewer columns than the header."""
         with open_regular(self.path) as file:
             file.readline(MAX_ROW_BYTES)
             while True:
@@ -196,7 +196,7 @@ def _cells(line: bytes, delimiter: str) -> list[str]:
 
 
 def _votes(path: Path, rule: str) -> list[str]:
-    """What ten people's votes on each row come to under ``rule``, or why that is no label."""
+    """The label of each row by ten people's votes under ``rule``, or the reason that there is none."""
     table = Table(path, CorpusError)
     missing = [name for name in COLUMNS if name.lower() not in table.columns]
     if missing:

@@ -130,7 +130,7 @@ class ImageFolder(Corpus):
         return matched
 
     def _meanings(self) -> dict[str, str]:
-        """What the labels that a person named mean."""
+        """Meanings of the labels named by ``rename`` and ``exclude``."""
         return dict(map(_renaming, self.rename)) | dict.fromkeys(map(folded, self.exclude), EXCLUDED)
 
 
@@ -253,7 +253,7 @@ def _renaming(text: str) -> tuple[str, str]:
 
 
 def _natural(text: str) -> list[tuple[bool, int, str, str]]:
-    """So that frame 10 comes after frame 2, however many digits there are."""
+    """Sort key by which frame 10 comes after frame 2, however many digits there are."""
     key = []
     for part in filter(None, re.split(r"(\d+)", text)):
         digits = part.lstrip("0") if part.isdecimal() else ""

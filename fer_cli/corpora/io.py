@@ -120,7 +120,7 @@ MAX_FRAMES = 10_000_000
 
 
 def frame_count(path: Path) -> int | None:
-    """How many frames a video says that it has, or None if it cannot be read.
+    """Number of frames that a video states, or None if it cannot be read.
 
     Raises :class:`~fer_cli.errors.FerError` if PyAV is not installed.
     """

@@ -24,5 +24,5 @@ class Jaffe(NamedStills):
     codes: ClassVar[Mapping[str, str]] = TWO_LETTERS
 
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
-        """What the file named so shows."""
+        """The still of a file of this name."""
         return self.make_still(match[2], path, match[1].upper())

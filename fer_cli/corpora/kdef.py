@@ -49,7 +49,7 @@ class Kdef(NamedStills):
             raise UsageError(f"--angles {', '.join(wrong)}: not an angle.", hint=f"The angles are {', '.join(ANGLES)}.")
 
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
-        """What the file named so shows."""
+        """The still of a file of this name."""
         session, sex, number, code, angle = match.groups()
         if angle.upper() not in {wanted.upper() for wanted in self.angles}:
             return "another angle"

@@ -54,7 +54,7 @@ class NamedFiles(Corpus):
         return root if any(self.file_name.fullmatch(path.name) for path in files_below(root)) else None
 
     def original(self, match: re.Match[str]) -> tuple[str, int]:
-        """What the file named so is a file of, and its rank: of several files of one thing the lowest is taken.
+        """Identity of the recording in a file of this name, and the file's rank: of several the lowest is taken.
 
         The owners use each name once, so that two files of one name are copies, in whatever folder and format.
         """
@@ -101,7 +101,7 @@ class NamedStills(NamedFiles):
 
     @abstractmethod
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
-        """What the file named so shows, or why it is skipped by rule."""
+        """The still of a file of this name, or the reason to skip it by rule."""
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every picture as a still; what is not named as the owners name it is skipped and reported."""
@@ -139,7 +139,7 @@ class NamedClips(NamedFiles):
         """Subject and code of the file named so, or why it is skipped by rule."""
 
     def view(self, match: re.Match[str]) -> str | None:
-        """What the file named so shares with the neutral clips that it may be compared with, apart from the subject."""
+        """View of a file of this name, shared with the neutral clips that it may be compared with."""
         return None
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:

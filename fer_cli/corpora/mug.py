@@ -24,7 +24,7 @@ class Mug(NamedStills):
     codes: ClassVar[Mapping[str, str]] = TWO_LETTERS
 
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
-        """What the file named so shows.
+        """The still of a file of this name.
 
         A take shows one expression, so that its neutral pictures share theirs with no other class.
         """

@@ -51,7 +51,7 @@ class Rafd(NamedStills):
             raise UsageError(f"--angles {', '.join(wrong)}: not an angle.", hint=f"The angles are {', '.join(ANGLES)}.")
 
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
-        """What the file named so shows."""
+        """The still of a file of this name."""
         angle, number, _, _, code, gaze = match.groups()
         if angle not in self.angles:
             return "another angle"

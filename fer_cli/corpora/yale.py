@@ -39,7 +39,7 @@ class Yale(NamedStills):
         return f"{match[1]} {self._code(match)}", 0
 
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
-        """What the file named so shows. The owners' ``subject04.sad`` is a copy of ``subject04.normal``."""
+        """The still of a file of this name. The owners' ``subject04.sad`` is a copy of ``subject04.normal``."""
         code = self._code(match)
         resting = path.with_name(path.name.replace(f".{code}", ".normal", 1))
         if resting != path and resting.is_file() and filecmp.cmp(path, resting, shallow=False):

@@ -39,7 +39,7 @@ class CropJob:
 
 @dataclass(frozen=True, slots=True)
 class CropResult:
-    """What became of a job: ``facts`` of the crop, or the reason there is none."""
+    """Result of a job: ``facts`` of the crop, or the reason that there is none."""
 
     job: CropJob
     facts: dict[str, Any] | None = None

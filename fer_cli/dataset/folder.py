@@ -87,7 +87,7 @@ def _inside(name: str) -> bool:
 
 
 class Journal:
-    """What is known of each crop, one JSON line a crop, written as they are made so that no work is lost.
+    """Journal of the crops, one JSON line each, written as they are made so that no work is lost.
 
     ``entries`` maps a crop's name to its facts. A line that was cut short, or whose crop is gone, is as if not there.
     """

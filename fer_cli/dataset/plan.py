@@ -25,7 +25,7 @@ _PROTOCOL, _FACES, _OUTPUT = Panel("Protocol"), Panel("Faces"), Panel("Output")
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """How a corpus becomes a dataset; None means the corpus's published protocol."""
+    """Settings of a preparation; None means the corpus's published protocol."""
 
     classes: Annotated[
         str | None,
@@ -149,7 +149,7 @@ def _located(corpus: Corpus, root: Path) -> Path:
 
 
 def _above(corpus: Corpus, root: Path) -> Path | None:
-    """Where the corpus begins if ``root`` is one of the folders in its layout, told by their names alone.
+    """The folder in which the corpus begins if ``root`` is one of those in its layout, by their names alone.
 
     Nothing outside the folder that was typed is searched.
     """
@@ -186,7 +186,7 @@ def _frame_rule(reading: Reading, apex_frames: int) -> str:
 
 
 def group_by_reason(skipped: list[Skipped]) -> list[dict[str, Any]]:
-    """By reason, the faults first and then the most frequent: ``reason``, ``fault``, ``count``, ``paths``."""
+    """The skipped by reason, faults first and then the most frequent: ``reason``, ``fault``, ``count``, ``paths``."""
     paths: dict[tuple[bool, str], list[str]] = defaultdict(list)
     for entry in skipped:
         paths[not entry.fault, entry.reason].append(entry.path)

@@ -49,12 +49,12 @@ class Prepared:
 
     @property
     def skipped(self) -> list[dict[str, Any]]:
-        """What was skipped, as :func:`~fer_cli.dataset.plan.group_by_reason` gives it."""
+        """The skipped inputs, as :func:`~fer_cli.dataset.plan.group_by_reason` gives it."""
         return self.card[schema.SKIPPED]
 
     @property
     def faults(self) -> int:
-        """How many inputs were skipped because something is wrong with them, rather than by the protocol."""
+        """Number of inputs skipped because something is wrong with them, rather than by the protocol."""
         return sum(entry["count"] for entry in self.skipped if entry["fault"])
 
 
@@ -163,7 +163,7 @@ def _aligned_by(settings: Preparation, corpus: Corpus, model: Path | None) -> st
 
 
 def _place(frame: Frame) -> str:
-    """Where a picture is: its file, and its row where that is a table."""
+    """Place of a picture: its file, and its row where that is a table."""
     return f"{frame.path}, row {frame.index + 1}" if frame.kind == "table" else str(frame.path)
 
 
@@ -221,7 +221,7 @@ class Check:
 
     @property
     def skipped(self) -> list[dict]:
-        """What would be skipped, by reason."""
+        """The inputs that would be skipped, by reason."""
         return group_by_reason(self.plan.skipped)
 
     @property

@@ -50,7 +50,7 @@ class PreparedDataset:
 
     @property
     def protocol(self) -> Protocol:
-        """How the samples were chosen and divided."""
+        """The protocol by which samples were chosen and divided."""
         return Protocol.from_dict(self.card["protocol"])
 
     @property
@@ -67,7 +67,7 @@ class PreparedDataset:
 
     @property
     def without_subject(self) -> int:
-        """How many pictures of the protocol's classes are in no fold, though there are folds, for they name nobody."""
+        """Number of pictures of the protocol's classes in no fold, though there are folds, for they name nobody."""
         rows = self.metadata[self.metadata["label"].isin(self.protocol.classes)]
         return int(rows["subject"].isna().sum()) if self.protocol.folds else 0
 

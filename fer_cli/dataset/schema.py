@@ -61,7 +61,7 @@ Problem = tuple[int, str, str] | tuple[int, str, str, str]
 
 
 class Version(TypedDict):
-    """What any version's card has."""
+    """The fields of any version's card."""
 
     version: int
 
@@ -92,7 +92,7 @@ class CardDocument(TypedDict):
 
 
 class Counts(TypedDict):
-    """What a preparation counted."""
+    """The counts of a preparation."""
 
     found: dict[str, int]
     crops: int
@@ -105,7 +105,7 @@ class Counts(TypedDict):
 
 
 class SkippedDocument(TypedDict):
-    """What was skipped for one reason."""
+    """The inputs skipped for one reason."""
 
     reason: str
     fault: bool

@@ -122,7 +122,7 @@ QUARTERS = (1, 0, 3, 2)
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a picture was searched: ``turn`` in degrees clockwise, ``part`` whole, left or right."""
+    """Orientation in which a picture was searched: ``turn`` in degrees clockwise, ``part`` whole, left or right."""
 
     turn: int
     part: str

@@ -23,14 +23,14 @@ TIME_BASE, NO_TIMESTAMPS = 1_000_000, 0x80
 
 @dataclass(frozen=True)
 class Every:
-    """Which frames of a video are taken: one every ``seconds``, or every ``frames``-th; the first is always one."""
+    """Sampling of a video's frames: one every ``seconds``, or every ``frames``-th; the first is always one."""
 
     seconds: float | None = None
     frames: int = 1
 
     @classmethod
     def parse(cls, text: str) -> "Every":
-        """What ``0.5s`` or ``10`` (frames) means.
+        """The sampling of ``0.5s`` or ``10`` (frames).
 
         Raises :class:`~fer_cli.errors.UsageError` if it means nothing.
         """
@@ -190,7 +190,7 @@ def _decoded(packet: Any) -> Iterator[Any]:
 
 
 def _breaks_off(container: Any, stream: Any, frames: int, end: float, last: Any) -> str:
-    """Where the file breaks off, ``frames`` decoded and its ``last`` packet cut short or over at ``end`` seconds.
+    """Place at which the file breaks off, ``frames`` decoded and its ``last`` packet cut short or over at ``end`` seconds.
 
     Empty if it is whole, as far as its container can tell.
     """

@@ -144,7 +144,7 @@ def move_landmarks(landmarks: np.ndarray, activation: Mapping[int, Sides]) -> np
 
 
 def folds(activation: Mapping[int, Sides]) -> dict[str, Sides]:
-    """How deep each fold of the skin is on either side; ``lid`` alone may be negative, where the lid's fold is gone."""
+    """Depth of each fold of the skin on either side; ``lid`` alone may be negative, where the lid's fold is gone."""
     depth = dict.fromkeys(FOLDS, (0.0, 0.0))
     for number, (left, right) in activation.items():
         for name, share in UNITS[number].folds.items():

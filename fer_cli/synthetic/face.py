@@ -96,7 +96,7 @@ def by(x: float, y: float) -> np.ndarray:
 
 
 def mouth_shift(person: Identity) -> float:
-    """How much lower than the average face's the person's mouth lies."""
+    """Distance by which the person's mouth lies lower than the average face's."""
     return person.mouth_height + 0.5 * (person.nose_length - 1) + 0.35 * (person.chin_drop - 1)
 
 
@@ -116,7 +116,7 @@ def curve(points: np.ndarray, steps: int = 8, *, closed: bool = False) -> np.nda
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the head is: yaw, pitch and roll in radians, the origin's pixel, and the pixels between the eyes."""
+    """Pose of the head: yaw, pitch and roll in radians, the origin's pixel, and the pixels between the eyes."""
 
     yaw: float
     pitch: float
@@ -146,7 +146,7 @@ class Pose:
 
 
 def _surface(points: np.ndarray) -> np.ndarray:
-    """How far the face stands out at each point: an ellipsoid, and the nose upon it."""
+    """Depth of the face at each point: an ellipsoid, and the nose upon it."""
     x, y = points[:, 0], points[:, 1]
     skull = 0.95 * np.sqrt(np.clip(1 - (x / 1.35) ** 2 - ((y - 0.3) / 2.3) ** 2, 0, None))
     nose = 0.34 * np.exp(-((x / 0.17) ** 2)) * np.exp(-(((y - 0.62) / 0.33) ** 2))
@@ -209,5 +209,5 @@ class Face:
 
     @property
     def crown_height(self) -> float:
-        """From the ears' height to the top of the skull."""
+        """Distance from the ears' height to the top of the skull."""
         return 1.52 * self.person.crown

@@ -103,7 +103,7 @@ def _outside(face: Face) -> np.ndarray:
 
 
 def _hairline(face: Face) -> np.ndarray:
-    """Where the hair ends on the forehead (40, 2), from the picture's left to its right."""
+    """Line at which the hair ends on the forehead (40, 2), from the picture's left to its right."""
     person = face.person
     half = abs(face.landmarks[0, 0])
     side = np.sign(person.parting)

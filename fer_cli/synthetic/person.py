@@ -269,7 +269,7 @@ def draw_performance(label: str, rng: np.random.Generator) -> Performance:
 
 
 def intensity(frame: int, frames: int) -> float:
-    """How far frame ``frame`` of ``frames`` has come from neutral, 0, to the apex, 1; the last three are near it."""
+    """Progress of frame ``frame`` of ``frames`` from neutral, 0, to the apex, 1; the last three are near it."""
     onset = frames - 3
     if frame >= onset:
         return 0.88 + 0.12 * (frame - onset) / 2
