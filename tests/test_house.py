@@ -18,6 +18,7 @@ FLOORS = {
     "dataset": 3,
     "runs": 3,
     "corpora": 2,
+    "synthetic": 1,
     "faces": 1,
     "protocol": 0,
     "labels": 0,
@@ -38,7 +39,7 @@ HEAVY = {"torch", "torchvision", "transformers", "accelerate", "sklearn", "matpl
 
 
 def room(module: str) -> str:
-    """``fer_cli.dataset.folds`` → ``dataset``."""
+    """``fer_cli.dataset.pairing`` → ``dataset``."""
     return module.split(".")[1] if "." in module else "__init__"
 
 

@@ -78,7 +78,7 @@ def _or_none(found: Iterator[Input], source: Path, problem: str) -> Iterator[Inp
 
 def _below(folder: Path, except_in: Collection[Path]) -> Iterator[Input]:
     closed: list[OSError] = []
-    for parent, files in walk(folder, besides=except_in, on_error=closed.append):
+    for parent, files in walk(folder, excluded=except_in, on_error=closed.append):
         for path in (parent / name for name in files):
             if is_video(path) or is_picture(path) or begins_as_picture(path) or _is_special(path):
                 yield Input(path)

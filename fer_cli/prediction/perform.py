@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from fer_cli.errors import FerError, UsageError
-from fer_cli.faces.detector_model import find_detector_model
 from fer_cli.faces.video import Every
+from fer_cli.faces.yunet import find_detector_model
 from fer_cli.files import disk_full_reason, locked
 from fer_cli.prediction import pipeline, processes
 from fer_cli.prediction.annotate import Annotate

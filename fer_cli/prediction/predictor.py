@@ -11,7 +11,7 @@ from PIL import Image
 from fer_cli.errors import PictureError
 from fer_cli.faces.crop import Crop
 from fer_cli.faces.decode import decode
-from fer_cli.faces.detector_model import find_detector_model
+from fer_cli.faces.yunet import find_detector_model
 from fer_cli.models.choices import AUTO, Runtime
 from fer_cli.prediction.given_neutral import Neutral, NeutralSource
 from fer_cli.prediction.look import Faces, Looker

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO, get_args
 
 from fer_cli.errors import FerError, UsageError
-from fer_cli.files import disk_full_said, written_whole
+from fer_cli.files import raising_disk_full, written_whole
 from fer_cli.prediction.table import harmless
 
 Format = Literal["csv", "jsonl", "parquet"]
@@ -143,7 +143,7 @@ def said(path: Path | str) -> Iterator[None]:
     What wants to write to a pipe whose reader has gone is told so by the exception itself.
     """
     try:
-        with disk_full_said(path):
+        with raising_disk_full(path):
             yield
     except BrokenPipeError:
         raise

@@ -85,13 +85,13 @@ def _landmarks(root: Path) -> None:
 
 
 def _read_landmarks(root: Path) -> None:
-    from fer_cli.faces.landmarks import five_points, read_landmarks
+    from fer_cli.faces.crop import five_points, read_landmarks
 
     five_points(read_landmarks(root / "a_landmarks.txt"))
 
 
 def _read_pixels(root: Path) -> None:
-    from fer_cli.faces.pixel_rows import pixel_row
+    from fer_cli.faces.decode import pixel_row
 
     pixel_row(root / "fer2013.csv", len("emotion,pixels,Usage\n"))
 
@@ -271,10 +271,10 @@ def _zip(root: Path) -> None:
 
 
 def _unpack(root: Path) -> None:
-    from fer_cli.corpora.archives import opened
+    from fer_cli.corpora.archives import unpack_root
     from fer_cli.progress import silent
 
-    opened(root / "corpus.zip", silent)
+    unpack_root(root / "corpus.zip", silent)
 
 
 def _arrays(root: Path) -> None:
@@ -305,16 +305,16 @@ def _load_embeddings(root: Path) -> None:
 
 
 def _drawn(root: Path) -> None:
-    from fer_cli.corpora.synthetic.layout import claim
+    from fer_cli.corpora.synthetic import begin
 
-    claim(root / "corpus", {"version": 1, "subjects": 3})
+    begin(root / "corpus", {"version": 1, "subjects": 3})
     shutil.copy(root / "corpus" / "synthetic.unfinished.json", root / "corpus" / "synthetic.json")
 
 
 def _claim_drawn(root: Path) -> None:
-    from fer_cli.corpora.synthetic.layout import claim
+    from fer_cli.corpora.synthetic import begin
 
-    claim(root / "corpus", {"version": 1, "subjects": 3})
+    begin(root / "corpus", {"version": 1, "subjects": 3})
 
 
 def _data(root: Path) -> None:

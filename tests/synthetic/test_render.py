@@ -8,14 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_cli.corpora.synthetic.action_units import MIRROR, UNITS
-from fer_cli.corpora.synthetic.canvas import Canvas
-from fer_cli.corpora.synthetic.drawing import face_of, landmarks_in_pixels, paint
-from fer_cli.corpora.synthetic.expressions import UNITS_OF, intensity, perform, resting
-from fer_cli.corpora.synthetic.geometry import AVERAGE, Pose, curve, neutral_landmarks
-from fer_cli.corpora.synthetic.identity import draw_identity
-from fer_cli.corpora.synthetic.movement import folds, moved
 from fer_cli.labels import CLASS_SETS
+from fer_cli.synthetic.action_units import MIRROR, UNITS, folds, move_landmarks
+from fer_cli.synthetic.canvas import Canvas
+from fer_cli.synthetic.face import AVERAGE, Pose, curve, neutral_landmarks
+from fer_cli.synthetic.person import UNITS_OF, draw_identity, draw_performance, draw_rest, intensity
+from fer_cli.synthetic.render import face_of, landmarks_in_pixels, paint
 
 SUBJECTS = range(1, 9)
 
@@ -26,7 +24,7 @@ def person(number: int):
 
 def at(label: str, subject: int, amount: float = 1.0) -> np.ndarray:
     """Landmarks in the face's plane: no pose, so that nothing but the expression moves them."""
-    performance = perform(label, np.random.default_rng([1, subject]))
+    performance = draw_performance(label, np.random.default_rng([1, subject]))
     return face_of(person(subject), performance, {}, amount).landmarks
 
 
@@ -47,14 +45,14 @@ def test_each_class_has_its_units_and_every_unit_is_known():
 
 @pytest.mark.parametrize("number", sorted(UNITS))
 def test_a_unit_that_acts_on_both_sides_alike_moves_them_alike(number):
-    landmarks = moved(AVERAGE, {number: (1.0, 1.0)})
+    landmarks = move_landmarks(AVERAGE, {number: (1.0, 1.0)})
     assert np.allclose(landmarks[MIRROR] * (-1, 1), landmarks)
     assert not np.allclose(landmarks, AVERAGE)
 
 
 @pytest.mark.parametrize("number", [1, 4, 12, 15])
 def test_a_unit_that_acts_on_one_side_leaves_the_other_outer_side_alone(number):
-    way = moved(AVERAGE, {number: (1.0, 0.0)}) - AVERAGE
+    way = move_landmarks(AVERAGE, {number: (1.0, 0.0)}) - AVERAGE
     other_side = AVERAGE[:, 0] > 0.02
     assert np.abs(way[other_side]).max() < 0.02
     assert np.abs(way[~other_side]).max() > 0.1
@@ -66,7 +64,7 @@ def test_a_unit_that_acts_on_one_side_leaves_the_other_outer_side_alone(number):
     )
 )
 def test_lids_and_lips_never_cross(activation):
-    landmarks = moved(AVERAGE, activation)
+    landmarks = move_landmarks(AVERAGE, activation)
     for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46), (61, 67), (62, 66), (63, 65), (51, 62), (66, 57)):
         assert landmarks[upper, 1] < landmarks[lower, 1]
 
@@ -134,7 +132,7 @@ def test_resting_faces_differ_as_expressions_do_only_where_confounded():
     def rests(confound: float) -> np.ndarray:
         return np.stack(
             [
-                moved(neutral_landmarks(person(number)), resting(np.random.default_rng(number), confound))
+                move_landmarks(neutral_landmarks(person(number)), draw_rest(np.random.default_rng(number), confound))
                 - neutral_landmarks(person(number))
                 for number in range(30)
             ]
@@ -180,7 +178,7 @@ def test_what_lies_beyond_the_picture_is_left_out():
 
 
 def painted(subject: int, label: str, amount: float):
-    performance = perform(label, np.random.default_rng([2, subject]))
+    performance = draw_performance(label, np.random.default_rng([2, subject]))
     face = face_of(person(subject), performance, {}, amount)
     pixels = paint(face, exposure=performance.exposure, noise=performance.noise, rng=np.random.default_rng(subject))
     return pixels, landmarks_in_pixels(face)

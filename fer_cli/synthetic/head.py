@@ -1,11 +1,10 @@
-"""Painting what a face stands on: the background, the body, the ears, and the head with its light and its folds."""
+"""The surroundings of a face: the background, the body, the ears, and the head with its light and its folds."""
 
 import cv2
 import numpy as np
 
-from fer_cli.corpora.synthetic.canvas import Canvas, disc
-from fer_cli.corpora.synthetic.face import Face
-from fer_cli.corpora.synthetic.geometry import by, curve
+from fer_cli.synthetic.canvas import Canvas, disc
+from fer_cli.synthetic.face import Face, by, curve
 
 
 def paint_background(canvas: Canvas, face: Face) -> None:
@@ -28,17 +27,10 @@ def paint_body(canvas: Canvas, face: Face) -> None:
     clothes = np.array(person.clothes)
     shoulders = at(
         [
-            (-3.4, 4.6),
-            (-2.9, 2.95),
-            (-1.9, 2.5),
-            (-0.8, 2.2),
-            (0, 2.15),
-            (0.8, 2.2),
-            (1.9, 2.5),
-            (2.9, 2.95),
+            (-3.4, 4.6), (-2.9, 2.95), (-1.9, 2.5), (-0.8, 2.2), (0, 2.15), (0.8, 2.2), (1.9, 2.5), (2.9, 2.95),
             (3.4, 4.6),
         ]
-    )
+    )  # fmt: skip
     canvas.fill(shoulders, clothes)
     cloth = canvas.mask(shoulders)
     canvas.blob(centre + size * np.array((-1.3, 2.7)), (size * 0.7, size * 0.35), clothes + 26, 0.5, within=cloth)
@@ -65,20 +57,14 @@ def paint_body(canvas: Canvas, face: Face) -> None:
 
 
 def paint_ears(canvas: Canvas, face: Face) -> None:
-    """Ears beside the head, where no hair hides them; those far from the light are darker."""
+    """Ears at the sides of the head, where no hair hides them; those far from the light are darker."""
     if face.person.hair_back in ("bob", "long"):
         return
     scale = face.person.ears
     for side, (x, y) in ((-1, face.landmarks[0]), (1, face.landmarks[16])):
         shape = [
-            (0.04, -0.20),
-            (-0.10, -0.27),
-            (-0.20, -0.18),
-            (-0.19, 0.06),
-            (-0.12, 0.28),
-            (-0.02, 0.40),
-            (0.08, 0.35),
-        ]
+            (0.04, -0.20), (-0.10, -0.27), (-0.20, -0.18), (-0.19, 0.06), (-0.12, 0.28), (-0.02, 0.40), (0.08, 0.35),
+        ]  # fmt: skip
         points = np.array(shape) * (-side * scale, scale) + by(x, y + 0.22)
         outside = face.line(points, depth=-0.05)
         lit = 0.9 + 0.12 * side * face.person.light[0]
@@ -167,7 +153,7 @@ def _freckle(canvas: Canvas, face: Face, head: np.ndarray) -> None:
 
 
 def paint_folds(canvas: Canvas, face: Face, head: np.ndarray) -> None:
-    """The folds that muscles and years make: of the forehead, between the brows, beside nose, eyes and mouth."""
+    """The folds that muscles and years make: of the forehead, between the brows, around nose, eyes and mouth."""
     points, folds, age = face.landmarks, face.folds, face.person.age
 
     def fold(line, width: float, depth: float, blur: float = 1.2) -> None:

@@ -1,34 +1,37 @@
-"""Any folder of pictures whose paths say who shows what."""
+"""Image folder: any pictures or clips whose paths, or a table, give label, subject, sequence and split."""
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from annotated_doc import Doc
 
-from fer_cli.corpora.corpus import Corpus
-from fer_cli.corpora.named_clips import readable_clip, record_of
-from fer_cli.corpora.pattern import PathPattern
-from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence, Still
-from fer_cli.corpora.splits import split_named
+from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence, Still
+from fer_cli.corpora.io import files_below, split_named, unreadable
+from fer_cli.corpora.layouts import add_clip
 from fer_cli.corpora.table import REPEATED, rows_of
-from fer_cli.corpora.walk import files_below, some_paths, unreadable
 from fer_cli.errors import CorpusError, UsageError
 from fer_cli.faces.formats import is_picture, is_video
 from fer_cli.labels import EXPRESSIONS, expression, folded
+from fer_cli.options import Panel
 
 #: What a label means that is not to be used; it may be typed so in ``--rename``.
 EXCLUDED = "-"
 
 #: A picture and the fields that its path or its row has.
 Matched = tuple[Path, dict[str, str]]
+#: The fields of a pattern, and what stands for any other text.
+FIELDS = ("label", "subject", "sequence", "frame", "split")
+STAR = "*"
+_PANEL = Panel("Input")
 
 
 @dataclass
-class Files(Corpus):
+class ImageFolder(Corpus):
     """A folder whose pictures' paths follow a pattern."""
 
     name: ClassVar[str] = "files"
@@ -51,26 +54,16 @@ class Files(Corpus):
 
     pattern: Annotated[
         str | None,
-        Doc(
-            "The pictures' paths below the folder, with {label} and, where paths say so, {subject}, {sequence}, "
-            "{frame} and {split}; * stands for anything else. With {frame} a subject's label (or sequence) is a run of "
-            "frames, the first neutral and the last ones the apex, unless labels change within a sequence: then each "
-            "frame has its own. Of a clip the middle is the apex, compared with that of its subject's neutral clip."
-        ),
+        Doc("Pattern of the paths below the folder: {label}, {subject}, {sequence}, {frame}, {split}; * for the rest."),
+        _PANEL,
     ] = None
     table: Annotated[
-        Path | None,
-        Doc(
-            "Instead of a pattern: a table (CSV, in any encoding that Excel writes) with the columns path (from the "
-            "folder) and label, and where they are known subject, sequence, frame and split."
-        ),
+        Path | None, Doc("CSV instead of a pattern: path, label, subject, sequence, frame, split."), _PANEL
     ] = None
     rename: Annotated[
-        tuple[str, ...], Doc("What a label of the folder means here, such as grinning=happiness. May be given again.")
+        tuple[str, ...], Doc("The meaning of a label, such as grinning=happiness; repeatable."), _PANEL
     ] = ()
-    exclude: Annotated[
-        tuple[str, ...], Doc("A label of the folder that is not used, such as calm. May be given again.")
-    ] = ()
+    exclude: Annotated[tuple[str, ...], Doc("A label that is not used, such as calm; repeatable."), _PANEL] = ()
 
     def __post_init__(self) -> None:
         if (self.pattern is None) == (self.table is None):
@@ -104,7 +97,7 @@ class Files(Corpus):
             matched = self._by_pattern(root, reading)
         else:
             matched = rows_of(self.table, root, reading, lambda label: _meaning(label, meanings) or folded(label))
-        reading.found["pictures"] = len(matched) + sum(entry.reason != REPEATED for entry in reading.left_out)
+        reading.found["pictures"] = len(matched) + sum(entry.reason != REPEATED for entry in reading.skipped)
         if not matched:
             raise CorpusError(
                 f"No path in {root} follows the pattern {self.pattern}."
@@ -133,11 +126,11 @@ class Files(Corpus):
                     fields["split"] = split_named(fields["split"], str(path))
                 matched.append((path, fields))
             elif is_picture(path) or is_video(path):
-                reading.left_out.append(LeftOut(str(path), "does not follow the pattern", fault=False))
+                reading.skip(path, "does not follow the pattern", fault=False)
         return matched
 
     def _meanings(self) -> dict[str, str]:
-        """What the labels that a person named mean."""
+        """Meanings of the labels named by ``rename`` and ``exclude``."""
         return dict(map(_renaming, self.rename)) | dict.fromkeys(map(folded, self.exclude), EXCLUDED)
 
 
@@ -153,7 +146,7 @@ def _named(matched: list[Matched], meanings: dict[str, str], reading: Reading) -
                 hint=f"Type --rename {spelling}=… with one of {', '.join(EXPRESSIONS)}, or --exclude {spelling}.",
             )
         if label == EXCLUDED:
-            reading.left_out.append(LeftOut(str(path), f"the label {folded(spelling)} is excluded", fault=False))
+            reading.skip(path, f"the label {folded(spelling)} is excluded", fault=False)
         named.append((path, fields | {"label": label, "spelled": spelling}))
     return named
 
@@ -186,7 +179,7 @@ def _runs(matched: list[Matched], reading: Reading) -> dict[tuple[str, str], lis
     together: dict[tuple[str, str], list[Matched]] = defaultdict(list)
     for path, fields in matched:
         if "subject" not in fields or "frame" not in fields:
-            reading.left_out.append(LeftOut(str(path), "a row of a sequence without its subject or frame"))
+            reading.skip(path, "a row of a sequence without its subject or frame")
         else:
             together[fields["subject"], fields.get("sequence", "")].append((path, fields))
     runs: dict[tuple[str, str], list[Matched]] = defaultdict(list)
@@ -221,17 +214,11 @@ def _sequences(runs: dict[tuple[str, str], list[Matched]], apex_frames: int, rea
         if frames[0][1]["label"] == EXCLUDED:
             continue
         if len(frames) < 2:
-            reading.left_out.append(LeftOut(str(frames[0][0]), "a sequence of one frame"))
+            reading.skip(frames[0][0], "a sequence of one frame")
             continue
         records.append(
-            Sequence(
-                subject,
-                sequence,
-                tuple(Frame(path) for path, _ in frames),
-                frames[0][1]["label"],
-                neutral=0,
-                apexes=tuple(range(max(1, len(frames) - apex_frames), len(frames))),
-                apex_source=f"last {apex_frames} frames" if apex_frames > 1 else "last frame",
+            Sequence.from_neutral_to_apex(
+                subject, sequence, tuple(Frame(path) for path, _ in frames), frames[0][1]["label"], apex_frames
             )
         )
     return records
@@ -247,9 +234,10 @@ def _add_clips(clips: list[Matched], root: Path, apex_frames: int, reading: Read
             continue
         name = "-".join(path.relative_to(root).with_suffix("").parts)
         if "frame" in fields:
-            reading.left_out.append(LeftOut(str(path), "a video where a frame's picture was looked for"))
-        elif clip := readable_clip(path, fields.get("subject"), name, fields["label"], reading):
-            reading.records.append(record_of(clip, apex_frames, fields.get("split")))
+            reading.skip(path, "a video where a frame's picture was looked for")
+        else:
+            subject, split = fields.get("subject"), fields.get("split")
+            add_clip(reading, path, subject, name, fields["label"], apex_frames, split=split)
 
 
 def _renaming(text: str) -> tuple[str, str]:
@@ -265,7 +253,7 @@ def _renaming(text: str) -> tuple[str, str]:
 
 
 def _natural(text: str) -> list[tuple[bool, int, str, str]]:
-    """So that frame 10 comes after frame 2, however many digits there are."""
+    """Sort key by which frame 10 comes after frame 2, however many digits there are."""
     key = []
     for part in filter(None, re.split(r"(\d+)", text)):
         digits = part.lstrip("0") if part.isdecimal() else ""
@@ -274,9 +262,87 @@ def _natural(text: str) -> list[tuple[bool, int, str, str]]:
 
 
 def _what_is_there(root: Path, reading: Reading) -> str:
-    paths = some_paths(root)
-    told = [f"There is, for example: {', '.join(paths)}." if paths else "There is no file in the folder."]
-    told += [f"{entry.path} is {entry.reason}." for entry in unreadable(root)[:3]]
-    faults = [entry for entry in reading.left_out if entry.fault]
-    told += [f"{entry.path}: {entry.reason}." for entry in faults[:3]]
-    return "\n".join(told)
+    paths = [path.relative_to(root).as_posix() for path in islice(files_below(root), 3)]
+    lines = [f"There is, for example: {', '.join(paths)}." if paths else "There is no file in the folder."]
+    lines += [f"{path} is {reason}." for path, reason in unreadable(root)[:3]]
+    faults = [entry for entry in reading.skipped if entry.fault]
+    lines += [f"{entry.path}: {entry.reason}." for entry in faults[:3]]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class PathPattern:
+    """A pattern with named fields and stars, neither of which crosses a ``/``; letters match whatever their case.
+
+    A field takes as little as it can and at least one character, a star as much as it can. ``folders`` has, for each
+    part of the path between slashes, its literals and the wildcards between them: one literal more than wildcards.
+    """
+
+    folders: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+
+    @classmethod
+    def parse(cls, pattern: str) -> "PathPattern":
+        """The pattern that a person typed; raises :class:`~fer_cli.errors.UsageError` if it is none."""
+        fields = re.findall(r"\{(.*?)\}", pattern)
+        stray = re.search(r"[{}]", re.sub(r"\{.*?\}", "", pattern))
+        unknown = [name for name in fields if name not in FIELDS or fields.count(name) > 1]
+        lacking = "label" not in fields or ("frame" in fields and "subject" not in fields)
+        if stray or unknown or lacking:
+            raise UsageError(
+                f"--pattern '{pattern}' is not one.",
+                hint="It needs {label}, may have {subject}, {sequence}, {frame} and {split}, each once; {frame} needs "
+                "{subject}.",
+            )
+        folders = []
+        for part in unicodedata.normalize("NFC", pattern).strip("/").split("/"):
+            pieces = re.split(r"\{(.*?)\}|(\*)", part)
+            wildcards = tuple(field or star for field, star in zip(pieces[1::3], pieces[2::3], strict=True))
+            folders.append((tuple(map(_lower, pieces[0::3])), wildcards))
+        return cls(tuple(folders))
+
+    def match(self, path: str) -> dict[str, str] | None:
+        """The fields of ``path``, composed (NFC) and as it spells them; None if it does not follow the pattern."""
+        parts = unicodedata.normalize("NFC", path).split("/")
+        if len(parts) != len(self.folders):
+            return None
+        fields: dict[str, str] = {}
+        for part, (literals, wildcards) in zip(parts, self.folders, strict=True):
+            found = _match(part, _lower(part), literals, wildcards)
+            if found is None:
+                return None
+            fields |= found
+        return fields
+
+
+def _match(part: str, lower: str, literals: tuple[str, ...], wildcards: tuple[str, ...]) -> dict[str, str] | None:
+    if not wildcards:
+        return {} if lower == literals[0] else None
+    # The last place at which each literal leaves room for all that follows it, found from the end; a wildcard is then
+    # free to choose among the places up to that one, without ever having to come back.
+    latest = [0] * len(literals)
+    end = len(lower)
+    for number in range(len(literals) - 1, 0, -1):
+        literal = literals[number]
+        at = end - len(literal) if number == len(literals) - 1 else lower.rfind(literal, 0, end)
+        if end < 0 or at < 0 or not lower.startswith(literal, at):
+            return None
+        latest[number] = at
+        end = at - (wildcards[number - 1] != STAR)
+    if end < len(literals[0]) or not lower.startswith(literals[0]):
+        return None
+    fields, at = {}, len(literals[0])
+    for number, name in enumerate(wildcards, start=1):
+        last = number == len(wildcards)
+        stop = latest[number] if last or name == STAR else lower.find(literals[number], at + 1)
+        if name != STAR:
+            fields[name] = part[at:stop]
+        at = stop + len(literals[number])
+    return fields
+
+
+def _lower(text: str) -> str:
+    lower = text.lower()
+    if len(lower) == len(text):
+        return lower
+    # A few letters, such as İ, are longer in lower case: they stand for themselves, so that places stay the same.
+    return "".join(letter.lower() if len(letter.lower()) == 1 else letter for letter in text)

@@ -3,27 +3,25 @@
 import cv2
 import numpy as np
 
-from fer_cli.corpora.synthetic.canvas import Canvas
-from fer_cli.corpora.synthetic.expressions import Performance, shown
-from fer_cli.corpora.synthetic.face import Face
-from fer_cli.corpora.synthetic.features import paint_brows, paint_eyes, paint_mouth, paint_nose
-from fer_cli.corpora.synthetic.geometry import HEIGHT, WIDTH, Pose, neutral_landmarks
-from fer_cli.corpora.synthetic.hair import paint_hair_before, paint_hair_behind
-from fer_cli.corpora.synthetic.head import paint_background, paint_body, paint_ears, paint_folds, paint_head
-from fer_cli.corpora.synthetic.identity import Identity
-from fer_cli.corpora.synthetic.movement import folds, moved
+from fer_cli.synthetic.action_units import folds, move_landmarks
+from fer_cli.synthetic.canvas import Canvas
+from fer_cli.synthetic.face import HEIGHT, WIDTH, Face, Pose, neutral_landmarks
+from fer_cli.synthetic.features import paint_brows, paint_eyes, paint_mouth, paint_nose
+from fer_cli.synthetic.hair import paint_hair_before, paint_hair_behind
+from fer_cli.synthetic.head import paint_background, paint_body, paint_ears, paint_folds, paint_head
+from fer_cli.synthetic.person import Identity, Performance, activation_at
 
 
 def face_of(person: Identity, performance: Performance, rest: dict, amount: float) -> Face:
     """The person at ``amount`` of the performance, from 0 at rest to 1 at the apex."""
-    activation = shown(performance, rest, amount)
+    activation = activation_at(performance, rest, amount)
     turn = np.array(performance.start_turn) + amount * np.array(performance.turn)
     shift = np.array(performance.start_shift) + amount * np.array(performance.shift)
     yaw, pitch, roll = turn
     x, y = WIDTH / 2 + person.size * shift[0], 0.43 * HEIGHT + person.size * shift[1]
     return Face(
         person=person,
-        landmarks=moved(neutral_landmarks(person), activation),
+        landmarks=move_landmarks(neutral_landmarks(person), activation),
         folds=folds(activation),
         pose=Pose(yaw, pitch, roll, x, y, person.size),
     )

@@ -1,10 +1,9 @@
-"""Painting the parts of a face that move most: nose, eyes, brows and mouth."""
+"""The parts of a face that move most: nose, eyes, brows and mouth."""
 
 import numpy as np
 
-from fer_cli.corpora.synthetic.canvas import Canvas, disc, ribbon
-from fer_cli.corpora.synthetic.face import Face
-from fer_cli.corpora.synthetic.geometry import LIP_LINE, by, curve, mouth_shift, neutral_landmarks
+from fer_cli.synthetic.canvas import Canvas, disc, ribbon
+from fer_cli.synthetic.face import LIP_LINE, Face, by, curve, mouth_shift, neutral_landmarks
 
 
 def paint_nose(canvas: Canvas, face: Face, head: np.ndarray) -> None:
@@ -174,27 +173,19 @@ def _paint_inside(canvas: Canvas, face: Face, opening: np.ndarray) -> None:
     canvas.fill(
         face.line(
             [
-                (left * 0.8, low + 0.15),
-                (left * 0.75, low + 0.01),
-                (0, low),
-                (right * 0.75, low + 0.01),
+                (left * 0.8, low + 0.15), (left * 0.75, low + 0.01), (0, low), (right * 0.75, low + 0.01),
                 (right * 0.8, low + 0.15),
             ]
         ),
         (214, 206, 192),
         blur=0.7,
         within=inside,
-    )
+    )  # fmt: skip
     edge = line + 0.035
     upper = [
-        (left, line - 0.25),
-        (left * 0.98, edge - 0.04),
-        (left * 0.6, edge),
-        (0, edge + 0.012),
-        (right * 0.6, edge),
-        (right * 0.98, edge - 0.04),
-        (right, line - 0.25),
-    ]
+        (left, line - 0.25), (left * 0.98, edge - 0.04), (left * 0.6, edge), (0, edge + 0.012), (right * 0.6, edge),
+        (right * 0.98, edge - 0.04), (right, line - 0.25),
+    ]  # fmt: skip
     canvas.fill(face.line(upper), (240, 236, 228), blur=0.7, within=inside)
     for number in range(-3, 4):
         x = 0.075 * number

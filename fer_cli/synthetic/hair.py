@@ -1,10 +1,9 @@
-"""Painting hair: what hangs behind the head, and what grows over it down to the hairline."""
+"""Hair: what hangs behind the head, and what grows over it down to the hairline."""
 
 import numpy as np
 
-from fer_cli.corpora.synthetic.canvas import Canvas, disc, ribbon
-from fer_cli.corpora.synthetic.face import Face
-from fer_cli.corpora.synthetic.geometry import by, curve
+from fer_cli.synthetic.canvas import Canvas, disc, ribbon
+from fer_cli.synthetic.face import Face, by, curve
 
 #: How far the hair stands off the skull, in distances between the eyes.
 _VOLUME = {"crop": 0.10, "part": 0.15, "fringe": 0.14, "swept": 0.17, "receding": 0.06, "shaven": 0.0}
@@ -27,13 +26,9 @@ def paint_hair_behind(canvas: Canvas, face: Face) -> None:
         bottom = 1.75 if person.hair_back == "bob" else 3.3
         flare = 0.08 if person.hair_back == "bob" else 0.22
         right = [
-            (0.7, -1.5),
-            (wide, -0.7),
-            (wide + 0.10, 0.3),
-            (wide + flare, 1.2),
-            (wide + flare * 0.8, bottom - 0.2),
+            (0.7, -1.5), (wide, -0.7), (wide + 0.10, 0.3), (wide + flare, 1.2), (wide + flare * 0.8, bottom - 0.2),
             (wide * 0.6, bottom),
-        ]
+        ]  # fmt: skip
         left = [(-x, y) for x, y in right[::-1]]
         mass = face.line([*left, *right], depth=-0.1)
         canvas.fill(mass, colour)
@@ -108,7 +103,7 @@ def _outside(face: Face) -> np.ndarray:
 
 
 def _hairline(face: Face) -> np.ndarray:
-    """Where the hair ends on the forehead (40, 2), from the picture's left to its right."""
+    """Line at which the hair ends on the forehead (40, 2), from the picture's left to its right."""
     person = face.person
     half = abs(face.landmarks[0, 0])
     side = np.sign(person.parting)
@@ -118,56 +113,24 @@ def _hairline(face: Face) -> np.ndarray:
     elif person.hair_front == "part":
         parting = abs(person.parting)
         points = [
-            (0.99, 0.10),
-            (0.93, -0.45),
-            (0.80, -0.78),
-            (parting + 0.1, -1.06),
-            (parting, -1.14),
-            (parting - 0.2, -1.02),
-            (-0.35, -0.80),
-            (-0.78, -0.62),
-            (-0.94, -0.35),
-            (-0.99, 0.12),
-        ]
+            (0.99, 0.10), (0.93, -0.45), (0.80, -0.78), (parting + 0.1, -1.06), (parting, -1.14),
+            (parting - 0.2, -1.02), (-0.35, -0.80), (-0.78, -0.62), (-0.94, -0.35), (-0.99, 0.12),
+        ]  # fmt: skip
     elif person.hair_front == "swept":
         points = [
-            (0.99, 0.08),
-            (0.93, -0.50),
-            (0.82, -0.84),
-            (0.5, -1.06),
-            (0.0, -1.12),
-            (-0.5, -1.04),
-            (-0.82, -0.82),
-            (-0.93, -0.48),
-            (-0.99, 0.08),
-        ]
+            (0.99, 0.08), (0.93, -0.50), (0.82, -0.84), (0.5, -1.06), (0.0, -1.12), (-0.5, -1.04), (-0.82, -0.82),
+            (-0.93, -0.48), (-0.99, 0.08),
+        ]  # fmt: skip
     elif person.hair_front == "receding":
         points = [
-            (0.99, 0.05),
-            (0.95, -0.45),
-            (0.86, -0.95),
-            (0.62, -1.28),
-            (0.2, -1.16),
-            (-0.2, -1.16),
-            (-0.62, -1.28),
-            (-0.86, -0.95),
-            (-0.95, -0.45),
-            (-0.99, 0.05),
-        ]
+            (0.99, 0.05), (0.95, -0.45), (0.86, -0.95), (0.62, -1.28), (0.2, -1.16), (-0.2, -1.16), (-0.62, -1.28),
+            (-0.86, -0.95), (-0.95, -0.45), (-0.99, 0.05),
+        ]  # fmt: skip
     else:
         points = [
-            (0.99, 0.14),
-            (0.95, -0.40),
-            (0.86, -0.74),
-            (0.72, -0.94),
-            (0.3, -0.98),
-            (0.0, -1.0),
-            (-0.3, -0.98),
-            (-0.72, -0.94),
-            (-0.86, -0.74),
-            (-0.95, -0.40),
-            (-0.99, 0.14),
-        ]
+            (0.99, 0.14), (0.95, -0.40), (0.86, -0.74), (0.72, -0.94), (0.3, -0.98), (0.0, -1.0), (-0.3, -0.98),
+            (-0.72, -0.94), (-0.86, -0.74), (-0.95, -0.40), (-0.99, 0.14),
+        ]  # fmt: skip
     line = curve(np.array(points) * (half * side, person.crown), 8)
     line = line if line[0, 0] < 0 else line[::-1]
     pick = np.linspace(0, len(line) - 1, 40)
@@ -191,21 +154,14 @@ def _strands(canvas: Canvas, face: Face, inner: np.ndarray, outer: np.ndarray, h
 
 
 def _locks(canvas: Canvas, face: Face, colour: np.ndarray) -> None:
-    """Long hair comes forward beside the cheeks."""
+    """Long hair comes forward along the cheeks."""
     half = abs(face.landmarks[0, 0])
     bottom = 1.65 if face.person.hair_back == "bob" else 2.9
     for way in (-1, 1):
         edge = [
-            (0.86, -0.75),
-            (1.0, -0.2),
-            (0.99, 0.5),
-            (0.96, 1.0),
-            (0.93, bottom),
-            (1.16, bottom - 0.08),
-            (1.24, 1.0),
-            (1.20, 0.2),
-            (1.10, -0.6),
-        ]
+            (0.86, -0.75), (1.0, -0.2), (0.99, 0.5), (0.96, 1.0), (0.93, bottom), (1.16, bottom - 0.08), (1.24, 1.0),
+            (1.20, 0.2), (1.10, -0.6),
+        ]  # fmt: skip
         lock = face.line(np.array(edge) * (way * half, 1), depth=0.1)
         canvas.fill(lock, colour * 0.92, blur=0.8)
         within = canvas.mask(lock)

@@ -1,30 +1,22 @@
-"""A person's resting landmarks, curves through them, and how a turned head throws them onto the picture.
+"""A person's face in one frame: landmarks, curves through them, and how a turned head projects them onto the picture.
 
 A face lies in its own plane: the origin between the eyes, lengths in distances between the eyes' centres, x to the
-picture's right and y down. A :class:`Pose` gives it depth, turns it and puts it on the picture, in pixels.
-"""
+picture's right and y down. A :class:`Pose` gives it depth, turns it and puts it on the picture, in pixels."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from fer_cli.corpora.synthetic.action_units import MIRROR
-from fer_cli.corpora.synthetic.identity import Identity
+from fer_cli.synthetic.action_units import MIRROR, Sides
+from fer_cli.synthetic.person import Identity
 
 WIDTH, HEIGHT = 640, 490
 
 _JAW = [
-    (-1.17, 0.02),
-    (-1.16, 0.32),
-    (-1.12, 0.62),
-    (-1.04, 0.91),
-    (-0.91, 1.18),
-    (-0.72, 1.42),
-    (-0.49, 1.61),
-    (-0.25, 1.73),
-    (0, 1.77),
-]
+    (-1.17, 0.02), (-1.16, 0.32), (-1.12, 0.62), (-1.04, 0.91), (-0.91, 1.18), (-0.72, 1.42), (-0.49, 1.61),
+    (-0.25, 1.73), (0, 1.77),
+]  # fmt: skip
 _BROW = [(-0.97, -0.22), (-0.83, -0.33), (-0.63, -0.37), (-0.42, -0.345), (-0.22, -0.28)]
 _NOSE = [(0, -0.02), (0, 0.19), (0, 0.40), (0, 0.60)]
 _NOSTRILS = [(-0.235, 0.745), (-0.12, 0.785), (0, 0.81)]
@@ -104,7 +96,7 @@ def by(x: float, y: float) -> np.ndarray:
 
 
 def mouth_shift(person: Identity) -> float:
-    """How much lower than the average face's the person's mouth lies."""
+    """Distance by which the person's mouth lies lower than the average face's."""
     return person.mouth_height + 0.5 * (person.nose_length - 1) + 0.35 * (person.chin_drop - 1)
 
 
@@ -124,7 +116,7 @@ def curve(points: np.ndarray, steps: int = 8, *, closed: bool = False) -> np.nda
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the head is: yaw, pitch and roll in radians, the origin's pixel, and the pixels between the eyes."""
+    """Pose of the head: yaw, pitch and roll in radians, the origin's pixel, and the pixels between the eyes."""
 
     yaw: float
     pitch: float
@@ -154,8 +146,68 @@ class Pose:
 
 
 def _surface(points: np.ndarray) -> np.ndarray:
-    """How far the face stands out at each point: an ellipsoid, and the nose upon it."""
+    """Depth of the face at each point: an ellipsoid, and the nose upon it."""
     x, y = points[:, 0], points[:, 1]
     skull = 0.95 * np.sqrt(np.clip(1 - (x / 1.35) ** 2 - ((y - 0.3) / 2.3) ** 2, 0, None))
     nose = 0.34 * np.exp(-((x / 0.17) ** 2)) * np.exp(-(((y - 0.62) / 0.33) ** 2))
     return skull + nose
+
+
+@dataclass(frozen=True)
+class Face:
+    """A person in one frame: landmarks (68, 2) in the face's plane, folds of the skin by name, the head's pose."""
+
+    person: Identity
+    landmarks: np.ndarray
+    folds: dict[str, Sides]
+    pose: Pose
+
+    def at(self, points, depth: float | None = None) -> np.ndarray:
+        """Points of the face's plane (n, 2), in pixels."""
+        return self.pose(np.asarray(points, dtype=float), depth)
+
+    def line(self, points, steps: int = 8, *, depth: float | None = None) -> np.ndarray:
+        """A smooth curve through points of the face's plane, in pixels."""
+        return self.pose(curve(np.asarray(points, dtype=float), steps), depth)
+
+    def px(self, length: float) -> float:
+        """A length of the face's plane, in pixels."""
+        return self.pose.size * length
+
+    @cached_property
+    def skin(self) -> np.ndarray:
+        """The skin's colour in even light."""
+        return np.array(self.person.skin)
+
+    @cached_property
+    def shade(self) -> np.ndarray:
+        """Skin that light reaches badly."""
+        return self.skin * (0.66, 0.56, 0.52)
+
+    @cached_property
+    def crease(self) -> np.ndarray:
+        """The bottom of a fold."""
+        return self.skin * (0.48, 0.36, 0.32)
+
+    @cached_property
+    def glow(self) -> np.ndarray:
+        """Skin that the light strikes."""
+        return self.skin + (255 - self.skin) * (0.42, 0.38, 0.34)
+
+    @cached_property
+    def outline(self) -> np.ndarray:
+        """The head's outline (n, 2) in the face's plane: the jaw, then over the crown."""
+        jaw = self.landmarks[:17]
+        angle = np.linspace(0, np.pi, 13)[1:-1]
+        middle, half = (jaw[0, 0] + jaw[16, 0]) / 2, (jaw[16, 0] - jaw[0, 0]) / 2
+        # Squarer than an ellipse, as skulls are.
+        cos, sin = np.cos(angle), np.sin(angle)
+        crown = np.column_stack(
+            (middle + half * np.sign(cos) * np.abs(cos) ** 0.85, jaw[0, 1] - self.crown_height * sin**0.85)
+        )
+        return curve(np.concatenate((jaw, crown)), 6, closed=True)
+
+    @property
+    def crown_height(self) -> float:
+        """Distance from the ears' height to the top of the skull."""
+        return 1.52 * self.person.crown
