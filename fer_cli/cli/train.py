@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from fer_cli.cli import choose, config
+from fer_cli.cli import choose, config, figures
 from fer_cli.cli.console import Bars, out, say
-from fer_cli.cli.evaluate import judge, show
+from fer_cli.cli.evaluate import show
 from fer_cli.cli.options import AllowSeen, Device
 from fer_cli.cli.settings import with_settings
+from fer_cli.session import Session
 from fer_cli.training.difference import DifferenceRecipe
 from fer_cli.training.disentangled import DisentangledRecipe
 from fer_cli.training.recipe import Recipe
@@ -127,14 +128,14 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
             leave()
             if not is_first():
                 return
-            judged = {
-                name: judge(result, device=device, allow_seen=allow_seen, progress=bars)
-                for name, result in trained.items()
-            }
-        for name, evaluation in judged.items():
+            from fer_cli.evaluation.evaluate import evaluate
+
+            session = Session(device, allow_seen, progress=bars)
+            evaluations = {name: evaluate(result, session=session) for name, result in trained.items()}
+        for name, evaluation in evaluations.items():
             _report(trained[name], evaluation)
-        if len(judged) > 1:
-            _compare(judged)
+        if len(evaluations) > 1:
+            _compare(evaluations)
         say("next      fer predict PICTURES")
 
     command.__doc__ = "\n\n".join([kind.__doc__, *kind.examples])
@@ -151,15 +152,17 @@ def _report(result: "Run | CrossValidation", evaluation: "Evaluation") -> None:
     show(evaluation)
 
 
-def _compare(judged: "dict[str, Evaluation]") -> None:
-    """One table of what several variants came to on the same faces."""
-    table = Table("", "accuracy", "recall", "macro-F1", "faces", box=None, padding=(0, 2), header_style="dim")
-    folds = any(evaluation.folds is not None for evaluation in judged.values())
+def _compare(evaluations: "dict[str, Evaluation]") -> None:
+    """One table of several variants' metrics on the same faces."""
+    from fer_cli.evaluation.metrics import headline_metrics
+
+    headline = headline_metrics()
+    table = Table("", *(metric.short for metric in headline), "faces", box=None, padding=(0, 2), header_style="dim")
+    folds = any(evaluation.folds is not None for evaluation in evaluations.values())
     if folds:
         table.add_column("over folds")
-    for name, evaluation in judged.items():
-        scores = evaluation.scores
-        cells = [f"{share:.1%}" for share in (scores.accuracy, scores.recall, scores.macro_f1)]
+    for name, evaluation in evaluations.items():
+        cells = [figures.number(evaluation.value(metric.name), metric.percent) for metric in headline]
         cells.append(str(len(evaluation.predictions)))
         if folds:
             mean, deviation = evaluation.over_folds()
