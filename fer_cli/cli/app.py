@@ -4,17 +4,17 @@ import errno
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 import fer_cli
 from fer_cli import home
 from fer_cli.cli import compare, demo, evaluate, export, predict, prepare, train, weights
 from fer_cli.cli.console import INTERRUPTED, print_error, say, use_utf8, warn
+from fer_cli.cli.help import Commands, Group
 from fer_cli.errors import DiskFullError, FerError
 from fer_cli.files import disk_full_reason
 
 
-class _Program(TyperGroup):
+class _Program(Group):
     """Turns what went wrong into a sentence on standard error and an exit code, with no traceback."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -48,13 +48,11 @@ def _of_the_disk(error: Exception) -> FerError | None:
     return None
 
 
-app = typer.Typer(
+app = Commands(
     name="fer",
     cls=_Program,
     no_args_is_help=True,
-    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 failed, 2 typed wrongly, 3 done with some inputs left out.",
 )
 
