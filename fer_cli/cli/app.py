@@ -15,10 +15,10 @@ from fer_cli.files import disk_full_reason
 
 
 class _Program(Group):
-    """Turns what went wrong into a sentence on standard error and an exit code, with no traceback."""
+    """Turns errors into a sentence on standard error and an exit code, with no traceback."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """In the order in which a person meets them."""
+        """In the order in which they are used."""
         return ["prepare", "train", "evaluate", "compare", "predict", "export", "weights", "demo"]
 
     def invoke(self, ctx: Any) -> Any:
@@ -28,18 +28,18 @@ class _Program(Group):
             print_error(error)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
-            say("\nStopped. What is done is kept: type the same line again to go on from there.")
+            say("\nStopped. What is done is kept: type the same line again to continue from there.")
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
-            said = _of_the_disk(error)
-            if said is None:
+            reported = _disk_error(error)
+            if reported is None:
                 raise
-            print_error(said)
-            raise typer.Exit(said.exit_code) from error
+            print_error(reported)
+            raise typer.Exit(reported.exit_code) from error
 
 
-def _of_the_disk(error: Exception) -> FerError | None:
-    """What to say of an error that no command foresaw, if it is of a file or a full disk; None if it is a fault."""
+def _disk_error(error: Exception) -> FerError | None:
+    """The report of an unforeseen error of a file or a full disk; None if it is a fault of the program."""
     reason = disk_full_reason(error)
     if reason is not None:
         return DiskFullError.at(getattr(error, "filename", None) or "", reason)
@@ -53,7 +53,7 @@ app = Commands(
     cls=_Program,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 1 failed, 2 typed wrongly, 3 done with some inputs left out.",
+    epilog="Exit codes: 0 done, 1 failed, 2 typed wrongly, 3 done with some inputs skipped.",
 )
 
 
