@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from tokenize import TokenError
 from typing import ClassVar
 
 from fer_cli.corpora.corpus import Corpus
@@ -121,7 +122,7 @@ def _code(path: Path) -> int | None:
 
     try:
         return int(np.load(BytesIO(read_bytes(path, MAX_NPY_BYTES)), allow_pickle=False).item())
-    except (OSError, ValueError, TypeError, EOFError, OverflowError, MemoryError):
+    except (OSError, ValueError, TypeError, EOFError, OverflowError, MemoryError, SyntaxError, TokenError):
         return None
 
 

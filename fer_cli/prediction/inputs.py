@@ -80,7 +80,12 @@ def _below(folder: Path, except_in: Collection[Path]) -> Iterator[Input]:
     closed: list[OSError] = []
     for parent, files in walk(folder, besides=except_in, on_error=closed.append):
         for path in (parent / name for name in files):
-            if is_video(path) or is_picture(path) or begins_as_picture(path):
+            if is_video(path) or is_picture(path) or begins_as_picture(path) or _is_special(path):
                 yield Input(path)
     for error in closed:
         yield Input(Path(error.filename), problem=f"a folder that cannot be read: {error.strerror}")
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device, of which whoever opens it says so."""
+    return path.exists() and not path.is_file()
