@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import fer_cli
+from benchmarks import house
 
 HOUSE = Path(fer_cli.__file__).parent
 FLOORS = {
@@ -75,6 +76,18 @@ def test_imports_go_down_the_floors(path):
             # The ground floor is one room of single files.
             same_room = other == own or FLOORS[other] == FLOORS[own] == 0
             assert same_room or FLOORS[other] < FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {name}"
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    found = house.modules()
+    assert len(found) == len(FILES)
+    assert house.circles(house.imports(found)) == []
+
+
+def test_a_circle_would_be_found():
+    edges = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set(), "e": {"f"}, "f": {"e"}, "g": {"a"}}
+    assert sorted(house.circles(edges)) == [["a", "b", "c"], ["e", "f"]]
+    assert house.imported_once(edges) == {"b": "a", "c": "b", "d": "c", "e": "f", "f": "e"}
 
 
 def test_every_room_has_a_floor():
