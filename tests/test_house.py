@@ -35,6 +35,7 @@ FLOORS = {
     "pools": 0,
     "header": 0,
     "home": 0,
+    "distributed": 0,
 }
 DOORS = {"__init__", "__main__"}
 #: What takes seconds to import, and so must wait until a command needs it.

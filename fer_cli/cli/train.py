@@ -101,16 +101,16 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
         device: Device = "auto",
         allow_seen: AllowSeen = False,
     ) -> None:
+        from fer_cli.distributed import barrier, broadcast, is_main_process, own_device, shutdown, world_size
         from fer_cli.models.device import choose_device, device_name
-        from fer_cli.training.processes import agreed, count, is_first, leave, own_device
         from fer_cli.training.variants import open_trained, train
 
         chosen = own_device(choose_device(device))
-        say(f"device    {device_name(chosen)}" + (f", {count()} processes" if count() > 1 else ""))
+        say(f"device    {device_name(chosen)}" + (f", {world_size()} processes" if world_size() > 1 else ""))
         dataset = choose.dataset(data)
         recipe = choose.stage_1(recipe, dataset, folds=cv)
         given = context.meta["out"] if resume else output
-        path, finished = agreed(choose.new_run(given, recipe, dataset, folds=cv), chosen)
+        path, finished = broadcast(choose.new_run(given, recipe, dataset, folds=cv), chosen)
         with Bars() as bars:
             if finished:
                 trained = open_trained(path)
@@ -125,8 +125,9 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                     command=shlex.join(["fer", *sys.argv[1:]]),
                     progress=bars,
                 )
-            leave()
-            if not is_first():
+            barrier()
+            shutdown()
+            if not is_main_process():
                 return
             from fer_cli.evaluation.evaluate import evaluate
 

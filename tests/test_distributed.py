@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from fer_cli.distributed import broadcast, is_main_process, main_process_first, own_device, world_size
 from fer_cli.runs.cross_validation import CrossValidation
 from fer_cli.runs.run import Run
 from fer_cli.training.difference import DifferenceRecipe
-from fer_cli.training.processes import agreed, count, first_then_others, is_first, own_device
 from tests.made import made_model
 from tests.training.test_kept_weights import validation_loss
 
@@ -62,10 +62,10 @@ def test_alone_nothing_is_shared(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.delenv("RANK", raising=False)
     cpu = torch.device("cpu")
-    assert count() == 1
-    assert is_first()
-    assert agreed("run", cpu) == "run"
-    assert first_then_others(lambda: 7, cpu) == 7
+    assert world_size() == 1
+    assert is_main_process()
+    assert broadcast("run", cpu) == "run"
+    assert main_process_first(lambda: 7, cpu) == 7
     assert own_device(torch.device("cuda", 3)) == torch.device("cuda", 3)
 
 
