@@ -22,14 +22,14 @@ from real_faces import DRAWN, OUT, SMALL, trained
 from sklearn.metrics import completeness_score
 from sklearn.metrics.cluster import contingency_matrix
 
-from fer_cli.corpora.files import Files
+from fer_cli.corpora.image_folder import ImageFolder
 from fer_cli.corpora.synthetic import Synthetic
-from fer_cli.dataset.preparation import Preparation
+from fer_cli.dataset.plan import Preparation
 from fer_cli.dataset.prepare import prepare
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.embeddings.neutral import of_run
 from fer_cli.errors import FerError
-from fer_cli.faces.detector_model import find_detector_model
+from fer_cli.faces.yunet import find_detector_model
 from fer_cli.prediction.model import open_model
 from fer_cli.prediction.neutral.auto import AutoNeutral
 from fer_cli.prediction.neutral.given import FixedNeutral
@@ -152,7 +152,9 @@ def of_others(folder: Path, acted: Path) -> None:
     """Each third of the people, everything trained on imitated expressions of another third."""
     settings = Preparation(classes="8", folds=3)
     dataset = PreparedDataset.open(
-        prepare(Files(pattern="{subject}/{label}/{frame}.jpg"), acted, OUT / "data" / "acted-thirds", settings).path
+        prepare(
+            ImageFolder(pattern="{subject}/{label}/{frame}.jpg"), acted, OUT / "data" / "acted-thirds", settings
+        ).path
     )
     for fold in range(3):
         start = dataclasses.replace(CLASSIFIER, encoder=str(drawn_classifier()[1].path), fold=fold)

@@ -72,13 +72,13 @@ def predict(
 
     fer predict clip.mp4 --every 0.5s --smooth 1 --out clip.parquet --annotate drawn
     """
+    from fer_cli.distributed import own_device
     from fer_cli.models.device import choose_device, device_name
     from fer_cli.prediction.model import open_model
     from fer_cli.prediction.neutral import neutral_finder
     from fer_cli.prediction.pipeline import is_cropped
     from fer_cli.prediction.run import check
     from fer_cli.prediction.run import run as run_prediction
-    from fer_cli.training.processes import own_device
 
     sources = sources or []
     options = check(sources, options)

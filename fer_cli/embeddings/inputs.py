@@ -124,4 +124,4 @@ def model_inputs(
     if WHOLE in frozen:
         return EmbeddedFaces(rows, frozen[WHOLE], index, paired=model.paired, varied=varied)
     extra = {name: embeddings.of(rows["file_name"])[0] for name, embeddings in frozen.items()}
-    return Faces(rows, crops, index, paired=model.paired, transform=transform, beside={**extra, **(beside or {})})
+    return Faces(rows, crops, index, paired=model.paired, transform=transform, extra={**extra, **(beside or {})})

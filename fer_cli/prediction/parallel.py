@@ -1,4 +1,4 @@
-"""Threads on all cores: an ordered, bounded parallel map, and the processes that share a prediction."""
+"""Threads on all cores: an ordered, bounded parallel map."""
 
 import os
 import queue
@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from datetime import timedelta
 from typing import TypeVar
 
 import cv2
@@ -20,8 +19,6 @@ PATIENCE = 0.2
 AHEAD = 16
 #: Items that are begun or about to be, in items a thread: pixels are in memory for no more than these.
 BEGUN = 2
-#: One process may have the long videos: the others wait for it.
-PROCESS_TIMEOUT = timedelta(days=14)
 
 
 def cores() -> int:
@@ -125,33 +122,3 @@ def _awaited(future: "Future[R]", ticks: bool) -> Iterator[R | None]:
 def _one_thread_a_call() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-
-
-def rank() -> int:
-    """Which process this is, counted from 0."""
-    return int(os.environ.get("RANK", "0"))
-
-
-def count() -> int:
-    """How many processes predict together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def meet() -> None:
-    """Wait until every process has come here."""
-    if count() == 1:
-        return
-    import torch.distributed as distributed
-
-    if not distributed.is_initialized():
-        distributed.init_process_group("gloo", timeout=PROCESS_TIMEOUT)
-    distributed.barrier()
-
-
-def leave() -> None:
-    """Leave the group of processes."""
-    if count() > 1:
-        import torch.distributed as distributed
-
-        if distributed.is_initialized():
-            distributed.destroy_process_group()

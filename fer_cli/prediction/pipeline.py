@@ -17,7 +17,7 @@ from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.crop import Crop, crop_face, crop_faces
 from fer_cli.faces.decode import MAX_PIXELS, decode
 from fer_cli.faces.detect import Detector
-from fer_cli.faces.detector_model import find_detector_model
+from fer_cli.faces.yunet import find_detector_model
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.prediction.parallel import ThreadedMap
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Skipped

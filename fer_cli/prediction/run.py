@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from fer_cli import distributed
 from fer_cli.errors import FerError, UsageError
 from fer_cli.faces.video import Every
 from fer_cli.files import disk_full_reason, locked
-from fer_cli.prediction import parallel, pipeline
+from fer_cli.prediction import pipeline
 from fer_cli.prediction.checkpoint import Checkpoint
 from fer_cli.prediction.options import PredictOptions
 from fer_cli.prediction.pipeline import FaceClassifier, FaceExtractor, NeutralFinder
@@ -56,7 +57,7 @@ def check(names: Sequence[str], options: PredictOptions) -> PredictOptions:
             hint="--crops stores its faces.",
         )
     format_of(options.out, options.format)
-    if parallel.count() > 1 and not (_is_file(options.out) and all(source.replayable for source in sources)):
+    if distributed.world_size() > 1 and not (_is_file(options.out) and all(source.replayable for source in sources)):
         raise UsageError(
             "Several processes need an --out FILE to write together, and sources that each can list.",
             hint="Type --out FILE; for names on standard input, put them into a list.txt.",
@@ -134,7 +135,7 @@ def _run(
             found = end_on_interrupt(found)
         return found if options.smooth is None else smoothed(found, options.smooth)
 
-    if options.overwrite and parallel.rank() == 0:
+    if options.overwrite and distributed.rank() == 0:
         # Made only where there is something to write: earlier ones would mislead.
         for path in (options.errors, options.timeline):
             if path is not None and path.is_file():
@@ -165,11 +166,11 @@ def _run_with_checkpoint(
     progress: Progress,
 ) -> None:
     checkpoint = Checkpoint(options.out)
-    rank, processes = parallel.rank(), parallel.count()
+    rank, processes = distributed.rank(), distributed.world_size()
     if rank == 0:
         checkpoint.begin({**settings, "processes": processes}, resume=options.resume)
         checkpoint.list_inputs(list_inputs(sources), progress)
-    parallel.meet()
+    distributed.barrier()
     total = checkpoint.list_inputs(())
     try:
         found = checkpoint.store(results(checkpoint.remaining(rank, processes), checkpoint.inputs), rank)
@@ -179,8 +180,8 @@ def _run_with_checkpoint(
             # Nothing is lost, and the line, corrected, should not find itself in its own way.
             checkpoint.remove()
         raise
-    parallel.meet()
-    parallel.leave()
+    distributed.barrier()
+    distributed.shutdown()
     if rank == 0:
         _write(checkpoint.results(), [sink for sink in sinks if not sink.immediate], listeners)
         checkpoint.remove()
@@ -237,7 +238,7 @@ def _locked_outputs(options: PredictOptions) -> Iterator[None]:
 
 
 def _refuse_overwriting(options: PredictOptions) -> None:
-    if parallel.rank() != 0 or options.overwrite:
+    if distributed.rank() != 0 or options.overwrite:
         return
     interrupted = _is_file(options.out) and Checkpoint(options.out).exists
     if options.resume and interrupted:

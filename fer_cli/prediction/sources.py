@@ -167,9 +167,11 @@ class Folder(Source):
 
     def _files(self) -> Iterator[Input]:
         closed: list[OSError] = []
-        for parent, files in walk(Path(self.name), besides=self.reading.exclude, on_error=closed.append):
+        for parent, files in walk(Path(self.name), excluded=self.reading.exclude, on_error=closed.append):
             for path in (parent / name for name in files):
-                if is_video(path) or is_picture(path) or begins_as_picture(path):
+                # A pipe, a socket or a device is an input that cannot be read, not one to ignore.
+                special = path.exists() and not path.is_file()
+                if is_video(path) or is_picture(path) or begins_as_picture(path) or special:
                     yield Input(path)
         for error in closed:
             yield Input(Path(error.filename), problem=f"a folder that cannot be read: {error.strerror}")

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from fer_cli.corpora.clips import frame_count
+from fer_cli.corpora.io import frame_count
 from fer_cli.errors import FerError, PictureError, UsageError
 from fer_cli.faces.video import Every, VideoSink, frames_of, sampled_frames, video_frame
 from tests.videos import cut, make_video, set_matrix, shades

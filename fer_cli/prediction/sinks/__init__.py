@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fer_cli.errors import FerError
-from fer_cli.files import disk_full_said
+from fer_cli.files import raising_disk_full
 from fer_cli.prediction.results import FrameResult
 
 
@@ -35,7 +35,7 @@ def write_errors(path: Path | str) -> Iterator[None]:
     A pipe whose reader has gone stays a ``BrokenPipeError``.
     """
     try:
-        with disk_full_said(path):
+        with raising_disk_full(path):
             yield
     except BrokenPipeError:
         raise
