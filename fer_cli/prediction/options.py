@@ -64,16 +64,16 @@ class PredictOptions:
     ] = None
     resume: Annotated[bool, Doc("Continue an interrupted prediction into --out, or begin it."), OUTPUT] = False
     overwrite: Annotated[bool, Doc("Replace existing files."), OUTPUT] = False
+    every: Annotated[str, Doc("Sample a video every so many seconds (0.5s) or frames (10)."), INPUT] = "1"
+    camera: Annotated[int | None, Doc("Read this camera, counted from 0, until Ctrl-C."), Ge(0), INPUT] = None
+    faces: Annotated[Literal["all", "largest"], Doc("Which faces of a picture."), INPUT] = "all"
+    max_pixels: Annotated[int, Doc("Skip pictures with more pixels than this."), Ge(1), INPUT] = 100_000_000
     detector: Annotated[
         Literal["auto", "none"], Doc("auto: detect faces. none: each picture is a face already cropped."), INPUT
     ] = "auto"
     detector_model: Annotated[
         Path | None, Doc("YuNet's .onnx file. Default: FER_YUNET, else downloaded once."), INPUT
     ] = None
-    faces: Annotated[Literal["all", "largest"], Doc("Which faces of a picture."), INPUT] = "all"
-    max_pixels: Annotated[int, Doc("Skip pictures with more pixels than this."), Ge(1), INPUT] = 100_000_000
-    every: Annotated[str, Doc("Sample a video every so many seconds (0.5s) or frames (10)."), INPUT] = "1"
-    camera: Annotated[int | None, Doc("Read this camera, counted from 0, until Ctrl-C."), Ge(0), INPUT] = None
     smooth: Annotated[
         float | None,
         Doc("Half-life in seconds over which a video's probabilities are averaged."),

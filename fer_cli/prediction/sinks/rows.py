@@ -35,7 +35,7 @@ class RowSink(Sink):
     ``end`` after the last. Entering it raises :class:`~fer_cli.errors.FerError` if the target cannot be written.
     """
 
-    #: The file names' endings by which the format is chosen.
+    #: The endings of file names that choose the format.
     endings: ClassVar[tuple[str, ...]] = ()
     binary: ClassVar[bool] = False
 
