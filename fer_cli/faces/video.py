@@ -190,7 +190,7 @@ def _decoded(packet: Any) -> Iterator[Any]:
 
 
 def _breaks_off(container: Any, stream: Any, frames: int, end: float, last: Any) -> str:
-    """Place at which the file breaks off, ``frames`` decoded and its ``last`` packet cut short or over at ``end`` seconds.
+    """Place where the file breaks off, ``frames`` decoded and its ``last`` packet cut short or over at ``end`` seconds.
 
     Empty if it is whole, as far as its container can tell.
     """
