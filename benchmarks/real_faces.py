@@ -53,7 +53,7 @@ def accuracies(recipe: DifferenceRecipe, dataset: PreparedDataset, name: str, fo
     """The held-out accuracy of each fold, as each is trained."""
     for fold in folds:
         run = trained(dataclasses.replace(recipe, fold=fold), dataset, f"{name}-fold{fold}")
-        yield evaluate(run).scores.accuracy
+        yield evaluate(run).value()
 
 
 def smiles(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Options declared as fields of a dataclass: the panel of the help that shows them, and their bounds.
 
-A field's type is ``Annotated[int, Ge(0), Doc("…"), Panel("Data")]``. The command line reads all of it; a Python caller's
-values are checked by :func:`check_bounds`.
+A field's type is ``Annotated[int, Ge(0), Doc("…"), Panel("Data")]``. The command line reads all of it;
+:func:`check_bounds` checks the values.
 """
 
 import dataclasses

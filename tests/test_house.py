@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 
 import fer_cli
+from benchmarks import house
 
 HOUSE = Path(fer_cli.__file__).parent
 FLOORS = {
     "cli": 6,
     "prediction": 5,
     "evaluation": 5,
+    "export": 5,
     "training": 5,
     "embeddings": 4,
     "models": 3,
@@ -24,6 +26,7 @@ FLOORS = {
     "labels": 0,
     "errors": 0,
     "progress": 0,
+    "session": 0,
     "files": 0,
     "tables": 0,
     "walk": 0,
@@ -32,6 +35,7 @@ FLOORS = {
     "pools": 0,
     "header": 0,
     "home": 0,
+    "distributed": 0,
 }
 DOORS = {"__init__", "__main__"}
 #: What takes seconds to import, and so must wait until a command needs it.
@@ -73,6 +77,18 @@ def test_imports_go_down_the_floors(path):
             # The ground floor is one room of single files.
             same_room = other == own or FLOORS[other] == FLOORS[own] == 0
             assert same_room or FLOORS[other] < FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {name}"
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    found = house.modules()
+    assert len(found) == len(FILES)
+    assert house.circles(house.imports(found)) == []
+
+
+def test_a_circle_would_be_found():
+    edges = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set(), "e": {"f"}, "f": {"e"}, "g": {"a"}}
+    assert sorted(house.circles(edges)) == [["a", "b", "c"], ["e", "f"]]
+    assert house.imported_once(edges) == {"b": "a", "c": "b", "d": "c", "e": "f", "f": "e"}
 
 
 def test_every_room_has_a_floor():

@@ -62,11 +62,11 @@ def predict(
 
     fer predict clip.mp4 --every 0.5s --smooth 1 --out clip.parquet --annotate drawn
     """
+    from fer_cli.distributed import own_device
     from fer_cli.models.device import choose_device, device_name
     from fer_cli.prediction.neutral import Neutrals
     from fer_cli.prediction.opened import open_model
     from fer_cli.prediction.perform import check, perform
-    from fer_cli.training.processes import own_device
 
     sources = sources or []
     request = check(sources, request)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from fer_cli.cli.choose import DATA
 from fer_cli.cli.console import SOME_LEFT_OUT, Bars, err, out, say
+from fer_cli.cli.help import Commands
 from fer_cli.cli.settings import with_settings
 from fer_cli.corpora.base import Corpus
 from fer_cli.corpora.registry import corpora, detect
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from fer_cli.dataset.prepare import Check, Prepared
 
-app = typer.Typer(rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]})
+app = Commands()
 
 
 @app.callback(invoke_without_command=True)

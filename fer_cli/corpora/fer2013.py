@@ -147,7 +147,7 @@ class _Table:
     delimiter: str
 
     def rows(self) -> "Iterator[tuple[int, dict[str, str] | None]]":
-        """The byte at which each row begins, and its values; None for one with other columns than the header."""
+        """Each row's first byte and its values; None for one with more or fewer columns than the header."""
         with open_regular(self.path) as file:
             file.readline(MAX_ROW_BYTES)
             while True:

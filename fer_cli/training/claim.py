@@ -9,11 +9,11 @@ from typing import Any, NotRequired, TypedDict
 import torch
 
 from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.distributed import is_main_process, main_process_first
 from fer_cli.documents import check_document, read_document
 from fer_cli.errors import FerError, RunError
 from fer_cli.files import read_json, remove_abandoned, write_json
 from fer_cli.runs.run import CARD, COMPARISON, CROSS_VALIDATION, EVALUATION, REPORT, UNFINISHED
-from fer_cli.training.processes import first_then_others, is_first
 from fer_cli.training.recipe import Recipe
 
 #: Raised when checkpoints written before can no longer be continued: 2 divides the parameters into groups by decay.
@@ -105,11 +105,11 @@ def _evaluated(out: Path) -> bool:
 def claimed(out: Path, identity: dict[str, Any], device: torch.device) -> Iterator[None]:
     """Hold the folder ``out`` for a training; an error that a person must correct first leaves no new folder behind."""
     new = [folder for folder in (out, *out.parents) if not folder.exists()]
-    first_then_others(lambda: claim(out, identity) if is_first() else None, device)
+    main_process_first(lambda: claim(out, identity) if is_main_process() else None, device)
     try:
         yield
     except FerError:
-        if out in new and is_first():
+        if out in new and is_main_process():
             (out / UNFINISHED).unlink(missing_ok=True)
             for folder in new:
                 with suppress(OSError):

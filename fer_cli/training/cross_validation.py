@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.distributed import is_main_process, main_process_first, own_device
 from fer_cli.errors import DatasetError
 from fer_cli.files import write_json
 from fer_cli.models.device import choose_device
@@ -12,7 +13,6 @@ from fer_cli.runs.cross_validation import CrossValidation
 from fer_cli.runs.run import CROSS_VALIDATION, UNFINISHED, VERSION
 from fer_cli.training.claim import claimed, identity_of
 from fer_cli.training.fit import already_trained, fit
-from fer_cli.training.processes import first_then_others, is_first, own_device
 from fer_cli.training.recipe import Recipe
 from fer_cli.training.seen import seen_subjects
 
@@ -56,7 +56,7 @@ def cross_validate(
                     command=command,
                     progress=_named(f"fold {each.fold + 1}/{folds}", progress),
                 )
-    if is_first():
+    if is_main_process():
         write_json(
             out / CROSS_VALIDATION,
             {
@@ -70,7 +70,7 @@ def cross_validate(
             },
         )
         (out / UNFINISHED).unlink(missing_ok=True)
-    first_then_others(lambda: None, chosen)
+    main_process_first(lambda: None, chosen)
     return CrossValidation.open(out)
 
 

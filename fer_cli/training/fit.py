@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 import fer_cli
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
+from fer_cli.distributed import broadcast, is_main_process, main_process_first, own_device, world_size
 from fer_cli.embeddings.embed import Views
 from fer_cli.embeddings.inputs import WHOLE, Collator, embed_frozen, model_inputs
 from fer_cli.embeddings.store import Embeddings
@@ -29,7 +30,6 @@ from fer_cli.training.claim import claimed, finished, identity_of
 from fer_cli.training.course import best, by_epoch, last_whole_checkpoint
 from fer_cli.training.people import remember_people
 from fer_cli.training.precision import choose_precision
-from fer_cli.training.processes import agreed, count, first_then_others, is_first, own_device
 from fer_cli.training.recipe import Recipe, Start
 from fer_cli.training.seen import seen_subjects
 from fer_cli.training.trainer import EPOCH_RULE, FoldTrainer, everything_saved, make_trainer
@@ -72,10 +72,10 @@ def fit(
         preprocessing = Preprocessing(start.size, *recipe.normalisation, face_crop=dataset.crop)
         trainer, frozen = _trainer(recipe, dataset, sides, start, model, preprocessing, chosen, out, progress)
 
-    checkpoint = agreed(last_whole_checkpoint(out / CHECKPOINTS), chosen)
+    checkpoint = broadcast(last_whole_checkpoint(out / CHECKPOINTS), chosen)
     trainer.train(resume_from_checkpoint=checkpoint)
     if not trainer.is_world_process_zero():
-        first_then_others(lambda: None, chosen)
+        main_process_first(lambda: None, chosen)
         return Run.open(out)
 
     epochs = by_epoch(trainer.state.log_history)
@@ -108,7 +108,7 @@ def fit(
             "epoch_rule": EPOCH_RULE,
             "best": best(epochs),
             "device": device_name(chosen),
-            "processes": count(),
+            "processes": world_size(),
             "precision": choose_precision(recipe.precision, chosen),
             "versions": {
                 "fer": fer_cli.__version__,
@@ -120,7 +120,7 @@ def fit(
         },
     )
     already_trained(out)
-    first_then_others(lambda: None, chosen)
+    main_process_first(lambda: None, chosen)
     return Run.open(out)
 
 
@@ -128,7 +128,7 @@ def already_trained(out: Path) -> bool:
     """Whether ``out`` holds a finished training of any kind; if so, what a kill then left beside it is removed."""
     if not finished(out):
         return False
-    if is_first():
+    if is_main_process():
         (out / UNFINISHED).unlink(missing_ok=True)
         # Optimizer states are several times the model's size, and a finished training has no use for them.
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
@@ -152,7 +152,7 @@ def _trainer(
     frozen_alone = WHOLE in model.frozen
     name = recipe.augment if recipe.augment != "auto" else ("none" if frozen_alone else "light")
     vary = augmentation(name, start.size)
-    frozen = first_then_others(
+    frozen = main_process_first(
         lambda: embed_frozen(
             model,
             dataset,

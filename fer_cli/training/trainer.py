@@ -16,13 +16,13 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 
+from fer_cli.distributed import is_main_process
 from fer_cli.embeddings.inputs import Collator
 from fer_cli.errors import TrainingError, UsageError
 from fer_cli.models.quiet import hush
 from fer_cli.progress import Progress
 from fer_cli.training.course import epochs_without_improvement, load_checkpoint
 from fer_cli.training.precision import choose_precision, has_tf32
-from fer_cli.training.processes import is_first
 from fer_cli.training.progress import Patience, Reporter
 from fer_cli.training.recipe import Recipe
 
@@ -203,7 +203,7 @@ def make_trainer(
     trainer.add_callback(Reporter(progress))
     if recipe.patience:
         trainer.add_callback(Patience(recipe.patience))
-    if "tensorboard" in recipe.logger and is_first() and logs is not None:
+    if "tensorboard" in recipe.logger and is_main_process() and logs is not None:
         trainer.add_callback(_tensorboard(logs))
     return trainer
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.distributed import is_main_process, main_process_first, own_device
 from fer_cli.files import locked, read_json, write_json
 from fer_cli.models.device import choose_device
 from fer_cli.progress import Progress, silent
@@ -12,7 +13,6 @@ from fer_cli.runs.run import COMPARISON, UNFINISHED, VERSION, Run
 from fer_cli.training.claim import claimed, identity_of
 from fer_cli.training.cross_validation import cross_validate
 from fer_cli.training.fit import already_trained, fit
-from fer_cli.training.processes import first_then_others, is_first, own_device
 from fer_cli.training.recipe import Recipe
 
 
@@ -61,7 +61,7 @@ def _train(
         for name, variant in variants.items():
             folder = out / name
             trained[name] = open_any(folder) if already_trained(folder) else one(variant, folder)
-    if is_first():
+    if is_main_process():
         write_json(
             out / COMPARISON,
             {
@@ -75,7 +75,7 @@ def _train(
             },
         )
         (out / UNFINISHED).unlink(missing_ok=True)
-    first_then_others(lambda: None, chosen)
+    main_process_first(lambda: None, chosen)
     return trained
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from fer_cli.cli.app import app
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.files import locked
-from tests.evaluation.answered import random_table
+from tests.evaluation.predictions import random_table
 from tests.evaluation.test_compare import better, evaluated
 from tests.made import made_dataset
 from tests.prediction.made import made_pictures

@@ -208,13 +208,13 @@ def _subjects(root: Path) -> None:
 
 
 def _read_subjects(root: Path) -> None:
-    from fer_cli.evaluation.attributes import read_attributes
+    from fer_cli.evaluation.subgroups import read_attributes
 
     read_attributes(root / "subjects.csv", ["gender"])
 
 
 def _evaluations(root: Path) -> None:
-    from tests.evaluation.answered import random_table
+    from tests.evaluation.predictions import random_table
     from tests.evaluation.test_compare import better, evaluated
 
     rows = random_table(0, subjects=4, frames=1)

@@ -1,0 +1,76 @@
+"""One training in two processes on the CPU, as torchrun starts them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from fer_cli.distributed import broadcast, is_main_process, main_process_first, own_device, world_size
+from fer_cli.runs.cross_validation import CrossValidation
+from fer_cli.runs.run import Run
+from fer_cli.training.difference import DifferenceRecipe
+from tests.made import made_model
+from tests.training.test_kept_weights import validation_loss
+
+
+def torchrun(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess:
+    # A rendezvous at a port that is free, so that tests may run side by side.
+    launch = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d")
+    line = [sys.executable, *launch, "--rdzv-endpoint", "localhost:0", "-m", "fer_cli", *map(str, words)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
+    return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_two_processes_train_one_run_and_speak_once(made, tmp_path):
+    words = ("train", "difference", "--encoder", "scratch", "--backbone", "mobilenet_v3_small", "--epochs", "2")
+    done = torchrun(*words, "--batch-size", "3", "--device", "cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = Run.open(tmp_path / "runs" / "difference-made-fold0")
+    assert run.card["processes"] == 2
+    # 9 faces in batches of 3 for two processes: the last batch of one of them is made of faces seen already.
+    loss = validation_loss(run, DifferenceRecipe(), made)
+    assert loss == pytest.approx(run.card["best"]["val_loss"], rel=1e-4)
+    assert done.stderr.count("runs/difference-made-fold0\n") == 1
+    assert "2 processes" in done.stderr
+    assert done.stdout.count("accuracy") == 1
+    metrics = json.loads((run.path / "evaluation" / "metrics.json").read_text())
+    assert metrics["n"] == 9
+    assert not (run.path / "checkpoints").exists()
+
+
+def test_two_processes_train_every_fold_of_both_stages(made, tmp_path):
+    made_model(features="target").save_pretrained(tmp_path / "encoder")
+    words = ("train", "disentangled", "--encoder", "encoder", "--identity", "encoder", "--epochs", "1", "--cv")
+    done = torchrun(*words, "--batch-size", "3", "--device", "cpu", "--logger", "none", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = CrossValidation.open(tmp_path / "runs" / "disentangled-made-cv")
+    assert [run.fold for run in result.runs] == [0, 1, 2]
+    assert done.stdout.count("over 3 folds") == 1
+
+
+def test_what_goes_wrong_in_two_processes_is_said_once(tmp_path):
+    done = torchrun("train", "difference", "--device", "cpu", cwd=tmp_path)
+    assert done.returncode != 0
+    assert done.stderr.count("There is no prepared dataset") == 1
+
+
+def test_alone_nothing_is_shared(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.delenv("RANK", raising=False)
+    cpu = torch.device("cpu")
+    assert world_size() == 1
+    assert is_main_process()
+    assert broadcast("run", cpu) == "run"
+    assert main_process_first(lambda: 7, cpu) == 7
+    assert own_device(torch.device("cuda", 3)) == torch.device("cuda", 3)
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [("cuda:0", "cuda:1"), ("cpu", "cpu")])
+def test_each_of_several_processes_has_a_gpu_of_its_own(monkeypatch, chosen, expected):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert own_device(torch.device(chosen)) == torch.device(expected)
