@@ -14,14 +14,14 @@ import sys
 import time
 from pathlib import Path
 
-from fer_cli.corpora.corpus import Corpus
-from fer_cli.corpora.files import Files
+from fer_cli.corpora.base import Corpus
+from fer_cli.corpora.image_folder import ImageFolder
 from fer_cli.corpora.synthetic import Synthetic
-from fer_cli.dataset.preparation import Preparation
+from fer_cli.dataset.plan import Preparation
 from fer_cli.dataset.prepare import prepare
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import FerError, RunError
-from fer_cli.evaluation.pooled import evaluate_folds
+from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.runs.run import CrossValidation, Run
 from fer_cli.training.cross_validation import cross_validate
 from fer_cli.training.fit import fit
@@ -74,12 +74,12 @@ def table(dataset: PreparedDataset, name: str) -> None:
     for model, recipe in recipes.items():
         begun = time.monotonic()
         result = cross_validated(recipe, dataset, f"{name}-{model.replace(' ', '')}")
-        evaluation = evaluate_folds(result)
+        evaluation = evaluate(result)
         mean, deviation = evaluation.over_folds()
         recall = evaluation.over_folds("unweighted_average_recall")
         print(
             f"{model:11} accuracy {mean:.3f} ± {deviation:.3f} over {len(evaluation.folds)} folds, pooled "
-            f"{evaluation.scores.accuracy:.3f} of {len(evaluation.predictions)}; unweighted average recall "
+            f"{evaluation.value():.3f} of {len(evaluation.predictions)}; unweighted average recall "
             f"{recall[0]:.3f} ± {recall[1]:.3f}; {time.monotonic() - begun:.0f} s",
             flush=True,
         )
@@ -93,7 +93,7 @@ def confounded() -> None:
 
 def acted(folder: Path) -> None:
     """Seven imitated expressions of real faces."""
-    table(dataset_of(Files(pattern="{subject}/{label}/{frame}.jpg"), folder, "acted"), "acted")
+    table(dataset_of(ImageFolder(pattern="{subject}/{label}/{frame}.jpg"), folder, "acted"), "acted")
 
 
 if __name__ == "__main__":

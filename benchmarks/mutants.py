@@ -43,8 +43,8 @@ PARTS = {
         ["tests/dataset/test_pairing.py", "tests/dataset/test_samples.py"],
     ),
     "metrics": (
-        ["fer_cli/evaluation/measures.py", "fer_cli/evaluation/scores.py"],
-        ["tests/evaluation/test_measures.py", "tests/evaluation/test_scores.py"],
+        ["fer_cli/evaluation/metrics.py"],
+        [f"tests/evaluation/test_{name}.py" for name in ("confusion_metrics", "metrics", "roc_auc", "values")],
     ),
     "embeddings": (["fer_cli/embeddings/*.py"], ["tests/embeddings"]),
 }

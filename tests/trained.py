@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fer_cli.evaluation.predicted import predict_rows
+from fer_cli.evaluation.inference import run_inference
 from fer_cli.runs.run import Run
+from fer_cli.session import Session
 from fer_cli.training.cross_validation import cross_validate
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.made import made_dataset, made_model
@@ -41,6 +42,6 @@ def _vary(run: Run) -> None:
     torch.nn.init.normal_(last.weight, std=10)
     torch.nn.init.zeros_(last.bias)
     model.save_pretrained(run.path)
-    shares = predict_rows(run, split="all", device="cpu", allow_seen=True).probabilities
+    shares = run_inference(run, split="all", session=Session("cpu", allow_seen=True)).probabilities
     last.bias.data = -torch.tensor(np.log(shares).mean(axis=0), dtype=torch.float32)
     model.save_pretrained(run.path)

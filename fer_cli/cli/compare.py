@@ -18,30 +18,29 @@ if TYPE_CHECKING:
     from fer_cli.evaluation.compare import Comparison
 
 _LEGEND = (
-    "In %. In brackets the 95 % interval of a bootstrap over subjects. p: answers exchanged between the runs for whole "
-    "subjects at a time; McNemar's test takes every frame for another person, and is too easily convinced where one "
-    "has several."
+    "In %. In brackets the 95 % interval of a bootstrap over subjects. p: predictions exchanged between the runs for "
+    "whole subjects at a time. McNemar's test takes frames for independent, and reports differences too often where a "
+    "person has several."
 )
 
 
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN RUN...", help="Folders of runs or cross-validations that fer evaluate has judged."),
+        typer.Argument(metavar="RUN RUN...", help="Folders of evaluated runs or cross-validations."),
     ],
     output: Annotated[
         Path | None, typer.Option("--out", help="A folder for comparison.csv, comparison.json and comparison.png.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the comparison in --out.")] = False,
 ) -> None:
-    """Say whether runs differ, on the test samples that all of them have: differences, intervals, p, by class.
+    """Test whether runs differ, on the test samples that all of them have: differences, intervals, p, by class.
 
     fer compare runs/difference-ckplus-cv runs/vit-se-ckplus-cv
 
     fer compare runs/* --out comparison
     """
-    from fer_cli.evaluation.compare import compare
-    from fer_cli.evaluation.compared import refuse_overwriting, write_comparison
+    from fer_cli.evaluation.compare import compare, refuse_overwriting, write_comparison
 
     if output is None:
         _show(compare(runs))
@@ -79,14 +78,17 @@ def _show(comparison: "Comparison") -> None:
 
 
 def _pair(rows: "pd.DataFrame", first: str, second: str, *, several: bool) -> Table:
+    from fer_cli.evaluation.metrics import METRICS
+
     table = figures.plain(f"{second} − {first}", first, second, "difference", "p", *(["p, Holm"] if several else []))
     for row in rows.itertuples():
-        called, _ = figures.CALLED.get(row.measure, (row.measure.replace(" of ", " "), True))
+        metric = METRICS.get(row.measure)
+        percent = metric is None or metric.percent
         table.add_row(
-            called,
-            figures.figure(row.first_value, True),
-            figures.figure(row.second_value, True),
-            figures.with_interval(row.difference, row.low, row.high, True, signed=True),
+            metric.short if metric else row.measure.replace(" of ", " "),
+            figures.number(row.first_value, percent),
+            figures.number(row.second_value, percent),
+            figures.with_interval(row.difference, row.low, row.high, percent, signed=True),
             _p(row.p),
             *([_p(row.p_holm)] if several else []),
         )
@@ -100,7 +102,7 @@ def _pair(rows: "pd.DataFrame", first: str, second: str, *, several: bool) -> Ta
 def _p(value: float) -> str:
     if value != value:
         return ""
-    return "<.001" if value < 0.001 else figures.figure(value, False)
+    return "<.001" if value < 0.001 else figures.number(value, False)
 
 
 def _letter(place: int) -> str:

@@ -38,7 +38,7 @@ def export(
     """
     chosen = choose.run_to_use(run)
     path = output or chosen.path / f"model{'-int8' if quantize else ''}.{format}"
-    from fer_cli.evaluation.exported import export as export_run
+    from fer_cli.export.onnx import export as export_run
 
     with locked(path, "exporting to"):
         if path.exists() and not overwrite:

@@ -1,4 +1,4 @@
-"""Figures as people read them on a terminal of 80 columns, on a dark or a light ground."""
+"""Tables of metrics for a terminal of 80 columns, on a dark or a light ground."""
 
 from typing import TYPE_CHECKING
 
@@ -10,23 +10,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fer_cli.evaluation.scores import Scores
+    from fer_cli.evaluation.analysis import Analysis
 
-#: What measures are called where there is little room, and whether they are shares, which read best in percent.
-CALLED = {
-    "accuracy": ("accuracy", True),
-    "unweighted_average_recall": ("average recall", True),
-    "macro_f1": ("macro-F1", True),
-    "weighted_f1": ("weighted F1", True),
-    "kappa": ("kappa", False),
-    "roc_auc": ("AUC, 1 vs rest", False),
-    "ece": ("ECE", True),
-}
-#: What stands under a table of measures.
-LEGEND = (
-    "In %, kappa (Cohen's) and AUC as fractions. In brackets the 95 % interval of a bootstrap over subjects. Average "
-    "recall is over classes, unweighted (UAR). ECE: expected calibration error, 15 bins."
-)
 #: The blues from none to all of a class, as in the picture of the matrix. Each cell brings its own ground and ink, so
 #: that it reads alike whatever the terminal's colours are.
 _BLUES = ((247, 251, 255), (198, 219, 239), (107, 174, 214), (33, 113, 181), (8, 48, 107))
@@ -41,56 +26,91 @@ def plain(*columns: str) -> Table:
     return table
 
 
-def figure(value: float, share: bool, *, signed: bool = False) -> str:
+def number(value: float, percent: bool, *, signed: bool = False) -> str:
     """``86.1`` per cent, or ``.861``; a dash for what is not defined."""
     if np.isnan(value):
         return "–"
-    text = f"{100 * value:.1f}" if share else f"{value:.3f}".replace("0.", ".", 1)
+    text = f"{100 * value:.1f}" if percent else f"{value:.3f}".replace("0.", ".", 1)
     return f"+{text}" if signed and value > 0 else text
 
 
-def with_interval(value: float, low: float, high: float, share: bool, *, signed: bool = False) -> Text:
+def with_interval(value: float, low: float, high: float, percent: bool, *, signed: bool = False) -> Text:
     """``86.1 [80.2, 91.0]``."""
-    shown = figure(value, share, signed=signed)
+    shown = number(value, percent, signed=signed)
     if not np.isnan(value) and not np.isnan(low):
-        shown += f" [{figure(low, share, signed=signed)}, {figure(high, share, signed=signed)}]"
+        shown += f" [{number(low, percent, signed=signed)}, {number(high, percent, signed=signed)}]"
     return Text(shown)
 
 
-def headline(columns: "dict[str, pd.DataFrame]") -> Table:
-    """A row a measure; ``columns`` are tables of measures by what they are of: frames, sequences."""
+def metrics_table(columns: "dict[str, pd.DataFrame]") -> Table:
+    """A row a metric; ``columns`` are tables of metrics by what they are of: frames, sequences."""
+    from fer_cli.evaluation.metrics import METRICS
+
     table = plain("", *columns)
-    for name, (called, share) in CALLED.items():
-        cells = [with_interval(*figures.loc[name], share) for figures in columns.values()]
-        table.add_row(called, *cells)
+    for name, metric in METRICS.items():
+        table.add_row(metric.short, *(with_interval(*rows.loc[name], metric.percent) for rows in columns.values()))
     return table
 
 
-def matrix(scores: "Scores", *, normalised: bool) -> Table:
+def legend() -> str:
+    """What stands under a table of metrics."""
+    from fer_cli.evaluation.metrics import BINS, METRICS
+
+    fractions = " and ".join(metric.short for metric in METRICS.values() if not metric.percent)
+    return (
+        f"In %, {fractions} as fractions. In brackets the 95 % interval of a bootstrap over subjects. Average recall "
+        f"is over classes, unweighted (UAR). ECE: expected calibration error, {BINS} bins."
+    )
+
+
+def matrix(counts: "pd.DataFrame", *, normalised: bool) -> Table:
     """The confusion matrix, true classes down and predicted ones across: counts, or shares of the true class."""
-    totals = scores.confusion.sum(axis=1, keepdims=True)
-    shares = scores.confusion / np.maximum(totals, 1)
-    width = min(max(map(len, scores.classes)), (_COLUMNS - 11) // len(scores.classes) - 1)
-    width = max(width, len(str(scores.confusion.max())), 4)
+    from fer_cli.evaluation.metrics import normalize
+
+    classes, counts = list(counts.columns), counts.to_numpy()
+    shares = np.nan_to_num(normalize(counts))
+    width = min(max(map(len, classes)), (_COLUMNS - 11) // len(classes) - 1)
+    width = max(width, len(str(counts.max())), 4)
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
     table.add_column("% of true" if normalised else "true ↓ as →", no_wrap=True)
-    for name in scores.classes:
+    for name in classes:
         table.add_column(name[:width], justify="right", width=width, no_wrap=True)
-    for row, name in enumerate(scores.classes):
+    for row, name in enumerate(classes):
         cells = []
-        for share, count in zip(shares[row], scores.confusion[row], strict=True):
+        for share, count in zip(shares[row], counts[row], strict=True):
             text = f"{100 * share:.0f}" if normalised else str(count)
             cells.append(Text(f"{text if count else '·':>{width}}", style=_ground(share)))
         table.add_row(name, *cells)
     return table
 
 
-def by_class(scores: "Scores", intervals: "pd.DataFrame") -> Table:
+def per_class(rows: "pd.DataFrame") -> Table:
     """A row a class: precision, recall and F1 with their intervals, and how many samples there are of it."""
-    table = plain("", "precision", "recall", "F1", "n")
-    for name, row in intervals.iterrows():
-        cells = [with_interval(row[m], row[f"{m}_low"], row[f"{m}_high"], True) for m in ("precision", "recall", "f1")]
-        table.add_row(name, *cells, str(scores.per_class.loc[name, "support"]))
+    from fer_cli.evaluation.metrics import CLASS_METRICS
+
+    table = plain("", *CLASS_METRICS.values(), "n")
+    for name, row in rows.iterrows():
+        cells = [with_interval(row[each], row[f"{each}_low"], row[f"{each}_high"], True) for each in CLASS_METRICS]
+        table.add_row(name, *cells, f"{row['support']:.0f}")
+    return table
+
+
+def probe_table(analysis: "Analysis") -> Table:
+    """The identity probe of each embedding, with chance."""
+    table = Table("identity in the", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("identified", "AUC", "EER", "people", "faces"):
+        table.add_column(name, justify="right", no_wrap=True)
+    probes = analysis.probes_over_folds()
+    for row in probes.itertuples():
+        cells = [
+            f"{100 * row.identification:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]",
+            f"{row.auc:.3f}",
+            f"{100 * row.eer:.1f}",
+            str(row.subjects),
+            str(row.pictures),
+        ]
+        table.add_row(row.embedding, *cells)
+    table.add_row("by chance", f"{100 * probes['chance'].iloc[0]:.1f}", "0.500", "50.0", style="dim")
     return table
 
 

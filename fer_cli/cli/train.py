@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from fer_cli.cli import choose, config
+from fer_cli.cli import choose, config, figures
 from fer_cli.cli.console import Bars, out, say
-from fer_cli.cli.evaluate import judge, show
+from fer_cli.cli.evaluate import show
+from fer_cli.cli.help import Commands
 from fer_cli.cli.options import AllowSeen, Device
 from fer_cli.cli.settings import with_settings
+from fer_cli.session import Session
 from fer_cli.training.recipes import RECIPES
 from fer_cli.training.recipes.base import Recipe
 
@@ -21,11 +23,12 @@ if TYPE_CHECKING:
     from fer_cli.evaluation.results import Evaluation
     from fer_cli.runs.run import CrossValidation, Run
 
-app = typer.Typer(
-    rich_markup_mode="rich",
+app = Commands(
     no_args_is_help=True,
-    help="Train a model on a prepared dataset, and test it on the fold held out, or with --cv on every fold in turn.",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train a model on a prepared dataset, and test it on people whom it has not seen.\n\n"
+    "fer train difference                # the latest dataset in ./data, fold 0\n\n"
+    "fer train difference --cv           # every fold in turn, pooled\n\n"
+    "fer train difference --recipe note  # published settings in place of ours",
 )
 
 
@@ -62,7 +65,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 metavar="NAME",
                 is_eager=True,
                 callback=from_recipe,
-                help=f"Published settings in place of ours: {published}. Flags override them.",
+                help=f"Published settings in place of ours: {published}.",
             ),
         ] = None,
         settings: Annotated[
@@ -72,10 +75,13 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 metavar="FILE",
                 is_eager=True,
                 callback=from_file,
-                help="Settings from a TOML file (epochs = 20), or from a run's run.json, which repeats it. Flags win.",
+                help="Settings from a TOML file, or from a run's run.json, which repeats it.",
             ),
         ] = None,
-        data: Annotated[Path | None, typer.Option(help="The prepared dataset. Default: the latest in ./data.")] = None,
+        data: Annotated[
+            Path | None,
+            typer.Option(help="The prepared dataset. Default: the latest in ./data.", rich_help_panel="Data"),
+        ] = None,
         output: Annotated[
             Path | None,
             typer.Option(
@@ -83,7 +89,8 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
             ),
         ] = None,
         cv: Annotated[
-            bool, typer.Option("--cv", help="Hold out every fold in turn, each in a run of its own, and pool them.")
+            bool,
+            typer.Option("--cv", help="Test on every fold in turn, and pool the results.", rich_help_panel="Data"),
         ] = False,
         resume: Annotated[
             bool,
@@ -91,7 +98,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 "--resume",
                 is_eager=True,
                 callback=noting("resume"),
-                help="Go on with the unfinished training in --out, or the latest in ./runs, with its own settings.",
+                help="Go on with the unfinished training in --out, or the latest in ./runs.",
             ),
         ] = False,
         device: Device = "auto",
@@ -125,14 +132,14 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
             shutdown()
             if not is_main_process():
                 return
-            judged = {
-                name: judge(result, device=device, allow_seen=allow_seen, progress=bars)
-                for name, result in trained.items()
-            }
-        for name, evaluation in judged.items():
+            from fer_cli.evaluation.evaluate import evaluate
+
+            session = Session(device, allow_seen, progress=bars)
+            evaluations = {name: evaluate(result, session=session) for name, result in trained.items()}
+        for name, evaluation in evaluations.items():
             _report(trained[name], evaluation)
-        if len(judged) > 1:
-            _compare(judged)
+        if len(evaluations) > 1:
+            _compare(evaluations)
         say("next      fer predict PICTURES")
 
     command.__doc__ = "\n\n".join([kind.__doc__, *kind.examples])
@@ -149,15 +156,17 @@ def _report(result: "Run | CrossValidation", evaluation: "Evaluation") -> None:
     show(evaluation)
 
 
-def _compare(judged: "dict[str, Evaluation]") -> None:
-    """One table of what several variants came to on the same faces."""
-    table = Table("", "accuracy", "recall", "macro-F1", "faces", box=None, padding=(0, 2), header_style="dim")
-    folds = any(evaluation.folds is not None for evaluation in judged.values())
+def _compare(evaluations: "dict[str, Evaluation]") -> None:
+    """One table of several variants' metrics on the same faces."""
+    from fer_cli.evaluation.metrics import headline_metrics
+
+    headline = headline_metrics()
+    table = Table("", *(metric.short for metric in headline), "faces", box=None, padding=(0, 2), header_style="dim")
+    folds = any(evaluation.folds is not None for evaluation in evaluations.values())
     if folds:
         table.add_column("over folds")
-    for name, evaluation in judged.items():
-        scores = evaluation.scores
-        cells = [f"{share:.1%}" for share in (scores.accuracy, scores.recall, scores.macro_f1)]
+    for name, evaluation in evaluations.items():
+        cells = [figures.number(evaluation.value(metric.name), metric.percent) for metric in headline]
         cells.append(str(len(evaluation.predictions)))
         if folds:
             mean, deviation = evaluation.over_folds()

@@ -123,4 +123,4 @@ def model_inputs(
     if WHOLE in frozen:
         return EmbeddedFaces(rows, frozen[WHOLE], index, paired=model.paired, varied=varied)
     stored = {name: embeddings.of(rows["file_name"])[0] for name, embeddings in frozen.items()}
-    return Faces(rows, crops, index, paired=model.paired, transform=transform, beside={**stored, **(extra or {})})
+    return Faces(rows, crops, index, paired=model.paired, transform=transform, extra={**stored, **(extra or {})})

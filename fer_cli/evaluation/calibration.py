@@ -1,19 +1,19 @@
-"""Whether a probability of 0.8 is right eight times in ten, and one number that makes it more so.
+"""Calibration: whether a probability of 0.8 is right eight times in ten, and a temperature that makes it more so.
 
 Guo, Pleiss, Sun and Weinberger 2017, "On Calibration of Modern Neural Networks", arXiv 1706.04599.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 
-#: Bins of equal width for the confidence, as in the paper.
-BINS = 15
+from fer_cli.evaluation.bootstrap import bootstrap
+from fer_cli.evaluation.metrics import BINS, LabelledPredictions, bin_of, calibration_error
 
-#: Temperatures outside are not looked for: a validation fold without a mistake has no best one.
+#: The bounds of a temperature: a validation fold without a mistake has no best one.
 COLDEST, HOTTEST = 0.05, 20.0
 
 _LEAST = 1e-12
@@ -24,51 +24,76 @@ class Calibration:
     """How far confidence and accuracy agree.
 
     ``bins`` has a row a bin of confidence: ``low, high, count, confidence, accuracy`` (the last two are means, NaN in
-    an empty bin). ``figures`` has the rows ``ece``, ``nll``, ``ece_after`` and ``nll_after`` and the columns ``value``,
-    ``low`` and ``high``: expected calibration error and mean negative log-likelihood, before and after the
+    an empty bin). ``values`` has the rows ``ece``, ``nll``, ``ece_after`` and ``nll_after`` and the columns ``value``,
+    ``low`` and ``high``: expected calibration error and mean negative log-likelihood in nats, before and after the
     probabilities are brought to ``temperature``, which was fitted on ``fitted_on`` validation faces and never on those
     tested; NaN and None where there are none. Of a cross-validation each fold has a temperature of its own, fitted on
     its own validation fold, and ``temperature`` is their geometric mean.
     """
 
     bins: pd.DataFrame
-    figures: pd.DataFrame
+    values: pd.DataFrame
     temperature: float | None = None
     fitted_on: int = 0
 
     @property
     def ece(self) -> float:
         """The expected calibration error."""
-        return float(self.figures.loc["ece", "value"])
+        return float(self.values.loc["ece", "value"])
 
     @property
     def nll(self) -> float:
         """The mean negative log-likelihood, in nats."""
-        return float(self.figures.loc["nll", "value"])
+        return float(self.values.loc["nll", "value"])
 
     @property
     def ece_after(self) -> float | None:
         """The expected calibration error at the temperature."""
-        return None if self.temperature is None else float(self.figures.loc["ece_after", "value"])
+        return None if self.temperature is None else float(self.values.loc["ece_after", "value"])
 
     @property
     def nll_after(self) -> float | None:
         """The mean negative log-likelihood at the temperature, in nats."""
-        return None if self.temperature is None else float(self.figures.loc["nll_after", "value"])
+        return None if self.temperature is None else float(self.values.loc["nll_after", "value"])
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON holds of it."""
+        """The calibration as JSON holds it."""
         return {
             "bins": self.bins.to_dict(orient="records"),
-            **self.figures.to_dict(orient="index"),
+            **self.values.to_dict(orient="index"),
             "temperature": self.temperature,
             "fitted_on": self.fitted_on,
         }
 
 
-def bin_of(confidences: np.ndarray) -> np.ndarray:
-    """The bin, from 0, of each confidence; a bin holds its upper edge."""
-    return np.clip(np.ceil(np.asarray(confidences, dtype=float) * BINS).astype(int) - 1, 0, BINS - 1)
+def calibration(
+    predictions: LabelledPredictions,
+    after: np.ndarray | None = None,
+    *,
+    temperature: float | None = None,
+    fitted_on: int = 0,
+) -> Calibration:
+    """The calibration of ``predictions``; ``after`` are their probabilities, N×C, brought to ``temperature``."""
+    versions = {"": predictions, "_after": replace(predictions, probabilities=after)}
+
+    def values(draws: np.ndarray) -> dict[str, np.ndarray]:
+        rows, values = draws @ np.bincount(predictions.units), {}
+        for suffix, version in versions.items():
+            ece = nll = np.full(len(draws), np.nan)
+            if version.probabilities is not None:
+                ece = calibration_error(version, draws)
+                losses = log_losses(version.probabilities, version.truth)
+                nll = draws @ np.bincount(version.units, weights=losses) / rows
+            values |= {f"ece{suffix}": ece, f"nll{suffix}": nll}
+        return values
+
+    found = bootstrap(values, predictions.count, biased=("ece", "ece_after"))
+    return Calibration(
+        reliability(predictions.confidences, predictions.right),
+        found.table(("ece", "nll", "ece_after", "nll_after")),
+        temperature,
+        fitted_on,
+    )
 
 
 def reliability(confidences: np.ndarray, right: np.ndarray) -> pd.DataFrame:
@@ -81,17 +106,6 @@ def reliability(confidences: np.ndarray, right: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(
         {"low": edges[:-1], "high": edges[1:], "count": count, "confidence": means[0], "accuracy": means[1]}
     )
-
-
-def gaps_by_unit(confidences: np.ndarray, right: np.ndarray, units: np.ndarray, count: int) -> np.ndarray:
-    """For each of ``count`` units, U×:data:`BINS`, the sum of (right - confidence) of its rows in each bin.
-
-    The expected calibration error of any weighting of the units is the sum over bins of the absolute weighted sums,
-    over the number of rows.
-    """
-    place = units * BINS + bin_of(confidences)
-    sums = np.bincount(place, weights=np.asarray(right, dtype=float) - confidences, minlength=count * BINS)
-    return sums.reshape(count, BINS)
 
 
 def log_losses(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -107,9 +121,9 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """The temperature at which N×C ``probabilities`` make the N true class indices likeliest.
+    """The temperature between :data:`COLDEST` and :data:`HOTTEST` at which N true class indices are likeliest.
 
-    It is looked for between :data:`COLDEST` and :data:`HOTTEST`.
+    ``probabilities`` are N×C.
     """
 
     def loss(log_temperature: float) -> float:

@@ -1,66 +1,99 @@
-"""What an evaluation came to, and the files it leaves."""
+"""Results of an evaluation, the files that hold them, and the same read back."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
+import numpy as np
 import pandas as pd
+from msgspec import Meta
 
 import fer_cli
+from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.documents import read_document
 from fer_cli.errors import RunError, UsageError
+from fer_cli.evaluation.analysis import NO_ANALYSIS, Analysis
 from fer_cli.evaluation.bootstrap import LEVEL, REPETITIONS, SEED
-from fer_cli.evaluation.calibration import BINS, Calibration
-from fer_cli.evaluation.confusion import confusion_table, draw_confusion
-from fer_cli.evaluation.figures import save
-from fer_cli.evaluation.insight import NO_INSIGHT, Insight
-from fer_cli.evaluation.reliability import draw_reliability
-from fer_cli.evaluation.scores import Scores
+from fer_cli.evaluation.calibration import Calibration
+from fer_cli.evaluation.leakage import Leakage
+from fer_cli.evaluation.metrics import BINS, headline_metrics, normalize
+from fer_cli.evaluation.plots import draw_confusion, draw_reliability, save
 from fer_cli.files import open_regular, read_json, remove_abandoned, write_json, written_whole
+from fer_cli.labels import EXPRESSIONS, in_order
 from fer_cli.protocol import Protocol
-from fer_cli.runs.run import REPORT
+from fer_cli.runs.run import EVALUATION, REPORT, Run
 
-METRICS, PREDICTIONS = "metrics.json", "predictions.csv"
+METRICS_JSON, PREDICTIONS = "metrics.json", "predictions.csv"
 #: The stems of the matrices, each as PNG, SVG and CSV: counts, and shares of each true class.
-CONFUSION, NORMALISED = "confusion", "confusion-normalised"
+CONFUSION, NORMALIZED = "confusion", "confusion-normalised"
 RELIABILITY = "reliability"
 GROUPS, GAPS = "groups.csv", "gaps.csv"
+
+_COLUMNS = ("file_name", "subject", "sequence", "label", "predicted")
+_MOST_BYTES = 1024**3
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the numbers of an evaluation come from.
+
+    ``title`` names the run or the cross-validation, ``about`` says in a line whose faces were tested, under which
+    ``protocol`` and epoch rule. ``runs`` were tested on ``dataset``; ``leakage`` is what their models had seen of it,
+    and ``command`` the line that was typed, if one was.
+    """
+
+    title: str
+    about: str
+    protocol: Protocol
+    dataset: PreparedDataset
+    runs: tuple[Run, ...]
+    leakage: Leakage = field(default_factory=Leakage)
+    command: str = ""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation came to.
+    """An evaluation of a run, or of a cross-validation.
 
     ``predictions`` has a row a face: ``file_name, subject, sequence, fold, label, predicted, confidence`` and a
-    probability a class, ``p_anger`` and so on. ``path`` is the folder it was written to; ``about`` says in a line whose
-    faces these are, under which protocol and epoch rule; ``notes`` are what a reader of the numbers should know.
-    ``folds``, of a cross-validation, has a row a fold: ``fold, n, accuracy, unweighted_average_recall, macro_f1,
-    temperature``.
+    probability a class, ``p_anger`` and so on. ``path`` is the folder it is written to; ``notes`` are what a reader of
+    the numbers should know. ``folds``, of a cross-validation, has a row a fold: ``fold, n``, the headline metrics and
+    ``temperature``.
 
-    ``measures`` and ``per_class_intervals`` are as :func:`~fer_cli.evaluation.answers.measured` gives them, by frame;
-    ``by_sequence`` has tables like ``measures`` by the rules ``average`` and ``vote``, and is empty where no sequence
-    has more than one frame. ``groups`` and ``gaps``, where asked for, are as
-    :func:`~fer_cli.evaluation.groups.by_group` gives them; ``insight`` is what else was asked for.
+    ``metrics`` and ``per_class`` are as :func:`~fer_cli.evaluation.metrics.compute_metrics` gives them, by frame, and
+    ``confusion`` counts, by row the true class and by column the predicted one; ``by_sequence`` has tables like
+    ``metrics`` by the rules ``average`` and ``vote``, and is empty where no sequence has more than one frame.
+    ``groups`` and ``gaps``, where asked for, are as :func:`~fer_cli.evaluation.subgroups.by_group` gives them.
     """
 
     path: Path
-    about: str
-    scores: Scores
+    provenance: Provenance
     predictions: pd.DataFrame
     notes: tuple[str, ...]
-    measures: pd.DataFrame
-    per_class_intervals: pd.DataFrame
+    metrics: pd.DataFrame
+    per_class: pd.DataFrame
+    confusion: pd.DataFrame
     calibration: Calibration
     by_sequence: dict[str, pd.DataFrame] = field(default_factory=dict)
     folds: pd.DataFrame | None = None
     groups: pd.DataFrame | None = None
     gaps: pd.DataFrame | None = None
-    insight: Insight = NO_INSIGHT
+    analysis: Analysis = NO_ANALYSIS
 
-    def over_folds(self, measure: str = "accuracy") -> tuple[float, float]:
-        """The mean of a measure over the folds and its deviation (of a sample: n - 1)."""
-        return float(self.folds[measure].mean()), float(self.folds[measure].std(ddof=1))
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes, in the order of the matrix."""
+        return tuple(self.confusion.columns)
+
+    def value(self, metric: str = "accuracy") -> float:
+        """A metric by frame."""
+        return float(self.metrics.loc[metric, "value"])
+
+    def over_folds(self, metric: str = "accuracy") -> tuple[float, float]:
+        """The mean of a headline metric over the folds and its deviation (of a sample: n - 1)."""
+        return float(self.folds[metric].mean()), float(self.folds[metric].std(ddof=1))
 
 
 def refuse_foreign(out: Path) -> None:
@@ -69,11 +102,11 @@ def refuse_foreign(out: Path) -> None:
     An evaluation replaces an earlier one, also one that broke off before its end, and nothing else: ``predictions.csv``
     may well be somebody's.
     """
-    if not any((out / name).exists() for name in (METRICS, PREDICTIONS, REPORT)) or "about" in _before(out):
+    if not any((out / name).exists() for name in (METRICS_JSON, PREDICTIONS, REPORT)) or "about" in _before(out):
         return
-    if not (out / METRICS).exists() and _is_predictions(out / PREDICTIONS):
+    if not (out / METRICS_JSON).exists() and _is_predictions(out / PREDICTIONS):
         return
-    named = f"{METRICS}, {PREDICTIONS} or {REPORT}"
+    named = f"{METRICS_JSON}, {PREDICTIONS} or {REPORT}"
     raise UsageError(f"{out} has a {named} that is not an evaluation's.", hint="Type another --out.")
 
 
@@ -87,32 +120,31 @@ def _is_predictions(path: Path) -> bool:
 
 
 def _before(out: Path) -> dict[str, Any]:
-    """What an earlier evaluation wrote there; empty if none did."""
+    """The metrics.json of an earlier evaluation; empty if there is none."""
     try:
-        card = read_json(out / METRICS)
+        card = read_json(out / METRICS_JSON)
     except (OSError, ValueError):
         return {}
     return card if isinstance(card, dict) else {}
 
 
-def write(
-    evaluation: Evaluation, *, title: str, protocol: Protocol, facts: Mapping[str, Any], pictures: bool = True
-) -> None:
-    """Write ``metrics.json`` (with ``facts``), ``predictions.csv``, and matrices and reliability as pictures and CSV.
+def write(evaluation: Evaluation, *, pictures: bool = True) -> None:
+    """Write ``metrics.json``, ``predictions.csv``, and matrices and reliability as pictures and CSV.
 
     By group, ``groups.csv`` and ``gaps.csv`` too; without ``pictures`` only what is no picture. Raises
     :class:`~fer_cli.errors.RunError` if the evaluation's folder cannot be written.
     """
-    out, scores = evaluation.path, evaluation.scores
+    out, counts = evaluation.path, evaluation.confusion
+    shares = pd.DataFrame(normalize(counts.to_numpy()), counts.index, counts.columns)
     tables = {
         PREDICTIONS: (evaluation.predictions, False),
-        f"{CONFUSION}.csv": (confusion_table(scores), True),
-        f"{NORMALISED}.csv": (confusion_table(scores, normalised=True), True),
+        f"{CONFUSION}.csv": (counts, True),
+        f"{NORMALIZED}.csv": (shares, True),
         f"{RELIABILITY}.csv": (evaluation.calibration.bins, False),
     }
     if evaluation.groups is not None:
         tables |= {GROUPS: (evaluation.groups, False), GAPS: (evaluation.gaps, False)}
-    words = {"title": _headline(evaluation, title), "subtitle": evaluation.about}
+    words = {"title": _headline(evaluation), "subtitle": evaluation.provenance.about}
     try:
         if evaluation.groups is None and "groups" in _before(out):
             for name in (GROUPS, GAPS):
@@ -120,62 +152,63 @@ def write(
         out.mkdir(parents=True, exist_ok=True)
         remove_abandoned(out)
         for name, (table, index) in tables.items():
-            with written_whole(out / name) as beside:
-                table.to_csv(beside, index=index, float_format="%.6g")
+            with written_whole(out / name) as file:
+                table.to_csv(file, index=index, float_format="%.6g")
         if pictures:
-            save(draw_confusion(scores, **words), out, CONFUSION)
-            save(draw_confusion(scores, normalised=True, **words), out, NORMALISED)
+            save(draw_confusion(counts, **words), out, CONFUSION)
+            save(draw_confusion(counts, normalised=True, **words), out, NORMALIZED)
             save(draw_reliability(evaluation.calibration, **words), out, RELIABILITY)
-        write_json(out / METRICS, _storable({**facts, **_stored(evaluation, protocol)}))
+        write_json(out / METRICS_JSON, _storable(_to_dict(evaluation)))
     except OSError as error:
         raise RunError(f"{out} cannot be written: {error.strerror}.", hint="Type --out FOLDER.") from error
 
 
-def _headline(evaluation: Evaluation, title: str) -> str:
-    value, low, high = evaluation.measures.loc["accuracy"]
+def _headline(evaluation: Evaluation) -> str:
+    value, low, high = evaluation.metrics.loc["accuracy"]
     between = f" [{low:.1%}, {high:.1%}]" if not math.isnan(low) else ""
-    shown = f"{title}: {value:.1%}{between} of {len(evaluation.predictions)}"
+    line = f"{evaluation.provenance.title}: {value:.1%}{between} of {len(evaluation.predictions)}"
     if evaluation.folds is not None:
         mean, deviation = evaluation.over_folds()
-        shown += f", {mean:.1%} ± {deviation:.1%} over {len(evaluation.folds)} folds"
-    return shown
+        line += f", {mean:.1%} ± {deviation:.1%} over {len(evaluation.folds)} folds"
+    return line
 
 
-def _stored(evaluation: Evaluation, protocol: Protocol) -> dict[str, Any]:
-    pooled: dict[str, Any] = {}
+def _to_dict(evaluation: Evaluation) -> dict[str, Any]:
+    origin, headline = evaluation.provenance, [metric.name for metric in headline_metrics()]
+    dataset, optional = origin.dataset, {}
     if evaluation.folds is not None:
-        pooled = {"over_folds": _over_folds(evaluation), "folds": evaluation.folds.to_dict(orient="records")}
-    by_sequence = {rule: table.to_dict(orient="index") for rule, table in evaluation.by_sequence.items()}
-    scores = evaluation.scores.to_dict()
-    intervals = evaluation.per_class_intervals.filter(regex="_(low|high)$").to_dict(orient="index")
-    per_class = {name: {**row, **intervals[name]} for name, row in scores["per_class"].items()}
-    grouped: dict[str, Any] = {}
-    if evaluation.groups is not None:
-        grouped = {
-            "groups": evaluation.groups.to_dict(orient="records"),
-            "gaps": evaluation.gaps.to_dict(orient="records"),
+        over_folds = {
+            name: dict(zip(("mean", "deviation"), evaluation.over_folds(name), strict=True)) for name in headline
         }
+        optional = {"over_folds": over_folds, "folds": evaluation.folds.to_dict(orient="records")}
+    if evaluation.groups is not None:
+        optional["groups"] = evaluation.groups.to_dict(orient="records")
+        optional["gaps"] = evaluation.gaps.to_dict(orient="records")
     return {
-        "about": evaluation.about,
-        "protocol": protocol.to_dict(),
+        "run" if evaluation.folds is None else "cross_validation": origin.title,
+        "dataset": dataset.name,
+        "corpus": dataset.card["corpus"],
+        "fingerprint": dataset.fingerprint,
+        "epoch_rule": origin.runs[0].card["epoch_rule"],
+        "insisted_on": list(origin.leakage.subjects),
+        "insisted_on_pictures": origin.leakage.pictures,
+        "about": origin.about,
+        "protocol": origin.protocol.to_dict(),
         "subjects": sorted(evaluation.predictions["subject"].dropna().unique()),
         "bootstrap": {"over": "subjects", "repetitions": REPETITIONS, "seed": SEED, "level": LEVEL},
-        **pooled,
-        **scores,
-        "per_class": per_class,
-        "measures": evaluation.measures.to_dict(orient="index"),
-        "by_sequence": by_sequence,
+        "n": len(evaluation.predictions),
+        **{name: evaluation.value(name) for name in headline},
+        "per_class": evaluation.per_class.to_dict(orient="index"),
+        "classes": list(evaluation.classes),
+        "confusion": evaluation.confusion.to_numpy().tolist(),
+        "measures": evaluation.metrics.to_dict(orient="index"),
+        "by_sequence": {rule: table.to_dict(orient="index") for rule, table in evaluation.by_sequence.items()},
         "calibration": {"ece_bins": BINS, **evaluation.calibration.to_dict()},
-        **grouped,
-        **evaluation.insight.to_dict(),
+        **optional,
+        **evaluation.analysis.to_dict(),
         "notes": list(evaluation.notes),
         "fer": fer_cli.__version__,
     }
-
-
-def _over_folds(evaluation: Evaluation) -> dict[str, dict[str, float]]:
-    measures = {name: evaluation.over_folds(name) for name in ("accuracy", "unweighted_average_recall", "macro_f1")}
-    return {name: {"mean": mean, "deviation": deviation} for name, (mean, deviation) in measures.items()}
 
 
 def _storable(value: Any) -> Any:
@@ -184,6 +217,76 @@ def _storable(value: Any) -> Any:
         return {key: _storable(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_storable(each) for each in value]
-    if hasattr(value, "item"):
+    if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+class _Card(TypedDict):
+    """The parts read of ``metrics.json``."""
+
+    run: NotRequired[str | None]
+    cross_validation: NotRequired[str | None]
+    about: str
+    corpus: str
+    fingerprint: str
+    classes: Annotated[list[str], Meta(min_length=1)]
+    insisted_on: NotRequired[list[str] | None]
+    insisted_on_pictures: NotRequired[int | None]
+
+
+@dataclass(frozen=True)
+class StoredEvaluation:
+    """An evaluation that ``fer evaluate`` wrote, opened for reading.
+
+    ``predictions`` is indexed by ``file_name`` and has the columns ``subject, sequence, label, predicted``;
+    ``card`` is ``metrics.json``.
+    """
+
+    path: Path
+    name: str
+    predictions: pd.DataFrame
+    card: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: Path | str) -> "StoredEvaluation":
+        """Open the evaluation of the run in ``path``, or the one whose files are in ``path`` itself.
+
+        Raises :class:`~fer_cli.errors.RunError` if there is none, or it is not what ``fer evaluate`` wrote.
+        """
+        path = Path(path)
+        folder = next((each for each in (path, path / EVALUATION) if (each / PREDICTIONS).is_file()), None)
+        if folder is None:
+            if not path.is_dir():
+                raise RunError(f"There is no folder {path}.")
+            raise RunError(
+                f"{path} has not been evaluated: there is no {PREDICTIONS} in it or in its {EVALUATION}/.",
+                hint=f"Type fer evaluate {path} first.",
+            )
+        return cls(path, *_read(folder, path))
+
+
+def _read(folder: Path, path: Path) -> tuple[str, pd.DataFrame, dict[str, Any]]:
+    try:
+        if (folder / PREDICTIONS).stat().st_size > _MOST_BYTES:
+            raise RunError(f"{folder / PREDICTIONS} is too large to be predictions: over {_MOST_BYTES // 1024**2} MiB.")
+        card = read_document(folder / METRICS_JSON, _Card, RunError)
+        name = str(card.get("run") or card.get("cross_validation") or path.resolve().name)
+        card["classes"] = in_order(card["classes"])
+        rows = pd.read_csv(
+            folder / PREDICTIONS, usecols=_COLUMNS, dtype="string", keep_default_na=False, na_values=[""]
+        )
+    except (OSError, ValueError, UsageError, RunError) as error:
+        raise RunError(
+            f"The evaluation in {folder} is not what fer wrote, or an earlier version's: {error}",
+            hint=f"Type fer evaluate {path} again.",
+        ) from error
+    if rows.empty:
+        raise RunError(f"{folder / PREDICTIONS} has no predictions.", hint=f"Type fer evaluate {path} again.")
+    strange = set(rows["label"].fillna("(none)")) | set(rows["predicted"].fillna("(none)"))
+    strange = sorted(strange.difference(EXPRESSIONS))
+    if strange:
+        raise RunError(f"{folder / PREDICTIONS} has labels that mean nothing here: {', '.join(strange[:3])}.")
+    if rows["file_name"].isna().any() or rows["file_name"].duplicated().any():
+        raise RunError(f"{folder / PREDICTIONS} has rows without a file name, or with the same one twice.")
+    return name, rows.set_index("file_name"), card

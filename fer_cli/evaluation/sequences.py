@@ -1,26 +1,28 @@
-"""By sequence rather than by frame: the frames of one sequence average their probabilities, or vote."""
+"""Metrics by sequence rather than by frame: the frames of one sequence average their probabilities, or vote."""
 
 import numpy as np
 import pandas as pd
 
-from fer_cli.evaluation.answers import Answers, measured
+from fer_cli.evaluation.metrics import LabelledPredictions, compute_metrics
 
 #: Papers report either, mostly without saying which.
 RULES = ("average", "vote")
 
 
 def by_sequence(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, pd.DataFrame]:
-    """Every measure with its interval, each sequence one answer, by each of the :data:`RULES`.
+    """Every metric with its interval, each sequence one prediction, by each of the :data:`RULES`.
 
-    Empty where no sequence has more than one frame. The measures of ``vote`` that need probabilities are NaN.
+    Empty where no sequence has more than one frame. The metrics of ``vote`` that need probabilities are NaN.
     """
     merged = merge(predictions, classes)
     if len(merged) == len(predictions):
         return {}
-    return {
-        rule: measured(Answers.of(merged.assign(predicted=merged[rule]), classes, probable=rule == "average"))[0]
-        for rule in RULES
-    }
+    tables = {}
+    for rule in RULES:
+        rows = merged.assign(predicted=merged[rule])
+        predictions = LabelledPredictions.of(rows, classes, with_probabilities=rule == "average")
+        tables[rule], _ = compute_metrics(predictions)
+    return tables
 
 
 def merge(predictions: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:

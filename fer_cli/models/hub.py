@@ -16,7 +16,7 @@ from fer_cli.models.device import choose_device
 from fer_cli.models.loading import first_line, foreign_config, load_foreign
 from fer_cli.models.preprocessing import MAX_SIDE
 
-#: The crop that such a model is given, which its files do not tell: that of :class:`~fer_cli.dataset.preparation`.
+#: The crop that such a model is given, which its files do not tell: that of :class:`~fer_cli.dataset.plan`.
 SIZE, MARGIN = 224, 0.15
 #: Types of published networks of convolutions.
 CONVOLUTIONAL = frozenset(

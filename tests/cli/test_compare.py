@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fer_cli.cli.app import app
-from tests.evaluation.answered import random_table
+from tests.evaluation.predictions import random_table
 from tests.evaluation.test_compare import better, evaluated
 
 

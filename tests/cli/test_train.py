@@ -172,7 +172,7 @@ def test_resume_goes_on_with_all_folds_and_with_a_folder_that_is_named(here, mon
 
 def stopped(monkeypatch, after: int = 0):
     """An evaluation that is interrupted before its report, its last file, is written; the first ``after`` are not."""
-    from fer_cli.evaluation import evaluate, pooled
+    from fer_cli.evaluation import evaluate
 
     written = []
 
@@ -184,7 +184,6 @@ def stopped(monkeypatch, after: int = 0):
 
     write_report = evaluate.write_report
     monkeypatch.setattr(evaluate, "write_report", report)
-    monkeypatch.setattr(pooled, "write_report", report)
 
 
 @pytest.mark.parametrize(

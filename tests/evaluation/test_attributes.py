@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from fer_cli.errors import DatasetError, UsageError
-from fer_cli.evaluation.attributes import read_attributes, spelled_as
+from fer_cli.evaluation.subgroups import read_attributes, spelled_as
 
 
 def written(tmp_path, text: str):

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from fer_cli.evaluation import bootstrap
-from fer_cli.evaluation.bootstrap import REPETITIONS, drawn_again, interval, units
+from fer_cli.evaluation.bootstrap import REPETITIONS, interval, resample, units
 
 
 def test_rows_of_a_subject_are_one_unit_and_rows_of_nobody_each_their_own():
@@ -13,7 +13,7 @@ def test_rows_of_a_subject_are_one_unit_and_rows_of_nobody_each_their_own():
 
 
 def test_each_draw_is_of_as_many_units_as_there_are():
-    draws = drawn_again(lambda draws: {"draws": draws}, 5)["draws"]
+    draws = resample(lambda draws: {"draws": draws}, 5)["draws"]
     assert draws.shape == (REPETITIONS, 5)
     assert (draws.sum(axis=1) == 5).all()
     # With replacement: nearly every draw leaves somebody out.
@@ -21,10 +21,10 @@ def test_each_draw_is_of_as_many_units_as_there_are():
 
 
 def test_a_seed_gives_the_same_draws_however_much_room_there_is(monkeypatch):
-    once = drawn_again(lambda draws: {"draws": draws}, 7, seed=3)["draws"]
+    once = resample(lambda draws: {"draws": draws}, 7, seed=3)["draws"]
     monkeypatch.setattr(bootstrap, "_ROOM", 100)
-    assert np.array_equal(once, drawn_again(lambda draws: {"draws": draws}, 7, seed=3)["draws"])
-    assert not np.array_equal(once, drawn_again(lambda draws: {"draws": draws}, 7, seed=4)["draws"])
+    assert np.array_equal(once, resample(lambda draws: {"draws": draws}, 7, seed=3)["draws"])
+    assert not np.array_equal(once, resample(lambda draws: {"draws": draws}, 7, seed=4)["draws"])
 
 
 def test_the_interval_is_the_middle_of_what_is_known():
@@ -37,5 +37,5 @@ def test_the_interval_is_the_middle_of_what_is_known():
 
 def test_the_interval_of_a_mean_is_as_wide_as_theory_says():
     values = np.random.default_rng(0).normal(0, 1, 400)
-    low, high = interval(drawn_again(lambda draws: {"mean": draws @ values / 400}, 400)["mean"])
+    low, high = interval(resample(lambda draws: {"mean": draws @ values / 400}, 400)["mean"])
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)

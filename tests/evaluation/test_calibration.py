@@ -3,15 +3,13 @@ import pytest
 from sklearn.metrics import log_loss
 
 from fer_cli.evaluation.calibration import (
-    BINS,
     COLDEST,
-    bin_of,
     fit_temperature,
-    gaps_by_unit,
     log_losses,
     reliability,
     tempered,
 )
+from fer_cli.evaluation.metrics import BINS, bin_of, gaps_by_unit
 
 
 def made(temperature: float, count: int = 4000) -> tuple[np.ndarray, np.ndarray]:

@@ -6,9 +6,8 @@ import pytest
 from PIL import Image
 
 from fer_cli.errors import RunError, UsageError
-from fer_cli.evaluation.compare import compare
-from fer_cli.evaluation.compared import refuse_overwriting, write_comparison
-from tests.evaluation.answered import CLASSES, random_table
+from fer_cli.evaluation.compare import compare, refuse_overwriting, write_comparison
+from tests.evaluation.predictions import CLASSES, random_table
 
 
 def evaluated(folder, rows, **card):

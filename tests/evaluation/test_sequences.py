@@ -1,7 +1,7 @@
 import pytest
 
 from fer_cli.evaluation.sequences import by_sequence, merge
-from tests.evaluation.answered import CLASSES, random_table, table
+from tests.evaluation.predictions import CLASSES, random_table, table
 
 
 def test_frames_average_their_probabilities_or_vote():

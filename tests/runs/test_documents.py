@@ -14,13 +14,13 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import FerError, ModelError, RunError, UsageError
 from fer_cli.evaluation.compare import variants
 from fer_cli.evaluation.evaluate import evaluate
-from fer_cli.evaluation.exported import _metadata
-from fer_cli.evaluation.judged import Judged
-from fer_cli.evaluation.report import repeat
-from fer_cli.evaluation.results import refuse_foreign
-from fer_cli.prediction.opened import open_model
+from fer_cli.evaluation.report import page
+from fer_cli.evaluation.results import StoredEvaluation, refuse_foreign
+from fer_cli.export.onnx import _metadata
+from fer_cli.prediction.model import open_model
 from fer_cli.runs.ancestry import seen_behind
 from fer_cli.runs.run import CrossValidation, Run, open_any
+from fer_cli.session import Session
 from fer_cli.training.folder import interrupted, will_resume
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.trained import trained
@@ -41,7 +41,7 @@ def home(tmp_path_factory):
     """A cross-validation on the dataset of squares, evaluated, with the documents of every kind."""
     home = trained(tmp_path_factory.mktemp("trained"))
     fold = home / "runs" / "cv" / "fold0"
-    evaluate(Run.open(fold), device="cpu")
+    evaluate(Run.open(fold), session=Session("cpu"))
     (home / "variants").mkdir()
     (home / "variants" / "comparison.json").write_text(json.dumps({"version": 1, "variants": ["a", "b"]}))
     (home / "begun").mkdir()
@@ -59,8 +59,8 @@ def use_card(folder):
     run = Run.open(folder)
     assert isinstance(run.protocol.name, str)
     seen_behind(folder)
-    assert repeat.commands([run], "")
-    assert repeat.facts([run], PreparedDataset.open(folder.parents[2] / "data" / "made"))
+    assert page.commands([run], "")
+    assert page.facts([run], PreparedDataset.open(folder.parents[2] / "data" / "made"))
 
 
 def use_model(folder):
@@ -72,7 +72,7 @@ def use_model(folder):
 
 
 def use_evaluation(folder):
-    Judged.open(folder)
+    StoredEvaluation.open(folder)
     refuse_foreign(folder / "evaluation")
 
 

@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import load_file
 
 from fer_cli.errors import RunError
-from fer_cli.evaluation.evaluate import evaluate
+from fer_cli.evaluation.evaluate import EvaluateOptions, evaluate
 from fer_cli.header import read_seen
 from fer_cli.runs.ancestry import seen_behind
 from fer_cli.runs.run import Run
+from fer_cli.session import Session
 from fer_cli.training.fit import fit
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from fer_cli.training.recipes.disentangled import DisentangledRecipe
@@ -128,11 +129,11 @@ def test_evaluation_refuses_whom_an_ancestor_has_seen(home, tmp_path):
     encoder = named(home / "difference", "copied file", tmp_path / "elsewhere")
     run = fit(dataclasses.replace(SCRATCH, encoder=str(encoder)), other, tmp_path / "run", device="cpu")
     with pytest.raises(RunError, match=r"trained on 6 of the made subjects"):
-        evaluate(run, made.path, device="cpu")
+        evaluate(run, EvaluateOptions(made.path), Session("cpu"))
     card = json.loads((run.path / "run.json").read_text())
     (run.path / "run.json").write_text(json.dumps({**card, "seen": {}}))
     with pytest.raises(RunError, match=r"trained on 6 of the made subjects"):
-        evaluate(Run.open(run.path), made.path, device="cpu")
+        evaluate(Run.open(run.path), EvaluateOptions(made.path), Session("cpu"))
 
 
 def test_checkpoints_name_the_subjects_before_the_training_is_finished(made, tmp_path):

@@ -3,8 +3,9 @@ import dataclasses
 import pytest
 
 from fer_cli.errors import DatasetError, RunError
-from fer_cli.evaluation.pooled import evaluate_folds
+from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.runs.run import CrossValidation, Run, open_any
+from fer_cli.session import Session
 from fer_cli.training import cross_validation as folds
 from fer_cli.training.cross_validation import cross_validate
 from fer_cli.training.fit import fit
@@ -33,10 +34,10 @@ def test_every_fold_is_held_out_once_in_a_run_of_its_own(recipe, made, tmp_path)
 
 
 def test_pooled_each_sample_is_tested_once(recipe, made, tmp_path):
-    evaluation = evaluate_folds(cross_validate(recipe, made, tmp_path / "cv", device="cpu"), device="cpu")
+    evaluation = evaluate(cross_validate(recipe, made, tmp_path / "cv", device="cpu"), session=Session("cpu"))
     samples = made.samples(paired=True)
     assert sorted(evaluation.predictions["file_name"]) == sorted(samples["file_name"])
-    assert evaluation.scores.confusion.sum() == len(samples) == 27
+    assert evaluation.confusion.to_numpy().sum() == len(samples) == 27
     assert list(evaluation.folds["n"]) == [9, 9, 9]
     mean, deviation = evaluation.over_folds()
     assert mean == pytest.approx(evaluation.folds["accuracy"].mean())

@@ -10,6 +10,7 @@ from fer_cli.errors import DatasetError, ModelError, RunError, UsageError
 from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.models import DifferenceModel, DisentangledModel
 from fer_cli.runs.run import Run
+from fer_cli.session import Session
 from fer_cli.training.fit import fit
 from fer_cli.training.recipes.base import BuildContext
 from fer_cli.training.recipes.disentangled import DisentangledRecipe, IdentityRecipe
@@ -80,9 +81,9 @@ def test_stage_2_on_another_fold_than_stage_1_is_refused_by_name_unless_insisted
     assert run.card["insisted_on"] == ["P02", "P05", "P08"]
     # Whoever insisted on it then, every report says so.
     with pytest.raises(RunError, match="P02, P05, P08"):
-        evaluate(run, device="cpu")
-    evaluation = evaluate(run, device="cpu", allow_seen=True)
-    assert "TESTED ON 3 SUBJECTS THAT THE MODEL WAS TRAINED ON" in evaluation.about
+        evaluate(run, session=Session("cpu"))
+    evaluation = evaluate(run, session=Session("cpu", allow_seen=True))
+    assert "TESTED ON 3 SUBJECTS THAT THE MODEL WAS TRAINED ON" in evaluation.provenance.about
     assert any("P02, P05, P08" in note for note in evaluation.notes)
     assert "TRAINED ON" in (evaluation.path / "metrics.json").read_text()
 
@@ -104,7 +105,7 @@ def test_identity_is_driven_out_in_other_ways(way, made, tmp_path):
     assert config.disentangle == way
     assert config.disentangle_weight == {"adversarial": 0.1, "orthogonal": 1.0}[way]
     assert config.subjects == len(run.card["subjects"]["train"]) == 3
-    assert len(evaluate(run, device="cpu").predictions) == 9
+    assert len(evaluate(run, session=Session("cpu")).predictions) == 9
 
 
 def test_an_adversary_needs_subjects(made, tmp_path):

@@ -11,6 +11,7 @@ from fer_cli.errors import DatasetError, RunError
 from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.models import DifferenceModel
 from fer_cli.runs.run import Run
+from fer_cli.session import Session
 from fer_cli.training.fit import fit, last_whole_checkpoint
 from fer_cli.training.folder import identity_of, will_resume
 from fer_cli.training.recipes.difference import DifferenceRecipe
@@ -182,6 +183,6 @@ def test_pictures_of_unnamed_people_train_on_their_owners_split(tmp_path):
     run = fit(dataclasses.replace(QUICK, features="target", epochs=1), dataset, tmp_path / "run", device="cpu")
     assert run.seen == {"made": []}
     assert run.card["counts"] == {"train": 12, "val": 12, "test": 12}
-    evaluation = evaluate(run, device="cpu")
-    assert evaluation.about.endswith("the owners' split")
+    evaluation = evaluate(run, session=Session("cpu"))
+    assert evaluation.provenance.about.endswith("the owners' split")
     assert len(evaluation.predictions) == 12

@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fer_cli.evaluation.predicted import predict_rows
+from fer_cli.evaluation.inference import run_inference
 from fer_cli.models import DifferenceModel
 from fer_cli.runs.run import Run
+from fer_cli.session import Session
 from fer_cli.training.fit import fit
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.made import made_dataset, made_model
@@ -42,7 +43,7 @@ def assert_alike(one: Run, other: Run, tolerance: float) -> None:
     assert len(epochs[0]) == SGD["epochs"]
     pd.testing.assert_frame_equal(*epochs, check_exact=False, atol=tolerance, rtol=0)
     assert one.card["best"]["epoch"] == other.card["best"]["epoch"]
-    shares = [predict_rows(run, split="test", device="cpu").probabilities for run in (one, other)]
+    shares = [run_inference(run, split="test", session=Session("cpu")).probabilities for run in (one, other)]
     assert shares[0] == pytest.approx(shares[1], abs=tolerance)
 
 
@@ -100,7 +101,7 @@ def test_bfloat16_trains_on_a_processor_and_its_run_is_evaluated(made, tmp_path,
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.15)
     assert all(run[-1] < run[0] for run in losses)
-    shares = [predict_rows(run, split="test", device="cpu").probabilities for run in (full, half)]
+    shares = [run_inference(run, split="test", session=Session("cpu")).probabilities for run in (full, half)]
     assert shares[0] == pytest.approx(shares[1], abs=0.1)
 
 

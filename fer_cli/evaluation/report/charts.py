@@ -1,14 +1,20 @@
-"""Charts as geometry: what is where, in the units of an SVG's viewBox, for the page's template to draw.
+"""Charts as geometry, in the units of an SVG's viewBox, for the page's template to draw; and the page's pictures.
 
 Colours and fonts are the page's, so that a chart follows its theme.
 """
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+from fer_cli.dataset.tensors import Crops
+from fer_cli.errors import DatasetError
 
 WIDTH, HEIGHT = 360, 250
 LEFT, RIGHT, TOP, BOTTOM = 58, 10, 10, 42
@@ -40,7 +46,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart of ``WIDTH`` by ``HEIGHT``: its ticks are pairs of a place and what stands there."""
+    """A chart of ``WIDTH`` by ``HEIGHT``: its ticks are pairs of a place and a label."""
 
     title: str
     description: str
@@ -80,11 +86,11 @@ def _shares(scale: _Scale) -> list[tuple[float, str]]:
 def reliability(bins: pd.DataFrame, ece: float) -> Chart:
     """The reliability diagram of ``bins`` (``low, high, count, confidence, accuracy``).
 
-    A bar a bin that holds predictions, as high as they are right, marked at their mean confidence; the diagonal is
-    perfect calibration.
+    A bar a bin that is not empty, as high as its accuracy, marked at its mean confidence; the diagonal is perfect
+    calibration.
     """
     x, y = _horizontal(0, 1), _vertical(0, 1)
-    bars, lines = [], [Line(f"{x(0)},{y(0)} {x(1)},{y(1)}", "ideal", "as often right as confident")]
+    bars, lines = [], [Line(f"{x(0)},{y(0)} {x(1)},{y(1)}", "ideal", "accuracy equal to confidence")]
     total = bins["count"].sum()
     for row in bins[bins["count"] > 0].itertuples():
         bars.append(
@@ -95,25 +101,25 @@ def reliability(bins: pd.DataFrame, ece: float) -> Chart:
                 round(y(0) - y(row.accuracy), 2),
                 "measured",
                 f"confidence {row.low:.0%} to {row.high:.0%}: {row.count} of {total} faces, "
-                f"right {row.accuracy:.1%}, mean confidence {row.confidence:.1%}",
+                f"accuracy {row.accuracy:.1%}, mean confidence {row.confidence:.1%}",
             )
         )
         edges = f"{x(row.low)},{y(row.confidence)} {x(row.high)},{y(row.confidence)}"
-        lines.append(Line(edges, "said", f"mean confidence {row.confidence:.1%}"))
+        lines.append(Line(edges, "confidence", f"mean confidence {row.confidence:.1%}"))
     return Chart(
         "Reliability diagram",
-        f"How often predictions are right, by how confident they are. Expected calibration error {ece:.3f}.",
+        f"Accuracy by confidence. Expected calibration error {ece:.1%}.",
         "confidence",
-        "right",
+        "accuracy",
         _shares(x),
         _shares(y),
         lines,
         bars,
-        [("measured", "share that is right"), ("said", "mean confidence"), ("ideal", "perfect calibration")],
+        [("measured", "accuracy"), ("confidence", "mean confidence"), ("ideal", "perfect calibration")],
     )
 
 
-def course(runs: Sequence[tuple[str, pd.DataFrame]]) -> list[Chart]:
+def history(runs: Sequence[tuple[str, pd.DataFrame]]) -> list[Chart]:
     """Loss, and accuracy on the validation fold, by epoch, of runs named and with their ``epochs.csv``.
 
     Of several runs each is a thin line, and their mean, over the epochs that all of them have, a thick one.
@@ -210,3 +216,35 @@ def scatter(title: str, description: str, points: np.ndarray, groups: Sequence[s
     ]
     legend = [(*look(name), name) for name in order] if len(order) <= LONGEST_LEGEND else []
     return Map(title, description, MAP_WIDTH, max(height, 60.0), marks, legend)
+
+
+#: The longer side of a picture on the page, in pixels; a larger one is made smaller.
+SIDE = 160
+#: What all pictures of a page come to at most, in bytes as they stand in it.
+MOST_BYTES = 4_000_000
+
+
+class Album:
+    """The pictures of one page as ``data:`` addresses, until together they are ``most_bytes``; then None."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES):
+        self._room = most_bytes
+
+    def crop(self, crops: Crops, name: str) -> str | None:
+        """The crop called ``name``; None also where it cannot be read, which is no reason to have no page."""
+        try:
+            return self.add(crops[name].permute(1, 2, 0).numpy())
+        except DatasetError:
+            return None
+
+    def add(self, pixels: np.ndarray) -> str | None:
+        """H×W×3 uint8 pixels as a JPEG."""
+        picture = Image.fromarray(pixels)
+        picture.thumbnail((SIDE, SIDE))
+        file = BytesIO()
+        picture.save(file, format="JPEG", quality=88)
+        address = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+        if len(address) > self._room:
+            return None
+        self._room -= len(address)
+        return address

@@ -1,5 +1,6 @@
-"""The page as a file: its template filled with what an evaluation holds."""
+"""The report as a page: its template filled with an evaluation."""
 
+import shlex
 from collections.abc import Sequence
 from importlib import resources
 
@@ -9,80 +10,53 @@ import fer_cli
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
 from fer_cli.errors import RunError
-from fer_cli.evaluation.known import Known
-from fer_cli.evaluation.published import beside
 from fer_cli.evaluation.report import charts, sections
-from fer_cli.evaluation.report.pictures import Album
-from fer_cli.evaluation.report.repeat import commands, facts
+from fer_cli.evaluation.report.published import published_on
 from fer_cli.evaluation.results import REPORT, Evaluation
 from fer_cli.files import write_text
-from fer_cli.runs.run import Run
+from fer_cli.runs.run import CARD, CROSS_VALIDATION, Run
 
 TEMPLATES = ("report.html.jinja", "charts.html.jinja", "report.css")
 
 
-def write_report(
-    evaluation: Evaluation,
-    runs: Sequence[Run],
-    dataset: PreparedDataset,
-    *,
-    title: str,
-    known: Known,
-    command: str = "",
-) -> None:
+def write_report(evaluation: Evaluation) -> None:
     """Write ``report.html`` into the evaluation's folder: one file that needs no network and no script.
 
-    ``runs`` are those judged, ``dataset`` the one that they were tested on, ``command`` what evaluates them so.
-    ``known`` is what a model had seen of it, which the page says before all else. Raises
-    :class:`~fer_cli.errors.RunError` if it cannot be written.
+    Raises :class:`~fer_cli.errors.RunError` if it cannot be written.
     """
-    page = render(evaluation, runs, dataset, title=title, known=known, command=command)
     try:
-        write_text(evaluation.path / REPORT, page)
+        write_text(evaluation.path / REPORT, render(evaluation))
     except OSError as error:
         raise RunError(f"{evaluation.path} cannot be written: {error.strerror}.", hint="Type --out FOLDER.") from error
 
 
-def render(
-    evaluation: Evaluation,
-    runs: Sequence[Run],
-    dataset: PreparedDataset,
-    *,
-    title: str,
-    known: Known,
-    command: str = "",
-) -> str:
+def render(evaluation: Evaluation) -> str:
     """The page as HTML. All that comes from a dataset, a run or a person is escaped."""
-    album, crops = Album(), Crops(dataset.path, kept_bytes=0)
-    predictions = evaluation.predictions
+    origin, predictions = evaluation.provenance, evaluation.predictions
+    dataset, leakage = origin.dataset, origin.leakage.notes
+    album, crops = charts.Album(), Crops(dataset.path, kept_bytes=0)
     context = {
-        "title": title,
-        "about": evaluation.about,
-        "stamp": " ".join(known.notes),
+        "title": origin.title,
+        "about": origin.about,
+        "stamp": " ".join(leakage),
         "faces": len(predictions),
         "subjects": predictions["subject"].nunique(),
         "sequences": predictions[["subject", "sequence"]].dropna().drop_duplicates().shape[0],
         "corpus": dataset.protocol.corpus,
-        "classes": evaluation.scores.classes,
-        "notes": [note for note in evaluation.notes if note not in known.notes],
-        **sections.figures(evaluation),
-        **sections.confusion(evaluation.scores),
+        "classes": evaluation.classes,
+        "notes": [note for note in evaluation.notes if note not in leakage],
+        "accuracy": evaluation.value(),
+        **sections.metrics(evaluation),
+        **sections.confusion(evaluation.confusion.to_numpy()),
         **sections.calibration(evaluation.calibration, folds=evaluation.folds is not None),
         **sections.groups(evaluation.groups, evaluation.gaps),
-        **sections.mistakes(predictions, dataset, album, crops),
-        **sections.insight(evaluation.insight, album, crops),
-        "course": sections.course(runs),
-        "published": beside(dataset.protocol.corpus),
-        "commands": commands(runs, command),
-        "facts": facts(runs, dataset),
-        "size": {
-            "width": charts.WIDTH,
-            "height": charts.HEIGHT,
-            "left": charts.LEFT,
-            "right": charts.RIGHT,
-            "top": charts.TOP,
-            "bottom": charts.BOTTOM,
-        },
+        **sections.misclassified(predictions, dataset, album, crops),
+        **sections.analysis(evaluation.analysis, album, crops),
+        "history": sections.history(origin.runs),
+        "published": published_on(dataset.protocol.corpus),
+        "commands": commands(origin.runs, origin.command),
+        "facts": facts(origin.runs, dataset),
+        "size": {name: getattr(charts, name.upper()) for name in ("width", "height", "left", "right", "top", "bottom")},
         "version": fer_cli.__version__,
     }
     context["contents"] = [entry for entry in sections.CONTENTS if entry[2] is None or context[entry[2]]]
@@ -98,5 +72,39 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters.update(measure=sections.measure, bound=sections.bound, points=sections.points)
+    environment.filters.update(number=sections.number, bound=sections.bound, points=sections.points)
     return environment
+
+
+def commands(runs: Sequence[Run], command: str) -> list[tuple[str, str]]:
+    """Lines that reproduce the result, each with what it does; ``command`` is the one that evaluated, if typed."""
+    first, many = runs[0], len(runs) > 1
+    card = first.path.parent / CROSS_VALIDATION if many else first.path / CARD
+    again = shlex.join(["fer", "train", first.card["model"], "--config", str(card)]) + (" --cv" if many else "")
+    lines = [("Training, as it was typed:", first.card["command"])] if first.card["command"] else []
+    lines.append(("Training again, with the same recipe and seed:", again))
+    folder = first.path.parent if many else first.path
+    return [*lines, ("Evaluation:", command or shlex.join(["fer", "evaluate", str(folder)]))]
+
+
+def facts(runs: Sequence[Run], dataset: PreparedDataset) -> list[tuple[str, str]]:
+    """What the result depends on, by name: model, seed, data, versions, recipe."""
+    card = runs[0].card
+    recipe = card["recipe"]
+    versions = ", ".join(f"{name} {version}" for name, version in card.get("versions", {}).items())
+    facts = [
+        ("model", card["model"]),
+        ("seed", recipe.get("seed")),
+        ("fold", ", ".join(str(run.fold) for run in runs)),
+        ("epoch kept", ", ".join(str(run.card.get("best", {}).get("epoch", "–")) for run in runs)),
+        ("trained on", f"{card['dataset'].get('name')}, fingerprint {card['dataset'].get('fingerprint')}"),
+        ("tested on", f"{dataset.name}, fingerprint {dataset.fingerprint}"),
+        ("device", f"{card.get('device')}, {card.get('precision')}"),
+        ("versions", versions),
+        ("recipe", ", ".join(f"{name} {_text(value)}" for name, value in recipe.items() if value not in (None, ""))),
+    ]
+    return [(name, str(value)) for name, value in facts if value not in (None, "")]
+
+
+def _text(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

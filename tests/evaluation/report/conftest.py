@@ -8,14 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer_cli.evaluation.judge import judge
-from fer_cli.evaluation.known import Known
+from fer_cli.evaluation.evaluate import summarize
+from fer_cli.evaluation.leakage import Leakage
 from fer_cli.evaluation.report.page import render
+from fer_cli.evaluation.results import Provenance
 from fer_cli.runs.run import Run
 from tests.made import CLASSES, made_dataset, run_card
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 VOID = {"meta", "img", "br", "link", "input"}
+
+NO_LEAKAGE = Leakage()
 
 
 class Page(HTMLParser):
@@ -83,7 +86,7 @@ def made_predictions(dataset, *, seed: int = 0) -> pd.DataFrame:
 
 
 def made_run(folder: Path, dataset, *, fold: int = 0) -> Run:
-    """A run that was never trained: its card and its course."""
+    """A run that was never trained: its card and its history."""
     folder.mkdir(parents=True)
     card = run_card(
         command="fer train difference --seed 7",
@@ -108,6 +111,11 @@ def made_run(folder: Path, dataset, *, fold: int = 0) -> Run:
     return Run.open(folder)
 
 
+def origin_of(dataset, *runs, title: str = "t", about: str = "", leakage=NO_LEAKAGE, command: str = "") -> Provenance:
+    """What an evaluation of ``runs`` on ``dataset`` says of where it comes from."""
+    return Provenance(title, about, dataset.protocol, dataset, runs, leakage, command)
+
+
 @pytest.fixture(scope="session")
 def reported(tmp_path_factory):
     """A dataset, a run on it, its evaluation, and the report of it, in which names are hostile and subjects known."""
@@ -115,13 +123,13 @@ def reported(tmp_path_factory):
     dataset = made_dataset(folder / "data" / "made")
     run = made_run(folder / "runs" / "first", dataset)
     predictions = made_predictions(dataset).replace({"subject": {"P03": HOSTILE}})
-    evaluation = judge(predictions, CLASSES, path=folder, about=f"Made & {HOSTILE}", notes=(f"A note {HOSTILE}",))
-    html = render(
-        evaluation,
-        [run],
+    origin = origin_of(
         dataset,
+        run,
         title=f"first {HOSTILE}",
-        known=Known(("P01", HOSTILE)),
+        about=f"Made & {HOSTILE}",
+        leakage=Leakage(("P01", HOSTILE)),
         command="fer evaluate first",
     )
-    return dataset, run, evaluation, Page(html)
+    evaluation = summarize(predictions, CLASSES, origin, path=folder, notes=(f"A note {HOSTILE}",))
+    return dataset, run, evaluation, Page(render(evaluation))

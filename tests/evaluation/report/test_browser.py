@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from fer_cli.evaluation.insight import Asked, look_into
-from fer_cli.evaluation.judge import judge
-from fer_cli.evaluation.known import Known
+from fer_cli.evaluation.analysis import AnalysisOptions, analyze
+from fer_cli.evaluation.evaluate import summarize
+from fer_cli.evaluation.leakage import Leakage
 from fer_cli.evaluation.report.page import render
 from fer_cli.models.preprocessing import Preprocessing
-from tests.evaluation.report.conftest import made_predictions, made_run
+from fer_cli.session import Session
+from tests.evaluation.report.conftest import made_predictions, made_run, origin_of
 from tests.made import CLASSES, made_dataset, made_model
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -75,12 +76,11 @@ def page(tmp_path_factory) -> Path:
     made_model().save_pretrained(runs[0].path)
     Preprocessing(32).save(runs[0].path)
     predictions = made_predictions(dataset)
-    insight = look_into(Asked(True, 3, True), runs[0], dataset, predictions, device="cpu")
-    evaluation = judge(
-        predictions, CLASSES, path=folder, about=dataset.protocol.name, notes=("A note.",), insight=insight
-    )
+    analysis = analyze(AnalysisOptions(True, 3, True), runs[0], dataset, predictions, session=Session("cpu"))
+    origin = origin_of(dataset, *runs, about=dataset.protocol.name, leakage=Leakage(("P01",)))
+    evaluation = summarize(predictions, CLASSES, origin, path=folder, notes=("A note.",), analysis=analysis)
     file = folder / "report.html"
-    file.write_text(render(evaluation, runs, dataset, title="first", known=Known(("P01",))), encoding="utf-8")
+    file.write_text(render(evaluation), encoding="utf-8")
     return file
 
 
@@ -154,11 +154,11 @@ def test_it_opens_without_a_complaint_and_no_request_leaves_it(page, tmp_path):
     assert "CONSOLE" not in said
     shown = browse(tmp_path, page, "--dump-dom").stdout
     for name in (
-        "figures",
+        "metrics",
         "confusion",
         "classes",
         "calibration",
-        "mistakes",
+        "misclassified",
         "saliency",
         "identity",
         "map",

@@ -10,7 +10,7 @@ from fer_cli.evaluation.report.charts import (
     RIGHT,
     TOP,
     WIDTH,
-    course,
+    history,
     reliability,
     scatter,
 )
@@ -37,16 +37,16 @@ def test_a_reliability_bar_stands_at_its_bin_as_high_as_it_is_right():
     assert bar.width == pytest.approx(across / 2)
     assert bar.height == pytest.approx(0.75 * up)
     assert bar.y + bar.height == pytest.approx(HEIGHT - BOTTOM)
-    assert "8 of 8 faces, right 75.0%" in bar.title
-    ideal, said = chart.lines
+    assert "8 of 8 faces, accuracy 75.0%" in bar.title
+    ideal, confidence = chart.lines
     assert places(ideal).tolist() == [[LEFT, HEIGHT - BOTTOM], [WIDTH - RIGHT, TOP]]
-    assert places(said)[:, 1] == pytest.approx(HEIGHT - BOTTOM - 0.9 * up)
-    assert "0.150" in chart.description
+    assert places(confidence)[:, 1] == pytest.approx(HEIGHT - BOTTOM - 0.9 * up)
+    assert "15.0%" in chart.description
 
 
-def test_the_course_of_one_run_is_a_line_for_training_and_one_for_validation():
+def test_the_history_of_one_run_is_a_line_for_training_and_one_for_validation():
     table = pd.DataFrame({"epoch": [1, 2], "loss": [2.0, 1.0], "val_loss": [3.0, np.nan], "val_accuracy": [0.0, 1.0]})
-    loss, accuracy = course([("first", table)])
+    loss, accuracy = history([("first", table)])
     assert [line.title for line in loss.lines] == ["training, first", "validation, first"]
     assert places(loss.lines[0])[0, 1] < places(loss.lines[0])[1, 1]
     assert len(places(loss.lines[1])) == 1
@@ -56,7 +56,7 @@ def test_the_course_of_one_run_is_a_line_for_training_and_one_for_validation():
 def test_of_several_runs_there_is_a_mean_over_the_epochs_that_all_have():
     one = pd.DataFrame({"epoch": [1, 2, 3], "loss": 1.0, "val_loss": 1.0, "val_accuracy": [0.2, 0.4, 0.9]})
     other = pd.DataFrame({"epoch": [1, 2], "loss": 2.0, "val_loss": 2.0, "val_accuracy": [0.4, 0.8]})
-    accuracy = course([("fold0", one), ("fold1", other)])[1]
+    accuracy = history([("fold0", one), ("fold1", other)])[1]
     mean = accuracy.lines[-1]
     assert mean.title == "validation, mean of 2 runs"
     up = HEIGHT - TOP - BOTTOM
@@ -66,7 +66,7 @@ def test_of_several_runs_there_is_a_mean_over_the_epochs_that_all_have():
 
 def test_everything_lies_inside_the_chart():
     table = pd.DataFrame({"epoch": [1], "loss": [0.0], "val_loss": [1e6], "val_accuracy": [1.0]})
-    for chart in course([("first", table)]):
+    for chart in history([("first", table)]):
         for line in chart.lines:
             x, y = places(line).T
             assert (x >= LEFT).all()

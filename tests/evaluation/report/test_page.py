@@ -1,6 +1,7 @@
 import base64
 import io
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,17 +11,15 @@ from PIL import Image
 
 from fer_cli.dataset.tensors import Crops
 from fer_cli.errors import DatasetError
-from fer_cli.evaluation.insight import Asked, look_into
-from fer_cli.evaluation.judge import judge
-from fer_cli.evaluation.known import Known
-from fer_cli.evaluation.published import PUBLISHED
+from fer_cli.evaluation.analysis import AnalysisOptions, analyze
+from fer_cli.evaluation.evaluate import summarize
 from fer_cli.evaluation.report.page import render, write_report
+from fer_cli.evaluation.report.published import PUBLISHED
 from fer_cli.evaluation.results import REPORT
 from fer_cli.models.preprocessing import Preprocessing
-from tests.evaluation.report.conftest import HOSTILE, Page, made_predictions, made_run
+from fer_cli.session import Session
+from tests.evaluation.report.conftest import HOSTILE, Page, made_predictions, made_run, origin_of
 from tests.made import CLASSES, made_model
-
-NOBODY = Known()
 
 
 @pytest.fixture
@@ -79,7 +78,7 @@ def test_the_stamp_is_above_all_else_and_only_where_it_was_insisted(reported):
     assert names[0] == "stamp"
     assert page.classed("stamp")[0].startswith("The model was trained on 2 subjects of this test (P01, ")
     assert "@top-center" in page.html
-    plain = Page(render(evaluation, [run], dataset, title="first", known=NOBODY))
+    plain = Page(render(replace(evaluation, provenance=origin_of(dataset, run))))
     assert not plain.classed("stamp")
     assert "@top-center" not in plain.html
 
@@ -87,33 +86,33 @@ def test_the_stamp_is_above_all_else_and_only_where_it_was_insisted(reported):
 def test_every_measure_is_there_with_its_interval(reported):
     _, _, evaluation, page = reported
     cells = page.text("td")
-    for name in ("accuracy", "unweighted_average_recall", "macro_f1", "weighted_f1"):
-        value, low, high = evaluation.measures.loc[name, ["value", "low", "high"]]
+    for name in ("accuracy", "unweighted_average_recall", "macro_f1", "weighted_f1", "ece"):
+        value, low, high = evaluation.metrics.loc[name, ["value", "low", "high"]]
         assert f"{value:.1%} {100 * low:.1f} to {100 * high:.1f}" in cells
-    for name in ("kappa", "roc_auc", "ece"):
-        value, low, high = evaluation.measures.loc[name, ["value", "low", "high"]]
+    for name in ("kappa", "roc_auc"):
+        value, low, high = evaluation.metrics.loc[name, ["value", "low", "high"]]
         assert f"{value:.3f} {low:.3f} to {high:.3f}" in cells
     for name in CLASSES:
         for what in ("precision", "recall", "f1"):
-            assert f"{evaluation.per_class_intervals.loc[name, what]:.1%}" in " ".join(cells)
-    assert page.classed("figure")[0] == f"{evaluation.scores.accuracy:.1%}"
+            assert f"{evaluation.per_class.loc[name, what]:.1%}" in " ".join(cells)
+    assert page.classed("figure")[0] == f"{evaluation.value():.1%}"
 
 
 def test_by_sequence_stands_beside_by_frame(reported):
     dataset, run, evaluation, _ = reported
     # Two frames of each sequence.
     predictions = pd.concat([evaluation.predictions, made_predictions(dataset, seed=1)], ignore_index=True)
-    judged = judge(predictions, CLASSES, path=dataset.path, about="", notes=())
-    page = Page(render(judged, [run], dataset, title="t", known=NOBODY))
+    summary = summarize(predictions, CLASSES, origin_of(dataset, run), path=dataset.path)
+    page = Page(render(summary))
     assert "by sequence, majority vote" in page.text("th")
-    value, low, high = judged.by_sequence["vote"].loc["accuracy", ["value", "low", "high"]]
+    value, low, high = summary.by_sequence["vote"].loc["accuracy", ["value", "low", "high"]]
     assert f"{value:.1%} {100 * low:.1f} to {100 * high:.1f}" in page.text("td")
     assert "nan" not in page.html
 
 
 def test_the_matrix_holds_the_counts_and_their_shares(reported):
     _, _, evaluation, page = reported
-    counts = evaluation.scores.confusion
+    counts = evaluation.confusion.to_numpy()
     shown = [(found["class"], text) for _, found, text in page.all("td") if found.get("class") in {"right", "wrong"}]
     assert len(shown) == 2 * counts.size
     assert [int(text.replace("·", "0")) for _, text in shown[: counts.size]] == counts.ravel().tolist()
@@ -127,9 +126,9 @@ def test_the_most_confident_mistakes_show_neutral_and_target_side_by_side(report
     table = evaluation.predictions
     worst = table[table["label"] != table["predicted"]].sort_values("confidence", ascending=False)
     first = worst.iloc[0]
-    captions = [text for text in page.text("figcaption") if " taken for " in text]
+    captions = [text for text in page.text("figcaption") if " predicted as " in text]
     assert captions[0].startswith(
-        f"{first['label']} taken for {first['predicted']}, confidence {first['confidence']:.1%}"
+        f"{first['label']} predicted as {first['predicted']}, confidence {first['confidence']:.1%}"
     )
     assert len(captions) == min(12, len(worst))
     pictures = [found["src"] for _, found, _ in page.all("img")][:2]
@@ -162,10 +161,10 @@ def test_published_results_bear_their_protocols(page):
         ), each
 
 
-def test_a_cross_validation_has_the_course_of_every_fold(reported, tmp_path):
+def test_a_cross_validation_has_the_history_of_every_fold(reported, tmp_path):
     dataset, _, evaluation, _ = reported
     runs = [made_run(tmp_path / "cv" / f"fold{fold}", dataset, fold=fold) for fold in range(3)]
-    page = Page(render(evaluation, runs, dataset, title="cv", known=NOBODY))
+    page = Page(render(replace(evaluation, provenance=origin_of(dataset, *runs, title="cv"))))
     titles = page.text("title")
     assert "training, fold2" in titles
     assert "validation, mean of 3 runs" in titles
@@ -178,13 +177,14 @@ def test_what_was_asked_for_is_on_the_page_and_else_is_not(reported):
     made_model().save_pretrained(run.path)
     Preprocessing(32).save(run.path)
     predictions = made_predictions(dataset)
-    insight = look_into(Asked(True, 4, True), run, dataset, predictions, device="cpu")
-    judged = judge(predictions, CLASSES, path=dataset.path, about="", notes=(), insight=insight)
-    found = Page(render(judged, [run], dataset, title="asked", known=NOBODY))
+    analysis = analyze(AnalysisOptions(True, 4, True), run, dataset, predictions, session=Session("cpu"))
+    origin = origin_of(dataset, run, title="asked")
+    summary = summarize(predictions, CLASSES, origin, path=dataset.path, analysis=analysis)
+    found = Page(render(summary))
     assert {"saliency", "identity", "map"} <= {attributes.get("id") for _, attributes, _ in found.all("h2")}
     assert found.text("span").count("Grad-CAM") == 4
     rows = [text for text in found.text("tr") if text.startswith(("emotion encoder", "difference vector", "by chance"))]
-    probe = insight.probes_over_folds().iloc[0]
+    probe = analysis.probes_over_folds().iloc[0]
     named = f"{probe.identification:.1%} {100 * probe.low:.1f} to {100 * probe.high:.1f}"
     assert rows[0] == f"emotion encoder {named} {probe.auc:.3f} {probe.eer:.1%} 9 27"
     assert rows[2].startswith("by chance 11.1% 0.500 50.0%")
@@ -197,14 +197,14 @@ def test_a_picture_that_is_gone_leaves_a_page_without_it(reported, monkeypatch):
 
     dataset, run, evaluation, _ = reported
     monkeypatch.setattr(Crops, "__getitem__", gone)
-    page = Page(render(evaluation, [run], dataset, title="t", known=NOBODY))
+    page = Page(render(replace(evaluation, provenance=origin_of(dataset, run))))
     assert not page.all("img")
-    assert "left out" in page.classed("none")
+    assert "not shown" in page.classed("none")
 
 
 def test_it_is_written_into_the_evaluations_folder(reported):
     dataset, run, evaluation, _ = reported
-    write_report(evaluation, [run], dataset, title="first", known=NOBODY)
+    write_report(replace(evaluation, provenance=origin_of(dataset, run)))
     written = (evaluation.path / REPORT).read_text(encoding="utf-8")
     assert written.startswith("<!doctype html>")
     assert len(written) < 500_000
@@ -242,17 +242,18 @@ def test_groups_have_their_measures_and_the_gaps_between_them(reported):
     dataset, run, evaluation, _ = reported
     people = sorted(evaluation.predictions["subject"].unique())
     attributes = pd.DataFrame({"gender": ["f", "m", HOSTILE] * 3}, index=people)
-    judged = judge(evaluation.predictions, CLASSES, path=dataset.path, about="", notes=(), attributes=attributes)
-    page = Page(render(judged, [run], dataset, title="t", known=NOBODY))
+    origin = origin_of(dataset, run)
+    summary = summarize(evaluation.predictions, CLASSES, origin, path=dataset.path, attributes=attributes)
+    page = Page(render(summary))
     assert HOSTILE not in page.html
     captions = page.text("caption")
     assert [text.partition(",")[0] for text in captions if "gender" in text] == [
-        "Measures by gender",
+        "Metrics by gender",
         "Gaps between groups of gender",
     ]
-    found = judged.groups.set_index(["group", "measure"]).loc[("f", "accuracy")]
+    found = summary.groups.set_index(["group", "measure"]).loc[("f", "accuracy")]
     (row,) = [text for text in page.text("tr") if text.startswith("f too few to say")]
     assert row.startswith(f"f too few to say 3 9 {found.value:.1%} {100 * found.low:.1f} to {100 * found.high:.1f}")
-    gap = judged.gaps.set_index(["group", "other", "measure"]).loc[("f", "m", "accuracy")]
+    gap = summary.gaps.set_index(["group", "other", "measure"]).loc[("f", "m", "accuracy")]
     (row,) = [text for text in page.text("tr") if text.startswith("f less m")]
     assert row.startswith(f"f less m {100 * gap.difference:+.1f} ".replace("-", "−"))

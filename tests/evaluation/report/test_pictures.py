@@ -5,7 +5,7 @@ import numpy as np
 from PIL import Image
 
 from fer_cli.dataset.tensors import Crops
-from fer_cli.evaluation.report.pictures import SIDE, Album
+from fer_cli.evaluation.report.charts import SIDE, Album
 
 
 def opened(address: str) -> Image.Image:

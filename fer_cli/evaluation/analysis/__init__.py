@@ -1,0 +1,150 @@
+"""Analyses on request: identity left in the embeddings, saliency, a map of the embeddings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.dataset.tensors import Crops
+from fer_cli.evaluation.analysis.embeddings import DIFFERENCE, IDENTITY, EmbeddingMap, encode, map_embeddings
+from fer_cli.evaluation.analysis.identity_probe import probe_identity
+from fer_cli.evaluation.analysis.saliency import Explanation, choose, explain
+from fer_cli.evaluation.bootstrap import interval, resample
+from fer_cli.models.classifier import Classifier
+from fer_cli.runs.run import Run
+from fer_cli.session import DEFAULT_SESSION, Session
+
+
+@dataclass(frozen=True)
+class AnalysisOptions:
+    """What to analyze: the identity probe, so many explanations, the map of the embeddings."""
+
+    identity_probe: bool = False
+    explanations: int = 0
+    embedding_map: bool = False
+
+    def of_fold(self, place: int, folds: int) -> "AnalysisOptions":
+        """The options of one of so many folds: a share of the explanations, and of the first the map of its encoder."""
+        share = self.explanations // folds + (place < self.explanations % folds)
+        return AnalysisOptions(self.identity_probe, share, self.embedding_map and place == 0)
+
+
+@dataclass(frozen=True)
+class MapOf:
+    """A map of one embedding, with the expression and the person of each of its points, and the fold it is of."""
+
+    embedding: str
+    map: EmbeddingMap
+    labels: np.ndarray
+    subjects: np.ndarray
+    fold: int
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The results of the analyses that were asked for.
+
+    ``probes`` has a row a fold and embedding: ``fold, embedding`` and an identity probe's fields. ``sharing`` counts
+    the subjects of whom several sequences are compared with one and the same neutral face: their difference vectors
+    have it in common, on both sides of the probe.
+    """
+
+    probes: pd.DataFrame | None = None
+    sharing: int = 0
+    explanations: tuple[Explanation, ...] = ()
+    maps: tuple[MapOf, ...] = ()
+
+    def probes_over_folds(self) -> pd.DataFrame:
+        """A row an ``embedding``: ``identification, low, high, chance, auc, eer, subjects, pictures``.
+
+        ``identification`` is the mean over the subjects of all folds, with its interval; ``chance``, ``auc`` and
+        ``eer`` are the folds' means.
+        """
+        rows = []
+        for embedding, own in self.probes.groupby("embedding", sort=False):
+            named = np.concatenate(own["named"].map(np.array).tolist())
+            means = resample(lambda draws, named=named: {"mean": draws @ named / len(named)}, len(named))["mean"]
+            low, high = interval(means)
+            over_folds = {name: own[name].mean() for name in ("chance", "auc", "eer")}
+            sums = {name: own[name].sum() for name in ("subjects", "pictures")}
+            probe = {"identification": named.mean(), "low": float(low), "high": float(high)}
+            rows.append({"embedding": embedding, **probe, **over_folds, **sums})
+        return pd.DataFrame(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The analyses as JSON holds them."""
+        if self.probes is None:
+            return {}
+        return {
+            "identity_probe": self.probes_over_folds().to_dict(orient="records"),
+            "identity_probe_folds": self.probes.drop(columns="named").to_dict(orient="records"),
+        }
+
+
+#: Of nothing that was asked for.
+NO_ANALYSIS = Analysis()
+
+
+def analyze(
+    options: AnalysisOptions,
+    run: Run,
+    dataset: PreparedDataset,
+    predictions: pd.DataFrame,
+    session: Session = DEFAULT_SESSION,
+) -> Analysis:
+    """Analyze what ``run`` makes of the faces of ``dataset`` that ``predictions`` name.
+
+    Raises :class:`~fer_cli.errors.DatasetError` if a probe is asked for and there are too few people for it, or a crop
+    cannot be read.
+    """
+    if options == AnalysisOptions():
+        return NO_ANALYSIS
+    classifier, crops = Classifier.load(run.path, session.device), Crops(dataset.path)
+    rows = dataset.metadata.set_index("file_name", drop=False).loc[predictions["file_name"]].reset_index(drop=True)
+    probes, sharing, maps, explanations = None, 0, (), ()
+    if options.identity_probe or options.embedding_map:
+        encoded = encode(run, classifier, dataset, rows, crops=crops, progress=session.progress)
+        if options.identity_probe:
+            results = {name: _probe(embeddings, rows) for name, embeddings in encoded.items()}
+            sharing = _sharing(rows) if DIFFERENCE in encoded else 0
+            probes = pd.DataFrame([{"fold": run.fold, "embedding": name, **probe} for name, probe in results.items()])
+        if options.embedding_map:
+            maps = tuple(_map(name, encoded[name], rows, run.fold) for name in encoded if name != IDENTITY)
+    if options.explanations:
+        paired = predictions.assign(neutral_file_name=rows["neutral_file_name"].to_numpy())
+        explanations = tuple(
+            explain(classifier, choose(paired, options.explanations), crops, progress=session.progress)
+        )
+    return Analysis(probes, sharing, explanations, maps)
+
+
+def merge(analyses: Sequence[Analysis]) -> Analysis:
+    """The analyses of all folds as one."""
+    probes = [each.probes for each in analyses if each.probes is not None]
+    return Analysis(
+        pd.concat(probes, ignore_index=True) if probes else None,
+        sum(each.sharing for each in analyses),
+        tuple(one for each in analyses for one in each.explanations),
+        tuple(one for each in analyses for one in each.maps),
+    )
+
+
+def _probe(embeddings: np.ndarray, rows: pd.DataFrame) -> dict[str, float]:
+    known = rows.astype(object).where(rows.notna(), None)
+    return probe_identity(embeddings, known["subject"], known["sequence"], known["label"]).to_dict()
+
+
+def _sharing(rows: pd.DataFrame) -> int:
+    """How many subjects have fewer neutral faces than sequences."""
+    known = rows.assign(sequence=rows["sequence"].fillna(rows["file_name"])).groupby("subject")
+    return int((known["neutral_file_name"].nunique() < known["sequence"].nunique()).sum())
+
+
+def _map(name: str, embeddings: np.ndarray, rows: pd.DataFrame, fold: int) -> MapOf:
+    found = map_embeddings(embeddings)
+    shown = rows.iloc[found.places]
+    subjects = shown["subject"].fillna("not named").to_numpy(dtype=str)
+    return MapOf(name, found, shown["label"].to_numpy(dtype=str), subjects, fold)

@@ -1,0 +1,230 @@
+"""Inference on the faces of a test: which faces, which classes, and the predictions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from torch.utils.data import DataLoader
+
+from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.dataset.tensors import Crops
+from fer_cli.embeddings.inputs import Collator, embed_frozen, model_inputs
+from fer_cli.errors import DatasetError
+from fer_cli.evaluation.calibration import fit_temperature
+from fer_cli.evaluation.leakage import Leakage, check_leakage
+from fer_cli.labels import in_order
+from fer_cli.models.classifier import Classifier
+from fer_cli.progress import Progress
+from fer_cli.runs.run import Run
+from fer_cli.session import DEFAULT_SESSION, Session
+
+BATCH = 32
+
+Split = Literal["test", "val", "all"]
+
+
+@dataclass(frozen=True)
+class SharedClasses:
+    """The ``classes`` that model and dataset share; ``unknown`` are the dataset's that the model does not have."""
+
+    model: tuple[str, ...]
+    classes: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+    def of(self, probabilities: np.ndarray) -> np.ndarray:
+        """N×model probabilities as N×classes, renormalised over these."""
+        kept = probabilities[:, [self.model.index(name) for name in self.classes]].astype(float)
+        # Where next to nothing is left, these are equally likely.
+        kept = np.maximum(kept, 1e-12)
+        return kept / kept.sum(axis=1, keepdims=True)
+
+    def notes(self, samples: int) -> list[str]:
+        """Notes on what is excluded on either side; ``samples`` of the dataset are of unknown classes."""
+        notes = []
+        if self.unknown:
+            notes.append(f"Excluded: {samples} samples of {', '.join(self.unknown)}, which the model does not know.")
+        unused = [name for name in self.model if name not in self.classes]
+        if unused:
+            notes.append(
+                f"Excluded: the model's {', '.join(unused)}, of which the dataset has no sample; the probabilities of "
+                "the others are renormalised."
+            )
+        return notes
+
+
+def shared_classes(model: tuple[str, ...], labels: set[str], dataset: PreparedDataset, *, own: bool) -> SharedClasses:
+    """The classes that a model of the classes ``model`` shares with a dataset of the classes ``labels``.
+
+    On its ``own`` dataset a model keeps all its classes, also those that a fold lacks. Raises
+    :class:`~fer_cli.errors.DatasetError` if there are not two classes in common.
+    """
+    classes = tuple(name for name in model if name in labels or own)
+    unknown = in_order(labels.difference(model))
+    if len(classes) < 2 or not labels.intersection(model):
+        common = f"only {classes[0]}" if len(classes) == 1 else "no class"
+        raise DatasetError(
+            f"The model and {dataset.path} have {common} in common. The model knows {', '.join(model)}; the dataset "
+            f"has {', '.join(in_order(labels)) or 'none'}.",
+            hint=f"Prepare the dataset with --classes {','.join(model)}, if its corpus has them.",
+        )
+    return SharedClasses(model, classes, unknown)
+
+
+@dataclass(frozen=True)
+class Inference:
+    """The predictions of a run's model for some rows of a dataset.
+
+    ``predictions`` is as :class:`~fer_cli.evaluation.results.Evaluation` has it; ``about`` says whose faces these are,
+    ``notes`` what a reader of the numbers should know. ``temperature`` was fitted on ``fitted_on`` faces of the run's
+    own validation fold; None where there is none, or where the validation fold is among what was tested.
+    """
+
+    run: Run
+    dataset: PreparedDataset
+    classes: tuple[str, ...]
+    predictions: pd.DataFrame
+    about: str
+    leakage: Leakage
+    notes: tuple[str, ...]
+    temperature: float | None = None
+    fitted_on: int = 0
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """N×C, in the order of ``classes``."""
+        return self.predictions[[f"p_{name}" for name in self.classes]].to_numpy(float)
+
+
+def run_inference(
+    run: Run,
+    data: Path | None = None,
+    *,
+    split: Split | None = None,
+    session: Session = DEFAULT_SESSION,
+) -> Inference:
+    """Run the model of ``run`` on rows of its own dataset, or of the one at ``data``.
+
+    ``split`` is ``test`` (the default for the run's own dataset) or ``val``, as the run's fold divides the dataset, or
+    ``all`` (the default for another). Raises as :func:`~fer_cli.evaluation.evaluate.evaluate` does.
+    """
+    dataset = own_dataset(run) if data is None else PreparedDataset.open(data)
+    split = split or ("test" if data is None else "all")
+    classifier = Classifier.load(run.path, session.device)
+    rows = _rows(run, dataset, classifier, split)
+    leakage = check_leakage(run, dataset, rows, allow_seen=session.allow_seen)
+    labels = rows["label"] if _is_own(run, dataset) else dataset.samples(paired=classifier.paired)["label"]
+    shared = shared_classes(classifier.classes, set(labels), dataset, own=_is_own(run, dataset))
+    excluded = ~rows["label"].isin(shared.classes)
+    rows = rows[~excluded]
+    notes = [*leakage.notes, *shared.notes(int(excluded.sum())), *_notes(run, dataset, classifier)]
+    if rows.empty:
+        raise DatasetError(f"{dataset.path}, {_which(dataset, run, split)}, has no sample to test on.")
+    probabilities = shared.of(_probabilities(classifier, dataset, rows, session.progress))
+    inference = Inference(
+        run,
+        dataset,
+        shared.classes,
+        _table(rows, probabilities, shared.classes),
+        f"{dataset.protocol.name}; epoch by {run.card['epoch_rule']}; {_which(dataset, run, split)}{leakage.stamp}",
+        leakage,
+        tuple(notes),
+    )
+    return _with_temperature(inference, split, classifier, shared, session.progress)
+
+
+def own_dataset(run: Run) -> PreparedDataset:
+    """The dataset that the run was trained on; raises :class:`~fer_cli.errors.DatasetError` if it is gone."""
+    path = Path(run.card["dataset"]["path"])
+    if not path.is_dir():
+        raise DatasetError(
+            f"The dataset that {run.path} was trained on is no longer at {path}.",
+            hint="Type --data FOLDER --split test with where it is now; its subjects are checked against those "
+            "trained on.",
+        )
+    return PreparedDataset.open(path)
+
+
+def _rows(run: Run, dataset: PreparedDataset, classifier: Classifier, split: Split) -> pd.DataFrame:
+    paired = classifier.paired or (_is_own(run, dataset) and bool(run.card["recipe"].get("pairs_only")))
+    if split == "all":
+        return dataset.samples(paired=paired)
+    return dataset.split(run.fold, paired=paired)[split]
+
+
+def _is_own(run: Run, dataset: PreparedDataset) -> bool:
+    """Whether this is the dataset that the run was trained on, here or moved elsewhere."""
+    card = run.card["dataset"]
+    return dataset.path.resolve() == Path(card["path"]) or dataset.fingerprint == card["fingerprint"]
+
+
+def _which(dataset: PreparedDataset, run: Run, split: Split) -> str:
+    folds = dataset.protocol.folds
+    if split == "all":
+        return "every fold" if folds else "every picture"
+    if split == "val":
+        return f"validation fold {(run.fold + 1) % folds}" if folds else "the validation part of the owners' split"
+    return f"test fold {run.fold}" if folds else "the owners' split"
+
+
+def _with_temperature(
+    found: Inference, split: Split, classifier: Classifier, shared: SharedClasses, progress: Progress
+) -> Inference:
+    own = _is_own(found.run, found.dataset)
+    if found.leakage and not (own and split == "test"):
+        note = "No temperature is fitted: the validation fold is, or may be, among what is tested."
+        return replace(found, notes=(*found.notes, note))
+    try:
+        dataset = found.dataset if own else own_dataset(found.run)
+        rows = _rows(found.run, dataset, classifier, "val")
+    except DatasetError as error:
+        return replace(found, notes=(*found.notes, f"No temperature is fitted: {error.message}"))
+    rows = rows[rows["label"].isin(shared.classes)]
+    if rows.empty:
+        note = "No temperature is fitted: the validation fold has none of these classes."
+        return replace(found, notes=(*found.notes, note))
+    probabilities = shared.of(_probabilities(classifier, dataset, rows, progress))
+    truth = pd.Index(shared.classes).get_indexer(rows["label"])
+    return replace(found, temperature=fit_temperature(probabilities, truth), fitted_on=len(rows))
+
+
+def _probabilities(
+    classifier: Classifier, dataset: PreparedDataset, rows: pd.DataFrame, progress: Progress
+) -> np.ndarray:
+    model, preprocessing = classifier.model, classifier.preprocessing
+    crops = Crops(dataset.path)
+    frozen = embed_frozen(model, dataset, preprocessing, device=classifier.device, crops=crops, progress=progress)
+    # The labels are not needed here, and may be of a class that the model does not have.
+    faces = model_inputs(model, rows.assign(label=classifier.classes[0]), crops, frozen, transform=preprocessing.resize)
+    parts = []
+    for batch in DataLoader(faces, batch_size=BATCH, collate_fn=Collator(preprocessing)):
+        parts.append(classifier.classify({name: value for name, value in batch.items() if name != "labels"}))
+        progress("evaluating", sum(map(len, parts)), len(faces))
+    return np.concatenate(parts)
+
+
+def _table(rows: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+    table = rows[["file_name", "subject", "sequence", "fold", "label"]].reset_index(drop=True)
+    table["predicted"] = [classes[place] for place in probabilities.argmax(axis=1)]
+    table["confidence"] = probabilities.max(axis=1)
+    for place, name in enumerate(classes):
+        table[f"p_{name}"] = probabilities[:, place]
+    return table
+
+
+def _notes(run: Run, dataset: PreparedDataset, classifier: Classifier) -> tuple[str, ...]:
+    notes = []
+    changed = dataset.fingerprint != run.card["dataset"]["fingerprint"]
+    if dataset.path.resolve() == Path(run.card["dataset"]["path"]) and changed:
+        notes.append(f"{dataset.path} has changed since the training.")
+    if dataset.protocol != run.protocol:
+        notes.append(f"Another protocol than that of the training, which was {run.protocol.name}.")
+    crop = classifier.preprocessing.face_crop
+    if dataset.crop["margin"] != crop.get("margin"):
+        notes.append(
+            f"The crops have a margin of {dataset.crop['margin']}, those trained on {crop.get('margin')}: "
+            "expect a lower accuracy than with the same crops."
+        )
+    return tuple(notes)

@@ -1,0 +1,80 @@
+"""Leakage: subjects of a test whom the model has seen, refused by name or stamped on all results."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.errors import DatasetError, RunError
+from fer_cli.runs.ancestry import names, overlap, seen_behind
+from fer_cli.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """The subjects of a test that the model was trained on or its epoch chosen by; false where there are none.
+
+    ``pictures`` counts those of people who are not named, where only the pictures can be recognised.
+    """
+
+    subjects: tuple[str, ...] = ()
+    pictures: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.subjects or self.pictures)
+
+    @property
+    def _what(self) -> str:
+        parts = [f"{len(self.subjects)} subjects"] if self.subjects else []
+        return " and ".join(parts + ([f"{self.pictures} pictures"] if self.pictures else []))
+
+    @property
+    def stamp(self) -> str:
+        """The words with which every result of a test with leakage is stamped; empty without."""
+        return f"; TESTED ON {self._what.upper()} THAT THE MODEL WAS TRAINED ON" if self else ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The same for the notes, by name."""
+        if not self:
+            return ()
+        who = f" ({names(list(self.subjects))})" if self.subjects else ""
+        return (f"The model was trained on {self._what} of this test{who}, which was insisted on.",)
+
+
+def check_leakage(run: Run, dataset: PreparedDataset, rows: pd.DataFrame, *, allow_seen: bool) -> Leakage:
+    """The part of ``rows`` that the run's model has seen, which only a person who insists (``allow_seen``) gets.
+
+    Raises :class:`~fer_cli.errors.RunError` with their names otherwise.
+    """
+    corpus = dataset.card["corpus"]
+    subjects = overlap(seen_behind(run.path), corpus, set(rows["subject"].dropna()))
+    leakage = Leakage(tuple(subjects), _pictures(run, dataset, rows))
+    if not leakage or allow_seen:
+        return leakage
+    if subjects:
+        raise RunError(
+            f"{run.path} was trained on {len(subjects)} of the {corpus} subjects in this test "
+            f"({names(subjects)}), or its epoch was chosen by them: the accuracy would be that of faces "
+            "seen in training.",
+            hint="fer evaluate without --data and --split tests the fold it has not seen. If these are other people of "
+            "the same names, type --allow-seen-subjects.",
+        )
+    raise RunError(
+        f"{run.path} was trained on {leakage.pictures} of the {corpus} pictures in this test, or its epoch was chosen "
+        "by them: the accuracy would be that of faces seen in training.",
+        hint="Type --split test for those it has not seen, or --allow-seen-subjects to insist.",
+    )
+
+
+def _pictures(run: Run, dataset: PreparedDataset, rows: pd.DataFrame) -> int:
+    """How many pictures of unnamed people of the run's own corpus its owners' split gives to anything but the test."""
+    unnamed = rows[rows["subject"].isna()]
+    if unnamed.empty or dataset.card["corpus"] != run.card["dataset"].get("corpus"):
+        return 0
+    try:
+        held_out = dataset.split(run.fold, paired=False)["test"]["file_name"]
+    except DatasetError:
+        # Without a split nothing says which pictures are the same.
+        return 0
+    return int((~unnamed["file_name"].isin(held_out)).sum())

@@ -1,0 +1,163 @@
+"""Metrics by subgroup of subjects, the gaps between groups, and the table that names the groups."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fer_cli.errors import DatasetError, UsageError
+from fer_cli.evaluation.bootstrap import SEED
+from fer_cli.evaluation.metrics import METRICS, LabelledPredictions
+from fer_cli.runs.ancestry import names
+from fer_cli.tables import SUBJECT_COLUMNS, Table
+
+#: A group of fewer subjects or fewer samples is too small to say anything of.
+LEAST_SUBJECTS, LEAST_SAMPLES = 10, 20
+#: A column of more values than this is a measurement, not a way to group people.
+MOST_GROUPS = 20
+
+
+def by_group(
+    predictions: LabelledPredictions, subjects: pd.Series, attributes: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
+    """The metrics of every group of subjects, the gaps between groups of one attribute, and notes on both.
+
+    ``subjects`` names whom each of the N predictions is of, and ``attributes`` has a column an attribute, indexed by
+    subject. The first table has a row a group and metric: ``attribute, group, n, subjects, small, measure, value, low,
+    high``; the second a row a pair of groups and metric: ``attribute, group, other, measure, difference, low, high``,
+    the difference being the group's value less the other's. Subjects are resampled within each group, so that a gap
+    is as uncertain as both its sides. Groups are ``small`` below :data:`LEAST_SUBJECTS` subjects or
+    :data:`LEAST_SAMPLES` samples. Raises :class:`~fer_cli.errors.DatasetError` if the table has nobody who was tested,
+    :class:`~fer_cli.errors.UsageError` if an attribute has more than :data:`MOST_GROUPS` values.
+    """
+    groups, gaps = [], []
+    attributes, notes = _joined(attributes, sorted(subjects.dropna().unique()))
+    for place, name in enumerate(attributes.columns):
+        of_row = subjects.map(attributes[name]).reset_index(drop=True)
+        notes += _who_is_in_no_group(name, of_row, subjects.reset_index(drop=True), attributes.index)
+        values = sorted(of_row.dropna().unique())
+        if len(values) > MOST_GROUPS:
+            raise UsageError(
+                f"--group-by {name}: {len(values)} values are too many groups (at most {MOST_GROUPS}).",
+                hint=f"Add a column of bands of {name} to the table of subjects, and group by that.",
+            )
+        bootstraps = {}
+        for number, value in enumerate(values):
+            members = predictions.where((of_row == value).fillna(False).to_numpy(bool))
+            bootstraps[value] = members.bootstrap((SEED, place, number))
+            facts = {"attribute": name, "group": value, "n": len(members), "subjects": members.count}
+            facts["small"] = members.count < LEAST_SUBJECTS or len(members) < LEAST_SAMPLES
+            if facts["small"]:
+                notes.append(
+                    f"{name} {value}: {members.count} subjects and {len(members)} samples are too few to say anything "
+                    f"(at least {LEAST_SUBJECTS} and {LEAST_SAMPLES} are needed)."
+                )
+            groups.append(_rows(bootstraps[value].table(list(METRICS)), facts, "value"))
+        for group, other in combinations(values, 2):
+            table = (bootstraps[group] - bootstraps[other]).table(list(METRICS))
+            gaps.append(_rows(table, {"attribute": name, "group": group, "other": other}, "difference"))
+    gap_columns = ["attribute", "group", "other", "measure", "difference", "low", "high"]
+    return (
+        pd.concat(groups, ignore_index=True),
+        pd.concat(gaps, ignore_index=True) if gaps else pd.DataFrame(columns=gap_columns),
+        tuple(notes),
+    )
+
+
+def _joined(attributes: pd.DataFrame, subjects: list[str]) -> tuple[pd.DataFrame, list[str]]:
+    spelled = spelled_as(attributes, subjects)
+    other = [pair for pair in zip(attributes.index, spelled.index, strict=True) if pair[0] != pair[1]]
+    if not other:
+        return spelled, []
+    return spelled, [
+        f"{len(other)} subjects are spelled otherwise in the table of subjects: {other[0][0]} is taken for "
+        f"{other[0][1]}."
+    ]
+
+
+def _who_is_in_no_group(name: str, of_row: pd.Series, subjects: pd.Series, known: pd.Index) -> list[str]:
+    unknown = of_row.isna()
+    if unknown.all():
+        tested = names(sorted(subjects.dropna().unique()), 3) or "nobody, for its corpus names no subjects"
+        raise DatasetError(
+            f"The table of subjects gives no {name} for anybody tested. Tested: {tested}. "
+            f"In the table: {names(sorted(known), 3)}.",
+            hint="Its subjects must be written as in the dataset's metadata.csv.",
+        )
+    if not unknown.any():
+        return []
+    people = names(sorted(subjects[unknown].dropna().unique()), 5) or "subjects not known"
+    rest = names(sorted(known.difference(subjects)), 3)
+    also = f"; it has, of people not tested, {rest}" if rest else ""
+    return [f"{unknown.sum()} samples are in no group: the table gives no {name} for them ({people}){also}."]
+
+
+def _rows(table: pd.DataFrame, facts: dict[str, Any], column: str) -> pd.DataFrame:
+    rows = table.rename_axis("measure").rename(columns={"value": column}).reset_index()
+    for place, (name, fact) in enumerate(facts.items()):
+        rows.insert(place, name, fact)
+    return rows
+
+
+#: What the column that names the subject is called, in the order in which it is looked for; in any case.
+KEYS = (*SUBJECT_COLUMNS, "id")
+_MOST_BYTES = 64 * 1024**2
+
+
+def read_attributes(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """The ``columns`` of a table of subjects, indexed by subject; all are text, NA where nothing is written.
+
+    The subject stands in the first of the columns :data:`KEYS` that the file has. Raises
+    :class:`~fer_cli.errors.DatasetError` if the file cannot be read, does not name the subjects, has a row that does
+    not fit its header, or says two things of one subject; :class:`~fer_cli.errors.UsageError` if it lacks one of
+    ``columns``.
+    """
+    opened = Table(path, DatasetError, limit=_MOST_BYTES)
+    key = opened.column(KEYS)
+    if key is None:
+        raise DatasetError(
+            f"{path} does not say whom its rows are about: its columns are {', '.join(opened.columns)}.",
+            hint=f"Call the column of the subjects '{KEYS[0]}' (or {', '.join(KEYS[1:])}).",
+        )
+    others = [name for name in opened.columns if name not in (key, "")]
+    missing = [name for name in columns if name.strip().casefold() not in others]
+    if missing:
+        raise UsageError(
+            f"--group-by {missing[0]}: {path} has no such column.", hint=f"It has {', '.join(others) or 'none'}."
+        )
+    rows = []
+    for row in opened:
+        if row.problem:
+            raise DatasetError(f"{path}, line {row.line}: {row.problem}.")
+        subject = unicodedata.normalize("NFC", row.values[key])
+        rows.append([subject or None, *(row.values[name.strip().casefold()] or None for name in columns)])
+    table = pd.DataFrame(rows, columns=[key, *columns], dtype="string")
+    by_subject = table.dropna(subset=key).groupby(key)[list(dict.fromkeys(columns))]
+    torn = by_subject.nunique().gt(1).any(axis=1)
+    if torn.any():
+        raise DatasetError(
+            f"{path} says two things of {names(sorted(torn.index[torn]))}.", hint="Keep one row a subject."
+        )
+    return by_subject.first()
+
+
+def spelled_as(attributes: pd.DataFrame, subjects: Iterable[str]) -> pd.DataFrame:
+    """``attributes`` with the index spelled as the dataset spells its ``subjects``, where both mean the same.
+
+    Letters may be decomposed, as macOS writes them, and zeros in front may be lost, as Excel loses them: ``1`` is
+    ``001`` where only one subject and only one row can be meant.
+    """
+    ours, theirs = _by_form(subjects), _by_form(attributes.index)
+    return attributes.rename(index={theirs[form]: ours[form] for form in ours.keys() & theirs.keys()})
+
+
+def _by_form(subjects: Iterable[str]) -> dict[str, str]:
+    """Each subject by what is left of its name without zeros in front, where no other has the same left."""
+    alike: dict[str, list[str]] = {}
+    for name in dict.fromkeys(subjects):
+        form = unicodedata.normalize("NFC", name)
+        alike.setdefault((form.lstrip("0") or "0") if form.isascii() and form.isdigit() else form, []).append(name)
+    return {form: names[0] for form, names in alike.items() if len(names) == 1}

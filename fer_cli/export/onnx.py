@@ -1,0 +1,183 @@
+"""ONNX files that answer as the run does: written, compared with torch, and quantized if asked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+import torch
+
+from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.dataset.tensors import Crops
+from fer_cli.errors import DatasetError, ModelError
+from fer_cli.export.quantization import smallest_graph
+from fer_cli.models.classifier import Classifier
+from fer_cli.models.loading import fingerprint
+from fer_cli.models.onnx import (
+    TOLERANCE,
+    Logits,
+    PairLogits,
+    open_session,
+    run_graph,
+    set_metadata,
+    write_graph,
+)
+from fer_cli.progress import Progress, silent
+from fer_cli.runs.run import Run
+
+BATCH = 32
+#: Faces of the held-out fold on which the file is compared with torch, and of the training which set int8's ranges.
+COMPARED, CALIBRATED = 64, 128
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported file: its ``path``, and how far its probabilities are from torch's.
+
+    ``on_noise`` and ``on_faces`` are the largest differences on random pictures and on ``faces`` crops of the held-out
+    fold; None where the dataset is gone, or for int8, which is judged by ``accuracy`` instead: that of ``original`` and
+    file on the ``tested`` held-out faces. ``method`` says how it was made int8.
+    """
+
+    path: Path
+    on_noise: float | None = None
+    on_faces: float | None = None
+    faces: int = 0
+    accuracy: float | None = None
+    original: float | None = None
+    tested: int = 0
+    method: str = ""
+
+
+def export(run: Run, out: Path, *, quantize: bool = False, progress: Progress = silent) -> Exported:
+    """Write the model of ``run`` to ``out`` as ONNX, in float32 or with ``quantize`` in 8-bit integers.
+
+    The graph takes ``pixel_values`` (and of a paired model ``neutral_pixel_values``), any number of faces prepared as
+    its metadata say, and gives ``logits``. The metadata hold labels, preprocessing, protocol, the fingerprint of the
+    weights, and of an int8 file its accuracy beside the original's. The file is there only if it passed
+    ``onnx.checker`` and gave torch's probabilities within 1e-4. Raises :class:`~fer_cli.errors.ModelError` if it cannot
+    be exported or differs, :class:`~fer_cli.errors.DatasetError` where ``quantize`` finds no dataset to calibrate by.
+    """
+    classifier = Classifier.load(run.path, "cpu")
+    faces = _Faces.of(run, classifier)
+    if faces is None and quantize:
+        raise DatasetError(
+            f"The dataset that {run.path} was trained on is no longer at {run.card['dataset']['path']}: int8 takes its "
+            "ranges from the training faces, and its accuracy from those held out.",
+            hint="Leave --quantize out, or put the dataset back.",
+        )
+    told = _metadata(run, classifier)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".export-", dir=out.parent) as folder:
+        beside = Path(folder, "float32.onnx")
+        progress("exporting", 0, None)
+        write_graph(*_network(classifier), "logits", beside, metadata=told, trace=classifier.model.traceable)
+        on_noise = _apart(beside, classifier, _noise(classifier))
+        chosen = None if faces is None else faces.rows["test"].head(COMPARED)
+        on_faces = None if faces is None else _apart(beside, classifier, faces.inputs(chosen))
+        for apart in (on_noise, on_faces or 0.0):
+            if not apart <= TOLERANCE:
+                raise ModelError(f"What was exported gives probabilities that are {apart:.1g} off torch's.")
+        if not quantize:
+            beside.replace(out)
+            return Exported(out, on_noise, on_faces, 0 if chosen is None else len(chosen))
+        small, method = smallest_graph(
+            beside,
+            faces.batches(faces.sample("train", CALIBRATED)),
+            lambda graph: faces.accuracy(graph, "val", progress),
+        )
+        accuracy, original = (faces.accuracy(graph, "test", progress) for graph in (small, beside))
+        tested = len(faces.rows["test"])
+        judged = {"method": method, "accuracy": accuracy, "float32_accuracy": original, "faces": tested}
+        set_metadata(small, {**told, "quantization": judged})
+        small.replace(out)
+    return Exported(out, accuracy=accuracy, original=original, tested=tested, method=method)
+
+
+class _Faces:
+    """The faces that a run was trained, chosen and tested on, as its graph takes them."""
+
+    def __init__(self, dataset: PreparedDataset, rows: dict[str, pd.DataFrame], classifier: Classifier):
+        self.rows, self._classifier = rows, classifier
+        self._crops = Crops(dataset.path, kept_bytes=0)
+
+    @classmethod
+    def of(cls, run: Run, classifier: Classifier) -> "_Faces | None":
+        path = Path(run.card["dataset"]["path"])
+        if not path.is_dir():
+            return None
+        dataset = PreparedDataset.open(path)
+        paired = classifier.paired or bool(run.card["recipe"].get("pairs_only"))
+        return cls(dataset, dataset.split(run.fold, paired=paired), classifier)
+
+    def sample(self, side: str, count: int) -> pd.DataFrame:
+        rows = self.rows[side]
+        return rows.sample(min(count, len(rows)), random_state=0)
+
+    def inputs(self, rows: pd.DataFrame) -> dict[str, torch.Tensor]:
+        columns = {"pixel_values": "file_name"}
+        if self._classifier.paired:
+            columns["neutral_pixel_values"] = "neutral_file_name"
+        prepare = self._classifier.preprocessing
+        return {
+            name: prepare.normalise(torch.stack([prepare.resize(self._crops[file]) for file in rows[column]]))
+            for name, column in columns.items()
+        }
+
+    def batches(self, rows: pd.DataFrame) -> list[dict[str, np.ndarray]]:
+        """The rows one by one, as calibration reads them."""
+        parts = (self.inputs(rows.iloc[place : place + 1]) for place in range(len(rows)))
+        return [{name: value.contiguous().numpy() for name, value in part.items()} for part in parts]
+
+    def accuracy(self, graph: Path, side: str, progress: Progress) -> float:
+        session, rows, right = open_session(graph), self.rows[side], 0
+        classes = np.array(self._classifier.classes)
+        for start in range(0, len(rows), BATCH):
+            part = rows.iloc[start : start + BATCH]
+            found = classes[run_graph(session, self.inputs(part)).argmax(axis=1)]
+            right += int((found == part["label"].to_numpy(dtype=str)).sum())
+            progress(f"testing {graph.stem}", min(start + BATCH, len(rows)), len(rows))
+        return right / len(rows)
+
+
+def _network(classifier: Classifier) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+    """The network to export and examples of its inputs."""
+    network = PairLogits(classifier.model) if classifier.paired else Logits(classifier.model)
+    return network, _noise(classifier, count=2)
+
+
+def _noise(classifier: Classifier, count: int = 5) -> dict[str, torch.Tensor]:
+    size, chance = classifier.preprocessing.size, torch.Generator().manual_seed(0)
+    names = ("pixel_values", "neutral_pixel_values") if classifier.paired else ("pixel_values",)
+    # Each a tensor of its own: the exporter takes one object for one input.
+    return {name: torch.randn(count, 3, size, size, generator=chance) for name in names}
+
+
+def _apart(graph: Path, classifier: Classifier, inputs: dict[str, torch.Tensor]) -> float:
+    """The largest difference of a probability from torch's."""
+    found = torch.softmax(torch.from_numpy(run_graph(open_session(graph), inputs)), dim=-1).numpy()
+    return float(np.abs(found - classifier.classify(inputs)).max())
+
+
+def _metadata(run: Run, classifier: Classifier) -> dict:
+    preprocessing = classifier.preprocessing
+    return {
+        "labels": list(classifier.classes),
+        "preprocessing": {
+            "face_crop": dict(preprocessing.face_crop),
+            "size": preprocessing.size,
+            "channels": "RGB",
+            "scale": "0 to 1",
+            "mean": list(preprocessing.mean),
+            "std": list(preprocessing.std),
+        },
+        "output": "logits; softmax over the classes makes probabilities of them",
+        "protocol": run.protocol.to_dict(),
+        "fold": str(run.fold),
+        "run": run.name,
+        "model": run.card["model"],
+        "fingerprint": fingerprint(classifier.model),
+        "dataset_fingerprint": run.card["dataset"]["fingerprint"],
+        "fer_version": run.card["versions"]["fer"],
+    }

@@ -1,0 +1,119 @@
+from itertools import product
+
+import numpy as np
+import pytest
+
+from fer_cli.evaluation.metrics import LabelledPredictions, compared_metrics, confusion_metrics
+from fer_cli.evaluation.significance import compare_pair, exchange_test, holm, least_p, mcnemar
+from tests.evaluation.predictions import CLASSES, random_table
+
+
+def confusions(generator, *, subjects: int, classes: int = 3, frames: int = 3, skill: float = 1.0) -> np.ndarray:
+    """U×C×C: a model whose answers resemble each other within a sequence, and sequences within a person."""
+    easy = generator.normal(0, 1, (subjects, 1, 1)) + generator.normal(0, 1, (subjects, classes, 1))
+    right = easy + generator.normal(0, 0.5, (subjects, classes, frames)) + skill > 0
+    truth = np.arange(classes)[None, :, None]
+    said = np.where(right, truth, (truth + generator.integers(1, classes, right.shape)) % classes)
+    place = (np.arange(subjects)[:, None, None] * classes + truth) * classes + said
+    return np.bincount(place.ravel(), minlength=subjects * classes**2).reshape(subjects, classes, classes)
+
+
+@pytest.mark.parametrize("subjects", [8, 24])
+def test_two_runs_of_equal_skill_are_said_to_differ_as_seldom_as_the_level_says(subjects):
+    generator = np.random.default_rng(0)
+    found = []
+    for repetition in range(200):
+        one, other = (confusions(generator, subjects=subjects) for _ in range(2))
+        found.append(exchange_test(one, other, seed=repetition))
+    for measure in (metric.name for metric in compared_metrics()):
+        assert np.mean([p[measure] <= 0.05 for p in found]) <= 0.075
+
+
+def test_mcnemars_test_would_say_so_far_too_often():
+    generator = np.random.default_rng(0)
+    cried = 0
+    for _ in range(200):
+        # All frames of one class, so that being right is being in the first column.
+        one, other = (confusions(generator, subjects=30, classes=2)[:, 0] for _ in range(2))
+        only = np.maximum(one[:, 0] - other[:, 0], 0).sum(), np.maximum(other[:, 0] - one[:, 0], 0).sum()
+        cried += mcnemar(*map(int, only)) <= 0.05
+    assert cried / 200 > 0.15
+
+
+def test_two_runs_that_differ_are_found():
+    generator = np.random.default_rng(0)
+    one, other = confusions(generator, subjects=30, skill=0.2), confusions(generator, subjects=30, skill=2)
+    assert all(p < 0.01 for p in exchange_test(one, other).values())
+
+
+def test_with_few_subjects_every_exchange_is_tried():
+    generator = np.random.default_rng(1)
+    one, other = confusions(generator, subjects=6), confusions(generator, subjects=6, skill=2)
+    for measure, p in exchange_test(one, other).items():
+        sizes = []
+        for swapped in product([False, True], repeat=6):
+            choice = np.array(swapped)[:, None, None]
+            before, after = np.where(choice, other, one).sum(axis=0), np.where(choice, one, other).sum(axis=0)
+            sizes.append(abs(confusion_metrics(after)[measure] - confusion_metrics(before)[measure]))
+        assert p == pytest.approx(np.mean(np.array(sizes) >= sizes[0] - 1e-9))
+
+
+def test_many_exchanges_come_near_the_exact_p(monkeypatch):
+    generator = np.random.default_rng(2)
+    one, other = confusions(generator, subjects=12), confusions(generator, subjects=12, skill=1.5)
+    exact = exchange_test(one, other)
+    monkeypatch.setattr("fer_cli.evaluation.significance.EXACT", 0)
+    assert exchange_test(one, other) == pytest.approx(exact, abs=0.02)
+
+
+def test_the_same_answers_differ_in_nothing():
+    answers = LabelledPredictions.of(random_table(0), CLASSES)
+    pair = compare_pair(answers, answers)
+    assert pair.metrics["difference"].tolist() == [0, 0, 0]
+    assert pair.metrics["p"].tolist() == [1, 1, 1]
+    assert pair.mcnemar == 1
+
+
+def test_differences_are_the_seconds_less_the_firsts_with_paired_intervals():
+    # The same people, mostly answered alike: the difference is known better than either.
+    first = random_table(0, subjects=30)
+    second = first.copy()
+    better = second.index[second["label"] != second["predicted"]][::3]
+    second.loc[better, "predicted"] = second.loc[better, "label"]
+    one, other = (LabelledPredictions.of(rows, CLASSES, with_probabilities=False) for rows in (first, second))
+    pair = compare_pair(one, other)
+    row = pair.metrics.loc["accuracy"]
+    assert row["difference"] == pytest.approx(len(better) / len(first))
+    assert row["second"] - row["first"] == pytest.approx(row["difference"])
+    assert 0 < row["low"] < row["difference"] < row["high"]
+    apart = np.ptp(_interval(one)) + np.ptp(_interval(other))
+    assert row["high"] - row["low"] < apart / 2
+    assert (pair.only_first, pair.only_second) == (0, len(better))
+    assert pair.mcnemar == pytest.approx(2 * 0.5 ** len(better))
+    for name, recall in pair.recalls.iterrows():
+        mine = first["label"] == name
+        expected = (second["predicted"][mine] == name).mean() - (first["predicted"][mine] == name).mean()
+        assert recall["difference"] == pytest.approx(expected)
+
+
+def test_mcnemars_exact_p_by_hand():
+    # 1 head in 6 throws, or fewer, or as few tails: 2 × (1 + 6) / 64.
+    assert mcnemar(1, 5) == pytest.approx(14 / 64)
+    assert mcnemar(3, 3) == 1
+
+
+def test_the_smallest_p_there_can_be():
+    assert least_p(1) == 1
+    assert least_p(5) == 1 / 16
+    assert least_p(500) == pytest.approx(1 / 5000)
+
+
+def test_holms_correction_by_hand():
+    assert holm(np.array([0.01, 0.04, 0.03])).tolist() == pytest.approx([0.03, 0.06, 0.06])
+    assert holm(np.array([0.9, 0.5])).tolist() == [1, 1]
+
+
+def _interval(answers):
+    from fer_cli.evaluation.metrics import compute_metrics
+
+    return compute_metrics(answers)[0].loc["accuracy", ["low", "high"]].to_numpy()
