@@ -14,10 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-from fer_cli.corpora.corpus import Corpus
-from fer_cli.corpora.files import Files
+from fer_cli.corpora.base import Corpus
+from fer_cli.corpora.image_folder import ImageFolder
 from fer_cli.corpora.synthetic import Synthetic
-from fer_cli.dataset.preparation import Preparation
+from fer_cli.dataset.plan import Preparation
 from fer_cli.dataset.prepare import prepare
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import FerError, RunError
@@ -93,7 +93,7 @@ def confounded() -> None:
 
 def acted(folder: Path) -> None:
     """Seven imitated expressions of real faces."""
-    table(dataset_of(Files(pattern="{subject}/{label}/{frame}.jpg"), folder, "acted"), "acted")
+    table(dataset_of(ImageFolder(pattern="{subject}/{label}/{frame}.jpg"), folder, "acted"), "acted")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fer_cli.corpora.ckplus import CKPlus
 from fer_cli.corpora.synthetic import Synthetic
-from fer_cli.dataset.preparation import Preparation
+from fer_cli.dataset.plan import Preparation
 from fer_cli.dataset.prepare import prepare
 
 OUT = Path("benchmarks-out")

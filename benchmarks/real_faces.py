@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_cli.corpora.files import Files
+from fer_cli.corpora.image_folder import ImageFolder
 from fer_cli.corpora.synthetic import Synthetic
-from fer_cli.dataset.preparation import Preparation
+from fer_cli.dataset.plan import Preparation
 from fer_cli.dataset.prepare import prepare
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import FerError, RunError
@@ -58,7 +58,7 @@ def accuracies(recipe: DifferenceRecipe, dataset: PreparedDataset, name: str, fo
 
 def smiles(folder: Path) -> None:
     """Neutral against happiness, single pictures, ten folds."""
-    corpus = Files(pattern="{label}/{subject}.jpg", rename=("smiling=happiness",))
+    corpus = ImageFolder(pattern="{label}/{subject}.jpg", rename=("smiling=happiness",))
     dataset = PreparedDataset.open(prepare(corpus, folder, OUT / "data" / "london").path)
     base = DifferenceRecipe(features="target", encoder="scratch", epochs=30, **SMALL)
     drawn = dataclasses.replace(base, encoder=drawn_encoder(), tune_encoder=True)

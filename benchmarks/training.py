@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from fer_cli.corpora.synthetic import Synthetic
-from fer_cli.dataset.preparation import Preparation
+from fer_cli.dataset.plan import Preparation
 from fer_cli.dataset.prepare import prepare
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import EMBEDDINGS, METADATA

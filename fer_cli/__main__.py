@@ -1,8 +1,8 @@
-"""``python -m fer_cli`` and the console script ``fer``."""
+"""Entry point of ``python -m fer_cli`` and the console script ``fer``."""
 
 import os
 
-#: What says how OpenMP's threads wait: the standard's own variable, GNU's (torch for Linux) and LLVM's (elsewhere).
+#: The variables for how OpenMP's threads wait: the standard's, GNU's (torch for Linux) and LLVM's (elsewhere).
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 

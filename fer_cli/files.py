@@ -24,7 +24,7 @@ MAX_DOCUMENT = 200_000_000
 
 #: What a Git LFS pointer begins with, https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md.
 _LFS = b"version https://git-lfs.github.com/spec/"
-#: What is said of such a pointer where a picture, a video or an archive was looked for.
+#: The reason given for such a pointer where a picture, a video or an archive was looked for.
 LFS_POINTER = "a Git LFS pointer in the place of the file (type: git lfs pull)"
 #: What the system says of a full disk, an exceeded quota and a limit on file sizes, whichever library repeats it.
 _NO_ROOM = tuple(os.strerror(getattr(errno, name)) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name))
@@ -90,26 +90,26 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     # Where the name fills what a disk allows, as a digest that leaves room for what is added.
     name = path.name if len(os.fsencode(path.name)) <= 200 else hashlib.sha256(os.fsencode(path.name)).hexdigest()
-    beside = path.with_name(f".{name}.{_host()}-{os.getpid()}.part")
+    part = path.with_name(f".{name}.{_host()}-{os.getpid()}.part")
     try:
-        with disk_full_said(path.parent):
-            beside.touch()
-            mode = beside.stat().st_mode
-            yield beside
+        with raising_disk_full(path.parent):
+            part.touch()
+            mode = part.stat().st_mode
+            yield part
             # safetensors' own writer makes files that only their owner may read.
-            beside.chmod(mode)
-            beside.replace(path)
+            part.chmod(mode)
+            part.replace(path)
     except OSError as error:
         if error.filename is None:
             error.filename = str(path)
         raise
     finally:
         with suppress(OSError):
-            beside.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
 
 
 def disk_full_reason(error: BaseException | None) -> str | None:
-    """What the system said if ``error``, or what it was raised from, comes of a disk without room; else None."""
+    """The system's message if ``error``, or its cause, comes of a disk without room; else None."""
     while error is not None:
         text = str(error)
         for reason in _NO_ROOM:
@@ -122,7 +122,7 @@ def disk_full_reason(error: BaseException | None) -> str | None:
 
 
 @contextmanager
-def disk_full_said(folder: Path | str) -> Iterator[None]:
+def raising_disk_full(folder: Path | str) -> Iterator[None]:
     """Turn whatever a full disk makes a library raise into a :class:`~fer_cli.errors.DiskFullError` of ``folder``."""
     try:
         yield
@@ -164,8 +164,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
     Pictures are encoded first and then written here: on a disk that is full, Pillow leaves half a JPEG without a word.
     """
-    with written_whole(path) as beside:
-        beside.write_bytes(content)
+    with written_whole(path) as part:
+        part.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -191,7 +191,7 @@ def locked(path: Path, doing: str, *, wait: bool = False) -> Iterator[None]:
     into", say. Raises :class:`~fer_cli.errors.FerError` if another process has it, unless told to ``wait``.
     """
     folder = path if path.is_dir() else path.parent
-    with disk_full_said(path):
+    with raising_disk_full(path):
         if os.environ.get("RANK", "0") != "0":
             yield
             return

@@ -98,7 +98,7 @@ def class_set(text: str) -> tuple[str, ...]:
 
 
 def class_set_name(classes: tuple[str, ...]) -> str:
-    """What a class set is called in a protocol line: ``7 classes with contempt``, ``6 classes``, or the list itself.
+    """Name of a class set in a protocol line: ``7 classes with contempt``, ``6 classes``, or the list itself.
 
     >>> class_set_name(CLASS_SETS["7-contempt"])
     '7 classes with contempt'

@@ -1,4 +1,4 @@
-"""How the library says how far it has come.
+"""Progress of what takes long, reported to a callback.
 
 The library never prints. A function that takes long takes a ``progress`` argument, a callable with the signature
 of :class:`Progress`, and calls it as it goes; :func:`silent` is the default. The command line passes one that draws

@@ -1,6 +1,6 @@
 """The protocol: which classes, which frames, which folds, and in what order these were chosen.
 
-A number means nothing without it, so it is stored with the dataset, carried by every run and printed beside every
+A number means nothing without it, so it is stored with the dataset, carried by every run and printed next to every
 result.
 """
 
@@ -29,7 +29,7 @@ class StoredProtocol(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How samples were chosen and divided.
+    """Rules by which samples were chosen and divided.
 
     ``folds`` is 0 where no subject-independent folds can be made. ``order`` says whether the class filter came before
     the folds were drawn: on CK+ with six classes the two orders put seven subjects into different folds. ``pairing``

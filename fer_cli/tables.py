@@ -4,6 +4,7 @@ import codecs
 import csv
 import errno
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedReader, RawIOBase, TextIOWrapper
@@ -72,7 +73,7 @@ class Table:
             names.pop()
         if not names:
             raise error(f"{path} cannot be read as a table: it is empty.")
-        twice = sorted({name for name in names if name and names.count(name) > 1})
+        twice = sorted(name for name, count in Counter(names).items() if name and count > 1)
         if twice:
             raise error(f"{path} has the column '{twice[0]}' twice.", hint="Take one of them out, or rename it.")
         self.columns = tuple(names)

@@ -16,11 +16,11 @@ class Entered:
     named.
     """
 
-    def __init__(self, root: Path, besides: Collection[Path] = ()):
-        self._met = {*above(root), *filter(None, map(identity_of, besides))}
+    def __init__(self, root: Path, excluded: Collection[Path] = ()):
+        self._met = {*above(root), *filter(None, map(identity_of, excluded))}
 
     def enter(self, folder: str | Path) -> bool:
-        """Whether ``folder`` was not entered before; it is from now on. One that may not be looked at is always new."""
+        """Whether ``folder`` was not entered before; it is from now on. One that cannot be examined is always new."""
         identity = identity_of(folder)
         if identity in self._met:
             return False
@@ -30,14 +30,14 @@ class Entered:
 
 
 def walk(
-    root: Path, *, besides: Collection[Path] = (), on_error: Callable[[OSError], None] = lambda _: None
+    root: Path, *, excluded: Collection[Path] = (), on_error: Callable[[OSError], None] = lambda _: None
 ) -> Iterator[tuple[Path, list[str]]]:
     """``root`` and every folder below it, each with the sorted names of its files; hidden ones and litter left aside.
 
     Links to folders are followed after all that is there without them, so that what is reached both ways has its own
-    name; those in ``besides`` are not entered. ``on_error`` is told of a folder that cannot be listed.
+    name; those in ``excluded`` are not entered. ``on_error`` is called for a folder that cannot be listed.
     """
-    entered = Entered(root, besides)
+    entered = Entered(root, excluded)
     starts = deque([str(root)])
     while starts:
         stack = [starts.popleft()]
@@ -60,7 +60,7 @@ def walk(
 def listed(
     folder: str | Path, on_error: Callable[[OSError], None] = lambda _: None, *, hidden: bool = False
 ) -> list[os.DirEntry]:
-    """What is in ``folder``, by name; nothing where it cannot be listed. ``hidden`` adds hidden entries and litter."""
+    """Entries of ``folder``, by name; nothing where it cannot be listed. ``hidden`` adds hidden entries and litter."""
     try:
         with os.scandir(folder) as entries:
             shown = (entry for entry in entries if hidden or not is_litter(entry.name))

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from fer_cli.dataset.folder import Journal, claim, finish
-from fer_cli.dataset.folds import assign_folds
+from fer_cli.dataset.folder import Journal, begin, finish
+from fer_cli.dataset.pairing import assign_folds
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import COLUMNS
 from fer_cli.protocol import Protocol
@@ -32,7 +32,7 @@ def made_dataset(
     fold_of = assign_folds([(subject, label) for subject in names for label in classes], folds, "id-step")
     protocol = Protocol("Made", classes, "last frame", folds, "id-step")
     identity = {"corpus": corpus, "subjects": subjects}
-    claim(folder, identity, overwrite=False)
+    begin(folder, identity, overwrite=False)
     journal = Journal(folder)
     rows = []
     with journal:

@@ -1,11 +1,13 @@
 """The house keeps its floors: a file imports only from its own room and from the floors below."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 import fer_cli
+from benchmarks import house
 
 HOUSE = Path(fer_cli.__file__).parent
 FLOORS = {
@@ -19,6 +21,7 @@ FLOORS = {
     "dataset": 3,
     "runs": 3,
     "corpora": 2,
+    "synthetic": 1,
     "faces": 1,
     "protocol": 0,
     "labels": 0,
@@ -41,7 +44,7 @@ HEAVY = {"torch", "torchvision", "transformers", "accelerate", "sklearn", "matpl
 
 
 def room(module: str) -> str:
-    """``fer_cli.dataset.folds`` → ``dataset``."""
+    """``fer_cli.dataset.pairing`` → ``dataset``."""
     return module.split(".")[1] if "." in module else "__init__"
 
 
@@ -75,6 +78,24 @@ def test_imports_go_down_the_floors(path):
             # The ground floor is one room of single files.
             same_room = other == own or FLOORS[other] == FLOORS[own] == 0
             assert same_room or FLOORS[other] < FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {name}"
+
+
+def test_the_map_in_the_documentation_has_the_same_floors():
+    page = (HOUSE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = {name: int(floor) for name, floor in re.findall(r"^\| `(\w+)/` \| (\d) \|", page, flags=re.MULTILINE)}
+    assert {name: floor for name, floor in FLOORS.items() if floor > 0}.items() <= drawn.items()
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    found = house.modules()
+    assert len(found) == len(FILES)
+    assert house.circles(house.imports(found)) == []
+
+
+def test_a_circle_would_be_found():
+    edges = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set(), "e": {"f"}, "f": {"e"}, "g": {"a"}}
+    assert sorted(house.circles(edges)) == [["a", "b", "c"], ["e", "f"]]
+    assert house.imported_once(edges) == {"b": "a", "c": "b", "d": "c", "e": "f", "f": "e"}
 
 
 def test_every_room_has_a_floor():

@@ -10,7 +10,7 @@ import pytest
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from fer_cli.corpora.synthetic.studio import draw_corpus
+from fer_cli.corpora.synthetic import draw_corpus
 
 def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)

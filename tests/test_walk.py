@@ -63,7 +63,7 @@ def test_a_link_into_a_neighbour_that_links_back_ends(tmp_path):
 
 def test_folders_besides_are_not_entered(tmp_path):
     made(tmp_path, "a/1", "b/2")
-    assert files(tmp_path, besides=[tmp_path / "a", tmp_path / "nowhere"]) == ["b/2"]
+    assert files(tmp_path, excluded=[tmp_path / "a", tmp_path / "nowhere"]) == ["b/2"]
 
 
 def test_case_16_a_folder_that_may_not_be_read_is_told_and_the_rest_is_walked(tmp_path, monkeypatch):

@@ -4,21 +4,21 @@ import errno
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 import fer_cli
 from fer_cli import home
 from fer_cli.cli import compare, demo, evaluate, export, predict, prepare, train, weights
 from fer_cli.cli.console import INTERRUPTED, print_error, say, use_utf8, warn
+from fer_cli.cli.help import Commands, Group
 from fer_cli.errors import DiskFullError, FerError
 from fer_cli.files import disk_full_reason
 
 
-class _Program(TyperGroup):
-    """Turns what went wrong into a sentence on standard error and an exit code, with no traceback."""
+class _Program(Group):
+    """Turns errors into a sentence on standard error and an exit code, with no traceback."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """In the order in which a person meets them."""
+        """In the order in which they are used."""
         return ["prepare", "train", "evaluate", "compare", "predict", "export", "weights", "demo"]
 
     def invoke(self, ctx: Any) -> Any:
@@ -28,18 +28,18 @@ class _Program(TyperGroup):
             print_error(error)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
-            say("\nStopped. What is done is kept: type the same line again to go on from there.")
+            say("\nStopped. What is done is kept: type the same line again to continue from there.")
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
-            said = _of_the_disk(error)
-            if said is None:
+            reported = _disk_error(error)
+            if reported is None:
                 raise
-            print_error(said)
-            raise typer.Exit(said.exit_code) from error
+            print_error(reported)
+            raise typer.Exit(reported.exit_code) from error
 
 
-def _of_the_disk(error: Exception) -> FerError | None:
-    """What to say of an error that no command foresaw, if it is of a file or a full disk; None if it is a fault."""
+def _disk_error(error: Exception) -> FerError | None:
+    """The report of an unforeseen error of a file or a full disk; None if it is a fault of the program."""
     reason = disk_full_reason(error)
     if reason is not None:
         return DiskFullError.at(getattr(error, "filename", None) or "", reason)
@@ -48,14 +48,12 @@ def _of_the_disk(error: Exception) -> FerError | None:
     return None
 
 
-app = typer.Typer(
+app = Commands(
     name="fer",
     cls=_Program,
     no_args_is_help=True,
-    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 failed, 2 typed wrongly, 3 done with some inputs left out.",
+    epilog="Exit codes: 0 done, 1 failed, 2 typed wrongly, 3 done with some inputs skipped.",
 )
 
 

@@ -1,4 +1,4 @@
-"""Words and pictures of progress on standard error, data on standard output."""
+"""Consoles: messages and progress on standard error, data on standard output, nothing that could steer a terminal."""
 
 import os
 import sys
@@ -17,20 +17,20 @@ from rich.text import Text
 from fer_cli.errors import FerError
 from fer_cli.files import as_text
 
-#: The exit code of what was done with some inputs left out because something is wrong with them.
+#: The exit code of a command that skipped inputs because something is wrong with them.
 SOME_LEFT_OUT = 3
-#: The exit code of what Ctrl-C stopped.
+#: The exit code of a command that Ctrl-C stopped.
 INTERRUPTED = 130
 
-#: Of several processes that train together, the first speaks.
+#: Of several processes, only the first prints.
 _SILENT = os.environ.get("RANK", "0") != "0"
 
-#: What is no printable character and yet belongs to text: joiners, which Persian and emoji need, among them.
-_BELONGING = frozenset("\n\t\u200c\u200d")
+#: Characters that are not printable but belong to text; Persian and emoji need the joiners.
+_TEXT = frozenset("\n\t\u200c\u200d")
 
 
 def plain(text: str) -> str:
-    r"""The text with all that could steer a terminal written out: escapes, carriage returns, changes of direction.
+    r"""The text with all that could steer a terminal escaped: control codes, carriage returns, changes of direction.
 
     >>> plain("a\x1b[2Jb\u202ec")
     'a\\x1b[2Jb\\u202ec'
@@ -42,24 +42,24 @@ def plain(text: str) -> str:
 
 def _is_text(letter: str) -> bool:
     kind = unicodedata.category(letter)
-    return letter in _BELONGING or not (kind.startswith("C") or kind in ("Zl", "Zp"))
+    return letter in _TEXT or not (kind.startswith("C") or kind in ("Zl", "Zp"))
 
 
 class PlainConsole(Console):
     """A console on which no text from outside can style itself or steer the terminal, whoever prints it.
 
-    Strings have no markup: what is to have a style is a :class:`rich.text.Text`.
+    Strings have no markup; a style needs a :class:`rich.text.Text`.
     """
 
     def __init__(self, **settings: Any):
         super().__init__(highlight=False, markup=False, emoji=False, **settings)
 
     def render_str(self, text: str, **settings: Any) -> Text:
-        """As rich does, but made plain before it is laid out."""
+        """As rich does, but escaped before it is laid out."""
         return super().render_str(plain(text), **settings)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """As rich does, every piece of text made plain."""
+        """As rich does, every segment escaped."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=plain(segment.text))
 
@@ -69,7 +69,7 @@ err = PlainConsole(stderr=True, quiet=_SILENT)
 
 
 def use_utf8() -> None:
-    """Have what is piped be UTF-8 whatever the locale, and let no letter that a terminal has not stop the program."""
+    """Write UTF-8 into pipes whatever the locale, and escape letters that a terminal does not have."""
     for stream in (sys.stdout, sys.stderr):
         # A program of its own may have put something else in its place, and one without a console has nothing.
         if isinstance(stream, TextIOWrapper):
@@ -77,24 +77,24 @@ def use_utf8() -> None:
 
 
 def say(text: str) -> None:
-    """A line for a person."""
+    """Print a message."""
     err.print(text, soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    """A line that a person should not miss."""
+    """Print a warning."""
     err.print(Text.assemble(("note", "yellow"), " ", plain(text)), soft_wrap=True)
 
 
 def print_error(error: FerError) -> None:
-    """What went wrong, and what to do about it."""
+    """Print what went wrong, and what to do about it."""
     err.print(Text.assemble(("error", "bold red"), " ", plain(error.message)), soft_wrap=True)
     if error.hint:
         err.print(error.hint, soft_wrap=True)
 
 
 def give(*cells: object) -> None:
-    """A line of data on standard output: for a program byte by byte as it is, plain on a terminal."""
+    """Print a line of data on standard output: escaped on a terminal, byte for byte into a pipe."""
     line = "\t".join(map(str, cells))
     if out.is_terminal:
         out.print(line, soft_wrap=True)
@@ -112,12 +112,12 @@ class _Rate(ProgressColumn):
 
 
 class Bars:
-    """A progress bar a stage, on a terminal; nothing where standard error is piped.
+    """Progress bars, one for each stage, on a terminal; nothing where standard error is piped.
 
     An instance is what the library takes as its ``progress``.
     """
 
-    #: A stage that counts its steps needs no bar before this many seconds.
+    #: Seconds before a stage that counts its steps gets a bar.
     PATIENCE = 0.5
 
     def __init__(self):
@@ -149,10 +149,10 @@ class Bars:
             return
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(stage, total=total, facts="")
-        self._progress.update(self._tasks[stage], completed=done, total=total, facts=_shown(facts))
+        self._progress.update(self._tasks[stage], completed=done, total=total, facts=_formatted(facts))
 
 
-def _shown(facts: dict[str, float | str]) -> str:
+def _formatted(facts: dict[str, float | str]) -> str:
     return "  ".join(
         f"{name.replace('_', ' ')} {value:.3f}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value}"
         for name, value in facts.items()

@@ -12,16 +12,16 @@ from fer_cli.cli.console import err, say
 
 def demo(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Where everything goes.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(help="The folder for everything.")] = Path("demo"),
 ) -> None:
     """Draw a corpus, prepare it, train on it, evaluate, and predict: the whole path, in a folder of its own.
 
-    Typed again, it goes on where it was interrupted.
+    Typed again, it continues where it was interrupted.
     """
     program = context.find_root().command
 
     def line(*words: str | Path) -> None:
-        """Say a command as a person would type it, and run it."""
+        """Print a command as a person would type it, and run it."""
         arguments = [str(word) for word in words]
         err.print(f"\n$ fer {shlex.join(arguments)}", style="bold cyan", soft_wrap=True)
         code = program.main(arguments, prog_name="fer", standalone_mode=False)
@@ -47,14 +47,17 @@ def demo(
     for path, what in (
         (data, "the prepared dataset: metadata.csv, dataset.json, and the crops in images/"),
         (run, "the run: the model, run.json, epochs.csv"),
-        (run / "evaluation" / "report.html", "the report on the people held out: figures, mistakes, how to repeat it"),
+        (
+            run / "evaluation" / "report.html",
+            "the report on the test subjects: metrics, misclassified faces, reproduction",
+        ),
         (predictions, "a prediction for each face of one of them"),
     ):
         err.print(Text.assemble("  ", (str(path), "bold"), "  ", what), soft_wrap=True)
 
 
 def _held_out(run: Path, data: Path) -> tuple[Path, Path]:
-    """The crops of a person whom the run was tested on, and that person's neutral face."""
+    """The crops of a person whom the run is tested on, and that person's neutral face."""
     from fer_cli.dataset.prepared import PreparedDataset
     from fer_cli.runs.run import Run
 

@@ -1,20 +1,17 @@
 """Options that several commands have."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 Device = Annotated[
-    str, typer.Option(help="auto (whatever GPU is present, else the CPU), cpu, cuda, cuda:N, mps or xpu.")
-]
-DetectorModel = Annotated[
-    Path | None, typer.Option(help="YuNet's .onnx file. Default: FER_YUNET, else downloaded once.")
+    str, typer.Option(help="auto (a GPU if there is one), cpu, cuda, cuda:N, mps or xpu.", rich_help_panel="Compute")
 ]
 AllowSeen = Annotated[
     bool,
     typer.Option(
         "--allow-seen-subjects",
-        help="Test even on subjects that the model, or a run it starts from, was trained on. Every report will say so.",
+        help="Test even on subjects that the model was trained on.",
+        rich_help_panel="Data",
     ),
 ]

@@ -8,19 +8,21 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from fer_cli.cli.check import show_check
 from fer_cli.cli.choose import DATA
 from fer_cli.cli.console import SOME_LEFT_OUT, Bars, err, out, say
+from fer_cli.cli.help import Commands
 from fer_cli.cli.settings import with_settings
-from fer_cli.corpora.corpus import Corpus
+from fer_cli.corpora.base import Corpus
 from fer_cli.corpora.registry import corpora, detect
-from fer_cli.dataset.preparation import Preparation
+from fer_cli.dataset.plan import Preparation
 from fer_cli.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
-    from fer_cli.dataset.prepare import Prepared
+    import pandas as pd
 
-app = typer.Typer(rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]})
+    from fer_cli.dataset.prepare import Check, Prepared
+
+app = Commands()
 
 
 @app.callback(invoke_without_command=True)
@@ -63,10 +65,17 @@ def _command(kind: type[Corpus]) -> Callable[..., None]:
         ] = Path(kind.default_root),
         output: Annotated[
             Path | None,
-            typer.Option("--out", help=f"Where the dataset goes. Default: ./{DATA}/ and the corpus's name."),
+            typer.Option(
+                "--out",
+                help=f"Folder of the dataset. Default: ./{DATA}/ and the corpus's name.",
+                rich_help_panel="Output",
+            ),
         ] = None,
         check: Annotated[
-            bool, typer.Option("--check", help="Only look: what is there against what is promised. Writes nothing.")
+            bool,
+            typer.Option(
+                "--check", help="Compare with the owners' counts and write nothing.", rich_help_panel="Output"
+            ),
         ] = False,
     ) -> None:
         if check:
@@ -84,12 +93,12 @@ def _prepare(corpus: Corpus, root: Path, output: Path | None, settings: Preparat
     path = output or DATA / corpus.dataset_name(root)
     with Bars() as bars:
         prepared = prepare(corpus, root, path, settings, progress=bars)
-    _show(prepared)
+    _show_prepared(prepared)
     if prepared.faults:
         raise typer.Exit(SOME_LEFT_OUT)
 
 
-def _show(prepared: "Prepared") -> None:
+def _show_prepared(prepared: "Prepared") -> None:
     card = prepared.card
     counts = card["counts"]
     table = Table(
@@ -101,9 +110,9 @@ def _show(prepared: "Prepared") -> None:
     table.add_row("classes", ", ".join(f"{name} {count}" for name, count in counts["per_class"].items()))
     if counts["pictures_with_several_faces"]:
         table.add_row("several", f"faces in {counts['pictures_with_several_faces']} pictures: the largest is taken")
-    for entry in card["left_out"]:
+    for entry in prepared.skipped:
         example = f" (such as {entry['paths'][0]})" if entry["fault"] else ""
-        mark = Text("left out", "red" if entry["fault"] else "")
+        mark = Text("skipped", "red" if entry["fault"] else "")
         table.add_row(mark, f"{entry['count']}  {entry['reason']}{example}")
     out.print(table)
     made = f"{prepared.made} crops made now" if prepared.made else "it was complete already"
@@ -126,6 +135,50 @@ def _next(prepared: "Prepared") -> str:
     except DatasetError as error:
         return f"it cannot be trained on: {error.message} {error.hint}".rstrip()
     return f"fer train difference{'' if paired else ' --features target'}"
+
+
+def show_check(corpus: Corpus, root: Path, settings: Preparation) -> None:
+    """Show the counts at ``root`` and those that the owners promise, every fault, and the folds."""
+    from fer_cli.dataset.prepare import check
+
+    checked = check(corpus, root, settings)
+    plan = checked.plan
+    say(f"corpus    {corpus.title} in {plan.root}")
+    out.print(plan.protocol.name, style="bold")
+    _show_counts(checked)
+    _show_table("class", checked.classes)
+    if plan.fold_of:
+        _show_table("fold", checked.folds)
+    else:
+        say(f"{corpus.title} does not say who is shown, so that no subject-independent folds can be made of it.")
+    for entry in checked.skipped:
+        if entry["fault"]:
+            out.print(f"{entry['count']}  {entry['reason']}", style="red")
+            for path in entry["paths"]:
+                out.print(f"     {path}", soft_wrap=True)
+        else:
+            out.print(f"{entry['count']}  skipped: {entry['reason']}", soft_wrap=True)
+    say("Nothing was written." + ("" if checked.as_promised else " Not every count is the one promised."))
+    if plan.faults:
+        raise typer.Exit(SOME_LEFT_OUT)
+
+
+def _show_counts(checked: "Check") -> None:
+    table = Table("", "found", "promised", box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for what, row in checked.counts.iterrows():
+        if row.isna()["promised"]:
+            table.add_row(str(what), str(row["found"]), "–")
+        else:
+            style = "green" if row["found"] == row["promised"] else "yellow"
+            table.add_row(str(what), Text(str(row["found"]), style), str(row["promised"]))
+    out.print(table)
+
+
+def _show_table(what: str, counts: "pd.DataFrame") -> None:
+    table = Table(what, *counts.columns, box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name, row in counts.iterrows():
+        table.add_row(str(name), *map(str, row))
+    out.print(table)
 
 
 for _name, _kind in corpora().items():

@@ -1,7 +1,7 @@
 """Flags made from the fields of a settings dataclass.
 
-A setting is declared once, in the library, with its type, its default and a :class:`annotated_doc.Doc`; here it becomes
-an option with that text as its help.
+A setting is declared once, in the library, with its type, its default, a :class:`annotated_doc.Doc`, its bounds and its
+:class:`~fer_cli.options.Panel`; here it becomes an option with that text as its help, in that panel.
 """
 
 import dataclasses
@@ -12,6 +12,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 from annotated_doc import Doc
+
+from fer_cli.options import Panel, bounds, check_bounds, flag
 
 
 def with_settings(**types: type) -> Callable[[Callable], Callable]:
@@ -44,35 +46,43 @@ def with_settings(**types: type) -> Callable[[Callable], Callable]:
 
 
 def _options(kind: type) -> list[inspect.Parameter]:
-    hints = get_type_hints(kind, include_extras=True)
+    hints, limits = get_type_hints(kind, include_extras=True), bounds(kind)
     # A model's or corpus's own options come before those that all have.
     own = [field for field in dataclasses.fields(kind) if field.name in inspect.get_annotations(kind)]
     inherited = [field for field in dataclasses.fields(kind) if field not in own]
-    return [_option(field, hints[field.name]) for field in [*own, *inherited] if field.init]
+    return [_option(field, hints[field.name], limits.get(field.name, [])) for field in [*own, *inherited] if field.init]
 
 
-def _option(field: dataclasses.Field, hint: Any) -> inspect.Parameter:
+def _option(field: dataclasses.Field, hint: Any, limits: list[Any]) -> inspect.Parameter:
     if get_origin(hint) is not Annotated:
         raise TypeError(f"the setting {field.name} has no Doc")
     value_type, *extras = get_args(hint)
-    help_text = next(extra.documentation for extra in extras if isinstance(extra, Doc))
-    flag = "--" + field.name.replace("_", "-")
-    default = inspect.Parameter.empty
-    if field.default is not dataclasses.MISSING:
-        default = field.default
-    if default is True:
-        # What is on unless told otherwise needs a way to be told.
-        flag = f"{flag}/--no{flag[1:]}"
+    default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+    # What is on unless told otherwise needs a way to be told.
+    negation = f"/--no-{flag(field.name)[2:]}" if default is True else ""
     if get_origin(value_type) is tuple:
         value_type, default = list[get_args(value_type)[0]], list(default)
-    return inspect.Parameter(
-        field.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=default,
-        annotation=Annotated[value_type, typer.Option(flag, help=help_text, show_default=default not in (None, []))],
+    # A bound is refused by check_bounds, which names the value; what Typer says of its own min and max does not.
+    option = typer.Option(
+        flag(field.name) + negation,
+        help=next(extra.documentation for extra in extras if isinstance(extra, Doc)),
+        show_default=default not in (None, []),
+        metavar=_range(limits) if isinstance(default, float) else None,
+        rich_help_panel=next((extra.title for extra in extras if isinstance(extra, Panel)), None),
     )
+    return inspect.Parameter(
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[value_type, option]
+    )
+
+
+def _range(limits: list[Any]) -> str | None:
+    """``0..1``, if the bounds have two ends."""
+    ends = sorted(end for each in limits for end in dataclasses.astuple(each))
+    return f"{ends[0]:g}..{ends[1]:g}" if len(ends) == 2 else None
 
 
 def _instance(kind: type, values: dict[str, Any]) -> Any:
     chosen = {field.name: values.pop(field.name) for field in dataclasses.fields(kind) if field.init}
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()})
+    made = kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()})
+    check_bounds(made)
+    return made

@@ -12,6 +12,7 @@ from rich.table import Table
 from fer_cli.cli import choose, config, figures
 from fer_cli.cli.console import Bars, out, say
 from fer_cli.cli.evaluate import show
+from fer_cli.cli.help import Commands
 from fer_cli.cli.options import AllowSeen, Device
 from fer_cli.cli.settings import with_settings
 from fer_cli.session import Session
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from fer_cli.evaluation.results import Evaluation
     from fer_cli.runs.run import CrossValidation, Run
 
-app = typer.Typer(
-    rich_markup_mode="rich",
+app = Commands(
     no_args_is_help=True,
-    help="Train a model on a prepared dataset, and test it on the fold held out, or with --cv on every fold in turn.",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train a model on a prepared dataset, and test it on people whom it has not seen.\n\n"
+    "fer train difference                # the latest dataset in ./data, fold 0\n\n"
+    "fer train difference --cv           # every fold in turn, pooled\n\n"
+    "fer train difference --recipe note  # published settings in place of ours",
 )
 
 
@@ -63,7 +65,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 metavar="NAME",
                 is_eager=True,
                 callback=from_recipe,
-                help=f"Published settings in place of ours: {published}. Flags override them.",
+                help=f"Published settings in place of ours: {published}.",
             ),
         ] = None,
         settings: Annotated[
@@ -73,10 +75,13 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 metavar="FILE",
                 is_eager=True,
                 callback=from_file,
-                help="Settings from a TOML file (epochs = 20), or from a run's run.json, which repeats it. Flags win.",
+                help="Settings from a TOML file, or from a run's run.json, which repeats it.",
             ),
         ] = None,
-        data: Annotated[Path | None, typer.Option(help="The prepared dataset. Default: the latest in ./data.")] = None,
+        data: Annotated[
+            Path | None,
+            typer.Option(help="The prepared dataset. Default: the latest in ./data.", rich_help_panel="Data"),
+        ] = None,
         output: Annotated[
             Path | None,
             typer.Option(
@@ -84,7 +89,8 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
             ),
         ] = None,
         cv: Annotated[
-            bool, typer.Option("--cv", help="Hold out every fold in turn, each in a run of its own, and pool them.")
+            bool,
+            typer.Option("--cv", help="Test on every fold in turn, and pool the results.", rich_help_panel="Data"),
         ] = False,
         resume: Annotated[
             bool,
@@ -92,7 +98,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 "--resume",
                 is_eager=True,
                 callback=noting("resume"),
-                help="Go on with the unfinished training in --out, or the latest in ./runs, with its own settings.",
+                help="Go on with the unfinished training in --out, or the latest in ./runs.",
             ),
         ] = False,
         device: Device = "auto",

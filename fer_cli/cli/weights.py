@@ -8,13 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from fer_cli.cli.console import Bars, give, out, say
+from fer_cli.cli.help import Commands
 from fer_cli.errors import UsageError
 
-app = typer.Typer(
-    rich_markup_mode="rich",
+app = Commands(
     no_args_is_help=True,
     help="Published weights: what there is, where it comes from, and getting it here ahead of time.",
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from tokenize import TokenError
 from typing import ClassVar
 
-from fer_cli.corpora.corpus import Corpus
-from fer_cli.corpora.named import not_understood
-from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import children, folders_below, is_dir, is_file
+from fer_cli.corpora.base import Corpus, Frame, Reading, Still, spelled
+from fer_cli.corpora.io import children, folders_below, is_dir, is_file
+from fer_cli.corpora.layouts import unexplained
 from fer_cli.errors import CorpusError
 from fer_cli.faces.formats import is_picture
 from fer_cli.files import read_bytes
@@ -50,16 +49,12 @@ class AffectNet(Corpus):
         "fer prepare affectnet ~/corpora/AffectNet --classes 7-neutral --detector none",
     )
 
-    def locate(self, root: Path) -> Path:
+    def find(self, root: Path) -> Path | None:
         """The folder that the tables or the sets' folders are in, or a folder above several, each of one archive."""
-        if not root.is_dir():
-            raise self.absent(root)
         below = list(folders_below(root, DEPTH))
         tables = [folder for folder in below if any(is_file(folder / name) for name in TABLES)]
         holders = tables or list(dict.fromkeys(folder.parent for folder, _ in _sets(below[1:])))
-        if not holders:
-            raise self.absent(root)
-        return holders[0] if len(holders) == 1 or tables else root
+        return holders[0] if len(holders) == 1 or tables else root if holders else None
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every annotated face, with the owners' split. Who is shown is not known."""
@@ -70,7 +65,7 @@ class AffectNet(Corpus):
         met = set()
         for folder, split in _sets(list(folders_below(root, DEPTH))[1:]):
             if split in met:
-                reading.left_out.append(LeftOut(str(folder), "another copy of a set (counted once)", fault=False))
+                reading.skip(folder, "another copy of a set (counted once)", fault=False)
             else:
                 met.add(split)
                 _read_folder(folder, split, reading)
@@ -93,13 +88,13 @@ def _read_table(root: Path, table: Path, split: str, reading: Reading) -> None:
             name, code = row.values["subdirectory_filepath"], int(row.values["expression"])
             box = tuple(float(row.values[f"face_{side}"]) for side in ("x", "y", "width", "height"))
         except (KeyError, ValueError):
-            reading.left_out.append(LeftOut(where, row.problem or "a line that holds no face"))
+            reading.skip(where, row.problem or "a line that holds no face")
             continue
         path = root / PICTURES_OF_TABLES / name
         if ".." in Path(name).parts or Path(name).is_absolute():
-            reading.left_out.append(LeftOut(where, "a path that leaves the folder"))
+            reading.skip(where, "a path that leaves the folder")
         elif not is_file(path):
-            reading.left_out.append(LeftOut(where, "a picture of the table that is not there"))
+            reading.skip(where, "a picture of the table that is not there")
         else:
             _add(Frame(path, box=box), code, split, where, reading)
 
@@ -107,11 +102,11 @@ def _read_table(root: Path, table: Path, split: str, reading: Reading) -> None:
 def _read_folder(folder: Path, split: str, reading: Reading) -> None:
     for path in sorted(children(folder / "images"), key=lambda path: (len(path.stem), path.stem)):
         if not is_picture(path):
-            reading.left_out.append(not_understood(path, AffectNet.title))
+            reading.skipped.append(unexplained(path, AffectNet.title))
             continue
         code = _code(folder / "annotations" / f"{path.stem}_exp.npy")
         if code is None:
-            reading.left_out.append(LeftOut(str(path), "a picture without a readable annotation"))
+            reading.skip(path, "a picture without a readable annotation")
         else:
             _add(Frame(path), code, split, str(path), reading)
 
@@ -129,11 +124,11 @@ def _code(path: Path) -> int | None:
 def _add(frame: Frame, code: int, split: str, where: str, reading: Reading) -> None:
     reading.found["faces"] += 1
     if code in UNUSED:
-        reading.left_out.append(LeftOut(where, UNUSED[code], fault=False))
+        reading.skip(where, UNUSED[code], fault=False)
     elif code not in CODES:
         raise CorpusError(
             f"{where} has the expression {code}.",
-            hint=f"Its codes are {', '.join(f'{known} {label}' for known, label in CODES.items())}; 8 to 10 are none.",
+            hint=f"Its codes are {spelled(CODES)}; 8 to 10 are none.",
         )
     else:
         reading.found[split] += 1

@@ -1,4 +1,4 @@
-"""Owners' zips and tars, where they have not been opened yet: unpacked beside themselves, never where they say."""
+"""Archives of corpora: zips and tars unpacked next to themselves, within limits, wherever their members claim to go."""
 
 import bz2
 import gzip
@@ -50,12 +50,12 @@ def archives_in(root: Path, endings: tuple[str, ...] = (*ZIPS, *TARS)) -> list[P
         return []
 
 
-def opened(root: Path, progress: Progress) -> Path:
-    """``root``, or, if it is an archive, the folder that it is unpacked into, beside it."""
+def unpack_root(root: Path, progress: Progress) -> Path:
+    """``root``, or, if it is an archive, the folder next to it that it is unpacked into."""
     return unpack(root, target_of(root), inside, progress) if is_archive(root) else root
 
 
-def open_all(root: Path, progress: Progress) -> None:
+def unpack_all(root: Path, progress: Progress) -> None:
     """Unpack every archive that is directly in the folder ``root``."""
     for path in archives_in(root):
         unpack(path, target_of(path), inside, progress)
@@ -78,23 +78,23 @@ def inside(name: str) -> Path | None:
 def unpack(path: Path, target: Path, place: Callable[[str], Path | None], progress: Progress) -> Path:
     """Unpack the members of ``path`` that have a ``place`` into ``target``, wholly or not at all; give ``target``.
 
-    Links and devices are passed over, and nothing is done where ``target`` is there. Raises
+    Links and devices are skipped, and nothing is done where ``target`` is there. Raises
     :class:`~fer_cli.errors.CorpusError` for an archive that is broken, locked with a password, or larger than a corpus
     can be, and where there is no room or permission.
     """
     # Hidden, so that no reader takes what a killed process has left for the corpus.
-    beside = target.with_name(f".{target.name}.part")
+    part = target.with_name(f".{target.name}.part")
     try:
         # Another process that unpacks the same is waited for.
         with locked(target, "unpacking into", wait=True):
             if not target.is_dir():
-                shutil.rmtree(beside, ignore_errors=True)
+                shutil.rmtree(part, ignore_errors=True)
                 try:
-                    beside.mkdir(parents=True)
-                    _extract(path, beside, place, progress)
-                    beside.rename(target)
+                    part.mkdir(parents=True)
+                    _extract(path, part, place, progress)
+                    part.rename(target)
                 finally:
-                    shutil.rmtree(beside, ignore_errors=True)
+                    shutil.rmtree(part, ignore_errors=True)
     except (*BROKEN, OSError) as error:
         if is_lfs_pointer(path):
             raise CorpusError(f"{path} is {LFS_POINTER}.") from error
@@ -115,6 +115,8 @@ def _extract(path: Path, target: Path, place: Callable[[str], Path | None], prog
     members = _of_zip(path, place, most) if path.name.lower().endswith(ZIPS) else _of_tar(path, place, most)
     total = 0
     for number, (where, member, count) in enumerate(members, start=1):
+        if number > MAX_MEMBERS:
+            raise _too_large(path)
         (target / where).parent.mkdir(parents=True, exist_ok=True)
         with member, (target / where).open("wb") as out:
             written = 0
@@ -122,14 +124,14 @@ def _extract(path: Path, target: Path, place: Callable[[str], Path | None], prog
             while chunk := member.read(CHUNK):
                 written += len(chunk)
                 total += len(chunk)
-                if written > MAX_MEMBER_BYTES or total > most or number > MAX_MEMBERS:
+                if written > MAX_MEMBER_BYTES or total > most:
                     raise _too_large(path)
                 out.write(chunk)
         progress(f"unpacking {path.name}", number, count)
 
 
 def _too_large(path: Path) -> CorpusError:
-    return CorpusError(f"{path} holds more than a corpus does: it is left alone.")
+    return CorpusError(f"{path} holds more than a corpus does: it is not unpacked.")
 
 
 #: A member's place, its content, and how many members there are, if that is known.
@@ -143,7 +145,7 @@ def _of_zip(path: Path, place: Callable[[str], Path | None], most: int) -> Membe
             for info in file.infolist()
             if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16) and (where := place(info.filename))
         ]
-        # The first bit says so, whatever the cipher.
+        # The first bit marks encryption, whatever the cipher.
         if any(info.flag_bits & 1 for info, _ in members):
             raise CorpusError(
                 f"{path} is locked with a password.",
@@ -160,6 +162,8 @@ def _of_tar(path: Path, place: Callable[[str], Path | None], most: int) -> Membe
     opener = openers.get(path.suffix.lower(), Path.open)
     with opener(path, "rb") as stream, tarfile.open(fileobj=_Bounded(stream), mode="r:") as file:
         for info in file:
+            # tarfile would keep every member that it has passed.
+            file.members.clear()
             if info.offset_data > most or info.size > MAX_MEMBER_BYTES:
                 raise _too_large(path)
             # Sparse members claim any number of zeros.

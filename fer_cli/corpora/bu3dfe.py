@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from annotated_doc import Doc
+from annotated_types import Interval
 
-from fer_cli.corpora.named import NamedStills
-from fer_cli.corpora.record import Still
-from fer_cli.errors import UsageError
+from fer_cli.corpora.base import Still
+from fer_cli.corpora.layouts import TWO_LETTERS, NamedStills
+from fer_cli.options import Panel, check_bounds
 
 
 @dataclass(frozen=True)
@@ -29,22 +30,18 @@ class Bu3dfe(NamedStills):
     file_name: ClassVar[re.Pattern[str]] = re.compile(
         r"([FM]\d{4})_([A-Z]{2})(\d{2})([A-Z]{2})_F2D\.bmp", re.IGNORECASE
     )
-    codes: ClassVar[Mapping[str, str]] = {
-        **{"an": "anger", "di": "disgust", "fe": "fear", "ha": "happiness"},
-        **{"ne": "neutral", "sa": "sadness", "su": "surprise"},
-    }
+    codes: ClassVar[Mapping[str, str]] = TWO_LETTERS
 
     lowest_level: Annotated[
-        int, Doc("Leave expressions of a lower level out: 1 to 4, of which 4 is the strongest.")
+        int, Interval(ge=1, le=4), Doc("Lowest level of expression that is used."), Panel("Input")
     ] = 1
 
     def __post_init__(self) -> None:
-        if not 1 <= self.lowest_level <= 4:
-            raise UsageError(f"--lowest-level {self.lowest_level}: the levels are 1 to 4.")
+        check_bounds(self)
 
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
-        """What the file named so shows."""
+        """The still of a file of this name."""
         subject, code, level, _ = match.groups()
         if code.lower() != "ne" and int(level) < self.lowest_level:
             return "a lower level"
-        return self.shown(code, path, subject.upper())
+        return self.make_still(code, path, subject.upper())

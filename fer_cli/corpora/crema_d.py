@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fer_cli.corpora.named_clips import NamedClips
+from fer_cli.corpora.layouts import NamedClips
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,6 @@ class CremaD(NamedClips):
         **{"hap": "happiness", "neu": "neutral", "sad": "sadness"},
     }
 
-    def described(self, match: re.Match[str]) -> tuple[str, str] | str:
+    def describe(self, match: re.Match[str]) -> tuple[str, str] | str:
         """The actor and the emotion."""
         return match[1], match[3]

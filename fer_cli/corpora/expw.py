@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from fer_cli.corpora.corpus import Corpus
-from fer_cli.corpora.lists import folder_of_list, lines_of_list
-from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import files_below
+from fer_cli.corpora.base import Corpus, Frame, Reading, Still, spelled
+from fer_cli.corpora.io import files_below, folder_of_list, lines_of_list
 from fer_cli.errors import CorpusError
 
 LIST = "label.lst"
@@ -27,14 +25,9 @@ class Expw(Corpus):
     classes: ClassVar[str] = "7-neutral"
     examples: ClassVar[tuple[str, ...]] = ("fer prepare expw ~/corpora/ExpW",)
 
-    def locate(self, root: Path) -> Path:
+    def find(self, root: Path) -> Path | None:
         """The folder that the list and the pictures are below."""
-        if not root.is_dir():
-            raise self.absent(root)
-        found = folder_of_list(root, LIST)
-        if found is None:
-            raise self.absent(root)
-        return found
+        return folder_of_list(root, LIST)
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every face of the list. Who is shown is not known."""
@@ -49,16 +42,16 @@ class Expw(Corpus):
                 face, top, left, right, bottom = (int(field) for field in fields[1:6])
                 code = int(fields[7])
             except (ValueError, IndexError):
-                reading.left_out.append(LeftOut(f"{LIST}:{number}", "a line that holds no face"))
+                reading.skip(f"{LIST}:{number}", "a line that holds no face")
                 continue
             if code not in CODES:
                 raise CorpusError(
                     f"Line {number} of {LIST} has the label {code}.",
-                    hint=f"Its labels are {', '.join(f'{known} {label}' for known, label in CODES.items())}.",
+                    hint=f"Its labels are {spelled(CODES)}.",
                 )
             reading.found["faces"] += 1
             if name not in pictures:
-                reading.left_out.append(LeftOut(name, "a picture of the list that is not there"))
+                reading.skip(name, "a picture of the list that is not there")
                 continue
             frame = Frame(pictures[name], index=face, box=(left, top, right - left, bottom - top))
             reading.records.append(Still(frame, CODES[code]))

@@ -1,7 +1,6 @@
 """FER2013 (Goodfellow et al., ICONIP 2013), and FER+ (Barsoum et al., ICMI 2016), its labels by ten people."""
 
 import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -11,12 +10,13 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_doc import Doc
 
-from fer_cli.corpora.corpus import Corpus
-from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.split_folders import SplitFolders
-from fer_cli.corpora.walk import files_below, folders_below
+from fer_cli.corpora.base import Corpus, Frame, Reading, Still, spelled
+from fer_cli.corpora.io import files_below, folders_below
+from fer_cli.corpora.layouts import SplitFolders
 from fer_cli.errors import CorpusError
-from fer_cli.files import open_regular, read_bytes
+from fer_cli.files import open_regular
+from fer_cli.options import Panel
+from fer_cli.tables import Table
 
 #: What the table is called: by its authors (with or without an ending), in Kaggle's challenge, and in its training set.
 TABLES = re.compile(r"fer2013[^/]*|icml_face_data\.csv|train\.csv", re.IGNORECASE)
@@ -61,7 +61,6 @@ class Fer2013(Corpus):
         "fer2013new.csv                                 (FER+'s votes, for --ferplus)\n"
         "train/angry/….jpg  test/angry/….jpg            (where there is no table)"
     )
-    classes: ClassVar[str] = "found"
     cropped: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = (
         "fer prepare fer2013 ~/corpora/fer2013",
@@ -69,35 +68,24 @@ class Fer2013(Corpus):
     )
     promises: ClassVar[Mapping[str, int]] = {"pictures": 35887, "train": 28709, "val": 3589, "test": 3589}
 
-    ferplus: Annotated[Path | None, Doc("FER+'s fer2013new.csv, in which ten people voted on each picture.")] = None
+    ferplus: Annotated[Path | None, Doc("FER+'s fer2013new.csv, ten votes on each picture."), Panel("Input")] = None
     ferplus_rule: Annotated[
-        Literal["majority", "plurality"],
-        Doc(
-            "majority, as published: a vote standing alone is dropped, then the label is what more than half of the "
-            "others say. plurality: what most say. Excluded are pictures without one, and those of which it is "
-            "unknown or no face."
-        ),
+        Literal["majority", "plurality"], Doc("How FER+'s votes become a label."), Panel("Input")
     ] = "majority"
 
     def title_at(self, root: Path) -> str:
         """FER+'s labels make another corpus of the same pictures."""
         return f"FER+ ({self.ferplus_rule} of votes)" if self.ferplus else self.title
 
-    def locate(self, root: Path) -> Path:
+    def find(self, root: Path) -> Path | None:
         """The folder that the table is in, or those of the splits."""
-        if not root.is_dir():
-            raise self.absent(root)
         table = _find_table(files_below(root))
         if table is not None:
             return table.path.parent
-        try:
-            folder = Pictures().locate(root)
-        except CorpusError:
-            raise self.absent(root) from None
+        folder = Pictures().find(root)
         # CAER-S has the same folders but for their spelling.
-        if not any(path.name.lower() == "angry" for path in folders_below(folder, 2)):
-            raise self.absent(root)
-        return folder
+        angry = folder is not None and any(path.name.lower() == "angry" for path in folders_below(folder, 2))
+        return folder if angry else None
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every row or picture as a still, with the owners' split. Who is shown is not known."""
@@ -108,7 +96,7 @@ class Fer2013(Corpus):
             raise CorpusError(
                 f"{root} has pictures in folders, which FER+'s votes cannot be joined with: they belong to the rows "
                 "of fer2013.csv.",
-                hint="Type the folder of that table, or leave --ferplus out.",
+                hint="Type the folder of that table, or drop --ferplus.",
             )
         return Pictures().read(root)
 
@@ -119,23 +107,23 @@ class Fer2013(Corpus):
         for number, (offset, row) in enumerate(table.rows(), start=1):
             where = f"{table.path.name}, row {number}"
             if row is None:
-                reading.left_out.append(LeftOut(where, "a row that does not have the header's columns"))
+                reading.skip(where, "a row that does not have the header's columns")
                 continue
             rows = number
             reading.found["pictures"] += 1
             split = SPLITS.get(row["usage"].lower()) if "usage" in row else "train"
             if split is None:
-                reading.left_out.append(LeftOut(where, "a row without one of the owners' splits"))
+                reading.skip(where, "a row without one of the owners' splits")
                 continue
             reading.found[split] += 1
             if votes is None:
-                label, reason, fault = CODES.get(row["emotion"]), f"an emotion that is none of {_spelled()}", True
+                label, reason, fault = CODES.get(row["emotion"]), f"an emotion that is none of {spelled(CODES)}", True
             else:
                 reason = votes[number - 1] if number <= len(votes) else "a row that FER+ does not have"
                 label = reason if reason in COLUMNS[:-2] else None
                 fault = reason == NO_VOTES or number > len(votes)
             if label is None:
-                reading.left_out.append(LeftOut(where, reason, fault=fault))
+                reading.skip(where, reason, fault=fault)
             else:
                 frame = Frame(table.path, index=number - 1, kind="table", offset=offset)
                 reading.records.append(Still(frame, label, split=split))
@@ -146,7 +134,7 @@ class Fer2013(Corpus):
             )
         unlabelled = table.path.with_name(UNLABELLED)
         if "usage" not in table.columns and unlabelled.is_file():
-            reading.left_out.append(LeftOut(str(unlabelled), "a table of pictures without labels", fault=False))
+            reading.skip(unlabelled, "a table of pictures without labels", fault=False)
         return reading
 
 
@@ -159,7 +147,7 @@ class _Table:
     delimiter: str
 
     def rows(self) -> "Iterator[tuple[int, dict[str, str] | None]]":
-        """Where each row begins and what it says; None for one that has more or fewer columns than the header."""
+        """Each row's first byte and its values; None for one with more or fewer columns than the header."""
         with open_regular(self.path) as file:
             file.readline(MAX_ROW_BYTES)
             while True:
@@ -208,23 +196,17 @@ def _cells(line: bytes, delimiter: str) -> list[str]:
 
 
 def _votes(path: Path, rule: str) -> list[str]:
-    """What ten people's votes on each row come to under ``rule``, or why that is no label."""
-    try:
-        table = csv.DictReader(io.StringIO(read_bytes(path).decode("utf-8-sig"), newline=""), restval="")
-        names = {(name or "").strip().lower(): name for name in table.fieldnames or ()}
-        missing = [name for name in COLUMNS if name.lower() not in names]
-        if missing:
-            raise CorpusError(f"{path} is not FER+'s table: it lacks the columns {', '.join(missing)}.")
-        return [_voted({name: row[names[name.lower()]] for name in COLUMNS}, rule) for row in table]
-    except OSError as error:
-        raise CorpusError(f"{path} cannot be read: {error.strerror}.") from error
-    except (ValueError, csv.Error) as error:
-        raise CorpusError(f"{path} is not FER+'s table: {error}.") from error
+    """The label of each row by ten people's votes under ``rule``, or the reason that there is none."""
+    table = Table(path, CorpusError)
+    missing = [name for name in COLUMNS if name.lower() not in table.columns]
+    if missing:
+        raise CorpusError(f"{path} is not FER+'s table: it lacks the columns {', '.join(missing)}.")
+    return [_voted({name: row.values.get(name.lower(), "") for name in COLUMNS}, rule) for row in table]
 
 
 def _voted(cells: Mapping[str, str], rule: str) -> str:
     """The label by the votes: under ``majority`` as FER+'s authors have it (Barsoum et al. 2016, and their code)."""
-    read = {name: VOTES.fullmatch(cell.strip()) for name, cell in cells.items()}
+    read = {name: VOTES.fullmatch(cell) for name, cell in cells.items()}
     if None in read.values():
         return NO_VOTES
     votes = Counter({name: int(match[1]) for name, match in read.items()})
@@ -238,7 +220,3 @@ def _voted(cells: Mapping[str, str], rule: str) -> str:
         if most == next_most:
             return "a tie of votes"
     return {"unknown": "voted unknown", "NF": "voted no face"}.get(first, first)
-
-
-def _spelled() -> str:
-    return ", ".join(f"{code} {label}" for code, label in CODES.items())

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from fer_cli.corpora.named import NamedStills
-from fer_cli.corpora.record import Still
+from fer_cli.corpora.base import Still
+from fer_cli.corpora.layouts import TWO_LETTERS, NamedStills
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,8 @@ class Jaffe(NamedStills):
     examples: ClassVar[tuple[str, ...]] = ("fer prepare jaffe ~/corpora/jaffe",)
     promises: ClassVar[Mapping[str, int]] = {"pictures": 213, "subjects": 10}
     file_name: ClassVar[re.Pattern[str]] = re.compile(r"([A-Z]{2})\.([A-Z]{2})(\d)\.(\d+)\.tiff?", re.IGNORECASE)
-    codes: ClassVar[Mapping[str, str]] = {
-        **{"an": "anger", "di": "disgust", "fe": "fear", "ha": "happiness"},
-        **{"ne": "neutral", "sa": "sadness", "su": "surprise"},
-    }
+    codes: ClassVar[Mapping[str, str]] = TWO_LETTERS
 
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
-        """What the file named so shows."""
-        return self.shown(match[2], path, match[1].upper())
+        """The still of a file of this name."""
+        return self.make_still(match[2], path, match[1].upper())

@@ -8,9 +8,10 @@ from typing import Annotated, ClassVar
 
 from annotated_doc import Doc
 
-from fer_cli.corpora.named import NamedStills
-from fer_cli.corpora.record import Still
+from fer_cli.corpora.base import Still
+from fer_cli.corpora.layouts import NamedStills
 from fer_cli.errors import UsageError
+from fer_cli.options import Panel
 
 #: Straight, half left and right profile, full left and right profile.
 ANGLES = ("S", "HL", "HR", "FL", "FR")
@@ -29,7 +30,7 @@ class Kdef(NamedStills):
         "fer prepare kdef ~/corpora/KDEF --angles S --angles HL --angles HR",
     )
     promises: ClassVar[Mapping[str, int]] = {"pictures": 4900, "subjects": 70}
-    # The two misnamed files of the owners, AF31V.JPG and AM31H.JPG, do not match and are named among what is left out.
+    # The two misnamed files of the owners, AF31V.JPG and AM31H.JPG, do not match and are listed among the skipped.
     file_name: ClassVar[re.Pattern[str]] = re.compile(
         r"([AB])([FM])(\d{2})([A-Z]{2})(S|HL|HR|FL|FR)\.JPE?G", re.IGNORECASE
     )
@@ -39,7 +40,7 @@ class Kdef(NamedStills):
     }
 
     angles: Annotated[
-        tuple[str, ...], Doc(f"Which angles: {', '.join(ANGLES)} (S is straight ahead). May be given again.")
+        tuple[str, ...], Doc(f"Angle, one of {', '.join(ANGLES)} (S is straight ahead); repeatable."), Panel("Input")
     ] = ("S",)
 
     def __post_init__(self) -> None:
@@ -48,8 +49,8 @@ class Kdef(NamedStills):
             raise UsageError(f"--angles {', '.join(wrong)}: not an angle.", hint=f"The angles are {', '.join(ANGLES)}.")
 
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
-        """What the file named so shows."""
+        """The still of a file of this name."""
         session, sex, number, code, angle = match.groups()
         if angle.upper() not in {wanted.upper() for wanted in self.angles}:
             return "another angle"
-        return self.shown(code, path, f"{sex.upper()}{number}", view=angle.upper(), session=session.upper())
+        return self.make_still(code, path, f"{sex.upper()}{number}", view=angle.upper(), session=session.upper())

@@ -8,11 +8,9 @@ from typing import ClassVar
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from fer_cli.corpora.clips import about_the_middle, frame_count, why_unreadable
-from fer_cli.corpora.corpus import Corpus
-from fer_cli.corpora.named import COPY, not_understood
-from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
-from fer_cli.corpora.walk import files_below
+from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence
+from fer_cli.corpora.io import about_the_middle, files_below, frame_count, why_unreadable
+from fer_cli.corpora.layouts import COPY, unexplained
 from fer_cli.faces.formats import is_picture
 from fer_cli.files import read_bytes
 
@@ -39,19 +37,15 @@ class Mmi(Corpus):
     classes: ClassVar[str] = "6"
     examples: ClassVar[tuple[str, ...]] = ("fer prepare mmi ~/corpora/MMI",)
 
-    def locate(self, root: Path) -> Path:
+    def find(self, root: Path) -> Path | None:
         """``root``, if a session's XML is anywhere below it."""
-        if not root.is_dir():
-            raise self.absent(root)
-        if not any(path.name == "session.xml" for path in files_below(root)):
-            raise self.absent(root)
-        return root
+        return root if any(path.name == "session.xml" for path in files_below(root)) else None
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every clip with one of the six emotions that shows the face from the front.
 
         The first frame is neutral. The apex is where most action units are at theirs, or, where nobody annotated them,
-        assumed to be about the middle. The pictures are often stored sideways: which way up is told by the face.
+        assumed to be about the middle. The pictures are often stored sideways: the way up follows from the face.
         """
         reading = Reading()
         sessions: set[str] = set()
@@ -62,11 +56,11 @@ class Mmi(Corpus):
                 self._read_session(path, apex_frames, met, reading)
             elif CLIP.fullmatch(path.name):
                 if not path.with_name("session.xml").is_file():
-                    reading.left_out.append(LeftOut(str(path), "a clip without its session.xml"))
+                    reading.skip(path, "a clip without its session.xml")
             elif is_picture(path):
-                reading.left_out.append(LeftOut(str(path), "a still, not a video", fault=False))
+                reading.skip(path, "a still, not a video", fault=False)
             elif path.suffix.lower() != ".xml":
-                reading.left_out.append(not_understood(path, self.title))
+                reading.skipped.append(unexplained(path, self.title))
         reading.found["sessions"] = len(sessions)
         return reading
 
@@ -77,20 +71,20 @@ class Mmi(Corpus):
             return
         clips = sorted(path for path in folder.iterdir() if CLIP.fullmatch(path.name))
         if not clips:
-            reading.left_out.append(LeftOut(str(folder), "a session without a video", fault=False))
+            reading.skip(folder, "a session without a video", fault=False)
         for clip in clips:
             if (original := (folder.name, clip.stem.upper())) in met:
-                reading.left_out.append(LeftOut(str(clip), COPY, fault=False))
+                reading.skip(clip, COPY, fault=False)
                 continue
             met.add(original)
             reading.found["clips"] += 1
             code = _emotion(session, clip, reading)
             if code is None:
-                reading.left_out.append(LeftOut(str(clip), "no emotion label", fault=False))
+                reading.skip(clip, "no emotion label", fault=False)
             elif code not in CODES:
-                reading.left_out.append(LeftOut(str(clip), f"emotion {code} is none of the six", fault=False))
+                reading.skip(clip, f"emotion {code} is none of the six", fault=False)
             elif _view(session, clip) == PROFILE:
-                reading.left_out.append(LeftOut(str(clip), "seen in profile only", fault=False))
+                reading.skip(clip, "seen in profile only", fault=False)
             else:
                 reading.found["labelled"] += 1
                 self._read_clip(clip, CODES[code], _view(session, clip) == BOTH, apex_frames, reading)
@@ -98,7 +92,7 @@ class Mmi(Corpus):
     def _read_clip(self, clip: Path, label: str, both: bool, apex_frames: int, reading: Reading) -> None:
         count = frame_count(clip)
         if count is None or count < 2:
-            reading.left_out.append(LeftOut(str(clip), why_unreadable(clip)))
+            reading.skip(clip, why_unreadable(clip))
             return
         units = clip.with_name(f"{clip.stem}-oao_aucs.xml")
         course = _parsed(units, reading) if units.is_file() else None
@@ -123,7 +117,7 @@ def _parsed(path: Path, reading: Reading) -> ElementTree.Element | None:
     try:
         return _tree(read_bytes(path, MAX_XML_BYTES))
     except Exception:  # the parser's errors, and whatever the codec that the document names raises
-        reading.left_out.append(LeftOut(str(path), "an XML file that cannot be read"))
+        reading.skip(path, "an XML file that cannot be read")
         return None
 
 

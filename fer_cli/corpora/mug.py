@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from fer_cli.corpora.named import NamedStills
-from fer_cli.corpora.record import Still
+from fer_cli.corpora.base import Still
+from fer_cli.corpora.layouts import TWO_LETTERS, NamedStills
 from fer_cli.labels import NEUTRAL
 
 
@@ -21,15 +21,12 @@ class Mug(NamedStills):
     layout: ClassVar[str] = "manual/001_an_001_0001.jpg …"
     examples: ClassVar[tuple[str, ...]] = ("fer prepare mug ~/corpora/MUG/manual",)
     file_name: ClassVar[re.Pattern[str]] = re.compile(r"(\d{3})_([a-z]{2})_(\d{3})_(\d{4})\.jpe?g", re.IGNORECASE)
-    codes: ClassVar[Mapping[str, str]] = {
-        **{"an": "anger", "di": "disgust", "fe": "fear", "ha": "happiness"},
-        **{"ne": "neutral", "sa": "sadness", "su": "surprise"},
-    }
+    codes: ClassVar[Mapping[str, str]] = TWO_LETTERS
 
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
-        """What the file named so shows.
+        """The still of a file of this name.
 
         A take shows one expression, so that its neutral pictures share theirs with no other class.
         """
         resting = self.codes.get(match[2].lower()) == NEUTRAL
-        return self.shown(match[2], path, match[1], session=match[3] if resting else None)
+        return self.make_still(match[2], path, match[1], session=match[3] if resting else None)

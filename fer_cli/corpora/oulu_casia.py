@@ -7,12 +7,12 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_doc import Doc
 
-from fer_cli.corpora.corpus import Corpus
-from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence
-from fer_cli.corpora.walk import children, folders_below
+from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence
+from fer_cli.corpora.io import children, folders_below
 from fer_cli.errors import CorpusError
 from fer_cli.faces.formats import is_picture
 from fer_cli.labels import BASIC_SIX, expression
+from fer_cli.options import Panel
 
 #: How far below the given folder the imaging's folder may be (``B_OriginalImg/B_OriginalImg/OriginalImg/VL``).
 DEPTH = 5
@@ -33,17 +33,15 @@ class OuluCasia(Corpus):
     )
     promises: ClassVar[Mapping[str, int]] = {"sequences": 480, "subjects": 80}
 
-    imaging: Annotated[Literal["vl", "ni"], Doc("Visible light, or near infrared.")] = "vl"
-    light: Annotated[Literal["strong", "weak", "dark"], Doc("The light in the room.")] = "strong"
+    imaging: Annotated[Literal["vl", "ni"], Doc("Visible light, or near infrared."), Panel("Input")] = "vl"
+    light: Annotated[Literal["strong", "weak", "dark"], Doc("The light in the room."), Panel("Input")] = "strong"
 
     def title_at(self, root: Path) -> str:
         """The imaging and light belong to the protocol's name."""
         return f"{self.title} {self.imaging.upper()} {self.light.capitalize()}"
 
-    def locate(self, root: Path) -> Path:
+    def find(self, root: Path) -> Path | None:
         """The folder of the subjects in the imaging and light asked for."""
-        if not root.is_dir():
-            raise self.absent(root)
         others = set()
         for folder in folders_below(root, DEPTH):
             imaging, light = folder.parent.name.lower(), folder.name.lower()
@@ -56,7 +54,7 @@ class OuluCasia(Corpus):
                 f"{root} has {', '.join(sorted(others))}, and no {self.imaging.upper()}/{self.light.capitalize()}.",
                 hint="Type --imaging and --light for one that is there.",
             )
-        raise self.absent(root)
+        return None
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every sequence: the first frame neutral, the last ``apex_frames`` the apex."""
@@ -73,18 +71,10 @@ class OuluCasia(Corpus):
             reading.found["sequences"] += 1
             frames = _frames(folder, reading)
             if len(frames) < 2:
-                reading.left_out.append(LeftOut(str(folder), "a sequence of fewer than two frames"))
+                reading.skip(folder, "a sequence of fewer than two frames")
                 continue
             reading.records.append(
-                Sequence(
-                    folder.parent.name.upper(),
-                    label,
-                    frames,
-                    label,
-                    neutral=0,
-                    apexes=tuple(range(max(1, len(frames) - apex_frames), len(frames))),
-                    apex_source=f"last {apex_frames} frames" if apex_frames > 1 else "last frame",
-                )
+                Sequence.from_neutral_to_apex(folder.parent.name.upper(), label, frames, label, apex_frames)
             )
         return reading
 
@@ -95,9 +85,9 @@ def _frames(folder: Path, reading: Reading) -> tuple[Frame, ...]:
         if path.stem.isdecimal() and is_picture(path):
             frames.append(Frame(path))
         else:
-            reading.left_out.append(LeftOut(str(path), "a file that is no frame of its sequence"))
+            reading.skip(path, "a file that is no frame of its sequence")
     frames.sort(key=lambda frame: int(frame.path.stem))
     numbers = [int(frame.path.stem) for frame in frames]
     if numbers and numbers[-1] - numbers[0] + 1 > len(numbers):
-        reading.left_out.append(LeftOut(str(folder), "frames missing in the middle (the sequence is used)"))
+        reading.skip(folder, "frames missing in the middle (the sequence is used)")
     return tuple(frames)

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from fer_cli.corpora.corpus import Corpus
-from fer_cli.corpora.lists import folder_of_list, lines_of_list
-from fer_cli.corpora.record import Frame, LeftOut, Reading, Still
-from fer_cli.corpora.walk import files_below, folders_below, is_dir
+from fer_cli.corpora.base import Corpus, Frame, Reading, Still
+from fer_cli.corpora.io import files_below, folder_of_list, folders_below, is_dir, lines_of_list
 from fer_cli.errors import CorpusError
 from fer_cli.faces.formats import is_picture
 
@@ -39,14 +37,9 @@ class RafDb(Corpus):
     examples: ClassVar[tuple[str, ...]] = ("fer prepare raf-db ~/corpora/RAF-DB/basic",)
     promises: ClassVar[Mapping[str, int]] = {"pictures": 15339, "train": 12271, "test": 3068}
 
-    def locate(self, root: Path) -> Path:
+    def find(self, root: Path) -> Path | None:
         """The folder that the list and the pictures are below."""
-        if not root.is_dir():
-            raise self.absent(root)
-        found = folder_of_list(root, LIST) or _folder_of_codes(root)
-        if found is None:
-            raise self.absent(root)
-        return found
+        return folder_of_list(root, LIST) or _folder_of_codes(root)
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every picture of the list, with the owners' split. Who is shown is not known."""
@@ -59,7 +52,7 @@ class RafDb(Corpus):
             match = LINE.fullmatch(line.strip())
             if match is None:
                 if line.strip():
-                    reading.left_out.append(LeftOut(f"{LIST}:{number}", "a line that names no picture and code"))
+                    reading.skip(f"{LIST}:{number}", "a line that names no picture and code")
                 continue
             stem, split, code = match.groups()
             if int(code) not in CODES:
@@ -72,7 +65,7 @@ class RafDb(Corpus):
             reading.found[split] += 1
             path = pictures.get(f"{stem}_aligned.jpg") or pictures.get(f"{stem}.jpg")
             if path is None:
-                reading.left_out.append(LeftOut(f"{stem}.jpg", "a picture of the list that is not there"))
+                reading.skip(f"{stem}.jpg", "a picture of the list that is not there")
             else:
                 reading.records.append(Still(Frame(path), CODES[int(code)], split=split))
         return reading

@@ -8,9 +8,11 @@ from typing import Annotated, ClassVar
 
 from annotated_doc import Doc
 
-from fer_cli.corpora.named import NamedStills
-from fer_cli.corpora.record import Still
+from fer_cli.corpora.base import Still
+from fer_cli.corpora.layouts import NamedStills
 from fer_cli.errors import UsageError
+from fer_cli.labels import expression
+from fer_cli.options import Panel
 
 ANGLES = ("000", "045", "090", "135", "180")
 
@@ -34,13 +36,13 @@ class Rafd(NamedStills):
     file_name: ClassVar[re.Pattern[str]] = re.compile(
         r"Rafd(\d{3})_(\d+)_([A-Za-z]+)_([A-Za-z]+)_([A-Za-z]+)_(frontal|left|right)\.jpe?g", re.IGNORECASE
     )
-    codes: ClassVar[Mapping[str, str]] = {
-        **{"angry": "anger", "contemptuous": "contempt", "disgusted": "disgust", "fearful": "fear"},
-        **{"happy": "happiness", "neutral": "neutral", "sad": "sadness", "surprised": "surprise"},
+    codes: ClassVar[Mapping[str, str | None]] = {
+        word: expression(word)
+        for word in ("angry", "contemptuous", "disgusted", "fearful", "happy", "neutral", "sad", "surprised")
     }
 
     angles: Annotated[
-        tuple[str, ...], Doc(f"Which angles: {', '.join(ANGLES)} (090 is straight ahead). May be given again.")
+        tuple[str, ...], Doc(f"Angle, one of {', '.join(ANGLES)} (090 is straight ahead); repeatable."), Panel("Input")
     ] = ("090",)
 
     def __post_init__(self) -> None:
@@ -49,8 +51,8 @@ class Rafd(NamedStills):
             raise UsageError(f"--angles {', '.join(wrong)}: not an angle.", hint=f"The angles are {', '.join(ANGLES)}.")
 
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
-        """What the file named so shows."""
+        """The still of a file of this name."""
         angle, number, _, _, code, gaze = match.groups()
         if angle not in self.angles:
             return "another angle"
-        return self.shown(code, path, number, view=angle, session=gaze.lower())
+        return self.make_still(code, path, number, view=angle, session=gaze.lower())

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fer_cli.corpora.named_clips import NamedClips
+from fer_cli.corpora.layouts import NamedClips
 
 #: The first field: with sound 01, video only 02. They are the same recording.
 VIDEO_ONLY = "02"
@@ -32,7 +32,7 @@ class Ravdess(NamedClips):
         name, _ = super().original(match)
         return name.partition("-")[2], int(match[1] != VIDEO_ONLY)
 
-    def described(self, match: re.Match[str]) -> tuple[str, str] | str:
+    def describe(self, match: re.Match[str]) -> tuple[str, str] | str:
         """The actor and the emotion."""
         return match[4], match[3]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fer_cli.corpora.split_folders import SplitFolders
+from fer_cli.corpora.layouts import SplitFolders
 
 
 @dataclass(frozen=True)

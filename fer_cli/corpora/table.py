@@ -1,4 +1,4 @@
-"""A table that says what each picture of a folder shows."""
+"""Table of labels for the pictures of a folder."""
 
 import os
 import unicodedata
@@ -7,9 +7,8 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from fer_cli.corpora.record import LeftOut, Reading
-from fer_cli.corpora.splits import split_named
-from fer_cli.corpora.walk import files_below, is_file
+from fer_cli.corpora.base import Reading, Skipped
+from fer_cli.corpora.io import files_below, is_file, split_named
 from fer_cli.errors import CorpusError
 from fer_cli.tables import LABEL_COLUMNS, PATH_COLUMNS, SUBJECT_COLUMNS, Table
 
@@ -30,17 +29,17 @@ def rows_of(
     be used is added to ``reading``. Raises :class:`~fer_cli.errors.CorpusError` if the table cannot be read, lacks a
     column, or has a split that is none.
     """
-    opened = Table(table, CorpusError)
-    columns = {field: opened.column(names) for field, names in (NEEDED | OPTIONAL).items()}
+    rows = Table(table, CorpusError)
+    columns = {field: rows.column(names) for field, names in (NEEDED | OPTIONAL).items()}
     missing = [field for field in NEEDED if columns[field] is None]
     if missing:
         raise CorpusError(
-            f"{table} lacks the columns {', '.join(missing)}: it has {', '.join(filter(None, opened.columns))}.",
+            f"{table} lacks the columns {', '.join(missing)}: it has {', '.join(filter(None, rows.columns))}.",
             hint=f"It needs {' and '.join(NEEDED)}, and may have {', '.join(OPTIONAL)}.",
         )
     places = _Places(root)
     found: dict[tuple[Path, str | None], list[tuple[str, dict[str, str]]]] = defaultdict(list)
-    for row in opened:
+    for row in rows:
         where = f"{table.name}:{row.line}"
         fields = {
             field: unicodedata.normalize("NFC", value)
@@ -50,7 +49,7 @@ def rows_of(
         path = row.values.get(columns["path"], "")
         picture = places.find(path) if path and "label" in fields else "a row without a path or a label"
         if row.problem or isinstance(picture, str):
-            reading.left_out.append(LeftOut(where, row.problem or picture))
+            reading.skip(where, row.problem or picture)
         else:
             if "split" in fields:
                 fields["split"] = split_named(fields["split"], where)
@@ -58,12 +57,12 @@ def rows_of(
             found[picture, fields.get("sequence")].append((where, fields))
     kept = []
     for (picture, _), entries in found.items():
-        said = [fields | {"label": meaning(fields["label"])} for _, fields in entries]
-        if all(fields == said[0] for fields in said):
+        labelled = [fields | {"label": meaning(fields["label"])} for _, fields in entries]
+        if all(fields == labelled[0] for fields in labelled):
             kept.append((picture, entries[0][1]))
-            reading.left_out += [LeftOut(where, REPEATED, fault=False) for where, _ in entries[1:]]
+            reading.skipped += [Skipped(where, REPEATED, fault=False) for where, _ in entries[1:]]
         else:
-            reading.left_out += [LeftOut(where, CONTRADICTING) for where, _ in entries]
+            reading.skipped += [Skipped(where, CONTRADICTING) for where, _ in entries]
     return kept
 
 

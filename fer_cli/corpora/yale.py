@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from fer_cli.corpora.named import NamedStills
-from fer_cli.corpora.record import Still
+from fer_cli.corpora.base import Still
+from fer_cli.corpora.layouts import NamedStills
+from fer_cli.labels import expression
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Yale(NamedStills):
         r"subject(\d{2})\.(?:gif|(?!gif$)([a-z]+)(?:\.gif)?)", re.IGNORECASE
     )
     codes: ClassVar[Mapping[str, str | None]] = {
-        **{"happy": "happiness", "normal": "neutral", "sad": "sadness", "surprised": "surprise"},
+        **{word: expression(word) for word in ("happy", "normal", "sad", "surprised")},
         **dict.fromkeys(("centerlight", "leftlight", "rightlight", "glasses", "noglasses", "sleepy", "wink")),
     }
 
@@ -38,12 +39,12 @@ class Yale(NamedStills):
         return f"{match[1]} {self._code(match)}", 0
 
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
-        """What the file named so shows. The owners' ``subject04.sad`` is a copy of ``subject04.normal``."""
+        """The still of a file of this name. The owners' ``subject04.sad`` is a copy of ``subject04.normal``."""
         code = self._code(match)
         resting = path.with_name(path.name.replace(f".{code}", ".normal", 1))
         if resting != path and resting.is_file() and filecmp.cmp(path, resting, shallow=False):
             return "a copy of the same subject's neutral picture"
-        return self.shown(code, path, match[1])
+        return self.make_still(code, path, match[1])
 
     @staticmethod
     def _code(match: re.Match[str]) -> str:

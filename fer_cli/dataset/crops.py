@@ -1,19 +1,30 @@
-"""Crops made from pictures on all cores."""
+"""Crops made from pictures on all cores, and their file names."""
 
 import hashlib
 import os
-from collections.abc import Iterator
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fer_cli.corpora.record import Frame
+import cv2
+import numpy as np
+from PIL import Image
+
+from fer_cli.corpora.base import Frame
 from fer_cli.errors import DatasetError, DiskFullError, FerError, PictureError
 from fer_cli.faces.align import CropTemplate
+from fer_cli.faces.crop import best_way_up, crop_face, cut, read_landmarks
+from fer_cli.faces.decode import decode, pixel_row
+from fer_cli.faces.detect import Detector
+from fer_cli.faces.video import video_frame
 from fer_cli.files import write_bytes
 from fer_cli.pools import process_pool
 
@@ -28,7 +39,7 @@ class CropJob:
 
 @dataclass(frozen=True, slots=True)
 class CropResult:
-    """What became of a job: ``facts`` of the crop, or the reason there is none."""
+    """Result of a job: ``facts`` of the crop, or the reason that there is none."""
 
     job: CropJob
     facts: dict[str, Any] | None = None
@@ -98,10 +109,6 @@ _worker: dict[str, Any] = {}
 
 
 def _start_worker(template: CropTemplate, detector_model: Path | None) -> None:
-    import cv2
-
-    from fer_cli.faces.detect import Detector
-
     # The processes are the parallelism: OpenCV's threads would only compete.
     cv2.setNumThreads(1)
     _worker["template"] = template
@@ -117,14 +124,7 @@ def _work(job: CropJob) -> CropResult:
         return CropResult(job, reason=error.message)
 
 
-def _crop(job: CropJob, template: CropTemplate, detector: Any) -> dict[str, Any]:
-    from PIL import Image
-
-    from fer_cli.faces.crop import crop_face
-    from fer_cli.faces.cut import cut
-    from fer_cli.faces.landmarks import read_landmarks
-    from fer_cli.faces.upright import best_way_up
-
+def _crop(job: CropJob, template: CropTemplate, detector: Detector | None) -> dict[str, Any]:
     landmarks, note = None, {}
     if job.frame.landmarks is not None:
         try:
@@ -165,11 +165,84 @@ def _crop(job: CropJob, template: CropTemplate, detector: Any) -> dict[str, Any]
     return facts
 
 
-def _pixels(frame: Frame) -> Any:
-    from fer_cli.faces.decode import decode
-    from fer_cli.faces.pixel_rows import pixel_row
-    from fer_cli.faces.video import video_frame
-
+def _pixels(frame: Frame) -> np.ndarray:
     if frame.kind == "table":
         return pixel_row(frame.path, frame.offset)
     return video_frame(frame.path, frame.index) if frame.kind == "video" else decode(frame.path)
+
+
+#: The longest crop's name in bytes, without the digest and the endings that it may get: most disks take 255.
+LONGEST = 200
+#: Words from which ``datasets.load_dataset`` infers splits where they stand by themselves in the path of a file
+#: (``SPLIT_KEYWORDS`` in its ``data_files.py``): the files without any would be passed over, ``metadata.csv`` too.
+_SPLIT_WORD = re.compile(
+    r"(?<![^-._ 0-9/])(train(?:ing)?|validation|valid|val|dev|test(?:ing)?|eval(?:uation)?)(?![^-._ 0-9/])"
+)
+
+
+def crop_names(frames: Iterable[tuple[Frame, str | None]], root: Path) -> dict[Frame, str]:
+    """The crop's path, inside the dataset, for each picture and its subject.
+
+    A crop is called after its picture, with as many of the folders above it as make it unique among its subject's:
+    ``images/S005/S005_001_00000011.png``, ``images/017/smiling-017.png``. Any picture gets the same name whatever
+    order they come in, and wherever the corpus is. Characters that could leave the folder, hide a file or start a
+    formula are replaced; what is too long for a disk is cut off, and told apart by a digest; and a word that means a
+    split to ``datasets`` is continued: ``images/unknown/trainset_00001_aligned.png``.
+    """
+    by_folder: dict[str, list[Frame]] = {}
+    for frame, subject in frames:
+        by_folder.setdefault(_safe(subject) if subject is not None else "unknown", []).append(frame)
+    names = {}
+    for folder, members in by_folder.items():
+        for frame, tail in _shortest_unique_tails(list(dict.fromkeys(members)), root):
+            short = _cut(tail, LONGEST)
+            name = tail if short == tail else f"{short}-{_digest(frame, root)}"
+            names[frame] = _no_split(str(PurePosixPath("images", folder, f"{name}.png")))
+    return _disambiguate(names, root)
+
+
+def _shortest_unique_tails(frames: list[Frame], root: Path) -> list[tuple[Frame, str]]:
+    parts = {}
+    for frame in frames:
+        relative = frame.path.relative_to(root) if frame.path.is_relative_to(root) else frame.path
+        parts[frame] = [_safe(part) for part in relative.with_name(frame.name).parts]
+    depth = dict.fromkeys(frames, 1)
+    while True:
+        tails = {frame: "-".join(parts[frame][-depth[frame] :]) for frame in frames}
+        shared = Counter(tail.casefold() for tail in tails.values())
+        clashing = [
+            frame for frame in frames if shared[tails[frame].casefold()] > 1 and depth[frame] < len(parts[frame])
+        ]
+        if not clashing:
+            return list(tails.items())
+        for frame in clashing:
+            depth[frame] += 1
+
+
+def _disambiguate(names: dict[Frame, str], root: Path) -> dict[Frame, str]:
+    """Add a digest of the picture's path to names that are still shared (``a.jpg`` and ``a.png``)."""
+    shared = Counter(name.casefold() for name in names.values())
+    return {
+        frame: name if shared[name.casefold()] == 1 else f"{name.removesuffix('.png')}-{_digest(frame, root)}.png"
+        for frame, name in names.items()
+    }
+
+
+def _digest(frame: Frame, root: Path) -> str:
+    path = frame.path.relative_to(root) if frame.path.is_relative_to(root) else frame.path
+    text = path.as_posix() if frame.index is None else f"{path.as_posix()}:{frame.index}"
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:12]
+
+
+def _safe(text: str) -> str:
+    text = unicodedata.normalize("NFC", text.encode(errors="replace").decode())
+    return _cut(_no_split(re.sub(r"[^\w.-]", "_", text).strip("._-")[:80]), LONGEST) or "_"
+
+
+def _no_split(text: str) -> str:
+    return _SPLIT_WORD.sub(r"\1set", text)
+
+
+def _cut(text: str, most: int) -> str:
+    """As much of the beginning of ``text`` as fits into ``most`` bytes of UTF-8."""
+    return text.encode()[:most].decode(errors="ignore")

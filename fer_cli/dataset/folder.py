@@ -1,4 +1,4 @@
-"""The dataset's folder while it is being written: whose it is, what is done already, and when it is finished."""
+"""The folder of a dataset while it is written: its settings, its journal of finished crops, its completion."""
 
 import hashlib
 import json
@@ -19,8 +19,8 @@ from fer_cli.files import open_regular, read_json, write_json, write_text, writt
 MAX_LINE = 100_000
 
 
-def claim(out: Path, identity: dict[str, Any], *, overwrite: bool) -> str:
-    """Make sure that ``out`` may be written to with the settings ``identity``; say how it was found.
+def begin(out: Path, identity: dict[str, Any], *, overwrite: bool) -> str:
+    """Make sure that ``out`` may be written to with the settings ``identity``; tell its state.
 
     Returns ``new``, ``unfinished`` or ``finished``; the last two mean the same settings. Raises
     :class:`~fer_cli.errors.DatasetError` if something else is there. ``overwrite`` clears a dataset of other settings,
@@ -87,7 +87,7 @@ def _inside(name: str) -> bool:
 
 
 class Journal:
-    """What is known of each crop, one JSON line a crop, written as they are made so that no work is lost.
+    """Journal of the crops, one JSON line each, written as they are made so that no work is lost.
 
     ``entries`` maps a crop's name to its facts. A line that was cut short, or whose crop is gone, is as if not there.
     """
@@ -141,8 +141,8 @@ class Journal:
 def finish(out: Path, metadata: pd.DataFrame, card: dict[str, Any], journal: Journal, *, keep: set[str]) -> None:
     """Write the tables, then the card, which is the mark of a finished dataset."""
     journal.rewrite(keep)
-    with written_whole(out / schema.METADATA) as beside:
-        metadata.to_csv(beside, index=False, encoding="utf-8")
+    with written_whole(out / schema.METADATA) as part:
+        metadata.to_csv(part, index=False, encoding="utf-8")
     card["checksums"] = {
         "metadata": hashlib.sha256((out / schema.METADATA).read_bytes()).hexdigest(),
         "crops": journal.digest(keep),

@@ -1,9 +1,12 @@
-"""From records to samples: which pictures are used, as what, and which neutral picture each is paired with."""
+"""Samples made of records, the neutral picture that each is paired with, and subject-independent folds."""
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-from fer_cli.corpora.record import Frame, LeftOut, Sequence, Still
+from fer_cli.corpora.base import Frame, Sequence, Skipped, Still
+from fer_cli.errors import DatasetError, UsageError
 from fer_cli.labels import NEUTRAL
 
 
@@ -26,10 +29,10 @@ class Sample:
 
 @dataclass(slots=True)
 class Pairing:
-    """The samples of a corpus, and what the rules left out."""
+    """The samples of a corpus, and what the rules skipped."""
 
     samples: list[Sample] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
 
 
 def pair(records: list[Sequence | Still], classes: tuple[str, ...]) -> Pairing:
@@ -45,11 +48,13 @@ def pair(records: list[Sequence | Still], classes: tuple[str, ...]) -> Pairing:
 
     A still without a session is a take of its own. It stands with any neutral picture of its subject and view, with
     ``neutral`` among ``classes`` the first of each class with the first, the second with the second and so on, so that
-    all classes are compared with the same pictures. A sample without such a neutral picture is unpaired, and said.
+    all classes are compared with the same pictures. A sample without such a neutral picture is unpaired, and listed
+    among the skipped.
     """
     pairing = Pairing()
-    wanted = [record for record in records if _belongs(record, classes, pairing.left_out)]
+    wanted = [record for record in records if _belongs(record, classes, pairing.skipped)]
     at_rest = _at_rest(wanted)
+    neutral_subjects = {subject for subject, _ in at_rest}
     across = NEUTRAL in classes
     ranks: Counter[tuple] = Counter()
     for record in wanted:
@@ -58,7 +63,7 @@ def pair(records: list[Sequence | Still], classes: tuple[str, ...]) -> Pairing:
             neutrals = at_rest.get((record.subject, record.view), _AtRest())
             neutral = neutrals.across(record, ranks) if across else neutrals.within(record)
             if neutral is None:
-                pairing.left_out.append(LeftOut(_place(record), _why(record, at_rest, across), fault=False))
+                pairing.skipped.append(Skipped(_place(record), _why(record, neutral_subjects, across), fault=False))
         pairing.samples += _samples(record, neutral, across)
     pairing.samples = _each_neutral_once(pairing.samples)
     if not across:
@@ -81,14 +86,14 @@ def unpaired(samples: list[Sample], classes: tuple[str, ...]) -> list[Sample]:
     return [replace(sample, neutral=None) for sample in samples if sample.label in classes]
 
 
-def _belongs(record: Sequence | Still, classes: tuple[str, ...], left_out: list[LeftOut]) -> bool:
+def _belongs(record: Sequence | Still, classes: tuple[str, ...], skipped: list[Skipped]) -> bool:
     where = _place(record)
     if record.label is None:
-        left_out.append(LeftOut(where, "no emotion label", fault=False))
+        skipped.append(Skipped(where, "no emotion label", fault=False))
         return False
     # A neutral still is wanted as a reference even where neutral is no class.
     if record.label not in classes and not (record.label == NEUTRAL and isinstance(record, Still)):
-        left_out.append(LeftOut(where, f"{record.label} is not among the classes", fault=False))
+        skipped.append(Skipped(where, f"{record.label} is not among the classes", fault=False))
         return False
     return True
 
@@ -154,12 +159,19 @@ class _AtRest:
 
     def _next(self, place: int) -> Frame | None:
         """The next one round that is of another take; a picture without one is a take of its own."""
-        count = len(self._frames)
-        for step in range(1, count):
-            other = (place + step) % count
-            if self._takes[other] is None or self._takes[other] != self._takes[place]:
-                return self._frames[other]
-        return None
+        following = self._following[place]
+        return None if following is None else self._frames[following]
+
+    @cached_property
+    def _following(self) -> list[int | None]:
+        """The place of the next frame round of another take, for each place: in linear time, for takes may be long."""
+        takes, following = self._takes, [None] * len(self._takes)
+        # Twice, because what follows the last ones is only known after the first ones.
+        for place in [*reversed(range(len(takes)))] * 2:
+            other = (place + 1) % len(takes)
+            apart = other != place and (takes[other] is None or takes[other] != takes[place])
+            following[place] = other if apart else following[other]
+        return following
 
 
 def _at_rest(records: list[Sequence | Still]) -> dict[tuple[str, str | None], _AtRest]:
@@ -171,8 +183,8 @@ def _at_rest(records: list[Sequence | Still]) -> dict[tuple[str, str | None], _A
     return dict(found)
 
 
-def _why(record: Sequence | Still, at_rest: dict[tuple[str, str | None], _AtRest], across: bool) -> str:
-    if not any(subject == record.subject for subject, _ in at_rest):
+def _why(record: Sequence | Still, neutral_subjects: set[str], across: bool) -> str:
+    if record.subject not in neutral_subjects:
         return "no neutral picture of this subject (unpaired)"
     if across:
         return "no second neutral picture of this subject (unpaired)"
@@ -202,3 +214,52 @@ def _each_neutral_once(samples: list[Sample]) -> list[Sample]:
             met.add(sample.frame)
         once.append(sample)
     return once
+
+
+def assign_folds(samples: Iterable[tuple[str, str]], folds: int, rule: str) -> dict[str, int]:
+    """The fold, counted from 0, of every subject among ``samples``, which are pairs of subject and label.
+
+    ``id-step`` is the rule published for CK+: sort the subjects' IDs in ascending order; fold *k* is ``ids[k::folds]``.
+    ``stratified-group`` balances the classes over the folds with scikit-learn's ``StratifiedGroupKFold``, over samples
+    in sorted order. Neither depends on the order in which samples are given.
+
+    Raises :class:`~fer_cli.errors.DatasetError` if a class is shown by fewer subjects than there are folds, for then
+    some fold could not test it.
+    """
+    if folds < 3:
+        raise UsageError(
+            f"--folds {folds}: at least 3 are needed, one to train on, one to choose the epoch by, one to test.",
+            hint="Type --folds 3 or more.",
+        )
+    samples = sorted(samples)
+    subjects_of = defaultdict(set)
+    for subject, label in samples:
+        subjects_of[label].add(subject)
+    too_few = {label: len(subjects) for label, subjects in subjects_of.items() if len(subjects) < folds}
+    if too_few:
+        shown = ", ".join(f"{label} by {count}" for label, count in sorted(too_few.items()))
+        fewest = min(too_few.values())
+        hints = [f"--folds {fewest}"] if fewest >= 3 else []
+        kept = [label for label in subjects_of if label not in too_few]
+        if len(kept) >= 2:
+            hints.append(f"--classes {','.join(sorted(kept))}")
+        raise DatasetError(
+            f"Some classes are shown by fewer subjects than the {folds} folds: {shown}. "
+            "A fold without any of a class cannot test it.",
+            hint=f"Type {' or '.join(hints)}." if hints else "More subjects are needed to make folds.",
+        )
+    if rule == "id-step":
+        ids = sorted({subject for subject, _ in samples})
+        return {subject: fold for fold in range(folds) for subject in ids[fold::folds]}
+    if rule == "stratified-group":
+        from sklearn.model_selection import StratifiedGroupKFold
+
+        groups = [subject for subject, _ in samples]
+        labels = [label for _, label in samples]
+        splitter = StratifiedGroupKFold(n_splits=folds)
+        return {
+            groups[row]: fold
+            for fold, (_, tested) in enumerate(splitter.split(groups, labels, groups))
+            for row in tested
+        }
+    raise UsageError(f"--fold-rule {rule}: not a rule.", hint="Type id-step or stratified-group.")

@@ -1,7 +1,8 @@
-"""Preparing: a corpus read into records, records paired, pictures cropped, and all of it written as a dataset."""
+"""Preparation of a dataset: a corpus read, records paired, pictures cropped, all of it written; or only checked."""
 
 import dataclasses
 import json
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +11,27 @@ from typing import Any
 import pandas as pd
 
 import fer_cli
-from fer_cli.corpora.archives import opened
-from fer_cli.corpora.corpus import Corpus
-from fer_cli.corpora.record import Frame, LeftOut, Reading
+from fer_cli.corpora.archives import unpack_root
+from fer_cli.corpora.base import Corpus, Frame, Reading, Skipped
 from fer_cli.dataset import schema
-from fer_cli.dataset.crops import CropJob, make_crops
-from fer_cli.dataset.folder import Journal, claim, finish
-from fer_cli.dataset.left_out import below, commonest, grouped, relative
-from fer_cli.dataset.names import crop_names
+from fer_cli.dataset.crops import CropJob, crop_names, make_crops
+from fer_cli.dataset.folder import Journal, begin, finish
 from fer_cli.dataset.pairing import Sample
-from fer_cli.dataset.plan import make_plan, refuse_faults
-from fer_cli.dataset.preparation import Preparation
+from fer_cli.dataset.plan import (
+    Plan,
+    Preparation,
+    group_by_reason,
+    main_reasons,
+    make_plan,
+    refuse_faults,
+    relative_path,
+    with_relative_paths,
+)
 from fer_cli.documents import read_document
 from fer_cli.errors import DatasetError
 from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.detect import Detector
-from fer_cli.faces.detector_model import find_detector_model
+from fer_cli.faces.yunet import find_detector_model
 from fer_cli.files import as_text, locked, remove_abandoned
 from fer_cli.labels import EXPRESSIONS
 from fer_cli.progress import Progress, silent
@@ -34,7 +40,7 @@ from fer_cli.protocol import Protocol
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a preparation came to, for a summary."""
+    """The result of a preparation, for a summary."""
 
     path: Path
     card: dict[str, Any]
@@ -42,9 +48,14 @@ class Prepared:
     made: int
 
     @property
+    def skipped(self) -> list[dict[str, Any]]:
+        """The skipped inputs, as :func:`~fer_cli.dataset.plan.group_by_reason` gives it."""
+        return self.card[schema.SKIPPED]
+
+    @property
     def faults(self) -> int:
-        """How many inputs were left out because something is wrong with them, rather than by the protocol."""
-        return sum(entry["count"] for entry in self.card["left_out"] if entry["fault"])
+        """Number of inputs skipped because something is wrong with them, rather than by the protocol."""
+        return sum(entry["count"] for entry in self.skipped if entry["fault"])
 
 
 def prepare(
@@ -63,25 +74,34 @@ def prepare(
 
 def _prepare(corpus: Corpus, root: Path, out: Path, settings: Preparation, progress: Progress) -> Prepared:
     template = CropTemplate(settings.size, settings.margin)
-    root = opened(root, progress)
+    root = unpack_root(root, progress)
     corpus.make(root, progress)
     plan = make_plan(corpus, root, settings)
     root, reading, protocol = plan.root, plan.reading, plan.protocol
     names = crop_names(((sample.frame, sample.subject) for sample in plan.samples), root)
     identity = _identity(corpus, root, settings, protocol)
     model = _detector_model(settings, corpus, names, progress)
-    state = claim(out, identity, overwrite=settings.overwrite)
+    state = begin(out, identity, overwrite=settings.overwrite)
     remove_abandoned(out / schema.IMAGES, "**/.*.part")
     jobs = [CropJob(frame, out / name) for frame, name in names.items()]
     journal = Journal(out)
     missing = [job for job in jobs if not journal.holds(names[job.frame])]
-    lost = _crop_all(missing, template, model, settings.jobs, journal, names, root, progress) if missing else []
-    left_out = [*plan.left_out, *relative(lost, root)]
+    lost: list[Skipped] = []
+    if missing:
+        with journal:
+            for done, result in enumerate(make_crops(missing, template, model, workers=settings.jobs), start=1):
+                frame = result.job.frame
+                if result.facts is None:
+                    lost.append(Skipped(_place(frame), result.reason or "unknown"))
+                else:
+                    journal.add(names[frame], source=relative_path(frame.path, root), **result.facts)
+                progress("cropping", done, len(missing), skipped=len(lost))
+    skipped = [*plan.skipped, *with_relative_paths(lost, root)]
     if settings.strict:
-        refuse_faults([entry for entry in left_out if entry.fault], root)
+        refuse_faults([entry for entry in skipped if entry.fault], root)
     made = {frame: name for frame, name in names.items() if name in journal.entries}
     if not made:
-        raise DatasetError(f"None of {len(names)} pictures could be used.", hint=commonest(lost))
+        raise DatasetError(f"None of {len(names)} pictures could be used.", hint=main_reasons(lost))
     if state == "finished" and not missing:
         # A card that somebody has edited is written again.
         with suppress(DatasetError):
@@ -102,14 +122,14 @@ def _prepare(corpus: Corpus, root: Path, out: Path, settings: Preparation, progr
             "detector": _aligned_by(settings, corpus, model),
         },
         "counts": _counts(reading, metadata, protocol, journal, made),
-        "left_out": grouped(left_out),
+        schema.SKIPPED: group_by_reason(skipped),
     }
     finish(out, metadata, card, journal, keep=set(made.values()))
     return Prepared(out, card, made=len(missing) - len(lost))
 
 
 def _identity(corpus: Corpus, root: Path, settings: Preparation, protocol: Protocol) -> dict[str, Any]:
-    """All that decides what the dataset holds, so that a folder can tell whether the same is asked of it again."""
+    """All settings that decide the dataset's content, by which a folder of the same ones is recognised."""
     own = dataclasses.asdict(corpus) if dataclasses.is_dataclass(corpus) else {}
     return json.loads(
         json.dumps(
@@ -128,7 +148,7 @@ def _identity(corpus: Corpus, root: Path, settings: Preparation, protocol: Proto
 
 
 def _detector_model(settings: Preparation, corpus: Corpus, frames: dict[Frame, str], progress: Progress) -> Path | None:
-    """The detector's file if any picture needs it, tried once here so that a wrong one is said before work begins."""
+    """The detector's file if any picture needs it, loaded once here so that a wrong one fails before work begins."""
     if settings.detector == "none" or corpus.cropped or all(frame.landmarks is not None for frame in frames):
         return None
     model = find_detector_model(settings.detector_model, progress)
@@ -142,30 +162,8 @@ def _aligned_by(settings: Preparation, corpus: Corpus, model: Path | None) -> st
     return "none" if corpus.cropped or settings.detector == "none" else "landmarks"
 
 
-def _crop_all(
-    jobs: list[CropJob],
-    template: CropTemplate,
-    model: Path | None,
-    workers: int | None,
-    journal: Journal,
-    names: dict[Frame, str],
-    root: Path,
-    progress: Progress,
-) -> list[LeftOut]:
-    lost = []
-    with journal:
-        for done, result in enumerate(make_crops(jobs, template, model, workers=workers), start=1):
-            frame = result.job.frame
-            if result.facts is None:
-                lost.append(LeftOut(_place(frame), result.reason or "unknown"))
-            else:
-                journal.add(names[frame], source=below(frame.path, root), **result.facts)
-            progress("cropping", done, len(jobs), left_out=len(lost))
-    return lost
-
-
 def _place(frame: Frame) -> str:
-    """Where a picture is: its file, and its row where that is a table."""
+    """Place of a picture: its file, and its row where that is a table."""
     return f"{frame.path}, row {frame.index + 1}" if frame.kind == "table" else str(frame.path)
 
 
@@ -205,3 +203,69 @@ def _counts(
         "per_class": {name: count for name in EXPRESSIONS if (count := int((metadata["label"] == name).sum()))},
         "pictures_with_several_faces": several,
     }
+
+
+@dataclass(frozen=True)
+class Check:
+    """The result of :func:`check`.
+
+    ``counts`` has a row a thing that is counted, with the columns ``found`` and ``promised`` (NA where the owners say
+    nothing). ``classes`` has a row a class: ``sequences or stills``, ``pictures``, ``subjects``. ``folds`` has a row a
+    fold: ``subjects``, ``sequences or stills``, ``pictures``.
+    """
+
+    plan: Plan
+    counts: pd.DataFrame
+    classes: pd.DataFrame
+    folds: pd.DataFrame
+
+    @property
+    def skipped(self) -> list[dict]:
+        """The inputs that would be skipped, by reason."""
+        return group_by_reason(self.plan.skipped)
+
+    @property
+    def as_promised(self) -> bool:
+        """Whether every count is the owners'."""
+        known = self.counts.dropna()
+        return bool((known["found"] == known["promised"]).all())
+
+
+def check(corpus: Corpus, root: Path, settings: Preparation | None = None) -> Check:
+    """Check the corpus at ``root``; raises what :func:`fer_cli.dataset.plan.make_plan` raises."""
+    plan = make_plan(corpus, root, settings or Preparation())
+    records = plan.reading.records
+    found = Counter(plan.reading.found)
+    subjects = {record.subject for record in records if record.subject is not None}
+    if subjects:
+        found["subjects"] = len(subjects)
+    names = [*found, *(name for name in corpus.promises if name not in found)]
+    counts = pd.DataFrame(
+        {"found": [found[name] for name in names], "promised": [corpus.promises.get(name) for name in names]},
+        index=pd.Index(names, name="what"),
+    ).astype("Int64")
+    shown = [sample for sample in plan.samples if sample.label in plan.protocol.classes]
+    table = pd.DataFrame(
+        {
+            "label": [sample.label for sample in shown],
+            "subject": [sample.subject for sample in shown],
+            "one": [
+                f"{sample.subject}/{sample.sequence}/{sample.label}" if sample.sequence else as_text(sample.frame.path)
+                for sample in shown
+            ],
+            "fold": pd.array([plan.fold_of.get(sample.subject or "") for sample in shown], dtype="Int64"),
+        }
+    )
+    order = [name for name in EXPRESSIONS if name in plan.protocol.classes]
+    return Check(plan, counts, _counted(table, "label").reindex(order, fill_value=0), _counted(table, "fold"))
+
+
+def _counted(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    groups = table.groupby(by)
+    return pd.DataFrame(
+        {
+            "subjects": groups["subject"].nunique(),
+            "sequences or stills": groups["one"].nunique(),
+            "pictures": groups.size(),
+        }
+    )

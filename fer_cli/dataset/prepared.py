@@ -1,4 +1,4 @@
-"""A prepared dataset, opened for reading."""
+"""A prepared dataset as a reader sees it: its card, its rows, its folds."""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from fer_cli.dataset.metadata import read_metadata
-from fer_cli.dataset.schema import CARD, METADATA, UNFINISHED, VERSION, CardDocument, Version
+from fer_cli.dataset.schema import CARD, METADATA, UNFINISHED, VERSION, CardDocument, Version, read_metadata
 from fer_cli.documents import read_document
 from fer_cli.errors import DatasetError
 from fer_cli.files import as_text
@@ -37,7 +36,7 @@ class PreparedDataset:
         """Open the dataset in the folder ``path``.
 
         Raises :class:`~fer_cli.errors.DatasetError` if it is not one, is unfinished, was written by a later version, or
-        holds what no preparation writes, see :func:`fer_cli.dataset.metadata.read_metadata`.
+        holds what no preparation writes, see :func:`fer_cli.dataset.schema.read_metadata`.
         """
         path = Path(path)
         card = _read_card(path)
@@ -51,7 +50,7 @@ class PreparedDataset:
 
     @property
     def protocol(self) -> Protocol:
-        """How the samples were chosen and divided."""
+        """The protocol by which samples were chosen and divided."""
         return Protocol.from_dict(self.card["protocol"])
 
     @property
@@ -68,7 +67,7 @@ class PreparedDataset:
 
     @property
     def without_subject(self) -> int:
-        """How many pictures of the protocol's classes are in no fold, though there are folds, for they name nobody."""
+        """Number of pictures of the protocol's classes in no fold, though there are folds, for they name nobody."""
         rows = self.metadata[self.metadata["label"].isin(self.protocol.classes)]
         return int(rows["subject"].isna().sum()) if self.protocol.folds else 0
 

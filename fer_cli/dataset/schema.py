@@ -1,9 +1,19 @@
-"""What stands in a prepared dataset's folder: its files' names, its table's columns, and its documents' fields."""
+"""The schema of a prepared dataset's folder: file names, columns, documents, and the validation of its table."""
 
+import io
+import os
+import re
+from collections import namedtuple
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, NotRequired, TypedDict
 
+import pandas as pd
 from msgspec import Meta
 
+from fer_cli.errors import DatasetError
+from fer_cli.files import open_regular, read_bytes
+from fer_cli.labels import EXPRESSIONS, NEUTRAL
 from fer_cli.protocol import StoredProtocol
 
 #: One row a crop; the name that Hugging Face's ImageFolder looks for.
@@ -17,6 +27,9 @@ UNFINISHED = "unfinished.json"
 IMAGES = "images"
 #: What frozen encoders made of the crops, a file an encoder.
 EMBEDDINGS = "embeddings"
+
+#: The key in :data:`CARD` of what was skipped, as datasets of all versions have it.
+SKIPPED = "left_out"
 
 #: Raised when a change makes older folders unreadable or older crops different.
 VERSION = 1
@@ -38,9 +51,17 @@ ROLES = ("neutral", "apex")
 #: The owners' own division, where there is one.
 SPLITS = ("train", "val", "test")
 
+#: How many crops' headers are read when a dataset is opened; the size of the others is seen when they are.
+HEADERS_READ = 8
+MADE_ANEW = "Type the fer prepare line of this dataset again: it makes anew what is missing."
+
+Row = namedtuple("Row", COLUMNS)
+#: The place of a row, the field, what is wrong with its value, and perhaps what to do.
+Problem = tuple[int, str, str] | tuple[int, str, str, str]
+
 
 class Version(TypedDict):
-    """What any version's card has."""
+    """The fields of any version's card."""
 
     version: int
 
@@ -71,7 +92,7 @@ class CardDocument(TypedDict):
 
 
 class Counts(TypedDict):
-    """What a preparation counted."""
+    """The counts of a preparation."""
 
     found: dict[str, int]
     crops: int
@@ -83,8 +104,8 @@ class Counts(TypedDict):
     pictures_with_several_faces: int
 
 
-class LeftOutDocument(TypedDict):
-    """What was left out for one reason."""
+class SkippedDocument(TypedDict):
+    """The inputs skipped for one reason."""
 
     reason: str
     fault: bool
@@ -92,12 +113,11 @@ class LeftOutDocument(TypedDict):
     paths: list[str]
 
 
-class FinishedCard(CardDocument):
+class FinishedCard(CardDocument, TypedDict("_Skipped", {SKIPPED: list[SkippedDocument]})):
     """The fields of ``dataset.json`` that a summary shows."""
 
     settings: dict[str, Any]
     counts: Counts
-    left_out: list[LeftOutDocument]
 
 
 class FaceDocument(TypedDict):
@@ -107,3 +127,131 @@ class FaceDocument(TypedDict):
     sha256: str
     faces_found: int
     source: NotRequired[str]
+
+
+def read_metadata(folder: Path, *, folds: int, size: int) -> pd.DataFrame:
+    """The rows of the dataset in ``folder``, as :attr:`PreparedDataset.metadata` has them.
+
+    ``folds`` is how many folds its protocol has, ``size`` the side of its crops in pixels. Raises
+    :class:`~fer_cli.errors.DatasetError`, naming the row, counted from 1, its field and its value, for what no
+    preparation writes: a value that means nothing, a row twice, a neutral picture that is no row, not neutral or of
+    another subject, a subject in two folds, a crop that is not there, of another size or outside ``folder``.
+    """
+    path = folder / METADATA
+    try:
+        rows = pd.read_csv(
+            io.BytesIO(read_bytes(path)),
+            dtype=dict.fromkeys(COLUMNS, "string"),
+            keep_default_na=False,
+            na_values=[""],
+        )
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise DatasetError(f"{path} cannot be read: {error}.") from error
+    missing = [column for column in COLUMNS if column not in rows]
+    if missing:
+        raise DatasetError(f"{path} lacks the columns {', '.join(missing)}.")
+    columns = {column: [None if pd.isna(value) else value for value in rows[column]] for column in COLUMNS}
+    problem = next(_problems(columns, folds), None) or next(_crop_problems(columns["file_name"], folder, size), None)
+    if problem is not None:
+        place, column, why, *hint = problem
+        value = columns[column][place]
+        shown = "empty" if value is None else repr(value if len(value) <= 80 else f"{value[:80]}…")
+        raise DatasetError(f"{path}, row {place + 1}: '{column}' is {shown}, {why}.", hint="".join(hint))
+    numbers = [None if text is None else int(text.partition(".")[0]) for text in columns["fold"]]
+    return rows.assign(fold=pd.array(numbers, dtype="Int64"))
+
+
+def _problems(columns: dict[str, list[str | None]], folds: int) -> Iterator[Problem]:
+    place_of: dict[str | None, int] = {}
+    fold_of: dict[str, str] = {}
+    for place, row in enumerate(map(Row._make, zip(*columns.values(), strict=True))):
+        if row.label not in EXPRESSIONS:
+            yield place, "label", f"none of {', '.join(EXPRESSIONS)}"
+        if row.role not in ROLES:
+            yield place, "role", f"none of {', '.join(ROLES)}"
+        if row.role == "neutral" and row.label != NEUTRAL:
+            yield place, "label", "though the row's 'role' is neutral"
+        if not _is_inside(row.file_name):
+            yield place, "file_name", "which is no path inside its folder"
+        if place_of.setdefault(row.file_name, place) != place:
+            yield place, "file_name", f"as in row {place_of[row.file_name] + 1}"
+        if not folds and row.split is not None and row.split not in SPLITS:
+            yield place, "split", f"none of {', '.join(SPLITS)}"
+        if (why := _fold_problem(row, folds)) is not None:
+            yield place, "fold", why
+        if row.subject is not None and row.fold is not None:
+            first = fold_of.setdefault(row.subject, row.fold)
+            if float(first) != float(row.fold):
+                yield place, "fold", f"and subject {row.subject} is in fold {first} before"
+    for place, row in enumerate(map(Row._make, zip(*columns.values(), strict=True))):
+        if row.neutral_file_name is None:
+            continue
+        neutral = place_of.get(row.neutral_file_name)
+        if not _is_inside(row.neutral_file_name):
+            yield place, "neutral_file_name", "which is no path inside its folder"
+        elif neutral is None:
+            yield place, "neutral_file_name", "which is the 'file_name' of no row"
+        elif neutral == place:
+            yield place, "neutral_file_name", "which compares a picture with itself"
+        elif columns["label"][neutral] != NEUTRAL:
+            yield place, "neutral_file_name", f"which shows {columns['label'][neutral]}"
+        elif row.subject is None or columns["subject"][neutral] != row.subject:
+            who = (columns["subject"][neutral] or "nobody who is named", row.subject or "nobody who is named")
+            yield place, "neutral_file_name", "which shows {}, and the row {}".format(*who)
+
+
+def _fold_problem(row: Row, folds: int) -> str | None:
+    if not folds:
+        return None if row.fold is None else "and the protocol has no folds"
+    if row.subject is None:
+        return None if row.fold is None else "though the row names no subject, who may be in any other fold"
+    # Programs that keep tables may have written 3 as 3.0.
+    if row.fold is None or not re.fullmatch(r"[0-9]{1,4}(\.0*)?", row.fold) or float(row.fold) >= folds:
+        return f"no fold from 0 to {folds - 1}"
+    return None
+
+
+def _is_inside(name: str | None) -> bool:
+    path = PurePosixPath(name or "/")
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in str(path)
+
+
+def _crop_problems(names: list[str], folder: Path, size: int) -> Iterator[Problem]:
+    top = Path(os.path.realpath(folder))
+    files: dict[str, dict[str, os.DirEntry]] = {}
+    for place, name in enumerate(names):
+        parent, _, file = name.rpartition("/")
+        if parent not in files:
+            if not Path(os.path.realpath(folder / parent)).is_relative_to(top):
+                yield place, "file_name", "which leaves its folder by a symbolic link"
+            files[parent] = _listed(folder / parent)
+        entry = files[parent].get(file)
+        if entry is None or not entry.is_file():
+            yield place, "file_name", "and there is no such file", MADE_ANEW
+        elif entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(top):
+            yield place, "file_name", "which leaves its folder by a symbolic link"
+    for place in range(0, len(names), max(1, len(names) // HEADERS_READ)):
+        found = _size_of(folder / names[place])
+        if found != (size, size):
+            shown = "no picture in PNG" if found is None else "a picture of {}×{} pixels".format(*found)
+            yield place, "file_name", f"{shown}, and the dataset's crops have {size}×{size}", MADE_ANEW
+
+
+def _listed(folder: Path) -> dict[str, os.DirEntry]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry for entry in entries}
+    except OSError:
+        return {}
+
+
+def _size_of(path: Path) -> tuple[int, int] | None:
+    from PIL import Image
+
+    try:
+        with open_regular(path) as file, Image.open(file, formats=["PNG"]) as picture:
+            return picture.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None

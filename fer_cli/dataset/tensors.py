@@ -62,7 +62,7 @@ class Faces(Dataset):
     An item is a dict of ``pixel_values`` (3×H×W uint8), ``labels`` (an int) and, with ``paired``,
     ``neutral_pixel_values``. ``class_index`` maps a class's name to its index. ``transform`` takes and gives the
     item's one or two pictures as one N×3×H×W stack, so that what it varies it varies alike: a difference between a face
-    and its neutral face must come from the face. ``beside`` holds further values, a row of each a row of ``rows``.
+    and its neutral face must come from the face. ``extra`` holds further inputs, a row of each a row of ``rows``.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class Faces(Dataset):
         *,
         paired: bool,
         transform: Callable[[Tensor], Tensor] | None = None,
-        beside: Mapping[str, Tensor] | None = None,
+        extra: Mapping[str, Tensor] | None = None,
     ):
         self._crops = crops
         self._transform = transform
         self._targets = rows["file_name"].tolist()
         self._neutrals = rows["neutral_file_name"].tolist() if paired else None
         self._labels = [class_index[label] for label in rows["label"]]
-        self._beside = dict(beside or {})
+        self._extra = dict(extra or {})
 
     def __len__(self) -> int:
         return len(self._targets)
@@ -92,5 +92,5 @@ class Faces(Dataset):
         pictures = torch.stack([self._crops[name] for name in names.values()])
         if self._transform is not None:
             pictures = self._transform(pictures)
-        beside = {name: values[index] for name, values in self._beside.items()}
-        return {**dict(zip(names, pictures, strict=True)), **beside, "labels": self._labels[index]}
+        extra = {name: values[index] for name, values in self._extra.items()}
+        return {**dict(zip(names, pictures, strict=True)), **extra, "labels": self._labels[index]}

@@ -1,4 +1,4 @@
-"""What a model is given: pictures, with the embeddings that stand in for its frozen encoders."""
+"""Inputs of a model: pictures, and the embeddings that stand in for its frozen encoders."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ from fer_cli.embeddings.embed import Embeddings, Views, embed
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
 
-#: The input that replaces the pictures; any other stands beside them.
+#: The input that replaces the pictures; any other is added to them.
 WHOLE = "embeddings"
 
 
@@ -88,7 +88,7 @@ def embed_frozen(
 ) -> dict[str, Embeddings]:
     """The embeddings of ``model``'s frozen encoders, by the name of the input that each stands in for.
 
-    ``views`` are embedded only for an encoder in place of which no picture is seen: beside pictures, which are varied
+    ``views`` are embedded only for an encoder in place of which no picture is seen: with pictures, which are augmented
     themselves, an embedding is that of the picture as it is.
     """
     return {
@@ -123,4 +123,4 @@ def model_inputs(
     if WHOLE in frozen:
         return EmbeddedFaces(rows, frozen[WHOLE], index, paired=model.paired, varied=varied)
     stored = {name: embeddings.of(rows["file_name"])[0] for name, embeddings in frozen.items()}
-    return Faces(rows, crops, index, paired=model.paired, transform=transform, beside={**stored, **(extra or {})})
+    return Faces(rows, crops, index, paired=model.paired, transform=transform, extra={**stored, **(extra or {})})

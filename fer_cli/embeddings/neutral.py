@@ -41,11 +41,11 @@ class NeutralMean:
 
     def save(self, folder: Path) -> None:
         """Write ``neutral.safetensors`` into the run's ``folder``."""
-        told = {"subjects": str(self.subjects)}
+        metadata = {"subjects": str(self.subjects)}
         if self.threshold is not None:
-            told["threshold"] = repr(self.threshold)
-        with written_whole(folder / FILE) as beside:
-            save_tensors({"mean": self.mean}, beside, told)
+            metadata["threshold"] = repr(self.threshold)
+        with written_whole(folder / FILE) as part:
+            save_tensors({"mean": self.mean}, part, metadata)
 
     @classmethod
     def load(cls, folder: Path) -> "NeutralMean | None":
@@ -57,14 +57,14 @@ class NeutralMean:
             return None
         try:
             with safe_open(folder / FILE, framework="pt") as file:
-                told = file.metadata()
-                threshold = float(told["threshold"]) if "threshold" in told else None
+                metadata = file.metadata()
+                threshold = float(metadata["threshold"]) if "threshold" in metadata else None
                 mean = file.get_tensor("mean")
                 if mean.dim() != 1 or not mean.is_floating_point() or not torch.isfinite(mean).all():
                     raise ValueError("the mean is no vector of finite numbers")
                 if threshold is not None and not 0 <= threshold <= 2:
                     raise ValueError(f"the threshold {threshold} is no cosine distance")
-                return cls(mean.float(), int(told["subjects"]), threshold)
+                return cls(mean.float(), int(metadata["subjects"]), threshold)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise RunError(f"{folder / FILE} is not what fer wrote: {error}.", hint="Remove it.") from error
 
@@ -81,7 +81,7 @@ def neutral_mean(
 ) -> NeutralMean | None:
     """The average of what ``encoder`` makes of the neutral faces of the training ``subjects``, each counted alike.
 
-    ``fold`` is the one held out for the test, of which nothing is looked at; the next one round gives the threshold.
+    ``fold`` is the one held out for the test, of which nothing is read; the next one round gives the threshold.
     ``embeddings`` are what the encoder made of all crops, where that is known. None where no neutral face of the
     subjects is known.
     """
@@ -108,7 +108,7 @@ def neutral_mean(
 
 
 def of_run(run: Run, encoder: nn.Module, preprocessing: Preprocessing, device: torch.device) -> NeutralMean:
-    """What ``run`` remembers; where it was trained before runs did, found from its dataset and written down.
+    """The average neutral face of ``run``; of a run trained before runs stored it, computed from its dataset.
 
     Raises :class:`~fer_cli.errors.RunError` where the dataset is gone or shows no neutral face of the training people.
     """

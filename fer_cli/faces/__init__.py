@@ -1,1 +1,1 @@
-"""Pictures made safe, faces found in them, and crops made of the faces."""
+"""Decoding of pictures and videos, face detection, alignment and crops."""

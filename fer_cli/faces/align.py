@@ -7,11 +7,14 @@ and would carry it into the alignment.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
+from annotated_types import Interval
 
-from fer_cli.errors import PictureError, UsageError
+from fer_cli.errors import PictureError
+from fer_cli.options import check_bounds
 
 #: Side of the square without margin, in distances between the eyes.
 SIDE = 2.5
@@ -25,14 +28,11 @@ OVERSAMPLING = 2
 class CropTemplate:
     """Square crops of ``size`` pixels a side, with ``margin`` of the tight square's side added on each edge."""
 
-    size: int = 224
-    margin: float = 0.15
+    size: Annotated[int, Interval(ge=32, le=1024)] = 224
+    margin: Annotated[float, Interval(ge=0, le=1)] = 0.15
 
-    def __post_init__(self):
-        if not 32 <= self.size <= 1024:
-            raise UsageError(f"--size {self.size}: from 32 to 1024 pixels are possible.")
-        if not 0 <= self.margin <= 1:
-            raise UsageError(f"--margin {self.margin}: from 0 to 1 is possible.")
+    def __post_init__(self) -> None:
+        check_bounds(self)
 
     @property
     def eyes(self) -> np.ndarray:

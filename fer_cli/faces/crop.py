@@ -1,13 +1,14 @@
-"""From a picture to the crop of a face."""
+"""Crops of faces: from a picture, with the owners' box and landmarks where there are any, to the template."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from fer_cli.errors import PictureError
 from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.detect import Detector, Face
-from fer_cli.faces.landmarks import five_points
+from fer_cli.files import read_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +58,93 @@ def crop_faces(pixels: np.ndarray, template: CropTemplate, detector: Detector) -
     if not faces:
         raise PictureError("no face found")
     return [Crop(template.align(pixels, face.landmarks), "detector", face, len(faces)) for face in faces]
+
+
+#: Room left on each side of the box, as a part of its own: a detector finds a face better with its surroundings.
+ROOM = 0.3
+
+
+def cut(pixels: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
+    """The part of H×W×3 ``pixels`` about ``box`` (x, y, width, height in pixels), with some room.
+
+    Raises :class:`~fer_cli.errors.PictureError` if the box is empty or outside the picture.
+    """
+    x, y, width, height = box
+    if not np.isfinite(box).all() or width < 1 or height < 1:
+        raise PictureError("a face's box that is empty")
+    left, top = int(max(0, x - ROOM * width)), int(max(0, y - ROOM * height))
+    right, bottom = int(x + (1 + ROOM) * width), int(y + (1 + ROOM) * height)
+    part = pixels[top : max(top, bottom), left : max(left, right)]
+    if not part.size:
+        raise PictureError("a face's box outside its picture")
+    return np.ascontiguousarray(part)
+
+
+MAX_BYTES = 64 * 1024
+#: No picture is as wide, in pixels.
+FARTHEST = 1_000_000
+
+RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
+NOSE_TIP, RIGHT_MOUTH_CORNER, LEFT_MOUTH_CORNER = 30, 48, 54
+
+
+def read_landmarks(path: Path) -> np.ndarray:
+    """68×2 points, x and y in pixels.
+
+    Raises :class:`~fer_cli.errors.PictureError` if the file does not hold just those.
+    """
+    try:
+        rows = [line.split() for line in read_bytes(path, MAX_BYTES).decode("ascii").splitlines() if line.strip()]
+        points = np.array(rows, dtype=float)
+    except (OSError, ValueError) as error:
+        raise PictureError("landmarks that cannot be read") from error
+    if points.shape != (68, 2) or not (np.abs(points) < FARTHEST).all():
+        raise PictureError("landmarks that are not 68 points")
+    return points
+
+
+def five_points(landmarks: np.ndarray) -> np.ndarray:
+    """5×2: right eye, left eye, tip of the nose, right and left corner of the mouth, of 68×2 ``landmarks``."""
+    return np.array(
+        [
+            landmarks[RIGHT_EYE].mean(axis=0),
+            landmarks[LEFT_EYE].mean(axis=0),
+            landmarks[NOSE_TIP],
+            landmarks[RIGHT_MOUTH_CORNER],
+            landmarks[LEFT_MOUTH_CORNER],
+        ]
+    )
+
+
+#: Turns tried, in quarters clockwise: as most sideways videos want it, as it is, the other way, upside down.
+QUARTERS = (1, 0, 3, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Orientation in which a picture was searched: ``turn`` in degrees clockwise, ``part`` whole, left or right."""
+
+    turn: int
+    part: str
+
+
+def best_way_up(pixels: np.ndarray, detector: Detector, *, turned: bool, halves: bool) -> tuple[np.ndarray, Way]:
+    """The picture as the detector is surest of a face in it, and how that is.
+
+    A face lying on its side is found too, with a lower score and its eyes in the wrong places; the highest score is
+    that of the upright face, and the frontal one beats the profile next to it. Raises
+    :class:`~fer_cli.errors.PictureError` if none is found in any way.
+    """
+    best: tuple[float, np.ndarray, Way] | None = None
+    for quarters in QUARTERS if turned else (0,):
+        whole = np.ascontiguousarray(np.rot90(pixels, -quarters))
+        middle = whole.shape[1] // 2
+        parts = {"left": whole[:, :middle], "right": whole[:, middle:]} if halves else {"whole": whole}
+        for part, seen in parts.items():
+            seen = np.ascontiguousarray(seen)
+            score = max((face.score for face in detector.detect(seen, any_way_up=False)), default=0.0)
+            if score and (best is None or score > best[0]):
+                best = (score, seen, Way(90 * quarters, part))
+    if best is None:
+        raise PictureError("no face found")
+    return best[1], best[2]

@@ -1,7 +1,8 @@
-"""From anything that a person would call a picture to upright RGB pixels."""
+"""Decoding of anything that a person would call a picture to upright RGB pixels."""
 
 import errno
 import os
+import re
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -195,3 +196,29 @@ def _from_deep(picture: Image.Image) -> Image.Image:
         raise PictureError("pixels that are neither of 8 nor of 16 bits")
     # 65535 / 255 = 257, and half of that rounds: 0 stays 0 and 65535 becomes 255.
     return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+#: 48×48 numbers of up to three digits take some nine kilobytes.
+MAX_ROW_BYTES = 200_000
+_BETWEEN_CELLS = re.compile(rb"[,;\t\"\r\n]")
+_LEVELS = re.compile(rb" *[0-9]{1,3}(?: +[0-9]{1,3})* *")
+
+
+def pixel_row(path: Path, offset: int) -> np.ndarray:
+    """The picture of the row that begins at byte ``offset``, as S×S×3 uint8 RGB.
+
+    Raises :class:`~fer_cli.errors.PictureError` if the row holds no square of grey levels.
+    """
+    try:
+        with open_regular(path) as file:
+            file.seek(offset)
+            row = file.readline(MAX_ROW_BYTES)
+    except OSError as error:
+        raise PictureError("a row of pixels that cannot be read") from error
+    # The other columns are single words.
+    cell = max(_BETWEEN_CELLS.split(row), key=lambda cell: cell.count(b" "))
+    levels = np.array(cell.split() if _LEVELS.fullmatch(cell) else [], dtype=int)
+    side = round(levels.size**0.5)
+    if levels.size < 4 or side * side != levels.size or levels.max() > 255:
+        raise PictureError("a row that holds no square of grey levels")
+    return np.repeat(levels.astype(np.uint8).reshape(side, side, 1), 3, axis=2)

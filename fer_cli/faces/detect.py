@@ -1,4 +1,4 @@
-"""Finding faces in pictures of any size, and placing their points well."""
+"""Face detection in pictures of any size, with accurate landmarks."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,26 +8,25 @@ import numpy as np
 
 from fer_cli.errors import DetectorError, PictureError
 from fer_cli.faces.align import CropTemplate
-from fer_cli.faces.detector_model import HINT
-from fer_cli.faces.yunet import YuNet
+from fer_cli.faces.yunet import HINT, YuNet
 
-#: A picture is looked at with its longest side at this many pixels, and made smaller where no face is found: YuNet
+#: Longest sides, in pixels, at which a picture is searched: smaller ones where no face is found, because YuNet
 #: finds faces of about 10 to 300 pixels, and a face that fills its picture is larger than that.
 SIDES = (640, 320, 160)
-#: A picture this large is looked at again at this size, for the smaller faces of a group.
+#: A picture this large is searched again at this size, for the smaller faces of a group.
 FINE_SIDE = 1280
 
-#: Each face is looked at again, upright, in these sizes and mirrored, and its points are the mean of what is found. A
-#: single look places the eyes less well: on 102 portraits with hand-marked eyes this takes the median error from 4.7
-#: to 3.1 % of the distance between the eyes, and the worst from 13 to 9 %.
-SECOND_LOOKS = (CropTemplate(256, margin=0.3), CropTemplate(288, margin=0.3))
-#: A face whose second looks all agree and score at least this on average is upright: of 1,400 portraits and press
+#: Each face is detected again, upright, in these sizes and mirrored, and its points are the mean of what is found. A
+#: single detection places the eyes less well: on 102 portraits with hand-marked eyes this takes the median error from
+#: 4.7 to 3.1 % of the distance between the eyes, and the worst from 13 to 9 %.
+REFINEMENTS = (CropTemplate(256, margin=0.3), CropTemplate(288, margin=0.3))
+#: A face whose refinements all agree and score at least this on average is upright: of 1,400 portraits and press
 #: photographs turned by 90, 180 and 270 degrees none did.
 UPRIGHT = 0.915
-#: Any other is looked at in four turns, in a square of this many pixels whose side is so many times the box's. In 840
+#: Any other is detected in four turns, in a square of this many pixels whose side is so many times the box's. In 840
 #: trials with faces of all turns the upright one scored highest in all but one.
 TURN_SIZE, TURN_ROOM = 160, 1.4
-#: A second look that finds the eyes farther off than this many distances between the eyes has found another face.
+#: A refinement that finds the eyes farther off than this many distances between the eyes has found another face.
 SAME_FACE = 0.3
 #: The five points' order in a mirrored picture.
 MIRRORED = [1, 0, 2, 4, 3]
@@ -75,7 +74,7 @@ class Detector:
         """The faces in H×W×3 uint8 RGB ``pixels``, the largest first.
 
         One that lies on its side or upside down is found with its points in the wrong places. With ``any_way_up`` each
-        face that is not surely upright is looked at in four turns, and taken as it scores highest.
+        face that is not surely upright is detected in four turns, and taken as it scores highest.
         """
         faces: list[Face] = []
         for side in SIDES:
@@ -84,14 +83,14 @@ class Detector:
                 break
         if max(pixels.shape[:2]) >= FINE_SIDE:
             faces += [face for face in self._find(pixels, FINE_SIDE) if not any(map(face.overlaps, faces))]
-        looked_at = []
+        refined = []
         for face in faces:
-            again, upright = self._looked_at_again(pixels, face)
+            again, upright = self._refined(pixels, face)
             if any_way_up and not upright and (turned := self._turned(pixels, face)) is not None:
-                # Its points come of a small square: a look more brings them as near as those of an upright face.
-                again, _ = self._looked_at_again(pixels, self._looked_at_again(pixels, turned)[0])
-            looked_at.append(again)
-        return sorted(looked_at, key=lambda face: -face.area)
+                # Its points come of a small square: one more refinement makes them as exact as an upright face's.
+                again, _ = self._refined(pixels, self._refined(pixels, turned)[0])
+            refined.append(again)
+        return sorted(refined, key=lambda face: -face.area)
 
     def _find(self, pixels: np.ndarray, longest: int) -> list[Face]:
         height, width = pixels.shape[:2]
@@ -105,10 +104,10 @@ class Detector:
             for row in self._net.find(resized)
         ]
 
-    def _looked_at_again(self, pixels: np.ndarray, face: Face) -> tuple[Face, bool]:
-        """The face with its points placed by second looks, and whether these leave no doubt that it is upright."""
-        looks, scores = [], []
-        for template in SECOND_LOOKS:
+    def _refined(self, pixels: np.ndarray, face: Face) -> tuple[Face, bool]:
+        """The face with its points refined, and whether the refinements leave no doubt that it is upright."""
+        points_found, scores = [], []
+        for template in REFINEMENTS:
             try:
                 upright, matrix = template.align(pixels, face.landmarks), template.matrix(face.landmarks)
             except PictureError:
@@ -118,10 +117,10 @@ class Detector:
                 found = self._points(upright, template, mirrored=mirrored)
                 if found is not None:
                     points, score = found
-                    looks.append(points @ back[:, :2].T + back[:, 2])
+                    points_found.append(points @ back[:, :2].T + back[:, 2])
                     scores.append(score)
-        sure = len(looks) == 2 * len(SECOND_LOOKS) and np.mean(scores) >= UPRIGHT
-        return (replace(face, landmarks=np.mean(looks, axis=0)) if looks else face), bool(sure)
+        sure = len(points_found) == 2 * len(REFINEMENTS) and np.mean(scores) >= UPRIGHT
+        return (replace(face, landmarks=np.mean(points_found, axis=0)) if points_found else face), bool(sure)
 
     def _points(
         self, upright: np.ndarray, template: CropTemplate, *, mirrored: bool

@@ -8,21 +8,18 @@ FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "PPM", "JPEG2000", "AVIF
 HEIF = "HEIF"
 NEEDS_HEIF = "HEIC, which needs pillow-heif (type: pip install 'fer-cli[heic]')"
 
+
+def _endings(names: str) -> frozenset[str]:
+    return frozenset(f".{name}" for name in names.split())
+
+
 #: The endings of the names of pictures in :data:`FORMATS` and :data:`HEIF`.
-_READ = frozenset(
-    {
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".tif", ".tiff", ".bmp", ".dib", ".webp"),
-        *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".avif", ".avifs"),
-        *(".heic", ".heics", ".heif", ".heifs", ".hif"),
-    }
-)
+_READ = _endings("""
+jpg jpeg jpe jfif mpo png apng gif tif tiff bmp dib webp ppm pgm pbm pnm pfm jp2 j2k j2c jpc jpf jpx avif avifs heic
+heics heif heifs hif
+""")
 #: Cameras' own files. Many are TIFF inside, of which Pillow would read a stamp-sized preview.
-_RAW = frozenset(
-    {
-        *(".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".kdc", ".mrw", ".nef", ".nrw", ".orf", ".pef"),
-        *(".raf", ".raw", ".rw2", ".sr2", ".srf", ".srw", ".x3f"),
-    }
-)
+_RAW = _endings("3fr arw cr2 cr3 dng erf iiq kdc mrw nef nrw orf pef raf raw rw2 sr2 srf srw x3f")
 #: Formats of photographs that are not read, by the endings of their names.
 _UNREAD = {
     **dict.fromkeys(_RAW, "a camera's raw file"),
@@ -31,13 +28,12 @@ _UNREAD = {
 }
 #: The endings of pictures' names, read or not: such a file is used or reported, never passed over.
 PICTURES = _READ | _UNREAD.keys()
-_VIDEO_ENDINGS = """
+#: The endings of videos' names: the containers that FFmpeg reads, and what cameras call theirs.
+VIDEOS = _endings("""
 264 265 266 3g2 3gp amv apv asf avi avs2 avs3 cdxl dav dif divx dv dvr-ms evc f4v flm flv gxf h261 h263 h264 h265 h266
 hevc ifv insv ipu ism ismv ivf kux lrv m1v m2t m2ts m2v m4v mj2 mjpeg mjpg mk3d mkv mlv mod mov mp4 mpe mpeg mpg mpv mts
 mxf nsv nut obu ogm ogv ogx psp qt rm rmvb roq ser smk svo swf tod tp trp ts usm vc1 viv vob vvc webm wmv wtv xmv y4m
-"""
-#: The endings of videos' names: the containers that FFmpeg reads, and what cameras call theirs.
-VIDEOS = frozenset(f".{ending}" for ending in _VIDEO_ENDINGS.split())
+""")
 #: How many first bytes :func:`is_heif` needs.
 HEAD = 12
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}

@@ -1,4 +1,4 @@
-"""Frames of videos, by PyAV."""
+"""Frames of videos read and written, by PyAV."""
 
 import os
 from collections.abc import Iterator
@@ -23,14 +23,14 @@ TIME_BASE, NO_TIMESTAMPS = 1_000_000, 0x80
 
 @dataclass(frozen=True)
 class Every:
-    """Which frames of a video are taken: one every ``seconds``, or every ``frames``-th; the first is always one."""
+    """Sampling of a video's frames: one every ``seconds``, or every ``frames``-th; the first is always one."""
 
     seconds: float | None = None
     frames: int = 1
 
     @classmethod
     def parse(cls, text: str) -> "Every":
-        """What ``0.5s`` or ``10`` (frames) means.
+        """The sampling of ``0.5s`` or ``10`` (frames).
 
         Raises :class:`~fer_cli.errors.UsageError` if it means nothing.
         """
@@ -190,7 +190,7 @@ def _decoded(packet: Any) -> Iterator[Any]:
 
 
 def _breaks_off(container: Any, stream: Any, frames: int, end: float, last: Any) -> str:
-    """Where the file breaks off, ``frames`` decoded and its ``last`` packet cut short or over at ``end`` seconds.
+    """Place where the file breaks off, ``frames`` decoded and its ``last`` packet cut short or over at ``end`` seconds.
 
     Empty if it is whole, as far as its container can tell.
     """
@@ -250,8 +250,8 @@ class VideoSink:
             rate = Fraction(_rate(stream)).limit_denominator(65_535)
         self._rate = float(rate)
         self._target = target
-        self._beside = target.with_name(f".{target.name}.part")
-        self._container = av.open(str(self._beside), "w", format="mp4")
+        self._part = target.with_name(f".{target.name}.part")
+        self._container = av.open(str(self._part), "w", format="mp4")
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         self._stream = self._container.add_stream(codec, rate=rate)
         self._stream.pix_fmt = "yuv420p"
@@ -284,8 +284,8 @@ class VideoSink:
         """Write what is left, and put the video in its place."""
         if self._last is None:
             self._container.close()
-            self._beside.unlink(missing_ok=True)
+            self._part.unlink(missing_ok=True)
             return
         self._container.mux(self._stream.encode())
         self._container.close()
-        self._beside.replace(self._target)
+        self._part.replace(self._target)

@@ -1,7 +1,7 @@
-"""Difference of Embeddings: a face beside its difference from the same person's neutral face.
+"""Difference of Embeddings: a face and its difference from the same person's neutral face.
 
 One encoder embeds both faces. The embedding of the target minus that of the neutral takes away what the two have in
-common, which is the person; the target's own embedding stands beside it, and a small head classifies the two.
+common, which is the person; a small head classifies that difference and the target's own embedding.
 """
 
 from typing import Any, TypedDict
@@ -34,7 +34,7 @@ class DifferenceConfig(PretrainedConfig):
     """
 
     model_type = "fer-difference"
-    #: What is read of a stored configuration.
+    #: The fields that are read of a stored configuration.
     stored = _Stored
 
     def __init__(
@@ -108,7 +108,7 @@ class DifferenceModel(TrainedModel):
         """Classify B faces.
 
         ``pixel_values`` and ``neutral_pixel_values`` are B×3×H×W, normalised; the second holds the same persons'
-        neutral faces, in order, and is left out where ``features`` is ``target``. In their place ``embeddings`` and
+        neutral faces, in order, and is omitted where ``features`` is ``target``. In their place ``embeddings`` and
         ``neutral_embeddings``, B×width, may hold what the encoder made of them before. ``labels`` are B class indices.
         Returns ``logits``, B×classes, and with labels the cross-entropy ``loss``. Raises ``ValueError`` where a neutral
         face is needed and not given.

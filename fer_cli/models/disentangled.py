@@ -1,4 +1,4 @@
-"""Stage 1 of Disentangled Difference of Embeddings: an emotion encoder beside a frozen identity encoder.
+"""Stage 1 of Disentangled Difference of Embeddings: an emotion encoder and a frozen identity encoder.
 
 A head classifies the expression of one face from both embeddings. What identity explains it can take from the identity
 branch, so that the emotion encoder need not carry it. Stage 2 is :class:`~fer_cli.models.difference.DifferenceModel` on
@@ -35,13 +35,13 @@ class DisentangledConfig(PretrainedConfig):
     """Configuration of :class:`DisentangledModel`.
 
     ``identity`` names the identity encoder's network, or is None for no identity branch. ``disentangle`` says what is
-    done beside concatenating the two embeddings: ``concat`` nothing, ``adversarial`` a classifier of the training
+    done besides concatenating the two embeddings: ``concat`` nothing, ``adversarial`` a classifier of the training
     ``subjects`` (their number) on the emotion embedding whose gradient is reversed, ``orthogonal`` a penalty on what
     the two embeddings have in common; ``disentangle_weight`` weighs it against the cross-entropy.
     """
 
     model_type = "fer-disentangled"
-    #: What is read of a stored configuration.
+    #: The fields that are read of a stored configuration.
     stored = _Stored
 
     def __init__(
@@ -153,8 +153,8 @@ class DisentangledModel(TrainedModel):
         if self.config.disentangle == "adversarial":
             if subjects is None:
                 raise ValueError("subjects: the adversary learns to tell them apart")
-            told = self.adversary(_ReversedGradient.apply(emotion))
-            return self.config.disentangle_weight * nn.functional.cross_entropy(told, subjects)
+            logits = self.adversary(_ReversedGradient.apply(emotion))
+            return self.config.disentangle_weight * nn.functional.cross_entropy(logits, subjects)
         if self.config.disentangle == "orthogonal":
             return self.config.disentangle_weight * shared_part(emotion, identity)
         return None

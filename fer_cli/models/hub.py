@@ -16,7 +16,7 @@ from fer_cli.models.device import choose_device
 from fer_cli.models.loading import first_line, foreign_config, load_foreign
 from fer_cli.models.preprocessing import MAX_SIDE
 
-#: The crop that such a model is given, which its files do not tell: that of :class:`~fer_cli.dataset.preparation`.
+#: The crop that such a model is given, which its files do not tell: that of :class:`~fer_cli.dataset.plan`.
 SIZE, MARGIN = 224, 0.15
 #: Types of published networks of convolutions.
 CONVOLUTIONAL = frozenset(
@@ -67,7 +67,7 @@ def load_published(source: str | Path, device: str = "auto") -> tuple[Classifier
 
 
 def adopt(model: PreTrainedModel) -> PreTrainedModel:
-    """Have a model that others published answer what a :class:`~fer_cli.models.loading.TrainedModel` does of itself."""
+    """Have a model that others published answer what a :class:`~fer_cli.models.base.TrainedModel` does of itself."""
     model.paired = model.traceable = False
     model.convolutional = model.config.model_type in CONVOLUTIONAL
     return model
@@ -77,9 +77,9 @@ def _labels(config: Any, name: str) -> tuple[str, ...]:
     """The model's labels, in order, where they are such that one of them is right."""
     count = config.num_labels
     if count < 2 or config.problem_type == "regression":
-        said = ", ".join(str(label)[:40] for label in list(config.id2label.values())[:5])
+        shown = ", ".join(str(label)[:40] for label in list(config.id2label.values())[:5])
         raise ModelError(
-            f"{name} gives a number for {said or 'nothing'}, not probabilities of classes: expressions are told apart "
+            f"{name} gives a number for {shown or 'nothing'}, not probabilities of classes: expressions are told apart "
             "by two labels at least.",
             hint="Type --model with a model that has a label for each expression.",
         )
@@ -122,10 +122,10 @@ def vocabulary(labels: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _about(labels: tuple[str, ...], classes: tuple[str, ...]) -> str:
-    known = [f"{label} → {name}" if label != name else name for label, name in zip(labels, classes, strict=True)
+    renamed = [f"{label} → {name}" if label != name else name for label, name in zip(labels, classes, strict=True)
              if name in EXPRESSIONS]  # fmt: skip
     own = [name for name in classes if name not in EXPRESSIONS]
-    parts = ["labels " + (", ".join(known) or "none of the vocabulary's")]
+    parts = ["labels " + (", ".join(renamed) or "none of the vocabulary's")]
     if own:
         parts.append(f"kept under their own names: {', '.join(own[:10])}" + (" …" if len(own) > 10 else ""))
     return "; ".join(parts)

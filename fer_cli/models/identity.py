@@ -25,7 +25,7 @@ class IdentityConfig(PretrainedConfig):
     """Configuration of :class:`IdentityModel`: its ``backbone``; the subjects are ``id2label``, in order."""
 
     model_type = "fer-identity"
-    #: What is read of a stored configuration.
+    #: The fields that are read of a stored configuration.
     stored = _Stored
 
     def __init__(self, backbone: str = "mobilenet_v3_small", **kwargs: Any):

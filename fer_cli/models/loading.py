@@ -293,7 +293,7 @@ def _refuse_loading(source: str, found: Mapping[str, Any], hint: str = "") -> No
 
 
 def _refuse_differences(source: str, missing: Any, unexpected: Any, mismatched: Any, hint: str = "") -> None:
-    shapes = [f"{name} is {_shape(held)} in place of {_shape(wanted)}" for name, held, wanted in sorted(mismatched)]
+    shapes = [f"{name} is {_shape(stored)} in place of {_shape(wanted)}" for name, stored, wanted in sorted(mismatched)]
     for what, names in (
         ("lack", missing),
         ("are of another shape:", shapes),

@@ -26,7 +26,7 @@ from fer_cli.models.weights import cache_folder
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-#: Understood by ONNX Runtime since 1.14 (2023); the first in which an antialiased Resize can be said.
+#: Understood by ONNX Runtime since 1.14 (2023); the first in which an antialiased Resize can be expressed.
 OPSET = 18
 
 
@@ -53,9 +53,9 @@ def write_graph(
     graph = _exported(network, {name: example.contiguous() for name, example in inputs.items()}, output, trace)
     onnx.helper.set_model_props(graph, {name: _text(value) for name, value in (metadata or {}).items()})
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as beside:
-        onnx.save(graph, beside)
-        onnx.checker.check_model(str(beside), full_check=True)
+    with written_whole(path) as part:
+        onnx.save(graph, part)
+        onnx.checker.check_model(str(part), full_check=True)
 
 
 def _exported(network: nn.Module, inputs: dict[str, Tensor], output: str, trace: bool) -> Any:
@@ -107,9 +107,9 @@ def set_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
 
     graph = onnx.load(path)
     onnx.helper.set_model_props(graph, {name: _text(value) for name, value in metadata.items()})
-    with written_whole(path) as beside:
-        onnx.save(graph, beside)
-        onnx.checker.check_model(str(beside), full_check=True)
+    with written_whole(path) as part:
+        onnx.save(graph, part)
+        onnx.checker.check_model(str(part), full_check=True)
 
 
 def _text(value: Any) -> str:
@@ -220,16 +220,16 @@ def with_runtime(classifier: Classifier, wanted: str) -> tuple[Classifier, str]:
 def _written(classifier: Classifier, network: nn.Module, path: Path) -> OnnxClassifier:
     size = classifier.preprocessing.size
     output = "embeddings" if classifier.paired else "logits"
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.onnx")
+    part = path.with_name(f".{path.stem}.{os.getpid()}.onnx")
     try:
-        write_graph(network, {"pixel_values": torch.randn(2, 3, size, size)}, output, beside, trace=network.traceable)
-        made = OnnxClassifier(classifier, open_session(beside))
+        write_graph(network, {"pixel_values": torch.randn(2, 3, size, size)}, output, part, trace=network.traceable)
+        made = OnnxClassifier(classifier, open_session(part))
         # The name of a finished graph is given only to one that is right.
         check_equal(made, classifier)
-        beside.replace(path)
+        part.replace(path)
         return made
     finally:
-        beside.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def check_equal(one: Classifier, other: Classifier) -> float:

@@ -69,7 +69,7 @@ class Interpreter:
 
     ``find(module, name)`` gives the function that stands in for what a pickle calls by name, or raises. What such a
     function returns may have a method ``build(state)``; other objects take no state. ``persistent`` answers what a
-    pickle refers to outside of itself.
+    pickle refers to outside the file.
     """
 
     def __init__(self, find: Callable[[str, str], Callable[..., Any]], persistent: Callable[[Any], Any] | None = None):
@@ -232,7 +232,7 @@ class _StandIns:
         self._encoded = 0
 
     def find(self, module: str, name: str) -> Callable[..., Any]:
-        known = {
+        stand_ins = {
             # Arguments of the function below, called by none.
             ("numpy", "ndarray"): lambda *_: None,
             ("numpy", "dtype"): _Type,
@@ -242,9 +242,9 @@ class _StandIns:
             ("_codecs", "encode"): self._encode,
             ("collections", "OrderedDict"): _ordered,
         }
-        if (module, name) not in known:
+        if (module, name) not in stand_ins:
             raise PickleRefusedError(f"asks for {module}.{name}, which is no array of numbers")
-        return known[module, name]
+        return stand_ins[module, name]
 
     def _encode(self, text: Any, encoding: Any) -> bytes:
         """Stands in for ``_codecs.encode``, by which Python 3 pickles bytes in the older protocols."""
@@ -273,8 +273,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
     except Exception as error:  # whatever a file made to harm makes a reader raise
-        said = str(error) if isinstance(error, PickleRefusedError) else f"is no pickle ({type(error).__name__})"
-        raise ModelError(f"{path} was refused, and nothing in it was run: it {said}.") from error
+        reason = str(error) if isinstance(error, PickleRefusedError) else f"is no pickle ({type(error).__name__})"
+        raise ModelError(f"{path} was refused, and nothing in it was run: it {reason}.") from error
     if not isinstance(found, dict) or not found:
         raise ModelError(f"{path} is no dictionary of arrays.")
     arrays: dict[str, np.ndarray] = {}

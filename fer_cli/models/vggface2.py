@@ -47,7 +47,7 @@ def published_network() -> resnet.ResNet:
 class VGGFace2Encoder(nn.Module):
     """The published network up to its average pool.
 
-    Input B×3×S×S with ImageNet's normalisation, as the emotion encoder beside it takes; output B×2048.
+    Input B×3×S×S with ImageNet's normalisation, as the emotion encoders take; output B×2048.
     """
 
     width = 2048
@@ -85,8 +85,8 @@ def import_published(source: Path, target: Path) -> None:
     require_finite(tensors, str(source))
     kept = {name: tensors[name].float() for name in expected if name in tensors and not name.startswith("fc.")}
     target.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(target) as beside:
-        save_tensors(kept, beside)
+    with written_whole(target) as part:
+        save_tensors(kept, part)
 
 
 def load_published(path: Path) -> dict[str, Tensor]:

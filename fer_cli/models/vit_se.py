@@ -64,7 +64,7 @@ class ViTSEConfig(PretrainedConfig):
     """
 
     model_type = "fer-vit-se"
-    #: What is read of a stored configuration.
+    #: The fields that are read of a stored configuration.
     stored = _Stored
     sub_configs = {"vit": ViTConfig}  # noqa: RUF012 (transformers declares it so)
 

@@ -1,4 +1,4 @@
-"""Weights that others published: what each is for, where it comes from, under which licence, and whether it is here."""
+"""Published weights: what each is for, where it comes from, under which licence, and whether it is here."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 import platformdirs
 
 from fer_cli.errors import DetectorError, ModelError, UsageError
-from fer_cli.faces import detector_model
+from fer_cli.faces import yunet
 from fer_cli.files import locked
 from fer_cli.models.choices import BACKBONES, VGGFACE2, VIT_B16, VIT_B16_REVISION
 from fer_cli.progress import Progress, silent
@@ -114,7 +114,7 @@ class HubWeights(Weights):
     revision: str
     file: str
     sha256: str
-    #: What stands beside it and is needed to use it.
+    #: Other files of the repository that are needed to use it.
     others: tuple[str, ...] = ()
 
     def place(self) -> Path | None:
@@ -125,7 +125,7 @@ class HubWeights(Weights):
         return Path(found) if isinstance(found, str) else None
 
     def fetch(self, progress: Progress = silent) -> Path:
-        """Download it with what stands beside it; the Hub's client resumes."""
+        """Download it with the files it needs; the Hub's client resumes."""
         from huggingface_hub import hf_hub_download
         from huggingface_hub.utils import disable_progress_bars, logging
 
@@ -157,16 +157,16 @@ class DetectorWeights(Weights):
         """The file that FER_YUNET names, or that in the Hub's cache, if it is there."""
         from huggingface_hub import try_to_load_from_cache
 
-        named = os.environ.get(detector_model.VARIABLE)
+        named = os.environ.get(yunet.VARIABLE)
         if named:
             return Path(named) if Path(named).is_file() else None
-        found = try_to_load_from_cache(detector_model.REPOSITORY, detector_model.FILE, revision=detector_model.REVISION)
+        found = try_to_load_from_cache(yunet.REPOSITORY, yunet.FILE, revision=yunet.REVISION)
         return Path(found) if isinstance(found, str) else None
 
     def fetch(self, progress: Progress = silent) -> Path:
         """Download it unless it is there."""
         try:
-            return detector_model.find_detector_model(progress=progress)
+            return yunet.find_detector_model(progress=progress)
         except DetectorError as error:
             raise ModelError(error.message) from error
 
@@ -224,7 +224,7 @@ ALL: dict[str, Weights] = {
         DetectorWeights(
             name="yunet",
             used_for="finding faces (prepare and predict)",
-            home=f"huggingface.co/{detector_model.REPOSITORY}",
+            home=f"huggingface.co/{yunet.REPOSITORY}",
             licence="code and weights MIT",
         ),
         ImportedWeights(
@@ -236,7 +236,7 @@ ALL: dict[str, Weights] = {
         ),
     )
 }
-#: What ``fer weights fetch --all`` fetches.
+#: The names that ``fer weights fetch --all`` fetches.
 FETCHABLE = tuple(name for name, weights in ALL.items() if not isinstance(weights, ImportedWeights))
 
 

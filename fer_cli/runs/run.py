@@ -13,7 +13,7 @@ from fer_cli.protocol import Protocol, StoredProtocol
 
 #: The run's own record. Written last: a folder without it is no finished run.
 CARD = "run.json"
-#: What a training under way was asked to do.
+#: The settings of a training under way.
 UNFINISHED = "unfinished.json"
 #: The trainer's checkpoints while a training is under way.
 CHECKPOINTS = "checkpoints"
@@ -122,7 +122,7 @@ class Run:
 
     @property
     def fold(self) -> int:
-        """The test fold, which neither training nor the choice of the epoch looked at."""
+        """The test fold, which neither training nor the choice of the epoch used."""
         return self.card["fold"]
 
     @property

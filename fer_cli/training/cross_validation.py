@@ -11,8 +11,8 @@ from fer_cli.files import locked, read_json, write_json
 from fer_cli.models.device import choose_device
 from fer_cli.progress import Progress, silent
 from fer_cli.runs.run import COMPARISON, CROSS_VALIDATION, UNFINISHED, VERSION, CrossValidation, Run, open_any
-from fer_cli.training.claim import claimed, identity_of
 from fer_cli.training.fit import already_trained, fit
+from fer_cli.training.folder import identity_of, reserved
 from fer_cli.training.leakage import seen_subjects
 from fer_cli.training.recipes.base import Recipe
 
@@ -40,7 +40,7 @@ def cross_validate(
         )
     recipes = [dataclasses.replace(recipe, fold=fold) for fold in range(folds)]
     chosen = own_device(choose_device(device))
-    with claimed(out, identity_of(recipes[0], dataset, folds=True), chosen):
+    with reserved(out, identity_of(recipes[0], dataset, folds=True), chosen):
         # A run to start from that knows some fold's subjects is refused before hours have gone into the others.
         for each in recipes:
             seen_subjects(each, dataset, each.sides(dataset), {}, allow_seen=allow_seen)
@@ -122,7 +122,7 @@ def _train(
         return {"": one(recipe, out)}
     trained = {}
     chosen = own_device(choose_device(device))
-    with claimed(out, identity_of(recipe, dataset, folds=cross_validation), chosen):
+    with reserved(out, identity_of(recipe, dataset, folds=cross_validation), chosen):
         for name, variant in variants.items():
             folder = out / name
             trained[name] = open_any(folder) if already_trained(folder) else one(variant, folder)
@@ -145,7 +145,7 @@ def _train(
 
 
 def open_trained(out: Path) -> dict[str, Run | CrossValidation]:
-    """What :func:`train` finished in ``out``, as it gave it."""
+    """The runs or cross-validations that :func:`train` finished in ``out``, by name."""
     already_trained(out)
     if not (out / COMPARISON).is_file():
         return {"": open_any(out)}

@@ -1,4 +1,4 @@
-"""Training: a recipe and a prepared dataset in, a run out."""
+"""Training of one fold: a recipe and a prepared dataset in, a run out."""
 
 import platform
 import shutil
@@ -29,7 +29,7 @@ from fer_cli.progress import Progress, silent
 from fer_cli.runs.ancestry import run_behind
 from fer_cli.runs.run import CARD, CHECKPOINTS, EPOCHS, LOGS, UNFINISHED, VERSION, Run
 from fer_cli.training.augmentation import augmentation
-from fer_cli.training.claim import claimed, finished, identity_of
+from fer_cli.training.folder import finished, identity_of, reserved
 from fer_cli.training.leakage import seen_subjects
 from fer_cli.training.recipes.base import BuildContext, Recipe
 from fer_cli.training.trainer import EPOCH_RULE, FoldTrainer, choose_precision, everything_saved, make_trainer
@@ -57,13 +57,13 @@ def fit(
     parts = recipe.prerequisites()
     sides = recipe.sides(dataset)
     classes = recipe.classes(dataset, sides)
-    with claimed(out, identity_of(recipe, dataset), chosen):
+    with reserved(out, identity_of(recipe, dataset), chosen):
         folders = {}
         for name, part in parts.items():
             folders[name] = out / name
             if not already_trained(out / name):
                 fit(part, dataset, out / name, device=device, allow_seen=allow_seen, command=command, progress=progress)
-        seen, known = seen_subjects(recipe, dataset, sides, folders, allow_seen=allow_seen)
+        seen, insisted_on = seen_subjects(recipe, dataset, sides, folders, allow_seen=allow_seen)
         transformers.set_seed(recipe.seed)
         subjects = tuple(sorted(sides["train"]["subject"].dropna().unique()))
         context = BuildContext(classes, _size(recipe, dataset, folders), subjects, folders)
@@ -79,8 +79,8 @@ def fit(
         return Run.open(out)
 
     epochs = by_epoch(trainer.state.log_history)
-    with written_whole(out / EPOCHS) as beside:
-        epochs.to_csv(beside, index=False)
+    with written_whole(out / EPOCHS) as part:
+        epochs.to_csv(part, index=False)
     everything_saved(trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)).save_pretrained(out)
     preprocessing.save(out)
     remember_people(model, recipe, dataset, preprocessing, sides, frozen.get(WHOLE), out, chosen)
@@ -103,7 +103,7 @@ def fit(
             },
             "subjects": {side: sorted(rows["subject"].dropna().unique()) for side, rows in sides.items()},
             "seen": seen,
-            "insisted_on": known,
+            "insisted_on": insisted_on,
             "counts": {side: len(rows) for side, rows in sides.items()},
             "epoch_rule": EPOCH_RULE,
             "best": best(epochs),
@@ -125,7 +125,7 @@ def fit(
 
 
 def already_trained(out: Path) -> bool:
-    """Whether ``out`` holds a finished training of any kind; if so, what a kill then left beside it is removed."""
+    """Whether ``out`` holds a finished training of any kind; if so, what a kill left there is removed."""
     if not finished(out):
         return False
     if is_main_process():
@@ -240,7 +240,7 @@ def last_whole_checkpoint(folder: Path) -> str | None:
 
 
 def by_epoch(history: list[dict[str, float]]) -> pd.DataFrame:
-    """The training's course: ``epoch, loss, val_loss, val_accuracy``, the loss being the epoch's mean."""
+    """The training's history: ``epoch, loss, val_loss, val_accuracy``, the loss being the epoch's mean."""
     epochs, total, logged, begun = [], 0.0, 0, 0
     for entry in history:
         if "loss" in entry:

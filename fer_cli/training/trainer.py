@@ -1,4 +1,4 @@
-"""transformers' Trainer, set up for one device, quiet, and choosing the epoch by the validation fold."""
+"""transformers' Trainer for one device, its precision and callbacks; the epoch is chosen by the validation fold."""
 
 import math
 from importlib.util import find_spec

@@ -45,6 +45,22 @@ def test_every_command_has_help_with_a_description_of_every_option(words):
             assert parameter.help, f"{words}: {parameter.name} has no help"
 
 
+@pytest.mark.parametrize(
+    ("words", "most"), [(("train", "difference"), 95), (("train", "vit-se"), 100), (("predict",), 90)]
+)
+def test_help_is_short_on_a_terminal_of_80_columns(words, most):
+    lines = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80", "TERM": "dumb"}).output.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= most
+
+
+def test_without_a_model_the_lines_to_type_come_first():
+    lines = CliRunner().invoke(app, ["train"], env={"COLUMNS": "80", "TERM": "dumb"}).output.splitlines()
+    typed = [line.strip() for line in lines if line.strip().startswith("fer train ")]
+    assert len(typed) == 3
+    assert lines.index(f" {typed[0]}".ljust(80)) < next(n for n, line in enumerate(lines) if "Commands" in line)
+
+
 def test_help_imports_neither_torch_nor_transformers():
     program = (
         "import json, sys\n"

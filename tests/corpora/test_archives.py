@@ -11,9 +11,9 @@ import pytest
 
 from fer_cli.corpora import archives
 from fer_cli.corpora.affectnet import AffectNet
-from fer_cli.corpora.archives import inside, open_all, opened
+from fer_cli.corpora.archives import inside, unpack_all, unpack_root
 from fer_cli.corpora.jaffe import Jaffe
-from fer_cli.dataset.check import check
+from fer_cli.dataset.prepare import check
 from fer_cli.errors import CorpusError
 from fer_cli.files import LFS_POINTER, locked
 from fer_cli.progress import silent
@@ -31,11 +31,11 @@ def zipped(path: Path, *names: str) -> Path:
 
 def test_a_zip_is_unpacked_beside_itself_once(tmp_path):
     path = zipped(tmp_path / "jaffe.zip")
-    folder = opened(path, silent)
+    folder = unpack_root(path, silent)
     assert folder == tmp_path / "fer-unpacked" / "jaffe"
     assert len(Jaffe().read(Jaffe().locate(folder)).records) == 2
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
-    assert opened(path, silent) == folder
+    assert unpack_root(path, silent) == folder
     assert {file: file.stat().st_mtime_ns for file in folder.rglob("*")} == before
 
 
@@ -66,7 +66,7 @@ def test_members_that_would_leave_the_folder_and_links_are_not_written(tmp_path)
         link = zipfile.ZipInfo("link.png")
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         file.writestr(link, "/etc/passwd")
-    folder = opened(path, silent)
+    folder = unpack_root(path, silent)
     assert [file.name for file in tmp_path.rglob("*.png")] == ["good.png"]
     assert folder in next(tmp_path.rglob("good.png")).parents
 
@@ -75,11 +75,11 @@ def test_a_bomb_is_refused_and_leaves_nothing(tmp_path, monkeypatch):
     path = zipped(tmp_path / "bomb.zip")
     monkeypatch.setattr(archives, "MAX_BYTES", 10)
     with pytest.raises(CorpusError, match="more than a corpus"):
-        opened(path, silent)
+        unpack_root(path, silent)
     monkeypatch.undo()
     monkeypatch.setattr(archives, "MAX_MEMBER_BYTES", 3)
     with pytest.raises(CorpusError, match="more than a corpus"):
-        opened(path, silent)
+        unpack_root(path, silent)
     assert list((tmp_path / "fer-unpacked").iterdir()) == []
 
 
@@ -89,7 +89,7 @@ def test_a_broken_zip_is_said(tmp_path):
     data[35:45] = b"\xff" * 10
     path.write_bytes(bytes(data))
     with pytest.raises(CorpusError, match="cannot be unpacked"):
-        open_all(tmp_path, silent)
+        unpack_all(tmp_path, silent)
 
 
 def test_a_check_unpacks_nothing_and_says_so(tmp_path):
@@ -122,7 +122,7 @@ def special(name: str, kind: bytes, linked: str = "/etc/passwd") -> tarfile.TarI
     ("ending", "mode"), [("tar", ""), ("TGZ", "gz"), ("tar.gz", "gz"), ("tar.bz2", "bz2"), ("tar.xz", "xz")]
 )
 def test_case_32_tars_are_unpacked_as_zips_are(tmp_path, ending, mode):
-    folder = opened(tarred(tmp_path / f"jaffe.{ending}", mode=f"w:{mode}"), silent)
+    folder = unpack_root(tarred(tmp_path / f"jaffe.{ending}", mode=f"w:{mode}"), silent)
     assert folder == tmp_path / "fer-unpacked" / "jaffe"
     assert len(Jaffe().read(Jaffe().locate(folder)).records) == 2
 
@@ -135,7 +135,7 @@ def test_only_files_that_stay_in_the_folder_come_out_of_a_tar(tmp_path):
         special("pipe", tarfile.FIFOTYPE),
     ]
     links += [special("folder", tarfile.SYMTYPE, ".."), tarfile.TarInfo("folder/through.png")]
-    folder = opened(tarred(tmp_path / "deep" / "evil.tar", *members, *links), silent)
+    folder = unpack_root(tarred(tmp_path / "deep" / "evil.tar", *members, *links), silent)
     found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if not path.is_dir()}
     inside = folder.relative_to(tmp_path).as_posix()
     assert found == {"deep/evil.tar", f"{inside}/good.png", f"{inside}/folder/through.png"}
@@ -164,7 +164,7 @@ def test_case_32_affectnets_tars_are_one_corpus_with_both_its_sets(tmp_path):
         ("surprise", "train"),
         ("anger", "val"),
     ]
-    assert reading.left_out == []
+    assert reading.skipped == []
 
 
 def test_a_second_copy_of_a_set_is_counted_once_and_told(tmp_path):
@@ -172,7 +172,7 @@ def test_a_second_copy_of_a_set_is_counted_once_and_told(tmp_path):
         affectnet_set(tmp_path / folder, "train_set", [1, 3])
     reading = AffectNet().read(AffectNet().locate(tmp_path))
     assert len(reading.records) == 2
-    assert [(entry.reason, entry.fault) for entry in reading.left_out] == [
+    assert [(entry.reason, entry.fault) for entry in reading.skipped] == [
         ("another copy of a set (counted once)", False)
     ]
 
@@ -229,7 +229,7 @@ def test_a_damaged_archive_is_called_so(tmp_path, name, how, given):
     else:
         path.write_bytes(b"" if how == "empty" else b"no archive at all" * 100)
     with pytest.raises(CorpusError, match="cannot be unpacked") as caught:
-        opened(path, silent) if given == "archive" else Jaffe().make(tmp_path)
+        unpack_root(path, silent) if given == "archive" else Jaffe().make(tmp_path)
     assert "Download it again" in caught.value.hint
     assert list((tmp_path / "fer-unpacked").iterdir()) == []
 
@@ -241,18 +241,18 @@ def test_a_tar_with_a_damaged_header_in_its_middle_is_not_taken_for_whole(tmp_pa
     data[second : second + 8] = b"damaged!"
     path.write_bytes(bytes(data))
     with pytest.raises(CorpusError, match="breaks off"):
-        opened(path, silent)
+        unpack_root(path, silent)
 
 
 def test_names_that_claim_to_be_utf8_and_are_not_are_told(tmp_path):
     not_utf8(tmp_path / "jaffe.zip")
     with pytest.raises(CorpusError, match="cannot be unpacked"):
-        opened(tmp_path / "jaffe.zip", silent)
+        unpack_root(tmp_path / "jaffe.zip", silent)
 
 
 def test_names_of_other_encodings_are_unpacked(tmp_path):
     name = "caf\udce9.png"  # as Python reads the byte E9, which is no UTF-8
-    [path] = opened(tarred(tmp_path / "a.tar", name), silent).iterdir()
+    [path] = unpack_root(tarred(tmp_path / "a.tar", name), silent).iterdir()
     assert path.read_bytes() == b"content"
 
 
@@ -277,7 +277,7 @@ def test_what_grows_more_than_pictures_do_is_refused_after_few_bytes(tmp_path, m
             info.size = len(content)
             file.addfile(info, io.BytesIO(content))
     with pytest.raises(CorpusError, match="more than a corpus"):
-        opened(path, silent)
+        unpack_root(path, silent)
     assert list((tmp_path / "fer-unpacked").iterdir()) == []
 
 
@@ -287,7 +287,7 @@ def test_a_zip_that_claims_less_than_it_holds_gives_no_more_than_it_claims(tmp_p
     assert path.read_bytes().count(size) >= 2
     path.write_bytes(path.read_bytes().replace(size, (3).to_bytes(4, "little")))
     with pytest.raises(CorpusError, match="cannot be unpacked"):
-        opened(path, silent)
+        unpack_root(path, silent)
 
 
 def test_a_tars_header_of_any_size_is_not_read_into_memory(tmp_path, monkeypatch):
@@ -298,7 +298,7 @@ def test_a_tars_header_of_any_size_is_not_read_into_memory(tmp_path, monkeypatch
     with gzip.open(path, "wb") as file:
         file.write(info.tobuf() + bytes(1_000_000))
     with pytest.raises(CorpusError, match="a header that is too large"):
-        opened(path, silent)
+        unpack_root(path, silent)
 
 
 def test_what_a_killed_process_left_is_no_corpus_and_is_unpacked_anew(tmp_path):
@@ -316,7 +316,7 @@ def test_what_a_killed_process_left_is_no_corpus_and_is_unpacked_anew(tmp_path):
 def test_of_several_archives_those_are_unpacked_that_a_killed_process_did_not_reach(tmp_path):
     zipped(tmp_path / "one.zip", NAMES[0])
     zipped(tmp_path / "two.zip", NAMES[1])
-    opened(tmp_path / "one.zip", silent)
+    unpack_root(tmp_path / "one.zip", silent)
     Jaffe().make(tmp_path)
     assert len(Jaffe().read(Jaffe().locate(tmp_path)).records) == 2
 
@@ -324,7 +324,7 @@ def test_of_several_archives_those_are_unpacked_that_a_killed_process_did_not_re
 def test_another_process_that_unpacks_the_same_archive_is_waited_for(tmp_path):
     path = zipped(tmp_path / "jaffe.zip")
     target = tmp_path / "fer-unpacked" / "jaffe"
-    other = threading.Thread(target=opened, args=(path, silent))
+    other = threading.Thread(target=unpack_root, args=(path, silent))
     with locked(target, "unpacking into"):
         other.start()
         other.join(timeout=0.5)
@@ -335,3 +335,13 @@ def test_another_process_that_unpacks_the_same_archive_is_waited_for(tmp_path):
     other.join(timeout=60)
     assert not other.is_alive()
     assert [child.name for child in target.rglob("*")] == ["jaffe"]
+
+
+def test_an_archive_of_more_files_than_a_corpus_has_is_not_unpacked_even_where_they_are_empty(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 3)
+    path = tmp_path / "many.tar"
+    with tarfile.open(path, "w") as file:
+        for number in range(4):
+            file.addfile(tarfile.TarInfo(f"{number}.jpg"))
+    with pytest.raises(CorpusError, match="holds more than a corpus does"):
+        unpack_root(path, silent)

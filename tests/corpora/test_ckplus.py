@@ -5,10 +5,9 @@ from collections import Counter
 
 import pytest
 
+from fer_cli.corpora.base import Sequence, Still
 from fer_cli.corpora.ckplus import CKPlus
-from fer_cli.corpora.record import Sequence, Still
-from fer_cli.dataset.folds import assign_folds
-from fer_cli.dataset.pairing import pair
+from fer_cli.dataset.pairing import assign_folds, pair
 from fer_cli.errors import CorpusError
 from fer_cli.labels import CLASS_SETS
 from tests.corpora.ckplus_tree import COUNTS, FOLDS, golden_tree, sequence
@@ -88,9 +87,7 @@ def test_a_short_sequence_never_takes_its_neutral_frame_for_an_apex(root):
     sequence(root, "S011", "002", label="fear", frames=1)
     reading = read(root)
     assert by_id(reading)["S011/001"].apexes == (1, 2)
-    assert [(entry.reason, entry.fault) for entry in reading.left_out] == [
-        ("a sequence of fewer than two frames", True)
-    ]
+    assert [(entry.reason, entry.fault) for entry in reading.skipped] == [("a sequence of fewer than two frames", True)]
 
 
 def test_landmarks_are_joined_by_name_and_may_be_missing(root):
@@ -140,22 +137,22 @@ def test_litter_of_file_systems_is_neither_a_frame_nor_a_sequence(root):
         (frames / name).write_bytes(b"\0")
     reading = read(root)
     assert len(by_id(reading)["S005/001"].frames) == 5
-    assert reading.left_out == []
+    assert reading.skipped == []
     assert reading.found["sequences"] == 3
 
 
-def test_files_in_the_wrong_place_are_left_out_and_said(root):
+def test_files_in_the_wrong_place_are_skipped_and_said(root):
     (root / "cohn-kanade-images/S005/001/S010_001_00000009.png").touch()
     (root / "Emotion/S005/001/S005_001_00000099_emotion.txt").write_text("1.0")
     (root / "Emotion/S099/001").mkdir(parents=True)
     (root / "Emotion/S099/001/S099_001_00000005_emotion.txt").write_text("1.0")
     reading = read(root)
-    assert {entry.reason for entry in reading.left_out} == {
+    assert {entry.reason for entry in reading.skipped} == {
         "a file that is no frame of its sequence",
         "a label that names no frame of its sequence",
         "a label without pictures",
     }
-    assert all(entry.fault for entry in reading.left_out)
+    assert all(entry.fault for entry in reading.skipped)
     assert by_id(reading)["S005/001"].label == "disgust"
 
 
@@ -163,7 +160,7 @@ def test_frames_missing_in_the_middle_are_said_and_the_sequence_is_used(root):
     (root / "cohn-kanade-images/S005/001/S005_001_00000003.png").unlink()
     reading = read(root)
     assert len(by_id(reading)["S005/001"].frames) == 4
-    assert [entry.reason for entry in reading.left_out] == ["frames missing in the middle (the sequence is used)"]
+    assert [entry.reason for entry in reading.skipped] == ["frames missing in the middle (the sequence is used)"]
 
 
 def test_names_that_are_no_utf_8_end_nothing(root):
@@ -173,7 +170,7 @@ def test_names_that_are_no_utf_8_end_nothing(root):
     with open(os.path.join(folder, b"caf\xe9.png"), "wb"):  # noqa: PTH118, PTH123
         pass
     reading = read(root)
-    assert [entry.reason for entry in reading.left_out] == ["a file that is no frame of its sequence"]
+    assert [entry.reason for entry in reading.skipped] == ["a file that is no frame of its sequence"]
     assert len(reading.records) == 3
 
 
@@ -181,7 +178,7 @@ def test_two_labels_that_disagree_are_none(root):
     (root / "Emotion/S005/001/S005_001_00000004_emotion.txt").write_text("1.0")
     reading = read(root)
     assert by_id(reading)["S005/001"].label is None
-    assert {entry.reason for entry in reading.left_out} == {"one of several labels for a sequence"}
+    assert {entry.reason for entry in reading.skipped} == {"one of several labels for a sequence"}
 
 
 def test_the_original_cks_time_codes_are_frames(tmp_path):
@@ -328,7 +325,7 @@ def test_a_pipe_is_no_label_and_nobody_waits_for_it(root):
     label = next((root / "Emotion/S005/001").iterdir())
     label.unlink()
     os.mkfifo(label)
-    assert [(entry.path, entry.reason) for entry in read(root).left_out] == [
+    assert [(entry.path, entry.reason) for entry in read(root).skipped] == [
         (str(label), "a label file that cannot be read")
     ]
 
@@ -366,7 +363,7 @@ def test_a_label_file_that_holds_no_number_is_told_and_ends_nothing(root, conten
     path.write_bytes(content)
     reading = read(root)
     assert by_id(reading)["S005/001"].label is None
-    assert [(entry.path, entry.reason, entry.fault) for entry in reading.left_out] == [
+    assert [(entry.path, entry.reason, entry.fault) for entry in reading.skipped] == [
         (str(path), f"a label file that {reason}", True)
     ]
 
@@ -376,7 +373,7 @@ def test_case_31_a_second_copy_is_counted_once_and_told(root):
     shutil.copytree(root / "cohn-kanade-images", root / "z-copy" / "cohn-kanade-images")
     reading = read(root)
     assert reading.records == alone.records
-    [entry] = [entry for entry in reading.left_out if "z-copy" in entry.path]
+    [entry] = [entry for entry in reading.skipped if "z-copy" in entry.path]
     assert (entry.reason, entry.fault) == ("another copy of the pictures (counted once)", False)
 
 
@@ -400,16 +397,16 @@ def test_case_30_the_mirror_is_read_from_its_archive_and_from_deep_below(tmp_pat
         shutil.make_archive(str(root / "archive"), how, mirror(tmp_path / "made"))
     reading = read(root)
     assert Counter(still.label for still in reading.records) == {"anger": 2, "happiness": 2}
-    assert reading.left_out == []
+    assert reading.skipped == []
 
 
 def test_case_30_the_mirrors_zip_itself_may_be_typed(tmp_path):
-    from fer_cli.corpora.archives import opened
+    from fer_cli.corpora.archives import unpack_root
     from fer_cli.progress import silent
 
     shutil.make_archive(str(tmp_path / "archive"), "zip", mirror(tmp_path / "made"))
     shutil.rmtree(tmp_path / "made")
-    assert len(read(opened(tmp_path / "archive.zip", silent)).records) == 4
+    assert len(read(unpack_root(tmp_path / "archive.zip", silent)).records) == 4
 
 
 def test_a_zip_of_labels_that_was_not_downloaded_to_its_end_is_named(root):

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_cli.corpora.record import Frame
+from fer_cli.corpora.base import Frame
 from fer_cli.corpora.registry import corpora
 from fer_cli.dataset.crops import CropResult
-from fer_cli.dataset.plan import make_plan
-from fer_cli.dataset.preparation import Preparation
+from fer_cli.dataset.plan import Preparation, make_plan
 from fer_cli.dataset.prepare import prepare
 from fer_cli.errors import CorpusError
 from tests.corpora.ckplus_tree import sequence
@@ -229,7 +228,7 @@ def test_whether_a_pair_shares_a_condition_does_not_depend_on_its_class(name, cl
         # Stills of all classes are compared with the same pictures equally often.
         assert len({frozenset(neutrals[label].items()) for label in paired}) == 1
     unpaired = [sample for sample in plan.samples if sample.neutral is None and sample.label in shared]
-    assert len(unpaired) == sum(entry.reason.endswith("(unpaired)") for entry in plan.left_out)
+    assert len(unpaired) == sum(entry.reason.endswith("(unpaired)") for entry in plan.skipped)
     assert plan.protocol.pairing in plan.protocol.name
 
 

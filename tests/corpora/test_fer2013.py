@@ -12,11 +12,11 @@ from PIL import Image
 
 from fer_cli.corpora.fer2013 import COLUMNS, Fer2013
 from fer_cli.corpora.registry import detect
-from fer_cli.dataset.preparation import Preparation
+from fer_cli.dataset.plan import Preparation
 from fer_cli.dataset.prepare import prepare
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import CorpusError, DatasetError, PictureError
-from fer_cli.faces.pixel_rows import pixel_row
+from fer_cli.faces.decode import pixel_row
 
 
 def fer2013(root: Path, rows: list[tuple[int, str]], votes: list[str] | None = None) -> Path:
@@ -37,7 +37,7 @@ ROWS = [(code, usage) for usage in ("Training", "PublicTest", "PrivateTest") for
 
 
 def test_fer2013s_codes_splits_and_pixels(tmp_path):
-    from fer_cli.faces.pixel_rows import pixel_row
+    from fer_cli.faces.decode import pixel_row
 
     corpus = Fer2013()
     root = corpus.locate(fer2013(tmp_path / "deep" / "fer", ROWS).parent)
@@ -72,7 +72,7 @@ def test_ferplus_takes_the_published_majority_and_says_where_there_is_none(tmp_p
     corpus = Fer2013(ferplus=root / "fer2013new.csv")
     reading = corpus.read(root)
     assert [still.label for still in reading.records] == list(votes.values())[:4]
-    assert [(entry.reason, entry.fault) for entry in reading.left_out] == [
+    assert [(entry.reason, entry.fault) for entry in reading.skipped] == [
         (reason, False) for reason in list(votes.values())[4:]
     ]
     assert corpus.title_at(root) == "FER+ (majority of votes)"
@@ -84,7 +84,7 @@ def test_ferplus_by_plurality_is_called_so(tmp_path):
     corpus = Fer2013(ferplus=root / "fer2013new.csv", ferplus_rule="plurality")
     reading = corpus.read(root)
     assert [still.label for still in reading.records] == ["neutral"]
-    assert [entry.reason for entry in reading.left_out] == ["a tie of votes", "voted unknown"]
+    assert [entry.reason for entry in reading.skipped] == ["a tie of votes", "voted unknown"]
     assert corpus.title_at(root) == "FER+ (plurality of votes)"
 
 
@@ -114,7 +114,7 @@ def test_votes_that_are_none_are_said_with_their_row(count, tmp_path):
     root = fer2013(tmp_path / "fer", ROWS[:2], ["9,0,0,0,0,0,0,0,0,0", f"{count},9,0,0,0,0,0,0,0,0"])
     reading = Fer2013(ferplus=root / "fer2013new.csv").read(root)
     assert [still.label for still in reading.records] == ["neutral"]
-    [entry] = reading.left_out
+    [entry] = reading.skipped
     assert (entry.path, entry.fault) == ("fer2013.csv, row 2", True)
     assert entry.reason == "a row of FER+ without ten numbers of votes"
 
@@ -123,7 +123,7 @@ def test_a_short_row_of_votes_is_said_and_numbers_may_be_written_as_decimals(tmp
     root = fer2013(tmp_path / "fer", ROWS[:2], ["9.0,1.0,0,0,0,0,0,0,0,0", "9,1"])
     reading = Fer2013(ferplus=root / "fer2013new.csv").read(root)
     assert [still.label for still in reading.records] == ["neutral"]
-    assert [entry.path for entry in reading.left_out] == ["fer2013.csv, row 2"]
+    assert [entry.path for entry in reading.skipped] == ["fer2013.csv, row 2"]
 
 
 def test_tables_that_do_not_belong_together_are_refused(tmp_path):
@@ -139,7 +139,7 @@ def test_a_code_that_fer2013_does_not_have_is_said_with_its_row(code, tmp_path):
     (tmp_path / "fer2013.csv").write_text(f"emotion,pixels,Usage\n3,0 0 0 0,Training\n{code},0 0 0 0,Training\n")
     reading = Fer2013().read(tmp_path)
     assert [still.label for still in reading.records] == ["happiness"]
-    [entry] = reading.left_out
+    [entry] = reading.skipped
     assert (entry.path, entry.fault) == ("fer2013.csv, row 2", True)
     assert "none of 0 anger, 1 disgust" in entry.reason
 
@@ -160,7 +160,7 @@ def test_a_code_that_fer2013_does_not_have_is_said_with_its_row(code, tmp_path):
     ],
 )
 def test_a_row_without_a_square_of_grey_levels_is_said(tmp_path, row):
-    from fer_cli.faces.pixel_rows import pixel_row
+    from fer_cli.faces.decode import pixel_row
 
     (tmp_path / "fer2013.csv").write_text(row + "\n")
     with pytest.raises(PictureError, match="row"):
@@ -240,7 +240,7 @@ def test_case_07_the_table_is_read_in_every_form_that_it_is_passed_on_in(form, n
         levels = pixel_row(still.frame.path, still.frame.offset)[..., 0].ravel().tolist()
         assert levels == [(number * 7 + place) % 256 for place in range(48 * 48)]
     # Of a table cut off by an archive's own bytes the rest is said, row by row.
-    assert [entry.reason for entry in reading.left_out] == ["a row that does not have the header's columns"] * (
+    assert [entry.reason for entry in reading.skipped] == ["a row that does not have the header's columns"] * (
         4 if form == "junk" else 0
     )
 
@@ -260,12 +260,12 @@ def test_case_07_kaggles_training_set_alone_is_read_and_its_unlabelled_pictures_
     assert [kind.name for kind in detect(tmp_path)] == ["fer2013"]
     reading = Fer2013().read(tmp_path)
     assert Counter(still.split for still in reading.records) == {"train": 7}
-    assert [(Path(entry.path).name, entry.fault) for entry in reading.left_out] == [("test.csv", False)]
+    assert [(Path(entry.path).name, entry.fault) for entry in reading.skipped] == [("test.csv", False)]
     # The table that says which part a row belongs to is preferred.
     (tmp_path / "icml_face_data.csv").write_text(written_as("blanks"))
     reading = Fer2013().read(tmp_path)
     assert Counter(still.split for still in reading.records) == {"train": 7, "val": 7, "test": 7}
-    assert reading.left_out == []
+    assert reading.skipped == []
 
 
 @pytest.mark.parametrize("training", ["train", "Training"])

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fer_cli.corpora.layouts import COPY
 from fer_cli.corpora.mmi import Mmi
-from fer_cli.corpora.named import COPY
-from fer_cli.dataset.preparation import Preparation
+from fer_cli.dataset.plan import Preparation
 from fer_cli.dataset.prepare import prepare
 from fer_cli.errors import CorpusError
 from tests.videos import make_video, shades
@@ -98,7 +98,7 @@ def test_what_the_protocol_does_not_want_is_skipped_and_counted(tmp_path, settin
     session(tmp_path, 1, "S001-001", **settings)
     reading = read(tmp_path)
     assert reading.records == []
-    assert [(entry.reason, entry.fault) for entry in reading.left_out] == [(reason, False)]
+    assert [(entry.reason, entry.fault) for entry in reading.skipped] == [(reason, False)]
 
 
 def test_what_no_rule_of_mmi_explains_is_told(tmp_path):
@@ -106,7 +106,7 @@ def test_what_no_rule_of_mmi_explains_is_told(tmp_path):
     for name in ("S001-001.jpg", "S001-001.wmv", "notes.txt", "Thumbs.db"):
         (folder / name).touch()
     (tmp_path / "S009-001.avi").touch()
-    assert {(Path(entry.path).name, entry.reason, entry.fault) for entry in read(tmp_path).left_out} == {
+    assert {(Path(entry.path).name, entry.reason, entry.fault) for entry in read(tmp_path).skipped} == {
         ("S001-001.jpg", "a still, not a video", False),
         ("S001-001.wmv", "a name that MMI does not use", True),
         ("notes.txt", "neither a picture nor a video", False),
@@ -121,7 +121,7 @@ def test_case_31_two_copies_of_a_session_count_once(tmp_path):
     reading = read(tmp_path)
     assert reading.records == alone.records
     assert reading.found == alone.found
-    assert [(Path(entry.path).name, entry.reason) for entry in reading.left_out] == [("S001-001.avi", COPY)]
+    assert [(Path(entry.path).name, entry.reason) for entry in reading.skipped] == [("S001-001.avi", COPY)]
 
 
 def test_views_of_both_sides_are_told_and_every_clip_may_lie_on_its_side(tmp_path):
@@ -144,7 +144,7 @@ def test_broken_files_are_named_and_end_nothing(tmp_path):
     (stills / "session.xml").write_text("<session/>")
     reading = read(tmp_path)
     assert [record.subject for record in reading.records] == ["S001"]
-    assert {(Path(entry.path).name, entry.reason) for entry in reading.left_out} == {
+    assert {(Path(entry.path).name, entry.reason) for entry in reading.skipped} == {
         ("S002-001.avi", "a video that cannot be read"),
         ("session.xml", "an XML file that cannot be read"),
         ("S001-001-oao_aucs.xml", "an XML file that cannot be read"),
@@ -185,7 +185,7 @@ def test_a_hostile_document_is_told_and_ends_nothing(tmp_path, content):
     (tmp_path / "Sessions/1/session.xml").write_bytes(content)
     reading = read(tmp_path)
     assert [record.subject for record in reading.records] == ["S002"]
-    [entry] = reading.left_out
+    [entry] = reading.skipped
     assert (entry.reason, entry.fault) == ("an XML file that cannot be read", True)
 
 

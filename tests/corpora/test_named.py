@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from fer_cli.corpora.base import Corpus
 from fer_cli.corpora.bu3dfe import Bu3dfe
-from fer_cli.corpora.corpus import Corpus
 from fer_cli.corpora.jaffe import Jaffe
 from fer_cli.corpora.kdef import Kdef
+from fer_cli.corpora.layouts import COPY
 from fer_cli.corpora.mug import Mug
-from fer_cli.corpora.named import COPY
 from fer_cli.corpora.rafd import Rafd
 from fer_cli.corpora.yale import Yale
 from fer_cli.dataset.pairing import pair
@@ -98,8 +98,8 @@ def test_names_say_who_shows_what(corpus: Corpus, files, tmp_path):
         still.frame.path.relative_to(tmp_path).as_posix(): (still.subject, still.label) for still in reading.records
     }
     assert found == {name: shown for name, shown in files.items() if shown}
-    left_out = {Path(entry.path).relative_to(tmp_path).as_posix(): entry.fault for entry in reading.left_out}
-    assert left_out == {"README.txt": False} | {name: False for name, shown in files.items() if not shown}
+    skipped = {Path(entry.path).relative_to(tmp_path).as_posix(): entry.fault for entry in reading.skipped}
+    assert skipped == {"README.txt": False} | {name: False for name, shown in files.items() if not shown}
     assert reading.found == {"pictures": len(files)}
 
 
@@ -122,7 +122,7 @@ def test_a_picture_that_the_owners_did_not_name_is_said(corpus, files, tmp_path)
     strange = ("holiday.jpg", "HOLIDAY.HEIC", "clip.mp4", "raw.cr2", "what.xyz", "without_an_ending")
     for name in strange:
         (tmp_path / name).touch()
-    faults = [entry for entry in corpus.read(tmp_path).left_out if entry.fault]
+    faults = [entry for entry in corpus.read(tmp_path).skipped if entry.fault]
     assert {Path(entry.path).name for entry in faults} == set(strange)
     assert {entry.reason for entry in faults} == {f"a name that {corpus.title} does not use"}
 
@@ -135,7 +135,7 @@ def test_case_31_two_copies_of_a_corpus_count_once(corpus, files, tmp_path):
     reading = corpus.read(corpus.locate(tmp_path))
     assert reading.records == alone.records
     assert reading.found == alone.found
-    copies = [entry for entry in reading.left_out if entry not in alone.left_out]
+    copies = [entry for entry in reading.skipped if entry not in alone.skipped]
     assert len(copies) == len(files)
     assert {(entry.reason, entry.fault) for entry in copies} == {(COPY, False)}
 
@@ -155,8 +155,8 @@ def test_kdefs_two_misnamed_files_are_named(tmp_path):
     made(tmp_path, ["AF31/AF31V.JPG", "AM31/AM31H.JPG", "AF31/AF31NES.JPG"])
     reading = Kdef().read(tmp_path)
     assert len(reading.records) == 1
-    assert sorted(Path(entry.path).name for entry in reading.left_out) == ["AF31V.JPG", "AM31H.JPG"]
-    assert all(entry.fault for entry in reading.left_out)
+    assert sorted(Path(entry.path).name for entry in reading.skipped) == ["AF31V.JPG", "AM31H.JPG"]
+    assert all(entry.fault for entry in reading.skipped)
 
 
 def test_kdefs_two_sessions_are_one_person_and_angles_have_a_neutral_each(tmp_path):
@@ -176,19 +176,19 @@ def test_case_11_the_owners_centerlight_is_called_gif_and_some_copies_have_endin
     made(tmp_path, ["subject01.gif", "subject01.happy", "subject01.happy.gif", "subject01.normal.GIF"])
     reading = Yale().read(Yale().locate(tmp_path))
     assert Counter(still.label for still in reading.records) == {"happiness": 1, "neutral": 1}
-    assert {Path(entry.path).name: (entry.reason, entry.fault) for entry in reading.left_out} == {
+    assert {Path(entry.path).name: (entry.reason, entry.fault) for entry in reading.skipped} == {
         "subject01.gif": ("centerlight is not in the vocabulary", False),
         "subject01.happy.gif": (COPY, False),
     }
     assert reading.found == {"pictures": 3}
 
 
-def test_yales_copy_of_a_neutral_picture_is_left_out(tmp_path):
+def test_yales_copy_of_a_neutral_picture_is_skipped(tmp_path):
     made(tmp_path, ["subject04.normal", "subject04.happy"])
     (tmp_path / "subject04.sad").write_bytes((tmp_path / "subject04.normal").read_bytes())
     reading = Yale().read(tmp_path)
     assert Counter(still.label for still in reading.records) == {"neutral": 1, "happiness": 1}
-    assert [entry.reason for entry in reading.left_out] == ["a copy of the same subject's neutral picture"]
+    assert [entry.reason for entry in reading.skipped] == ["a copy of the same subject's neutral picture"]
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from fer_cli.corpora.clips import frame_count
+from fer_cli.corpora.base import Reading, Sequence
 from fer_cli.corpora.crema_d import CremaD
-from fer_cli.corpora.named import COPY
+from fer_cli.corpora.io import frame_count
+from fer_cli.corpora.layouts import COPY
 from fer_cli.corpora.ravdess import Ravdess
-from fer_cli.corpora.record import Reading, Sequence
 from fer_cli.dataset.pairing import pair
 from fer_cli.errors import CorpusError
 from fer_cli.labels import CLASS_SETS
@@ -61,7 +61,7 @@ def test_a_clip_is_compared_with_the_middle_of_the_actors_neutral_clip(corpus, f
         [neutral] = {neutral_of[frame] for frame in record.frames}
         assert (neutral.path != record.frames[0].path, neutral.index) == (True, 15)
     assert reading.found["clips"] == len(files) - ("Actor_12/01-01-08-02-01-01-12.mp4" in files)
-    assert not any(entry.fault for entry in reading.left_out)
+    assert not any(entry.fault for entry in reading.skipped)
 
 
 @BOTH
@@ -86,7 +86,7 @@ def test_an_actor_without_a_neutral_clip_and_a_broken_video_are_named(tmp_path):
     (tmp_path / "VideoFlash/1002_ITS_NEU_XX.flv").write_bytes(b"no video")
     reading = CremaD().read(tmp_path)
     pairing = pair(reading.records, CLASS_SETS["6"])
-    assert {(Path(entry.path).name, entry.reason) for entry in [*reading.left_out, *pairing.left_out]} == {
+    assert {(Path(entry.path).name, entry.reason) for entry in [*reading.skipped, *pairing.skipped]} == {
         ("1002_ITS_NEU_XX.flv", "a video that cannot be read"),
         ("1002_IEO_SAD_LO.flv", "no neutral picture of this subject (unpaired)"),
     }
@@ -99,7 +99,7 @@ def test_case_31_two_copies_of_a_corpus_count_once(corpus, files, tmp_path):
     reading = corpus.read(tmp_path)
     assert reading.records == alone.records
     assert reading.found == alone.found
-    copies = [entry for entry in reading.left_out if "/two/" in entry.path]
+    copies = [entry for entry in reading.skipped if "/two/" in entry.path]
     assert {(entry.reason, entry.fault) for entry in copies} == {(COPY, False)}
     assert len(copies) == len(files)
 
@@ -112,7 +112,7 @@ def test_case_31_ravdess_with_sound_is_read_where_there_is_nothing_else(tmp_path
         "01-01-03-01-01-01-12.mp4": "happiness",
         "02-01-05-01-01-01-12.mp4": "anger",
     }
-    assert [(Path(entry.path).name, entry.fault) for entry in reading.left_out] == [("01-01-05-01-01-01-12.mp4", False)]
+    assert [(Path(entry.path).name, entry.fault) for entry in reading.skipped] == [("01-01-05-01-01-01-12.mp4", False)]
     assert reading.found == {"clips": 3}
 
 
@@ -123,7 +123,7 @@ def test_case_02_the_owners_misspelt_clip_is_read_and_unknown_names_are_told(tmp
         (tmp_path / name).touch()
     reading = CremaD().read(tmp_path)
     assert [record.frames[0].path.name for record in clips_in(reading)] == ["1040_ITH_SAD_X.flv"]
-    assert {(Path(entry.path).name, entry.fault) for entry in reading.left_out} == {
+    assert {(Path(entry.path).name, entry.fault) for entry in reading.skipped} == {
         ("1040_ITH_SAD_QQ.flv", True),
         ("1040_ITH_SAD.flv", True),
         ("faces.jpg", True),
@@ -136,7 +136,7 @@ def test_case_02_a_git_lfs_pointer_is_named(tmp_path):
     made(tmp_path, ["1001_DFA_NEU_XX.flv"])
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:92\nsize 414429\n"
     (tmp_path / "1001_DFA_ANG_XX.flv").write_text(pointer)
-    [entry] = CremaD().read(tmp_path).left_out
+    [entry] = CremaD().read(tmp_path).skipped
     assert entry.fault
     assert "git lfs pull" in entry.reason
 

@@ -29,7 +29,7 @@ def read(root: Path, corpus: OuluCasia | None = None, **settings):
 def test_sequences_start_neutral_and_end_at_the_apex(root):
     reading = read(root)
     assert reading.found == {"sequences": 6}
-    assert reading.left_out == []
+    assert reading.skipped == []
     assert {(record.subject, record.label) for record in reading.records} == {
         (subject, label) for subject in ("P001", "P002") for label in ("anger", "happiness", "sadness")
     }
@@ -66,7 +66,7 @@ def test_anomalies_are_named_and_end_nothing(root):
     for frame in range(1, 11):
         (root / ROOT / f"VL/Strong/P002/Anger/{frame:03d}.jpeg").unlink()
     reading = read(root)
-    assert {entry.reason for entry in reading.left_out} == {
+    assert {entry.reason for entry in reading.skipped} == {
         "frames missing in the middle (the sequence is used)",
         "a file that is no frame of its sequence",
         "a sequence of fewer than two frames",
@@ -82,4 +82,4 @@ def test_an_expression_that_is_none_is_an_error_that_names_the_folder(root):
 
 def test_a_name_that_only_looks_like_a_number_is_no_frame(root):
     (root / ROOT / "VL/Strong/P001/Anger/00².jpeg").touch()
-    assert [Path(entry.path).name for entry in read(root).left_out] == ["00².jpeg"]
+    assert [Path(entry.path).name for entry in read(root).skipped] == ["00².jpeg"]

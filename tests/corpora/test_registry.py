@@ -1,12 +1,9 @@
 import subprocess
 import sys
 
-import pytest
-
+from fer_cli.corpora.base import Corpus
 from fer_cli.corpora.ckplus import CKPlus
-from fer_cli.corpora.corpus import Corpus
-from fer_cli.corpora.registry import corpora, detect, find
-from fer_cli.errors import UsageError
+from fer_cli.corpora.registry import corpora, detect
 from tests.corpora.ckplus_tree import sequence
 
 
@@ -20,13 +17,6 @@ def test_every_reader_of_the_room_is_found():
         assert kind.layout
         assert kind.examples
         assert all(line.startswith(f"fer prepare {name}") for line in kind.examples)
-
-
-def test_a_name_nearly_right_is_understood_and_not_taken():
-    assert find("ckplus") is CKPlus
-    with pytest.raises(UsageError) as caught:
-        find("ckpuls")
-    assert "Did you mean ckplus?" in caught.value.hint
 
 
 def test_a_corpus_is_recognised_by_its_layout(tmp_path):

@@ -81,7 +81,7 @@ def test_facs_rows_name_the_units_of_the_label(corpus):
 def test_the_ckplus_reader_reads_it(corpus):
     reading = SETTINGS.read(SETTINGS.locate(corpus), apex_frames=3)
     assert len(reading.records) == 14
-    assert not [entry for entry in reading.left_out if entry.fault]
+    assert not [entry for entry in reading.skipped if entry.fault]
     assert {record.label for record in reading.records} == set(CLASS_SETS["7-contempt"])
     assert {(record.neutral, record.apexes) for record in reading.records} == {(0, (1, 2, 3))}
     assert all(frame.landmarks for record in reading.records for frame in record.frames)

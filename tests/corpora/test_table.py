@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from fer_cli.corpora.files import Files
-from fer_cli.corpora.record import Still
+from fer_cli.corpora.base import Still
+from fer_cli.corpora.image_folder import ImageFolder
 from fer_cli.dataset.pairing import pair
 from fer_cli.errors import CorpusError, UsageError
 
@@ -20,7 +20,7 @@ def root(tmp_path):
 def read(root: Path, text: str, **settings):
     table = root.parent / "rows.csv"
     table.write_text(text, encoding="utf-8")
-    return Files(table=table, **settings).read(root)
+    return ImageFolder(table=table, **settings).read(root)
 
 
 def test_a_row_is_a_still(root):
@@ -45,7 +45,7 @@ def test_rows_that_cannot_be_used_are_named_by_their_line(root):
     text = "path,label,subject\n" + "".join(f"{row},P1\n" for row in rows)
     reading = read(root, text)
     assert len(reading.records) == 1
-    assert [(entry.path, entry.reason) for entry in reading.left_out] == [
+    assert [(entry.path, entry.reason) for entry in reading.skipped] == [
         ("rows.csv:3", "a path that leaves the folder"),
         ("rows.csv:4", "a path that leaves the folder"),
         ("rows.csv:5", "a picture of the table that is not there"),
@@ -72,9 +72,9 @@ def test_what_is_no_such_table_is_said(root, text, said):
 def test_a_table_or_a_pattern_is_needed_and_not_both(tmp_path):
     for settings in ({}, {"pattern": "{label}.png", "table": tmp_path / "rows.csv"}):
         with pytest.raises(UsageError, match="--pattern or --table"):
-            Files(**settings)
+            ImageFolder(**settings)
     with pytest.raises(CorpusError, match="cannot be read"):
-        Files(table=tmp_path / "nowhere.csv").read(tmp_path)
+        ImageFolder(table=tmp_path / "nowhere.csv").read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,14 @@ def test_a_table_or_a_pattern_is_needed_and_not_both(tmp_path):
 def test_case_06_tables_from_elsewhere_say_the_same(root, text, encoding):
     table = root.parent / "rows.csv"
     table.write_bytes(text.encode(encoding))
-    [still] = Files(table=table).read(root).records
+    [still] = ImageFolder(table=table).read(root).records
     assert (still.frame.path, still.label, still.subject) == (root / "a.png", "fear", "P1")
 
 
 def test_case_06_rows_that_do_not_fit_the_header_are_faults_with_their_line(root):
     reading = read(root, "path,label,subject\na.png,fear,P1\nb.png,fear\ns/0.png,fear,P1,late\n")
     assert len(reading.records) == 1
-    assert [(entry.path, entry.reason, entry.fault) for entry in reading.left_out] == [
+    assert [(entry.path, entry.reason, entry.fault) for entry in reading.skipped] == [
         ("rows.csv:3", "a row of 2 values under 3 columns", True),
         ("rows.csv:4", "a row of 4 values under 3 columns", True),
     ]
@@ -108,7 +108,7 @@ def test_case_10_a_table_that_is_not_utf_8_is_refused_with_the_way_out(root):
     table = root.parent / "rows.csv"
     table.write_bytes("path,label,subject\na.png,fear,Müller\n".encode("cp1252"))
     with pytest.raises(CorpusError, match="not UTF-8") as caught:
-        Files(table=table).read(root)
+        ImageFolder(table=table).read(root)
     assert "CSV UTF-8" in caught.value.hint
 
 
@@ -120,7 +120,7 @@ def test_case_10_paths_may_be_windows_or_absolute_where_they_are_inside(root):
         (root / "a.png", "anger"),
         (root / "b.png", "sadness"),
     ]
-    assert [(entry.path, entry.reason) for entry in reading.left_out] == [
+    assert [(entry.path, entry.reason) for entry in reading.skipped] == [
         ("rows.csv:5", "a path that leaves the folder")
     ]
 
@@ -129,7 +129,7 @@ def test_an_absolute_path_through_a_link_to_the_folder_is_inside(root):
     (root.parent / "link").symlink_to(root)
     table = root.parent / "rows.csv"
     table.write_text(f"path,label\n{root}/a.png,fear\n{root.parent}/link/b.png,fear\n")
-    assert len(Files(table=table).read(root.parent / "link").records) == 2
+    assert len(ImageFolder(table=table).read(root.parent / "link").records) == 2
 
 
 def test_case_10_a_row_that_repeats_another_is_dropped_and_counted(root):
@@ -138,7 +138,7 @@ def test_case_10_a_row_that_repeats_another_is_dropped_and_counted(root):
         ("a.png", "happiness"),
         ("b.png", "fear"),
     ]
-    assert [(entry.path, entry.reason, entry.fault) for entry in reading.left_out] == [
+    assert [(entry.path, entry.reason, entry.fault) for entry in reading.skipped] == [
         ("rows.csv:4", "a row that repeats an earlier one", False),
         ("rows.csv:5", "a row that repeats an earlier one", False),
     ]
@@ -149,7 +149,7 @@ def test_case_10_a_row_that_repeats_another_is_dropped_and_counted(root):
 def test_case_10_rows_that_contradict_each_other_are_faults_and_none_is_used(root, other):
     reading = read(root, f"path,label,subject,split\na.png,fear,P1,train\nb.png,fear,P1,train\n{other}\n")
     assert [still.frame.path.name for still in reading.records] == ["b.png"]
-    assert [(entry.path, entry.reason, entry.fault) for entry in reading.left_out] == [
+    assert [(entry.path, entry.reason, entry.fault) for entry in reading.skipped] == [
         ("rows.csv:2", "a row that contradicts another of the same picture", True),
         ("rows.csv:4", "a row that contradicts another of the same picture", True),
     ]
@@ -159,7 +159,7 @@ def test_sequences_may_share_a_picture(root):
     rows = [f"s/{frame}.png,{label},P1,{label},{frame}" for label in ("fear", "anger") for frame in range(2)]
     reading = read(root, "path,label,subject,sequence,frame\n" + "\n".join(rows))
     assert [(record.label, len(record.frames)) for record in reading.records] == [("fear", 2), ("anger", 2)]
-    assert reading.left_out == []
+    assert reading.skipped == []
 
 
 def test_case_10_a_split_is_known_by_its_synonyms_and_another_is_refused_by_name(root):
@@ -180,7 +180,7 @@ def test_case_12_a_table_of_raters_whose_repeats_agree_but_for_one(root):
         ("a.png", "anger", None),
         ("b.png", "happiness", None),
     ]
-    assert [entry.fault for entry in reading.left_out] == [False, True, True]
+    assert [entry.fault for entry in reading.skipped] == [False, True, True]
 
 
 def test_case_19_a_table_with_composed_names_finds_decomposed_files(root):

@@ -12,8 +12,7 @@ from fer_cli.corpora.caer_s import CaerS
 from fer_cli.corpora.expw import Expw
 from fer_cli.corpora.raf_db import RafDb
 from fer_cli.corpora.sfew import Sfew
-from fer_cli.dataset.plan import make_plan
-from fer_cli.dataset.preparation import Preparation
+from fer_cli.dataset.plan import Preparation, make_plan
 from fer_cli.errors import CorpusError
 
 
@@ -116,7 +115,7 @@ def test_the_compound_list_is_refused_by_name_with_the_reason(raf):
 
 def test_a_picture_of_the_list_that_is_gone_is_named(raf):
     (raf / "Image/aligned/train_00003_aligned.jpg").unlink()
-    [entry] = RafDb().read(raf).left_out
+    [entry] = RafDb().read(raf).skipped
     assert entry.path == "train_00003.jpg"
     assert entry.fault
 
@@ -152,7 +151,7 @@ def test_folders_are_splits_and_expressions(corpus, names, tmp_path):
     reading = corpus.read(root)
     found = {still.frame.path.relative_to(root).as_posix(): (still.split, still.label) for still in reading.records}
     assert found == {name: shown for name, shown in names.items() if shown}
-    assert len(reading.left_out) == sum(shown is None for shown in names.values())
+    assert len(reading.skipped) == sum(shown is None for shown in names.values())
     (tmp_path / "empty").mkdir()
     with pytest.raises(CorpusError, match="it is empty"):
         corpus.locate(tmp_path / "empty")
@@ -188,7 +187,7 @@ def test_expws_faces_have_their_boxes_and_names_of_their_own(tmp_path):
         ("happiness", (20, 10, 40, 80), "a-00000"),
         ("neutral", (100, 5, 40, 45), "a-00001"),
     ]
-    assert [entry.reason for entry in reading.left_out] == [
+    assert [entry.reason for entry in reading.skipped] == [
         "a picture of the list that is not there",
         "a line that holds no face",
     ]
@@ -213,7 +212,7 @@ def test_affectnets_older_layout(tmp_path):
         ("happiness", "train", (10, 20, 30, 40)),
         ("happiness", "val", (10, 20, 30, 40)),
     ]
-    assert [(entry.reason, entry.fault) for entry in reading.left_out] == [
+    assert [(entry.reason, entry.fault) for entry in reading.skipped] == [
         ("annotated as no face", False),
         ("a picture of the table that is not there", True),
         ("a path that leaves the folder", True),
@@ -228,14 +227,14 @@ def test_case_09_affectnets_table_without_a_header_loses_no_row(tmp_path):
         (tmp_path / "validation.csv").write_text(text, encoding="utf-8")
         reading = AffectNet().read(AffectNet().locate(tmp_path))
         assert [(still.label, still.split) for still in reading.records] == [("happiness", "val")] * count
-        assert reading.left_out == []
+        assert reading.skipped == []
 
 
 def test_a_pipe_is_no_annotation_and_nobody_waits_for_it(tmp_path):
     touched(tmp_path / "train_set", "images/0.jpg")
     (tmp_path / "train_set/annotations").mkdir()
     os.mkfifo(tmp_path / "train_set/annotations/0_exp.npy")
-    [entry] = AffectNet().read(tmp_path).left_out
+    [entry] = AffectNet().read(tmp_path).skipped
     assert entry.reason == "a picture without a readable annotation"
 
 
@@ -251,7 +250,7 @@ def test_affectnets_newer_layout_whose_numbers_may_be_strings(tmp_path):
         ("surprise", "train"),
         ("contempt", "val"),
     ]
-    assert sorted(entry.reason for entry in reading.left_out) == [
+    assert sorted(entry.reason for entry in reading.skipped) == [
         "a picture without a readable annotation",
         "a picture without a readable annotation",
         "annotated as none",
@@ -273,7 +272,7 @@ def test_affectnets_hostile_numbers_are_told_and_end_nothing(tmp_path, value):
     np.save(tmp_path / "train_set/annotations/1_exp.npy", np.array(1))
     reading = AffectNet().read(tmp_path)
     assert [still.label for still in reading.records] == ["happiness"]
-    assert {(Path(entry.path).name, entry.fault) for entry in reading.left_out} == {
+    assert {(Path(entry.path).name, entry.fault) for entry in reading.skipped} == {
         ("0.jpg", True),
         ("notes.txt", False),
         ("2.xyz", True),
@@ -286,7 +285,7 @@ def test_affectnets_shape_of_any_size_is_not_believed(tmp_path):
     with (tmp_path / "train_set/annotations/0_exp.npy").open("wb") as file:
         shape = {"descr": "<f8", "fortran_order": False, "shape": (10**15,)}
         np.lib.format.write_array_header_1_0(file, shape)
-    [entry] = AffectNet().read(tmp_path).left_out
+    [entry] = AffectNet().read(tmp_path).skipped
     assert entry.reason == "a picture without a readable annotation"
 
 
@@ -294,7 +293,7 @@ def test_raf_dbs_code_of_any_number_of_digits_is_told(raf):
     path = next(raf.rglob("list_patition_label.txt"))
     path.write_text(path.read_text() + f"train_00009.jpg {'9' * 5_000}\n")
     [entry] = [
-        entry for entry in RafDb().read(RafDb().locate(raf)).left_out if "names no picture and code" in entry.reason
+        entry for entry in RafDb().read(RafDb().locate(raf)).skipped if "names no picture and code" in entry.reason
     ]
     assert entry.fault
 
@@ -302,7 +301,7 @@ def test_raf_dbs_code_of_any_number_of_digits_is_told(raf):
 def test_a_file_that_is_no_picture_is_told_in_folders_of_splits(tmp_path):
     touched(tmp_path, "train/Anger/1.png", "train/Happy/1.png", "train/Happy/notes.txt", "train/Happy/2.mp4")
     reading = CaerS().read(tmp_path)
-    assert {(Path(entry.path).name, entry.fault) for entry in reading.left_out} == {
+    assert {(Path(entry.path).name, entry.fault) for entry in reading.skipped} == {
         ("notes.txt", False),
         ("2.mp4", True),
     }

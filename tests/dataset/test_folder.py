@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from fer_cli.dataset.folder import Journal, claim
+from fer_cli.dataset.folder import Journal, begin
 from fer_cli.errors import DatasetError
 
 DEEP = "[" * 100_000
@@ -57,4 +57,4 @@ def test_a_journal_that_is_a_pipe_is_said_and_not_waited_for(out):
 def test_settings_that_no_preparation_wrote_are_other_settings(out, name, text):
     (out / name).write_text(text)
     with pytest.raises(DatasetError, match=r"no prepared dataset|other settings"):
-        claim(out, {"size": 32}, overwrite=False)
+        begin(out, {"size": 32}, overwrite=False)

@@ -1,10 +1,12 @@
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_cli.corpora.record import Frame, Sequence, Still
-from fer_cli.dataset.pairing import pair, unpaired
+from fer_cli.corpora.base import Frame, Sequence, Still
+from fer_cli.dataset.pairing import assign_folds, pair, unpaired
+from fer_cli.errors import DatasetError, UsageError
 from fer_cli.labels import CLASS_SETS, EXPRESSIONS
 
 
@@ -30,16 +32,16 @@ def test_apex_frames_are_compared_with_their_own_sequences_first_frame():
     assert [sample.frame for sample in samples if sample.role == "neutral"] == [record.frames[0]]
 
 
-def test_a_sequence_without_a_label_is_left_out_by_rule_and_is_not_neutral():
+def test_a_sequence_without_a_label_is_skipped_by_rule_and_is_not_neutral():
     pairing = pair([sequence("S1", 1, None)], CLASS_SETS["8"])
     assert pairing.samples == []
-    assert [(entry.reason, entry.fault) for entry in pairing.left_out] == [("no emotion label", False)]
+    assert [(entry.reason, entry.fault) for entry in pairing.skipped] == [("no emotion label", False)]
 
 
-def test_a_label_outside_the_class_set_is_left_out_and_counted():
+def test_a_label_outside_the_class_set_is_skipped_and_counted():
     pairing = pair([sequence("S1", 1, "contempt"), sequence("S1", 2, "anger")], CLASS_SETS["6"])
     assert {sample.label for sample in pairing.samples if sample.role == "apex"} == {"anger"}
-    assert [entry.reason for entry in pairing.left_out] == ["contempt is not among the classes"]
+    assert [entry.reason for entry in pairing.skipped] == ["contempt is not among the classes"]
 
 
 def test_where_neutral_is_a_class_it_is_compared_with_another_neutral_frame():
@@ -52,7 +54,7 @@ def test_where_neutral_is_a_class_it_is_compared_with_another_neutral_frame():
     apexes = compared(pairing)
     for record, other in zip(records, (second, first, None), strict=True):
         assert {apexes[record.frames[index]] for index in record.apexes} == {other}
-    assert [entry.reason for entry in pairing.left_out] == ["no second neutral picture of this subject (unpaired)"]
+    assert [entry.reason for entry in pairing.skipped] == ["no second neutral picture of this subject (unpaired)"]
 
 
 def test_a_still_is_compared_with_its_subjects_neutral_still():
@@ -71,7 +73,7 @@ def test_without_neutral_as_a_class_a_still_is_compared_within_its_session_and_v
     neutral = of_sessions("1", "2", label="neutral", view="S")
     pairing = pair([*happy, *neutral], ("fear", "happiness"))
     assert list(compared(pairing).values()) == [neutral[0].frame, neutral[1].frame, None, None]
-    assert {entry.reason for entry in pairing.left_out} == {
+    assert {entry.reason for entry in pairing.skipped} == {
         "no neutral picture of this subject under the same conditions (unpaired)"
     }
 
@@ -83,7 +85,7 @@ def test_with_neutral_as_a_class_every_still_is_compared_with_another_session_of
     round_ = [neutral[1].frame, neutral[2].frame, neutral[0].frame]
     assert list(compared(pairing).values()) == round_
     assert list(compared(pairing, "neutral").values()) == [*round_, None]
-    assert [entry.path for entry in pairing.left_out] == [str(elsewhere[0].frame.path)]
+    assert [entry.path for entry in pairing.skipped] == [str(elsewhere[0].frame.path)]
 
 
 def test_a_session_with_the_only_neutral_picture_leaves_its_own_stills_unpaired():
@@ -183,3 +185,56 @@ def test_where_neutral_is_a_class_a_take_is_compared_with_one_other(records):
         own = resting.get(names[sample.frame])
         if own is not None:
             assert sample.neutral in own
+
+
+CLASSES = ("anger", "fear", "happiness")
+
+
+def of_each(subjects: int) -> list[tuple[str, str]]:
+    return [(f"S{number:03d}", label) for number in range(subjects) for label in CLASSES]
+
+
+def test_id_step_deals_sorted_subjects_out_in_turn():
+    folds = assign_folds(of_each(7), 3, "id-step")
+    assert [folds[f"S{number:03d}"] for number in range(7)] == [0, 1, 2, 0, 1, 2, 0]
+
+
+@given(
+    subjects=st.integers(6, 30),
+    folds=st.integers(3, 6),
+    rule=st.sampled_from(["id-step", "stratified-group"]),
+    data=st.data(),
+)
+def test_every_subject_has_one_fold_whatever_the_order_of_the_samples(subjects, folds, rule, data):
+    samples = of_each(subjects)
+    assigned = assign_folds(samples, folds, rule)
+    assert set(assigned) == {subject for subject, _ in samples}
+    assert set(assigned.values()) == set(range(folds))
+    assert assign_folds(data.draw(st.permutations(samples)), folds, rule) == assigned
+
+
+def test_stratified_group_balances_a_rare_class():
+    samples = of_each(12) + [(f"S{number:03d}", "contempt") for number in (0, 1, 2)]
+    folds = assign_folds(samples, 3, "stratified-group")
+    assert {folds[f"S{number:03d}"] for number in (0, 1, 2)} == {0, 1, 2}
+
+
+def test_a_class_shown_by_fewer_subjects_than_folds_is_refused_with_what_would_do():
+    samples = [*of_each(10), *((f"S{number:03d}", "contempt") for number in range(4))]
+    with pytest.raises(DatasetError) as caught:
+        assign_folds(samples, 5, "id-step")
+    assert "contempt by 4" in caught.value.message
+    assert "--folds 4" in caught.value.hint
+    assert "--classes anger,fear,happiness" in caught.value.hint
+
+
+def test_two_folds_leave_nothing_to_train_on():
+    with pytest.raises(UsageError, match="at least 3"):
+        assign_folds(of_each(5), 2, "id-step")
+
+
+def test_a_take_of_very_many_neutral_pictures_is_searched_in_linear_time():
+    records = [still("S1", "neutral", number, session="one") for number in range(20_000)]
+    assert not any(sample.neutral for sample in pair(records, ("fear", "neutral")).samples)
+    other = pair([*records, still("S1", "neutral", session="two")], ("fear", "neutral")).samples
+    assert {sample.neutral for sample in other[:-1]} == {other[-1].frame}

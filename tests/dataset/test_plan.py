@@ -8,12 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence, Skipped, Still
 from fer_cli.corpora.ckplus import CKPlus
-from fer_cli.corpora.corpus import Corpus
-from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence, Still
-from fer_cli.dataset.check import check
-from fer_cli.dataset.plan import make_plan
-from fer_cli.dataset.preparation import Preparation
+from fer_cli.dataset.plan import Preparation, make_plan
+from fer_cli.dataset.prepare import check
 from fer_cli.errors import CorpusError, DatasetError
 from fer_cli.labels import CLASS_SETS, EXPRESSIONS
 from tests.corpora.ckplus_tree import golden_tree, sequence
@@ -26,13 +24,13 @@ class Given(Corpus):
     name: ClassVar[str] = "given"
     title: ClassVar[str] = "Given"
     records: tuple = ()
-    left_out: tuple = ()
+    skipped: tuple = ()
 
     def locate(self, root: Path) -> Path:
         return root
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
-        return Reading(list(self.records), list(self.left_out))
+        return Reading(list(self.records), list(self.skipped))
 
 
 @st.composite
@@ -79,8 +77,8 @@ def test_strict_makes_any_anomaly_an_error_that_names_it():
         for n in range(3)
         for label in ("anger", "fear")
     )
-    by_rule = Given(records, (LeftOut("a", "no emotion label", fault=False),))
-    broken = Given(records, (LeftOut("b.txt", "a label without pictures"),))
+    by_rule = Given(records, (Skipped("a", "no emotion label", fault=False),))
+    broken = Given(records, (Skipped("b.txt", "a label without pictures"),))
     settings = {"classes": "anger,fear", "folds": 3}
     make_plan(by_rule, Path(), Preparation(**settings, strict=True))
     make_plan(broken, Path(), Preparation(**settings))
@@ -107,7 +105,7 @@ def test_a_check_counts_against_what_the_owners_promise_and_writes_nothing(tmp_p
     assert checked.folds["sequences or stills"].tolist() == [33, 39, 40, 35, 30, 37, 29, 29, 33, 22]
     assert checked.classes.loc["surprise", "sequences or stills"] == 83
     assert checked.classes["pictures"].sum() == 981
-    assert [(entry["reason"], entry["count"]) for entry in checked.left_out] == [("no emotion label", 266)]
+    assert [(entry["reason"], entry["count"]) for entry in checked.skipped] == [("no emotion label", 266)]
 
 
 def test_a_check_tells_what_is_missing(tmp_path):

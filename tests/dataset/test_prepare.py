@@ -11,9 +11,8 @@ import pytest
 from annotated_doc import Doc
 from PIL import Image
 
-from fer_cli.corpora.corpus import Corpus
-from fer_cli.corpora.record import Frame, LeftOut, Reading, Sequence, Still
-from fer_cli.dataset.preparation import Preparation
+from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence, Skipped, Still
+from fer_cli.dataset.plan import Preparation
 from fer_cli.dataset.prepare import prepare
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import CorpusError, DatasetError, DetectorError, UsageError
@@ -47,7 +46,7 @@ class Dots(Corpus):
                 Sequence(folder.parent.name, folder.name, frames, folder.name, 0, apexes, f"last {apex_frames} frames")
             )
             reading.found["sequences"] += 1
-        reading.left_out.append(LeftOut(str(root / "odd"), "odd", fault=False))
+        reading.skipped.append(Skipped(str(root / "odd"), "odd", fault=False))
         return reading
 
 
@@ -197,7 +196,7 @@ def test_a_folder_of_other_things_is_never_touched(root, out):
     assert everything(out) == {"thesis.txt": b"precious"}
 
 
-def test_pictures_that_cannot_be_used_are_left_out_and_listed(root, out):
+def test_pictures_that_cannot_be_used_are_skipped_and_listed(root, out):
     (root / "S0" / "anger" / "3.png").write_bytes(b"")
     whole = (root / "S1" / "fear" / "2.png").read_bytes()
     (root / "S1" / "fear" / "2.png").write_bytes(whole[: len(whole) // 2])

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fer_cli.corpora.record import Frame, LeftOut, Sequence, Still
+from fer_cli.corpora.base import Frame, Sequence, Skipped, Still
 from fer_cli.dataset.pairing import Sample, pair
 
 CLASSES = ("fear", "happiness")
@@ -62,10 +62,10 @@ def test_what_is_excluded_is_said_by_its_place_and_is_no_fault():
         sequence("b", frames("b", 2), label=None),
         still("c", "contempt"),
     ]
-    assert pair(records, CLASSES).left_out == [
-        LeftOut(str(Path("corpus/a")), "contempt is not among the classes", fault=False),
-        LeftOut(str(Path("corpus/b")), "no emotion label", fault=False),
-        LeftOut(str(Path("corpus/c.png")), "contempt is not among the classes", fault=False),
+    assert pair(records, CLASSES).skipped == [
+        Skipped(str(Path("corpus/a")), "contempt is not among the classes", fault=False),
+        Skipped(str(Path("corpus/b")), "no emotion label", fault=False),
+        Skipped(str(Path("corpus/c.png")), "contempt is not among the classes", fault=False),
     ]
 
 
@@ -75,7 +75,7 @@ def test_a_still_that_stays_unpaired_is_said_unless_nobody_knows_whose_it_is():
     pairing = pair([alone, unknown, paired, resting], CLASSES)
     assert [sample.frame for sample in pairing.samples] == [each.frame for each in (alone, unknown, paired, resting)]
     reason = "no neutral picture of this subject (unpaired)"
-    assert pairing.left_out == [LeftOut(str(alone.frame.path), reason, fault=False)]
+    assert pairing.skipped == [Skipped(str(alone.frame.path), reason, fault=False)]
 
 
 def test_a_neutral_picture_without_a_second_one_stays_unpaired_and_is_said():
@@ -83,4 +83,4 @@ def test_a_neutral_picture_without_a_second_one_stays_unpaired_and_is_said():
     pairing = pair([only], (*CLASSES, "neutral"))
     assert [(sample.frame, sample.neutral) for sample in pairing.samples] == [(only.frame, None)]
     reason = "no second neutral picture of this subject (unpaired)"
-    assert pairing.left_out == [LeftOut(str(only.frame.path), reason, fault=False)]
+    assert pairing.skipped == [Skipped(str(only.frame.path), reason, fault=False)]

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from fer_cli.corpora.clips import frame_count
+from fer_cli.corpora.io import frame_count
 from fer_cli.errors import FerError, PictureError, UsageError
 from fer_cli.faces.video import Every, VideoSink, frames_of, sampled_frames, video_frame
 from tests.videos import cut, make_video, set_matrix, shades
@@ -206,7 +206,7 @@ def test_a_decoder_that_fails_in_its_threads_can_be_freed(tmp_path):
     assert av.logging.get_level() is None
 
 
-def test_a_video_of_larger_frames_than_allowed_is_left_out(tmp_path):
+def test_a_video_of_larger_frames_than_allowed_is_skipped(tmp_path):
     path = make_video(tmp_path / "clip.avi", shades(3))
     with pytest.raises(PictureError, match="million pixels"):
         list(sampled_frames(path, Every(), max_pixels=64 * 48 - 1))

@@ -85,13 +85,13 @@ def _landmarks(root: Path) -> None:
 
 
 def _read_landmarks(root: Path) -> None:
-    from fer_cli.faces.landmarks import five_points, read_landmarks
+    from fer_cli.faces.crop import five_points, read_landmarks
 
     five_points(read_landmarks(root / "a_landmarks.txt"))
 
 
 def _read_pixels(root: Path) -> None:
-    from fer_cli.faces.pixel_rows import pixel_row
+    from fer_cli.faces.decode import pixel_row
 
     pixel_row(root / "fer2013.csv", len("emotion,pixels,Usage\n"))
 
@@ -179,28 +179,26 @@ def _read_journal(root: Path) -> None:
 
 
 def _prediction(root: Path) -> None:
-    from fer_cli.prediction.inputs import Input
-    from fer_cli.prediction.outcomes import Outcome, Prediction
-    from fer_cli.prediction.shots import Shot
-    from fer_cli.prediction.unfinished import Unfinished
+    from fer_cli.prediction.checkpoint import Checkpoint
+    from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
+    from fer_cli.prediction.sources import Input
 
-    unfinished = Unfinished(root / "p.csv")
-    unfinished.begin({"faces": "all"}, resume=False)
-    unfinished.list_inputs([Input(Path("a.png")), Input(Path("b.png"))])
-    path = Path("a.png")
-    list(unfinished.keep([Outcome(Shot(0, path), (Prediction(path, 0, None, {"anger": 1.0}, ""),), ())]))
+    checkpoint = Checkpoint(root / "p.csv")
+    checkpoint.begin({"faces": "all"}, resume=False)
+    checkpoint.list_inputs([Input(Path("a.png")), Input(Path("b.png"))])
+    list(checkpoint.store([FrameResult(Frame(0, Path("a.png")), (FacePrediction(0, {"anger": 1.0}),))]))
     (root / ".p.csv.unfinished").rename(root / "unfinished")
 
 
 def _go_on(root: Path) -> None:
-    from fer_cli.prediction.unfinished import Unfinished
+    from fer_cli.prediction.checkpoint import Checkpoint
 
     (root / "unfinished").rename(root / ".p.csv.unfinished")
-    unfinished = Unfinished(root / "p.csv")
-    unfinished.begin({"faces": "all"}, resume=True)
-    unfinished.list_inputs([])
-    list(unfinished.inputs())
-    list(unfinished.outcomes())
+    checkpoint = Checkpoint(root / "p.csv")
+    checkpoint.begin({"faces": "all"}, resume=True)
+    checkpoint.list_inputs([])
+    list(checkpoint.remaining())
+    list(checkpoint.results())
 
 
 def _subjects(root: Path) -> None:
@@ -271,10 +269,10 @@ def _zip(root: Path) -> None:
 
 
 def _unpack(root: Path) -> None:
-    from fer_cli.corpora.archives import opened
+    from fer_cli.corpora.archives import unpack_root
     from fer_cli.progress import silent
 
-    opened(root / "corpus.zip", silent)
+    unpack_root(root / "corpus.zip", silent)
 
 
 def _arrays(root: Path) -> None:
@@ -305,16 +303,16 @@ def _load_embeddings(root: Path) -> None:
 
 
 def _drawn(root: Path) -> None:
-    from fer_cli.corpora.synthetic.layout import claim
+    from fer_cli.corpora.synthetic import begin
 
-    claim(root / "corpus", {"version": 1, "subjects": 3})
+    begin(root / "corpus", {"version": 1, "subjects": 3})
     shutil.copy(root / "corpus" / "synthetic.unfinished.json", root / "corpus" / "synthetic.json")
 
 
 def _claim_drawn(root: Path) -> None:
-    from fer_cli.corpora.synthetic.layout import claim
+    from fer_cli.corpora.synthetic import begin
 
-    claim(root / "corpus", {"version": 1, "subjects": 3})
+    begin(root / "corpus", {"version": 1, "subjects": 3})
 
 
 def _data(root: Path) -> None:

@@ -17,11 +17,11 @@ from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.evaluation.report import page
 from fer_cli.evaluation.results import StoredEvaluation, refuse_foreign
 from fer_cli.export.onnx import _metadata
-from fer_cli.prediction.opened import open_model
+from fer_cli.prediction.model import open_model
 from fer_cli.runs.ancestry import seen_behind
 from fer_cli.runs.run import CrossValidation, Run, open_any
 from fer_cli.session import Session
-from fer_cli.training.claim import interrupted, will_resume
+from fer_cli.training.folder import interrupted, will_resume
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.trained import trained
 

@@ -12,8 +12,8 @@ from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.models import DifferenceModel
 from fer_cli.runs.run import Run
 from fer_cli.session import Session
-from fer_cli.training.claim import identity_of, will_resume
 from fer_cli.training.fit import fit, last_whole_checkpoint
+from fer_cli.training.folder import identity_of, will_resume
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.made import CLASSES, abandoned, made_dataset, unnamed
 

@@ -18,5 +18,5 @@ def _recipes() -> tuple[type[Recipe], ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-#: What ``fer train`` has commands for.
+#: The recipes that ``fer train`` has commands for.
 RECIPES = _recipes()

@@ -119,7 +119,7 @@ class Recipe(ABC):
 
     @property
     def title(self) -> str:
-        """What the folder of its run is called after."""
+        """The name that the folder of its run begins with."""
         return self.name
 
     @property
@@ -133,7 +133,7 @@ class Recipe(ABC):
 
     @property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """What is subtracted from the pictures' red, green and blue (0 to 1), and what they are divided by."""
+        """The mean and the standard deviation that red, green and blue (0 to 1) are normalised by."""
         from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
         return IMAGENET_MEAN, IMAGENET_STD

@@ -84,7 +84,7 @@ class DifferenceRecipe(Recipe):
         )
 
     def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
-        """What the encoder starts from, if it was trained before."""
+        """The weights that the encoder starts from, if they were trained before."""
         return [*parts.values(), *starting_file(self.encoder)]
 
 

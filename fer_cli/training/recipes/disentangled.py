@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 #: Sub-runs inside a run, by what they train.
 STAGE_1, IDENTITY = "stage1", "identity"
-#: What a penalty weighs against the cross-entropy, where nothing else is asked for.
+#: The default weight of each penalty against the cross-entropy.
 WEIGHTS = {"concat": 0.0, "adversarial": 0.1, "orthogonal": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DisentangledRecipe(Recipe):
-    """First an emotion encoder beside a frozen identity encoder, then the difference on that emotion encoder."""
+    """First an emotion encoder, with a frozen identity encoder, then the difference on that emotion encoder."""
 
     name: ClassVar[str] = "disentangled"
     examples: ClassVar[tuple[str, ...]] = (
@@ -97,7 +97,7 @@ class DisentangledRecipe(Recipe):
         return {}
 
     def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
-        """What came before in this training, and what it was told to start from."""
+        """The runs trained before in this training, and the weights it was told to start from."""
         folders = list(parts.values())
         if self.stage == 2:
             # Stage 2 needs more of stage 1 than its weights.
@@ -229,7 +229,7 @@ class IdentityRecipe(Recipe):
         held_out = (count > 1) & (place == count.clip(upper=HELD_OUT) - 1)
         if not held_out.any():
             raise DatasetError(
-                f"{dataset.path} has one picture or sequence of each subject, by which none can be told again.",
+                f"{dataset.path} has one picture or sequence of each subject: there is none to validate on.",
                 hint=OTHER_WAYS,
             )
         return {"train": rows[~held_out], "val": rows[held_out], "test": rows.iloc[:0]}

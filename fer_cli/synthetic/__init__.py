@@ -1,0 +1,1 @@
+"""The renderer of drawn faces: persons and FACS action units in, pictures and landmarks out."""
