@@ -30,7 +30,7 @@ from tests.made import made_dataset
 from tests.training.test_kept_weights import contradicted
 
 # What a training imports on its way is imported once, here, and not by every process that is killed.
-for module in ("training.variants", "evaluation.evaluate", "models.vit_se", "models.disentangled"):
+for module in ("training.cross_validation", "evaluation.evaluate", "models.vit_se", "models.disentangled"):
     importlib.import_module(f"fer_cli.{module}")
 
 COMMON = "--batch-size 2 --schedule constant --warmup 0 --logger none --device cpu"

@@ -22,13 +22,12 @@ from fer_cli.dataset.prepare import prepare
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import FerError, RunError
 from fer_cli.evaluation.evaluate import evaluate
-from fer_cli.runs.cross_validation import CrossValidation
-from fer_cli.runs.run import Run
+from fer_cli.runs.run import CrossValidation, Run
 from fer_cli.training.cross_validation import cross_validate
-from fer_cli.training.difference import DifferenceRecipe
-from fer_cli.training.disentangled import DisentangledRecipe
 from fer_cli.training.fit import fit
-from fer_cli.training.recipe import Recipe
+from fer_cli.training.recipes.base import Recipe
+from fer_cli.training.recipes.difference import DifferenceRecipe
+from fer_cli.training.recipes.disentangled import DisentangledRecipe
 
 OUT = Path("benchmarks-out")
 SMALL = {"backbone": "mobilenet_v3_small", "size": 112}

@@ -38,8 +38,8 @@ from fer_cli.prediction.neutral.scoring import choose_scorer
 from fer_cli.prediction.pipeline import FaceExtractor, Neutral, extract_faces, predict
 from fer_cli.prediction.results import FacePrediction, Frame
 from fer_cli.runs.run import Run
-from fer_cli.training.difference import DifferenceRecipe
-from fer_cli.training.identity import IdentityRecipe
+from fer_cli.training.recipes.difference import DifferenceRecipe
+from fer_cli.training.recipes.disentangled import IdentityRecipe
 
 #: The identity encoder; the classifiers of single faces, drawn and real; and the paired model.
 IDENTITY = IdentityRecipe(epochs=8, lr=2e-3, size=112)

@@ -39,7 +39,7 @@ from fer_cli.faces.yunet import find_detector_model
 from fer_cli.labels import EXPRESSIONS
 from fer_cli.models import Classifier, DifferenceConfig, DifferenceModel, Preprocessing
 from fer_cli.models.choices import AUTO
-from fer_cli.models.onnx_runtime import with_runtime
+from fer_cli.models.onnx import with_runtime
 from fer_cli.prediction.options import PredictOptions
 from fer_cli.prediction.parallel import ThreadedMap, cores
 from fer_cli.prediction.pipeline import BATCH

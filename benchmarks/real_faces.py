@@ -23,8 +23,8 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import FerError, RunError
 from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.runs.run import Run
-from fer_cli.training.difference import DifferenceRecipe
 from fer_cli.training.fit import fit
+from fer_cli.training.recipes.difference import DifferenceRecipe
 
 OUT = Path("benchmarks-out")
 SMALL = {"backbone": "mobilenet_v3_small", "size": 112}

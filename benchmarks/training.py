@@ -28,9 +28,9 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import EMBEDDINGS, METADATA
 from fer_cli.models import DifferenceConfig, DifferenceModel, IdentityConfig, IdentityModel
 from fer_cli.training.cross_validation import cross_validate
-from fer_cli.training.difference import DifferenceRecipe
-from fer_cli.training.disentangled import DisentangledRecipe
 from fer_cli.training.fit import fit
+from fer_cli.training.recipes.difference import DifferenceRecipe
+from fer_cli.training.recipes.disentangled import DisentangledRecipe
 
 OUT = Path("benchmarks-out")
 PAIRS, SIZE, BATCH, EPOCHS = 981, 224, 32, 30

@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from fer_cli.distributed import broadcast, is_main_process, main_process_first, own_device, world_size
-from fer_cli.runs.cross_validation import CrossValidation
-from fer_cli.runs.run import Run
-from fer_cli.training.difference import DifferenceRecipe
+from fer_cli.runs.run import CrossValidation, Run
+from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.made import made_model
 from tests.training.test_kept_weights import validation_loss
 

@@ -12,8 +12,8 @@ import typer
 from PIL import Image
 
 from fer_cli.cli.app import app
-from fer_cli.training.difference import DifferenceRecipe
 from fer_cli.training.fit import fit
+from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.corpora.ckplus_tree import CODES, sequence
 
 ROOT = Path(__file__).resolve().parents[1]

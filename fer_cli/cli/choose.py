@@ -1,18 +1,19 @@
-"""What a short line means: the latest dataset, the latest run, a name for a new one."""
+"""Defaults of a short line: the latest dataset, the latest run, a name for a new one."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from fer_cli.cli.console import say
 from fer_cli.errors import DatasetError, RunError
 
 if TYPE_CHECKING:
     from fer_cli.dataset.prepared import PreparedDataset
-    from fer_cli.runs.cross_validation import CrossValidation
-    from fer_cli.runs.run import Run
-    from fer_cli.training.recipe import Recipe
+    from fer_cli.runs.run import CrossValidation, Run
+    from fer_cli.training.recipes.base import Recipe
 
+T = TypeVar("T", "Run", "Run | CrossValidation")
 DATA, RUNS = Path("data"), Path("runs")
 
 
@@ -33,34 +34,30 @@ def dataset(given: Path | None) -> "PreparedDataset":
 
 def run(given: Path | None) -> "Run | CrossValidation":
     """The run or cross-validation at ``given``, or the run finished last in ``./runs``; says which."""
-    from fer_cli.runs.cross_validation import open_any
-    from fer_cli.runs.run import runs_in
+    from fer_cli.runs.run import open_any
 
-    path = given or next(iter(runs_in(RUNS)), None)
-    if path is None:
-        raise _no_run()
-    opened = open_any(path)
-    say(f"run       {path}{'' if given else f' (the latest in ./{RUNS})'}: {opened.protocol.name}")
-    return opened
+    return _opened(given, open_any)
 
 
 def run_to_use(given: Path | None) -> "Run":
     """The run to predict with: at ``given``, or the one finished last in ``./runs``; says which."""
-    from fer_cli.runs.run import Run, runs_in
+    from fer_cli.runs.run import Run
+
+    return _opened(given, Run.open)
+
+
+def _opened(given: Path | None, opener: Callable[[Path], T]) -> T:
+    from fer_cli.runs.run import runs_in
 
     path = given or next(iter(runs_in(RUNS)), None)
     if path is None:
-        raise _no_run()
-    opened = Run.open(path)
+        raise RunError(
+            f"There is no finished run in ./{RUNS}.",
+            hint="Make one with fer train (for example: fer train difference), or name a run's folder.",
+        )
+    opened = opener(path)
     say(f"run       {path}{'' if given else f' (the latest in ./{RUNS})'}: {opened.protocol.name}")
     return opened
-
-
-def _no_run() -> RunError:
-    return RunError(
-        f"There is no finished run in ./{RUNS}.",
-        hint="Make one with fer train (for example: fer train difference), or name a run's folder.",
-    )
 
 
 def new_run(given: Path | None, recipe: "Recipe", data: "PreparedDataset", *, folds: bool = False) -> tuple[Path, bool]:
@@ -69,7 +66,7 @@ def new_run(given: Path | None, recipe: "Recipe", data: "PreparedDataset", *, fo
     A name that is taken gets a number, unless it is taken by this very training, interrupted. And whether that is
     trained already, so that only its evaluation is to be finished.
     """
-    from fer_cli.training.claim import finished, identity_of, is_free, will_resume
+    from fer_cli.training.folder import finished, identity_of, is_free, will_resume
 
     identity = identity_of(recipe, data, folds=folds)
     path = given or RUNS / f"{recipe.title}-{data.name}-{'cv' if folds else f'fold{recipe.fold}'}"
@@ -85,7 +82,7 @@ def new_run(given: Path | None, recipe: "Recipe", data: "PreparedDataset", *, fo
 
 def unfinished_run(given: Path | None, model: str) -> Path:
     """The interrupted training of ``model`` at ``given``, or the latest in ``./runs``."""
-    from fer_cli.training.claim import interrupted
+    from fer_cli.training.folder import interrupted
 
     folders = [given] if given else sorted(RUNS.glob("*/"), key=lambda folder: folder.stat().st_mtime, reverse=True)
     for folder in folders:
@@ -101,8 +98,7 @@ def stage_1(recipe: "Recipe", data: "PreparedDataset", *, folds: bool) -> "Recip
     """The recipe with the run of stage 1 that it needs and does not name: the latest in ``./runs`` on these data."""
     if getattr(recipe, "stage", None) != 2 or recipe.encoder is not None:
         return recipe
-    from fer_cli.runs.cross_validation import CrossValidation
-    from fer_cli.runs.run import CARD, CROSS_VALIDATION, Run
+    from fer_cli.runs.run import CARD, CROSS_VALIDATION, CrossValidation, Run
 
     cards = sorted(RUNS.glob(f"*/{CROSS_VALIDATION if folds else CARD}"), key=lambda card: -card.stat().st_mtime)
     for path in cards:

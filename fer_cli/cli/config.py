@@ -10,10 +10,10 @@ import typer
 from fer_cli.documents import check_document, read_document
 from fer_cli.errors import FerError, RunError, UsageError
 from fer_cli.files import read_bytes
-from fer_cli.training.recipe import Recipe
+from fer_cli.training.recipes.base import Recipe
 
 #: Settings of a configuration file that are not the recipe's own, with their types.
-BESIDE = {"data": str, "device": str, "cv": bool}
+SHARED = {"data": str, "device": str, "cv": bool}
 
 
 class _Named(TypedDict):
@@ -42,34 +42,34 @@ def defaults_from_recipe(context: typer.Context, kind: type[Recipe], name: str |
 
 
 def defaults_from_file(context: typer.Context, kind: type[Recipe], path: Path | None) -> None:
-    """Put the settings of a TOML file, or of what a training wrote of itself, under the flags.
+    """Put the settings of a TOML file, or of a training's record, under the flags.
 
     Raises :class:`~fer_cli.errors.UsageError` if it cannot be read or has settings that this model has not.
     """
     if path is None:
         return
-    told = _from_run(path, kind) if path.suffix == ".json" else _from_toml(path)
-    told = {name.replace("-", "_"): value for name, value in told.items()}
+    settings = _from_run(path, kind) if path.suffix == ".json" else _from_toml(path)
+    settings = {name.replace("-", "_"): value for name, value in settings.items()}
     types = _types(kind)
-    strange = sorted(set(told).difference(types, {"recipe"}))
+    strange = sorted(set(settings).difference(types, {"recipe"}))
     if strange:
         raise UsageError(
             f"{path} sets {', '.join(strange)}, which fer train {kind.name} does not have.",
             hint=f"Its settings are the flags of fer train {kind.name} --help, recipe, data and device.",
         )
-    _check(told, {**types, "recipe": str}, UsageError, f"--config {path}")
-    defaults_from_recipe(context, kind, told.pop("recipe", None))
-    context.default_map = {**(context.default_map or {}), **told}
+    _check(settings, {**types, "recipe": str}, UsageError, f"--config {path}")
+    defaults_from_recipe(context, kind, settings.pop("recipe", None))
+    context.default_map = {**(context.default_map or {}), **settings}
 
 
 def _types(kind: type[Recipe]) -> dict[str, Any]:
     """The types of all settings of ``fer train`` for a model, by name."""
     hints = get_type_hints(kind)
-    return {**{field.name: hints[field.name] for field in dataclasses.fields(kind)}, **BESIDE}
+    return {**{field.name: hints[field.name] for field in dataclasses.fields(kind)}, **SHARED}
 
 
-def _check(told: dict[str, Any], types: dict[str, Any], error: type[FerError], where: str) -> None:
-    for name, value in told.items():
+def _check(settings: dict[str, Any], types: dict[str, Any], error: type[FerError], where: str) -> None:
+    for name, value in settings.items():
         try:
             check_document(value, types[name])
         except ValueError as cause:
@@ -91,19 +91,19 @@ def _from_run(path: Path, kind: type[Recipe]) -> dict[str, Any]:
     card = read_document(path, StoredTraining, UsageError)
     if card["model"] != kind.name:
         raise UsageError(f"{path} is of {card['model']}.", hint=f"Type fer train {card['model']} --config {path}.")
-    told = {name: value for name, value in card["recipe"].items() if value is not None}
-    return {**told, "data": card["dataset"]["path"], "cv": "folds" in card}
+    settings = {name: value for name, value in card["recipe"].items() if value is not None}
+    return {**settings, "data": card["dataset"]["path"], "cv": "folds" in card}
 
 
 def defaults_from_unfinished(context: typer.Context, kind: type[Recipe], folder: Path) -> None:
     """Take over the settings of the unfinished training in ``folder``, so that they need not be typed again."""
-    from fer_cli.training.claim import interrupted
+    from fer_cli.training.folder import interrupted
 
     identity = interrupted(folder)
     settings = {name: value for name, value in identity["recipe"].items() if value is not None}
-    known = _types(kind)
-    settings = {name: value for name, value in settings.items() if name in known}
-    _check(settings, known, RunError, f"{folder} is not what fer wrote")
+    types = _types(kind)
+    settings = {name: value for name, value in settings.items() if name in types}
+    _check(settings, types, RunError, f"{folder} is not what fer wrote")
     context.default_map = {
         **settings,
         "data": identity["path"],

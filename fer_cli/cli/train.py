@@ -16,15 +16,12 @@ from fer_cli.cli.help import Commands
 from fer_cli.cli.options import AllowSeen, Device
 from fer_cli.cli.settings import with_settings
 from fer_cli.session import Session
-from fer_cli.training.difference import DifferenceRecipe
-from fer_cli.training.disentangled import DisentangledRecipe
-from fer_cli.training.recipe import Recipe
-from fer_cli.training.vit_se import ViTSERecipe
+from fer_cli.training.recipes import RECIPES
+from fer_cli.training.recipes.base import Recipe
 
 if TYPE_CHECKING:
     from fer_cli.evaluation.results import Evaluation
-    from fer_cli.runs.cross_validation import CrossValidation
-    from fer_cli.runs.run import Run
+    from fer_cli.runs.run import CrossValidation, Run
 
 app = Commands(
     no_args_is_help=True,
@@ -109,7 +106,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
     ) -> None:
         from fer_cli.distributed import barrier, broadcast, is_main_process, own_device, shutdown, world_size
         from fer_cli.models.device import choose_device, device_name
-        from fer_cli.training.variants import open_trained, train
+        from fer_cli.training.cross_validation import open_trained, train
 
         chosen = own_device(choose_device(device))
         say(f"device    {device_name(chosen)}" + (f", {world_size()} processes" if world_size() > 1 else ""))
@@ -178,5 +175,10 @@ def _compare(evaluations: "dict[str, Evaluation]") -> None:
     out.print(table)
 
 
-for _kind in (ViTSERecipe, DifferenceRecipe, DisentangledRecipe):
-    app.command(_kind.name)(_command(_kind))
+def add_model(kind: type[Recipe]) -> None:
+    """Give ``fer train`` the command of a recipe."""
+    app.command(kind.name)(_command(kind))
+
+
+for _kind in RECIPES:
+    add_model(_kind)

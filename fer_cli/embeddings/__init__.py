@@ -1,1 +1,1 @@
-"""What frozen encoders make of a dataset's crops: computed once, kept beside the dataset, used by whoever needs it."""
+"""Embeddings of a dataset's crops by frozen encoders, computed once and stored with the dataset."""

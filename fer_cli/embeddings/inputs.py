@@ -1,4 +1,4 @@
-"""What a model is given: pictures, with the embeddings that stand in for its frozen encoders."""
+"""Inputs of a model: pictures, and the embeddings that stand in for its frozen encoders."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,12 +11,11 @@ from transformers import PreTrainedModel
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops, Faces
-from fer_cli.embeddings.embed import Views, embed
-from fer_cli.embeddings.store import Embeddings
+from fer_cli.embeddings.embed import Embeddings, Views, embed
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
 
-#: The input that replaces the pictures; any other stands beside them.
+#: The input that replaces the pictures; any other is added to them.
 WHOLE = "embeddings"
 
 
@@ -89,7 +88,7 @@ def embed_frozen(
 ) -> dict[str, Embeddings]:
     """The embeddings of ``model``'s frozen encoders, by the name of the input that each stands in for.
 
-    ``views`` are embedded only for an encoder in place of which no picture is seen: beside pictures, which are varied
+    ``views`` are embedded only for an encoder in place of which no picture is seen: with pictures, which are augmented
     themselves, an embedding is that of the picture as it is.
     """
     return {
@@ -114,14 +113,14 @@ def model_inputs(
     *,
     transform: Any = None,
     varied: bool = False,
-    beside: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Tensor] | None = None,
 ) -> Dataset:
     """``rows`` as ``model`` takes them, labels by its own ``label2id``, what is ``frozen`` standing in for encoders.
 
-    ``transform`` and ``varied`` vary pictures and embeddings in training; ``beside`` are further inputs by row.
+    ``transform`` and ``varied`` augment pictures and embeddings in training; ``extra`` are further inputs by row.
     """
     index = model.config.label2id
     if WHOLE in frozen:
         return EmbeddedFaces(rows, frozen[WHOLE], index, paired=model.paired, varied=varied)
-    extra = {name: embeddings.of(rows["file_name"])[0] for name, embeddings in frozen.items()}
-    return Faces(rows, crops, index, paired=model.paired, transform=transform, extra={**extra, **(beside or {})})
+    stored = {name: embeddings.of(rows["file_name"])[0] for name, embeddings in frozen.items()}
+    return Faces(rows, crops, index, paired=model.paired, transform=transform, extra={**stored, **(extra or {})})

@@ -1,4 +1,4 @@
-"""What a run remembers of its training people: their average neutral face, and how far apart two people are."""
+"""The average neutral face of a run's training subjects, and the distance between two of them."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,16 +12,15 @@ from torch import Tensor, nn
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
-from fer_cli.embeddings.store import Embeddings
+from fer_cli.embeddings.embed import Embeddings, encode_crops
 from fer_cli.errors import DiskFullError, RunError
 from fer_cli.files import written_whole
 from fer_cli.labels import NEUTRAL
+from fer_cli.models.loading import save_tensors
 from fer_cli.models.preprocessing import Preprocessing
-from fer_cli.models.tensor_file import save_tensors
 from fer_cli.runs.run import Run
 
 FILE = "neutral.safetensors"
-BATCH = 32
 #: How many people, and pictures of each, the distance between people is measured by.
 PEOPLE, A_PERSON = 200, 8
 #: The part of the people who have a double nearer than the threshold.
@@ -42,11 +41,11 @@ class NeutralMean:
 
     def save(self, folder: Path) -> None:
         """Write ``neutral.safetensors`` into the run's ``folder``."""
-        told = {"subjects": str(self.subjects)}
+        metadata = {"subjects": str(self.subjects)}
         if self.threshold is not None:
-            told["threshold"] = repr(self.threshold)
-        with written_whole(folder / FILE) as beside:
-            save_tensors({"mean": self.mean}, beside, told)
+            metadata["threshold"] = repr(self.threshold)
+        with written_whole(folder / FILE) as part:
+            save_tensors({"mean": self.mean}, part, metadata)
 
     @classmethod
     def load(cls, folder: Path) -> "NeutralMean | None":
@@ -58,14 +57,14 @@ class NeutralMean:
             return None
         try:
             with safe_open(folder / FILE, framework="pt") as file:
-                told = file.metadata()
-                threshold = float(told["threshold"]) if "threshold" in told else None
+                metadata = file.metadata()
+                threshold = float(metadata["threshold"]) if "threshold" in metadata else None
                 mean = file.get_tensor("mean")
                 if mean.dim() != 1 or not mean.is_floating_point() or not torch.isfinite(mean).all():
                     raise ValueError("the mean is no vector of finite numbers")
                 if threshold is not None and not 0 <= threshold <= 2:
                     raise ValueError(f"the threshold {threshold} is no cosine distance")
-                return cls(mean.float(), int(told["subjects"]), threshold)
+                return cls(mean.float(), int(metadata["subjects"]), threshold)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise RunError(f"{folder / FILE} is not what fer wrote: {error}.", hint="Remove it.") from error
 
@@ -82,7 +81,7 @@ def neutral_mean(
 ) -> NeutralMean | None:
     """The average of what ``encoder`` makes of the neutral faces of the training ``subjects``, each counted alike.
 
-    ``fold`` is the one held out for the test, of which nothing is looked at; the next one round gives the threshold.
+    ``fold`` is the one held out for the test, of which nothing is read; the next one round gives the threshold.
     ``embeddings`` are what the encoder made of all crops, where that is known. None where no neutral face of the
     subjects is known.
     """
@@ -94,7 +93,7 @@ def neutral_mean(
 
     def embedded(chosen: pd.DataFrame) -> Tensor:
         names = chosen["file_name"].tolist()
-        return embeddings.of(names)[0] if embeddings else _embed(encoder, crops, names, preprocessing, device)
+        return embeddings.of(names)[0] if embeddings else encode_crops(encoder, names, crops, preprocessing, device)
 
     means = pd.DataFrame(embedded(resting).numpy()).groupby(resting["subject"].to_numpy()).mean()
     mean = torch.from_numpy(means.to_numpy().mean(axis=0)).float()
@@ -109,7 +108,7 @@ def neutral_mean(
 
 
 def of_run(run: Run, encoder: nn.Module, preprocessing: Preprocessing, device: torch.device) -> NeutralMean:
-    """What ``run`` remembers; where it was trained before runs did, found from its dataset and written down.
+    """The average neutral face of ``run``; of a run trained before runs stored it, computed from its dataset.
 
     Raises :class:`~fer_cli.errors.RunError` where the dataset is gone or shows no neutral face of the training people.
     """
@@ -158,15 +157,3 @@ def _threshold(centred: Tensor, subjects: np.ndarray) -> float:
     # The median of a person, for one odd picture makes no double; a part of the people, for twins do not decide.
     doubles = pd.Series(apart.min(axis=1)).groupby(subjects).median()
     return float(doubles.quantile(DOUBLES))
-
-
-@torch.inference_mode()
-def _embed(
-    encoder: nn.Module, crops: Crops, names: list[str], preprocessing: Preprocessing, device: torch.device
-) -> Tensor:
-    encoder = encoder.to(device).eval()
-    parts = []
-    for start in range(0, len(names), BATCH):
-        batch = torch.stack([preprocessing.resize(crops[name]) for name in names[start : start + BATCH]])
-        parts.append(encoder(preprocessing.normalise(batch).to(device)).float().cpu())
-    return torch.cat(parts)

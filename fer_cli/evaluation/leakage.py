@@ -6,7 +6,8 @@ import pandas as pd
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import DatasetError, RunError
-from fer_cli.runs.run import Run, names, overlap, seen_behind
+from fer_cli.runs.ancestry import names, overlap, seen_behind
+from fer_cli.runs.run import Run
 
 
 @dataclass(frozen=True)

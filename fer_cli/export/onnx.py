@@ -13,9 +13,16 @@ from fer_cli.dataset.tensors import Crops
 from fer_cli.errors import DatasetError, ModelError
 from fer_cli.export.quantization import smallest_graph
 from fer_cli.models.classifier import Classifier
-from fer_cli.models.fingerprint import fingerprint
-from fer_cli.models.onnx_graph import open_session, run_graph, set_metadata, write_graph
-from fer_cli.models.onnx_runtime import TOLERANCE, Logits, PairLogits, traceable
+from fer_cli.models.loading import fingerprint
+from fer_cli.models.onnx import (
+    TOLERANCE,
+    Logits,
+    PairLogits,
+    open_session,
+    run_graph,
+    set_metadata,
+    write_graph,
+)
 from fer_cli.progress import Progress, silent
 from fer_cli.runs.run import Run
 
@@ -65,7 +72,7 @@ def export(run: Run, out: Path, *, quantize: bool = False, progress: Progress = 
     with TemporaryDirectory(prefix=".export-", dir=out.parent) as folder:
         beside = Path(folder, "float32.onnx")
         progress("exporting", 0, None)
-        write_graph(*_network(classifier), "logits", beside, metadata=told, trace=traceable(classifier.model))
+        write_graph(*_network(classifier), "logits", beside, metadata=told, trace=classifier.model.traceable)
         on_noise = _apart(beside, classifier, _noise(classifier))
         chosen = None if faces is None else faces.rows["test"].head(COMPARED)
         on_faces = None if faces is None else _apart(beside, classifier, faces.inputs(chosen))

@@ -7,7 +7,7 @@ import numpy as np
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from fer_cli.models.onnx_graph import silence
+from fer_cli.models.onnx import silence
 
 #: A loss of accuracy on the validation fold above which the other method is tried.
 HURTS = 0.01

@@ -5,26 +5,15 @@
 """
 
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
-
-_HOMES = {
-    "Classifier": "classifier",
-    "DifferenceConfig": "difference",
-    "DifferenceModel": "difference",
-    "DisentangledConfig": "disentangled",
-    "DisentangledModel": "disentangled",
-    "IdentityConfig": "identity",
-    "IdentityModel": "identity",
-    "Preprocessing": "preprocessing",
-    "ViTSEConfig": "vit_se",
-    "ViTSEModel": "vit_se",
-}
-
-__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    # Torch is imported when a model is asked for, so that the choices can be listed without it.
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    # Torch is imported when a class is asked for, so that the choices can be listed without it.
+    if name[0].isupper():
+        for module in iter_modules(__path__, f"{__name__}."):
+            found = vars(import_module(module.name)).get(name)
+            if getattr(found, "__module__", "").startswith(__name__):
+                return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

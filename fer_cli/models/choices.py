@@ -1,15 +1,15 @@
-"""What a person can choose of a model, by name; importable without torch."""
+"""Choices of a model's parts by name; importable without torch."""
 
 from typing import Literal, get_args
 
 Backbone = Literal["mobilenet_v3_large", "mobilenet_v3_small"]
 BACKBONES: tuple[str, ...] = get_args(Backbone)
 
-#: What the head sees: the difference of the embeddings beside the target's, or one of the two.
+#: The head's input: the difference of the embeddings and the target's, or one of the two.
 Features = Literal["both", "difference", "target"]
 FEATURES: tuple[str, ...] = get_args(Features)
 
-#: What bounds the gates of squeeze and excitation.
+#: The activation of the gates of squeeze and excitation.
 Gate = Literal["sigmoid", "relu"]
 GATES: tuple[str, ...] = get_args(Gate)
 
@@ -17,7 +17,7 @@ GATES: tuple[str, ...] = get_args(Gate)
 Pooling = Literal["class-token", "pooler"]
 POOLINGS: tuple[str, ...] = get_args(Pooling)
 
-#: What keeps identity out of the emotion encoder in stage 1.
+#: The way to keep identity out of the emotion encoder in stage 1.
 Disentangling = Literal["concat", "adversarial", "orthogonal"]
 DISENTANGLINGS: tuple[str, ...] = get_args(Disentangling)
 
@@ -35,6 +35,6 @@ IdentityNetwork = Literal["vggface2", "mobilenet_v3_large", "mobilenet_v3_small"
 #: The published face-identity network; and one trained on the subjects at hand; and none.
 VGGFACE2, SUBJECTS, NO_IDENTITY = "vggface2", "subjects", "none"
 
-#: What runs a network.
+#: The inference backend.
 Runtime = Literal["auto", "torch", "onnxruntime"]
 AUTO, TORCH, ONNXRUNTIME = get_args(Runtime)

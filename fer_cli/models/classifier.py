@@ -9,16 +9,8 @@ from transformers import PreTrainedModel
 
 from fer_cli.errors import ModelError
 from fer_cli.models.device import choose_device
-from fer_cli.models.difference import DifferenceModel
-from fer_cli.models.disentangled import DisentangledModel
 from fer_cli.models.loading import load_own
 from fer_cli.models.preprocessing import Preprocessing
-from fer_cli.models.vit_se import ViTSEModel
-
-#: The models that classify expressions, by their configuration's type. To import them here is what registers them with
-#: the Auto classes.
-MODELS = {model.config_class.model_type: model for model in (DifferenceModel, DisentangledModel, ViTSEModel)}
-MODEL_TYPES = tuple(MODELS)
 
 
 class Classifier:
@@ -50,12 +42,12 @@ class Classifier:
         Raises :class:`~fer_cli.errors.ModelError` if there is no model of ours there, or it is not whole.
         """
         folder = Path(folder)
-        return cls(load_own(folder, MODELS), Preprocessing.load(folder), choose_device(device))
+        return cls(load_own(folder), Preprocessing.load(folder), choose_device(device))
 
     @property
     def paired(self) -> bool:
         """Whether a face is compared with its person's neutral face."""
-        return getattr(self.model, "paired", False)
+        return self.model.paired
 
     @torch.inference_mode()
     def embed(self, crops: Tensor) -> Tensor:

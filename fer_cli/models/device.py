@@ -1,4 +1,4 @@
-"""Which processor a model runs on."""
+"""Devices: the processor that a model runs on."""
 
 import torch
 
@@ -42,7 +42,7 @@ def available_devices() -> list[torch.device]:
 
 
 def device_name(device: torch.device) -> str:
-    """What a person calls the device: ``NVIDIA H100 80GB HBM3 (cuda:0)``, ``CPU (8 threads)``."""
+    """The device's name for a person: ``NVIDIA H100 80GB HBM3 (cuda:0)``, ``CPU (8 threads)``."""
     if device.type == "cpu":
         threads = torch.get_num_threads()
         return f"CPU ({threads} thread{'s' if threads > 1 else ''})"

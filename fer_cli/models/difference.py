@@ -1,21 +1,20 @@
-"""Difference of Embeddings: a face beside its difference from the same person's neutral face.
+"""Difference of Embeddings: a face and its difference from the same person's neutral face.
 
 One encoder embeds both faces. The embedding of the target minus that of the neutral takes away what the two have in
-common, which is the person; the target's own embedding stands beside it, and a small head classifies the two.
+common, which is the person; a small head classifies that difference and the target's own embedding.
 """
 
 from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig
+from transformers import PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
+from fer_cli.models.base import TrainedModel
 from fer_cli.models.choices import FEATURES, Backbone, Features
-from fer_cli.models.encoder import Encoder
-from fer_cli.models.head import HIDDEN_SIZES, HiddenSizes, initialise, make_head
-from fer_cli.models.loading import TrainedModel
+from fer_cli.models.encoder import HIDDEN_SIZES, Encoder, HiddenSizes, initialise, make_head
 
 
 class _Stored(TypedDict):
@@ -35,7 +34,7 @@ class DifferenceConfig(PretrainedConfig):
     """
 
     model_type = "fer-difference"
-    #: What is read of a stored configuration.
+    #: The fields that are read of a stored configuration.
     stored = _Stored
 
     def __init__(
@@ -63,6 +62,8 @@ class DifferenceModel(TrainedModel):
     config_class = DifferenceConfig
     base_model_prefix = "encoder"
     main_input_name = "pixel_values"
+    convolutional = True
+    saliency_method = "Grad-CAM"
 
     def __init__(self, config: DifferenceConfig):
         super().__init__(config)
@@ -107,7 +108,7 @@ class DifferenceModel(TrainedModel):
         """Classify B faces.
 
         ``pixel_values`` and ``neutral_pixel_values`` are B×3×H×W, normalised; the second holds the same persons'
-        neutral faces, in order, and is left out where ``features`` is ``target``. In their place ``embeddings`` and
+        neutral faces, in order, and is omitted where ``features`` is ``target``. In their place ``embeddings`` and
         ``neutral_embeddings``, B×width, may hold what the encoder made of them before. ``labels`` are B class indices.
         Returns ``logits``, B×classes, and with labels the cross-entropy ``loss``. Raises ``ValueError`` where a neutral
         face is needed and not given.
@@ -117,6 +118,16 @@ class DifferenceModel(TrainedModel):
         logits = self.head(self._features(embeddings, neutral_embeddings))
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return ImageClassifierOutput(loss=loss, logits=logits)
+
+    def saliency(self, pixels: Tensor, index: int, neutral: Tensor | None = None) -> Tensor:
+        """Grad-CAM of the target face for the class ``index``, h×w."""
+        with torch.no_grad():
+            neutral_embeddings = None if neutral is None else self.encoder(neutral)
+
+        def logit(embeddings: Tensor) -> Tensor:
+            return self(embeddings=embeddings, neutral_embeddings=neutral_embeddings).logits[0, index]
+
+        return self.encoder.grad_cam(pixels, logit)
 
     def _features(self, target: Tensor, neutral: Tensor | None) -> Tensor:
         if not self.paired:
@@ -136,7 +147,3 @@ class DifferenceModel(TrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         # The encoder comes initialised from torchvision.
         initialise(module)
-
-
-AutoConfig.register(DifferenceConfig.model_type, DifferenceConfig)
-AutoModelForImageClassification.register(DifferenceConfig, DifferenceModel)

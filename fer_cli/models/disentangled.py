@@ -1,4 +1,4 @@
-"""Stage 1 of Disentangled Difference of Embeddings: an emotion encoder beside a frozen identity encoder.
+"""Stage 1 of Disentangled Difference of Embeddings: an emotion encoder and a frozen identity encoder.
 
 A head classifies the expression of one face from both embeddings. What identity explains it can take from the identity
 branch, so that the emotion encoder need not carry it. Stage 2 is :class:`~fer_cli.models.difference.DifferenceModel` on
@@ -11,15 +11,14 @@ from typing import Annotated, Any, TypedDict
 import torch
 from msgspec import Meta
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig
+from transformers import PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
+from fer_cli.models.base import TrainedModel
 from fer_cli.models.choices import DISENTANGLINGS, Backbone, Disentangling, IdentityNetwork
-from fer_cli.models.encoder import Encoder
-from fer_cli.models.head import HIDDEN_SIZES, HiddenSizes, initialise, make_head
+from fer_cli.models.encoder import HIDDEN_SIZES, Encoder, HiddenSizes, initialise, make_head
 from fer_cli.models.identity import identity_network
-from fer_cli.models.loading import TrainedModel
 
 
 class _Stored(TypedDict):
@@ -36,13 +35,13 @@ class DisentangledConfig(PretrainedConfig):
     """Configuration of :class:`DisentangledModel`.
 
     ``identity`` names the identity encoder's network, or is None for no identity branch. ``disentangle`` says what is
-    done beside concatenating the two embeddings: ``concat`` nothing, ``adversarial`` a classifier of the training
+    done besides concatenating the two embeddings: ``concat`` nothing, ``adversarial`` a classifier of the training
     ``subjects`` (their number) on the emotion embedding whose gradient is reversed, ``orthogonal`` a penalty on what
     the two embeddings have in common; ``disentangle_weight`` weighs it against the cross-entropy.
     """
 
     model_type = "fer-disentangled"
-    #: What is read of a stored configuration.
+    #: The fields that are read of a stored configuration.
     stored = _Stored
 
     def __init__(
@@ -77,8 +76,8 @@ class DisentangledModel(TrainedModel):
     config_class = DisentangledConfig
     base_model_prefix = "encoder"
     main_input_name = "pixel_values"
-    #: It classifies single faces.
-    paired = False
+    convolutional = True
+    saliency_method = "Grad-CAM"
 
     def __init__(self, config: DisentangledConfig):
         super().__init__(config)
@@ -103,6 +102,11 @@ class DisentangledModel(TrainedModel):
         """The identity encoder, by the name of the input that can stand in for what it computes."""
         return {} if self.identity is None else {"identity_embeddings": self.identity}
 
+    @property
+    def traceable(self) -> bool:
+        """Whether torch's older ONNX exporter reads it, which the identity encoder decides."""
+        return self.identity is None or self.identity.traceable
+
     def train(self, mode: bool = True) -> "DisentangledModel":
         """Switch to training mode, which leaves the identity encoder frozen and its BatchNorm in evaluation mode."""
         super().train(mode)
@@ -124,25 +128,33 @@ class DisentangledModel(TrainedModel):
         indices. Returns ``logits``, B×classes, with labels the ``loss``, and in training the ``penalty``.
         """
         emotion = self.encoder(pixel_values)
-        seen = emotion
-        if self.identity is not None:
-            if identity_embeddings is None:
-                with torch.no_grad():
-                    identity_embeddings = self.identity(pixel_values)
-            seen = torch.cat([emotion, identity_embeddings], dim=1)
-        logits = self.head(seen)
+        if self.identity is not None and identity_embeddings is None:
+            identity_embeddings = self._identify(pixel_values)
+        logits = self._classify(emotion, identity_embeddings)
         penalty = self._penalty(emotion, identity_embeddings, subjects) if self.training else None
         loss = None
         if labels is not None:
             loss = nn.functional.cross_entropy(logits, labels) + (0 if penalty is None else penalty)
         return DisentangledOutput(loss=loss, logits=logits, penalty=penalty)
 
+    def saliency(self, pixels: Tensor, index: int, neutral: Tensor | None = None) -> Tensor:
+        """Grad-CAM by the emotion encoder for the class ``index``, h×w; ``neutral`` is not used."""
+        identity = None if self.identity is None else self._identify(pixels)
+        return self.encoder.grad_cam(pixels, lambda emotion: self._classify(emotion, identity)[0, index])
+
+    @torch.no_grad()
+    def _identify(self, pixels: Tensor) -> Tensor:
+        return self.identity(pixels)
+
+    def _classify(self, emotion: Tensor, identity: Tensor | None) -> Tensor:
+        return self.head(emotion if identity is None else torch.cat([emotion, identity], dim=1))
+
     def _penalty(self, emotion: Tensor, identity: Tensor | None, subjects: Tensor | None) -> Tensor | None:
         if self.config.disentangle == "adversarial":
             if subjects is None:
                 raise ValueError("subjects: the adversary learns to tell them apart")
-            told = self.adversary(_ReversedGradient.apply(emotion))
-            return self.config.disentangle_weight * nn.functional.cross_entropy(told, subjects)
+            logits = self.adversary(_ReversedGradient.apply(emotion))
+            return self.config.disentangle_weight * nn.functional.cross_entropy(logits, subjects)
         if self.config.disentangle == "orthogonal":
             return self.config.disentangle_weight * shared_part(emotion, identity)
         return None
@@ -179,7 +191,3 @@ def shared_part(one: Tensor, other: Tensor) -> Tensor:
     one, other = (nn.functional.normalize(part - part.mean(dim=0), dim=1) for part in (one, other))
     # The same as the norm of one.T @ other, by way of B×B matrices.
     return ((one @ one.T) * (other @ other.T)).sum() / len(one) ** 2
-
-
-AutoConfig.register(DisentangledConfig.model_type, DisentangledConfig)
-AutoModelForImageClassification.register(DisentangledConfig, DisentangledModel)

@@ -1,26 +1,28 @@
-"""Encoders: an image in, an embedding out.
+"""Encoders, from an image to an embedding, and the head, from an embedding to the classes.
 
 MobileNetV3 (Howard et al. 2019, arXiv 1905.02244) as torchvision builds it, its features and average pool without the
 classifier: 960 numbers an image for ``mobilenet_v3_large``, 576 for ``mobilenet_v3_small``.
 """
 
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import torchvision
+from msgspec import Meta
 from torch import Tensor, nn
 
 from fer_cli.errors import ModelError
+from fer_cli.models.base import WEIGHTS
 from fer_cli.models.choices import BACKBONES, IMAGENET, SCRATCH
-from fer_cli.models.loading import WEIGHTS, load_into, read_weights
+from fer_cli.models.loading import load_into, read_weights
+from fer_cli.models.weights import ALL
 
 #: torchvision's MobileNetV3 updates BatchNorm's running statistics by 0.01 a step, which suits the many steps of
 #: ImageNet; in the few hundred steps of a face corpus they would hardly leave their initial values.
 BATCH_NORM_MOMENTUM = 0.1
-
-
 #: How many numbers an embedding has.
 WIDTHS = {"mobilenet_v3_large": 960, "mobilenet_v3_small": 576}
 
@@ -30,6 +32,9 @@ class Encoder(nn.Module):
 
     Input B×3×H×W, normalised; output B×``width``.
     """
+
+    #: Whether torch's older ONNX exporter reads it.
+    traceable = True
 
     def __init__(self, backbone: str):
         super().__init__()
@@ -45,7 +50,26 @@ class Encoder(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """The embeddings of a batch of images."""
-        return torch.flatten(self.avgpool(self.features(pixel_values)), 1)
+        return self.pool(self.features(pixel_values))
+
+    def pool(self, feature_map: Tensor) -> Tensor:
+        """The embeddings, B×``width``, of the last feature maps, B×C×h×w."""
+        return torch.flatten(self.avgpool(feature_map), 1)
+
+    def grad_cam(self, pixels: Tensor, logit: Callable[[Tensor], Tensor]) -> Tensor:
+        """Where in a face, ``pixels`` 1×3×S×S, the encoder found what raises a class's ``logit``: h×w, 0 or more.
+
+        ``logit`` gives the class's logit for the face's embedding, 1×``width``. The last feature map's channels,
+        weighed by the mean gradient of the logit and summed: R. R. Selvaraju et al., *Grad-CAM: Visual Explanations
+        from Deep Networks via Gradient-based Localization*, ICCV 2017, arXiv 1610.02391.
+        """
+        with torch.no_grad():
+            feature_map = self.features(pixels)
+        with torch.enable_grad():
+            feature_map = feature_map.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(logit(self.pool(feature_map)), feature_map)
+        weights = gradient.mean(dim=(2, 3), keepdim=True)
+        return (weights * feature_map).sum(dim=1)[0].relu().detach()
 
 
 def imagenet_weights(backbone: str) -> dict[str, Tensor]:
@@ -53,19 +77,14 @@ def imagenet_weights(backbone: str) -> dict[str, Tensor]:
 
     Raises :class:`~fer_cli.errors.ModelError` where they can be neither found nor downloaded.
     """
-    weights = torchvision.models.get_model_weights(backbone).DEFAULT
-    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
-    if file.is_file():
-        return encoder_part(read_weights(file))
+    weights = ALL[backbone]
     try:
-        # torch writes a line about the download to standard output or error, by its version.
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            return encoder_part(weights.get_state_dict(progress=False, check_hash=True))
-    except (OSError, RuntimeError) as error:
+        return encoder_part(read_weights(weights.place() or weights.fetch()))
+    except ModelError as error:
         raise ModelError(
-            f"The ImageNet weights of {backbone} are not in {file.parent} and cannot be downloaded: {error}.",
-            hint=f"Put {file.name} there (fer weights fetch {backbone} does, where there is a network), or type "
-            "--encoder PATH with the file, --encoder RUN with a trained run, or --encoder scratch to train without.",
+            f"The ImageNet weights of {backbone} cannot be had: {error.message}",
+            hint=f"Type fer weights fetch {backbone} where there is a network, or --encoder PATH with its .pth file, "
+            "--encoder RUN with a trained run, or --encoder scratch to train without.",
         ) from error
 
 
@@ -134,3 +153,31 @@ def encoder_part(state: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, tensor in state.items()
         if isinstance(tensor, Tensor) and name.removeprefix("encoder.").startswith("features.")
     }
+
+
+#: The note's layers.
+HIDDEN_SIZES = (256, 128, 64, 32)
+#: A layer's width, and the widths of a head's layers, as a stored configuration may have them.
+Width = Annotated[int, Meta(ge=1, le=65536)]
+HiddenSizes = Annotated[list[Width], Meta(max_length=32)]
+
+
+def make_head(width: int, hidden_sizes: Sequence[int], classes: int) -> nn.Sequential:
+    """``width`` → ``hidden_sizes`` → ``classes``, with ReLU between."""
+    widths = [width, *hidden_sizes]
+    layers: list[nn.Module] = []
+    for inward, outward in pairwise(widths):
+        layers += [nn.Linear(inward, outward), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], classes))
+
+
+@torch.no_grad()
+def initialise(module: nn.Module) -> None:
+    """He's initialisation of a linear layer; other layers are left as they are.
+
+    torch's own shrinks what passes through five layers with ReLU to next to nothing, and a head of such does not begin
+    to learn.
+    """
+    if isinstance(module, nn.Linear):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        nn.init.zeros_(module.bias)

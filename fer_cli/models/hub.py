@@ -6,17 +6,22 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from fer_cli.errors import ModelError
 from fer_cli.labels import EXPRESSIONS, expression
-from fer_cli.models.classifier import MODEL_TYPES, Classifier
+from fer_cli.models.base import own_model
+from fer_cli.models.classifier import Classifier
 from fer_cli.models.device import choose_device
 from fer_cli.models.loading import first_line, foreign_config, load_foreign
 from fer_cli.models.preprocessing import MAX_SIDE
 
 #: The crop that such a model is given, which its files do not tell: that of :class:`~fer_cli.dataset.plan`.
 SIZE, MARGIN = 224, 0.15
+#: Types of published networks of convolutions.
+CONVOLUTIONAL = frozenset(
+    ("convnext", "convnextv2", "efficientnet", "mobilenet_v1", "mobilenet_v2", "regnet", "resnet")
+)
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,10 @@ def load_published(source: str | Path, device: str = "auto") -> tuple[Classifier
     name = str(source)
     try:
         config = foreign_config(name)
-        if config.model_type in MODEL_TYPES:
+        if own_model(config.model_type) is not None:
             return Classifier.load(Path(source), device), "labels are the vocabulary's"
         labels = _labels(config, name)
-        model = load_foreign(AutoModelForImageClassification, name, config)
+        model = adopt(load_foreign(AutoModelForImageClassification, name, config))
         processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
     except ModelError:
         raise
@@ -61,13 +66,20 @@ def load_published(source: str | Path, device: str = "auto") -> tuple[Classifier
     return Classifier(model, preprocessing, choose_device(device), classes), _about(labels, classes)
 
 
+def adopt(model: PreTrainedModel) -> PreTrainedModel:
+    """Have a model that others published answer what a :class:`~fer_cli.models.base.TrainedModel` does of itself."""
+    model.paired = model.traceable = False
+    model.convolutional = model.config.model_type in CONVOLUTIONAL
+    return model
+
+
 def _labels(config: Any, name: str) -> tuple[str, ...]:
     """The model's labels, in order, where they are such that one of them is right."""
     count = config.num_labels
     if count < 2 or config.problem_type == "regression":
-        said = ", ".join(str(label)[:40] for label in list(config.id2label.values())[:5])
+        shown = ", ".join(str(label)[:40] for label in list(config.id2label.values())[:5])
         raise ModelError(
-            f"{name} gives a number for {said or 'nothing'}, not probabilities of classes: expressions are told apart "
+            f"{name} gives a number for {shown or 'nothing'}, not probabilities of classes: expressions are told apart "
             "by two labels at least.",
             hint="Type --model with a model that has a label for each expression.",
         )
@@ -110,10 +122,10 @@ def vocabulary(labels: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _about(labels: tuple[str, ...], classes: tuple[str, ...]) -> str:
-    known = [f"{label} → {name}" if label != name else name for label, name in zip(labels, classes, strict=True)
+    renamed = [f"{label} → {name}" if label != name else name for label, name in zip(labels, classes, strict=True)
              if name in EXPRESSIONS]  # fmt: skip
     own = [name for name in classes if name not in EXPRESSIONS]
-    parts = ["labels " + (", ".join(known) or "none of the vocabulary's")]
+    parts = ["labels " + (", ".join(renamed) or "none of the vocabulary's")]
     if own:
         parts.append(f"kept under their own names: {', '.join(own[:10])}" + (" …" if len(own) > 10 else ""))
     return "; ".join(parts)

@@ -5,13 +5,14 @@ from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig
+from transformers import PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
+from fer_cli.models.base import TrainedModel
 from fer_cli.models.choices import BACKBONES, VGGFACE2, Backbone
 from fer_cli.models.encoder import Encoder, backbone_of, encoder_part, weights_file
-from fer_cli.models.loading import TrainedModel, read_weights, require_fit
+from fer_cli.models.loading import read_weights, require_fit
 from fer_cli.models.vggface2 import VGGFace2Encoder, is_published, published_part
 
 
@@ -24,7 +25,7 @@ class IdentityConfig(PretrainedConfig):
     """Configuration of :class:`IdentityModel`: its ``backbone``; the subjects are ``id2label``, in order."""
 
     model_type = "fer-identity"
-    #: What is read of a stored configuration.
+    #: The fields that are read of a stored configuration.
     stored = _Stored
 
     def __init__(self, backbone: str = "mobilenet_v3_small", **kwargs: Any):
@@ -38,19 +39,14 @@ class IdentityModel(TrainedModel):
     config_class = IdentityConfig
     base_model_prefix = "encoder"
     main_input_name = "pixel_values"
-    #: It classifies single faces.
-    paired = False
+    identifies = True
+    convolutional = True
 
     def __init__(self, config: IdentityConfig):
         super().__init__(config)
         self.encoder = Encoder(config.backbone)
         self.classifier = nn.Linear(self.encoder.width, config.num_labels)
         self.post_init()
-
-    @property
-    def frozen(self) -> dict[str, nn.Module]:
-        """No part of it is kept frozen."""
-        return {}
 
     def forward(self, pixel_values: Tensor, labels: Tensor | None = None) -> ImageClassifierOutput:
         """Say who B faces belong to; ``logits`` B×subjects, and with ``labels`` the cross-entropy ``loss``."""
@@ -94,7 +90,3 @@ def identity_weights(path: Path) -> tuple[str, dict[str, Tensor]]:
     name = backbone_of(weights, str(path))
     require_fit(identity_network(name), weights, str(path))
     return name, weights
-
-
-AutoConfig.register(IdentityConfig.model_type, IdentityConfig)
-AutoModelForImageClassification.register(IdentityConfig, IdentityModel)

@@ -4,34 +4,35 @@ transformers gives tensors that are missing random values and goes on; here each
 networks, published models) comes through the same checks, which say what is missing and where.
 """
 
-import re
-import zipfile
+import hashlib
 from collections.abc import Mapping
-from io import BytesIO
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
-from safetensors.torch import load_file
+from huggingface_hub.utils import logging as hub
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import CONFIG_MAPPING, PretrainedConfig, PreTrainedModel
-from transformers.utils import cached_file
+from transformers import (
+    CONFIG_MAPPING,
+    PretrainedConfig,
+)
+from transformers.utils import cached_file, logging
 
 from fer_cli.documents import read_document
-from fer_cli.errors import ModelError
+from fer_cli.errors import ModelError, RunError
 from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular
-from fer_cli.header import write_seen
-from fer_cli.models.pickle_data import Interpreter, PickleRefusedError
-from fer_cli.models.quiet import hush
+from fer_cli.header import write_metadata
+from fer_cli.models.base import WEIGHTS, TrainedModel, own_model
+from fer_cli.models.pickles import PickleRefusedError, require_plain_state_dict
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG = "config.json"
 #: The largest file of weights that is read, in bytes; a ViT-Huge takes 2.5 GB.
 MAX_BYTES = 16 * 1024**3
 #: How many numbers a configuration may ask for beyond twice those that the weights hold: for more no memory is taken.
 SPARE = 250_000_000
-#: The pickle inside a .pth file names its tensors, and holds none of their numbers.
-MAX_PICKLE = 64 * 1024**2
 #: What a configuration may say that makes transformers fetch, run or read something else, or compute otherwise.
 _NOT_TAKEN_OVER = frozenset(
     (
@@ -39,25 +40,6 @@ _NOT_TAKEN_OVER = frozenset(
         *("transformers_weights", "kernel_config", "custom_pipelines", "dtype", "torch_dtype"),
     )
 )
-#: What the pickle of a state dict calls by name, besides the kinds of storage.
-_STATE_DICT = {
-    *(("collections", "OrderedDict"), ("torch", "Size"), ("torch.storage", "UntypedStorage")),
-    *(("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_parameter")),
-}
-#: How many pickles a .pth file of torch before 1.6 begins with.
-_LEGACY_PICKLES = 5
-
-
-class TrainedModel(PreTrainedModel):
-    """A model whose file of weights names the subjects, by corpus, that it has ``seen`` in training."""
-
-    seen: Mapping[str, list[str]] = {}
-
-    def save_pretrained(self, save_directory: str | Path, **settings: Any) -> None:
-        """Save as transformers does, then add what the model has seen to the header of its weights."""
-        super().save_pretrained(save_directory, **settings)
-        if (Path(save_directory) / WEIGHTS).is_file():
-            write_seen(Path(save_directory) / WEIGHTS, self.seen)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -71,7 +53,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             tensors = load_file(path)
         else:
-            _require_plain(path)
+            require_plain_state_dict(path)
             tensors = torch.load(path, "cpu", weights_only=True)
         tensors = {name: value for name, value in tensors.items() if isinstance(value, Tensor)}
     except Exception as error:  # whatever a file that is no weights makes a reader raise
@@ -135,10 +117,10 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], source: str, *,
     network.load_state_dict({**network.state_dict(), **tensors})
 
 
-def load_own(folder: Path, kinds: Mapping[str, type[PreTrainedModel]]) -> PreTrainedModel:
-    """The model that training saved in ``folder``, one of ``kinds`` by its configuration's ``model_type``.
+def load_own(folder: Path, wanted: type[TrainedModel] | None = None) -> TrainedModel:
+    """The model that training saved in ``folder``: of the kind ``wanted``, or any that classifies expressions.
 
-    Of the configuration no more is read than what that kind's configuration class declares in ``stored``. Raises
+    Of the configuration no more is read than what its class declares in ``stored``. Raises
     :class:`~fer_cli.errors.ModelError` if there is no such model, or its weights do not fit or are not finite.
     """
     hush()
@@ -146,36 +128,72 @@ def load_own(folder: Path, kinds: Mapping[str, type[PreTrainedModel]]) -> PreTra
         raise ModelError(f"There is no model in {folder}: it has no {CONFIG}.", hint="fer train makes one.")
     stored = read_document(folder / CONFIG, dict[str, Any], ModelError)
     name = stored.get("model_type")
-    kind = kinds.get(name) if isinstance(name, str) else None
-    if kind is None:
+    kind = own_model(name)
+    if kind is None or (kind.identifies if wanted is None else kind is not wanted):
         raise ModelError(f"{folder} holds a {str(name)[:40]} model, which is not one of fer's.")
     fields = kind.config_class.stored
     read_document(folder / CONFIG, fields, ModelError)
     # What the type does not declare stays behind.
-    told = msgspec.convert(stored, fields)
-    labels = _labels(told.pop("id2label"), folder / CONFIG)
+    declared = msgspec.convert(stored, fields)
+    labels = _labels(declared.pop("id2label"), folder / CONFIG)
     tensors = read_weights(folder / WEIGHTS)
     try:
-        config = kind.config_class(**told, **labels)
+        config = kind.config_class(**declared, **labels)
         with torch.device("meta"):
-            wanted = sum(tensor.numel() for tensor in kind(config).state_dict().values())
-        held = sum(tensor.numel() for tensor in tensors.values())
-        if wanted > 2 * held + SPARE:
-            raise ModelError(f"{folder / CONFIG} describes a model of {wanted} numbers, and {WEIGHTS} holds {held}.")
-        model, found = kind.from_pretrained(
-            None,
-            config=config,
-            state_dict=tensors,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+            needed = sum(tensor.numel() for tensor in kind(config).state_dict().values())
+        stored_numbers = sum(tensor.numel() for tensor in tensors.values())
+        if needed > 2 * stored_numbers + SPARE:
+            raise ModelError(
+                f"{folder / CONFIG} describes a model of {needed} numbers, and {WEIGHTS} holds {stored_numbers}."
+            )
+        model, found = _from_tensors(kind, config, tensors)
     except ModelError:
         raise
     except Exception as error:  # whatever a configuration that fits no model makes transformers raise
         raise ModelError(f"The model in {folder} cannot be loaded: {first_line(error)}") from error
     _refuse_loading(str(folder / WEIGHTS), found)
     return model
+
+
+def load_checkpoint(model: TrainedModel, folder: Path) -> None:
+    """Give ``model`` the weights in the checkpoint ``folder``: all that it saves, and nothing else.
+
+    Raises :class:`~fer_cli.errors.RunError` if one is missing, unexpected, of another shape or not finite.
+    """
+    unsaved = set(model._keys_to_ignore_on_save or ())
+    try:
+        tensors = read_weights(folder / WEIGHTS)
+        # What is not saved is initialised there, which must not move the training's random numbers.
+        with torch.random.fork_rng(devices=[]):
+            saved, found = _from_tensors(type(model), deepcopy(model.config), tensors)
+        missing = set(found["missing_keys"])
+        found["unexpected_keys"] = {*found["unexpected_keys"], *(unsaved - missing)}
+        found["missing_keys"] = missing - unsaved
+        _refuse_loading(str(folder / WEIGHTS), found)
+    except ModelError as error:
+        raise RunError(
+            f"The checkpoint {folder} cannot be loaded: {error.message}",
+            hint="Remove the run's folder, and type the line again.",
+        ) from error
+    weights = {name: tensor for name, tensor in saved.state_dict().items() if name not in unsaved}
+    model.load_state_dict(weights, strict=False)
+
+
+def _from_tensors(
+    kind: type[TrainedModel], config: PretrainedConfig, tensors: dict[str, Tensor]
+) -> tuple[TrainedModel, dict[str, Any]]:
+    """A model with the ``tensors``, and which of them were missing, unexpected or of another shape.
+
+    By way of ``from_pretrained``, which alone undoes the renaming of keys by ``save_pretrained``.
+    """
+    return kind.from_pretrained(
+        None,
+        config=config,
+        state_dict=tensors,
+        dtype=torch.float32,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
 
 
 def foreign_config(source: str, **pinned: str) -> PretrainedConfig:
@@ -198,6 +216,7 @@ def foreign_config(source: str, **pinned: str) -> PretrainedConfig:
         stored, _ = PretrainedConfig.get_config_dict(source, **pinned)
     stored = _without_code(stored)
     name = stored.get("model_type")
+    own_model(name)
     if not isinstance(name, str) or name not in CONFIG_MAPPING:
         raise ModelError(
             f"{source} is a model of the type {str(name)[:40]!r}, which transformers does not know: code that comes "
@@ -253,44 +272,9 @@ def _require_plain_weights(source: str, revision: str | None) -> None:
     pickled = cached_file(source, "pytorch_model.bin", **quiet, **where)
     if pickled:
         try:
-            _require_plain(Path(pickled))
+            require_plain_state_dict(Path(pickled))
         except Exception as error:  # whatever a file made to harm makes a reader raise
             raise ModelError(f"{pickled} cannot be read as weights ({first_line(error)}).") from error
-
-
-def _require_plain(path: Path) -> None:
-    """Refuse a file of torch's whose pickle does anything that a state dict has no need of, before torch reads it.
-
-    torch's reader runs no code either, but follows a few bytes that take it years.
-    """
-    # A storage is what the tensors of a state dict refer to outside of the pickle.
-    interpreter = Interpreter(_stand_in, lambda _: _Inert())
-    with open_regular(path) as file:
-        if not zipfile.is_zipfile(file):
-            file.seek(0)
-            for _ in range(_LEGACY_PICKLES):
-                interpreter.load(file)
-            return
-        with zipfile.ZipFile(file) as archive:
-            names = [entry.filename.casefold() for entry in archive.infolist()]
-            if len(set(names)) < len(names) or any(entry.compress_type for entry in archive.infolist()):
-                raise PickleRefusedError("is no file of torch's")
-            [pickled] = [entry for entry in archive.infolist() if entry.filename.endswith("/data.pkl")]
-            with archive.open(pickled) as content:
-                interpreter.load(BytesIO(content.read(MAX_PICKLE)))
-
-
-class _Inert(dict):
-    """Stands in for whatever a state dict is made of."""
-
-    def build(self, state: Any) -> None:
-        pass
-
-
-def _stand_in(module: str, name: str) -> Any:
-    if (module, name) in _STATE_DICT or (module == "torch" and re.fullmatch(r"\w+Storage", name)):
-        return lambda *_: _Inert()
-    raise PickleRefusedError(f"it asks for {module}.{name}, which no state dict needs")
 
 
 def _labels(names: Mapping[str, str], path: Path) -> dict[str, Any]:
@@ -309,7 +293,7 @@ def _refuse_loading(source: str, found: Mapping[str, Any], hint: str = "") -> No
 
 
 def _refuse_differences(source: str, missing: Any, unexpected: Any, mismatched: Any, hint: str = "") -> None:
-    shapes = [f"{name} is {_shape(held)} in place of {_shape(wanted)}" for name, held, wanted in sorted(mismatched)]
+    shapes = [f"{name} is {_shape(stored)} in place of {_shape(wanted)}" for name, stored, wanted in sorted(mismatched)]
     for what, names in (
         ("lack", missing),
         ("are of another shape:", shapes),
@@ -331,3 +315,29 @@ def _without_code(stored: Any) -> Any:
     if isinstance(stored, dict):
         return {name: _without_code(value) for name, value in stored.items() if name not in _NOT_TAKEN_OVER}
     return [_without_code(value) for value in stored] if isinstance(stored, list) else stored
+
+
+def hush() -> None:
+    """Silence transformers' and the Hub's progress bars and everything below an error."""
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    hub.set_verbosity_error()
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write ``tensors`` and ``metadata`` to ``path`` as safetensors; equal arguments always give equal bytes."""
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    if metadata:
+        # The library writes metadata in an order that differs from process to process.
+        write_metadata(path, metadata)
+
+
+def fingerprint(network: nn.Module) -> str:
+    """A digest of what a network computes: its class, and its weights and statistics by name."""
+    digest = hashlib.sha256(type(network).__qualname__.encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        # How many batches it was trained on has no part in what it computes.
+        if not name.endswith("num_batches_tracked"):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

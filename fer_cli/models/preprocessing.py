@@ -1,4 +1,4 @@
-"""From a crop's pixels to what a network takes, and how that is stored beside the network's weights."""
+"""Preprocessing of a crop's pixels for a network, and its file next to the network's weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

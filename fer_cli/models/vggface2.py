@@ -17,10 +17,9 @@ from torchvision.transforms.v2 import functional
 
 from fer_cli.errors import ModelError
 from fer_cli.files import written_whole
-from fer_cli.models.arrays_pickle import read_arrays
-from fer_cli.models.loading import read_weights, require_finite
+from fer_cli.models.loading import read_weights, require_finite, save_tensors
+from fer_cli.models.pickles import read_arrays
 from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from fer_cli.models.tensor_file import save_tensors
 
 #: Subtracted from blue, green and red on a scale of 0 to 255.
 BGR_MEANS = (91.4953, 103.8827, 131.0912)
@@ -48,10 +47,12 @@ def published_network() -> resnet.ResNet:
 class VGGFace2Encoder(nn.Module):
     """The published network up to its average pool.
 
-    Input B×3×S×S with ImageNet's normalisation, as the emotion encoder beside it takes; output B×2048.
+    Input B×3×S×S with ImageNet's normalisation, as the emotion encoders take; output B×2048.
     """
 
     width = 2048
+    #: It resizes its pictures, which torch's older ONNX exporter does not read.
+    traceable = False
 
     def __init__(self):
         super().__init__()
@@ -84,8 +85,8 @@ def import_published(source: Path, target: Path) -> None:
     require_finite(tensors, str(source))
     kept = {name: tensors[name].float() for name in expected if name in tensors and not name.startswith("fc.")}
     target.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(target) as beside:
-        save_tensors(kept, beside)
+    with written_whole(target) as part:
+        save_tensors(kept, part)
 
 
 def load_published(path: Path) -> dict[str, Tensor]:

@@ -11,8 +11,6 @@ import torch
 from msgspec import Meta
 from torch import Tensor, nn
 from transformers import (
-    AutoConfig,
-    AutoModelForImageClassification,
     PretrainedConfig,
     ViTConfig,
     ViTModel,
@@ -20,10 +18,10 @@ from transformers import (
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
-from fer_cli.models.choices import POOLINGS, TINY_VIT, VIT_B16, VIT_B16_REVISION, Gate, Pooling
-from fer_cli.models.gate import SqueezeExcitation
-from fer_cli.models.head import Width
-from fer_cli.models.loading import TrainedModel, first_line, foreign_config, load_foreign, load_own
+from fer_cli.models.base import TrainedModel
+from fer_cli.models.choices import GATES, POOLINGS, TINY_VIT, VIT_B16, VIT_B16_REVISION, Gate, Pooling
+from fer_cli.models.encoder import Width
+from fer_cli.models.loading import first_line, foreign_config, load_foreign, load_own
 
 #: A ViT that trains in minutes on a CPU: for trying things out, not for results.
 TINY = {"hidden_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 192}
@@ -62,11 +60,11 @@ class ViTSEConfig(PretrainedConfig):
 
     ``vit`` configures the transformer. ``pooling`` says which of its outputs is the image embedding: the
     ``class-token`` after the last layer norm, or the ``pooler``'s output. ``se_reduction`` and ``se_gate`` are the
-    gate's (:class:`~fer_cli.models.gate.SqueezeExcitation`). The classes are ``id2label``, in order.
+    gate's (:class:`~fer_cli.models.vit_se.SqueezeExcitation`). The classes are ``id2label``, in order.
     """
 
     model_type = "fer-vit-se"
-    #: What is read of a stored configuration.
+    #: The fields that are read of a stored configuration.
     stored = _Stored
     sub_configs = {"vit": ViTConfig}  # noqa: RUF012 (transformers declares it so)
 
@@ -93,8 +91,7 @@ class ViTSEModel(TrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ("image",)
     _supports_sdpa = True
-    #: It classifies single faces.
-    paired = False
+    saliency_method = "attention rollout"
 
     def __init__(self, config: ViTSEConfig):
         super().__init__(config)
@@ -106,28 +103,55 @@ class ViTSEModel(TrainedModel):
         self.classifier = nn.Linear(width, config.num_labels)
         self.post_init()
 
-    @property
-    def frozen(self) -> dict[str, nn.Module]:
-        """No part of it is kept frozen."""
-        return {}
-
     def forward(self, pixel_values: Tensor, labels: Tensor | None = None) -> ImageClassifierOutput:
         """Classify B faces, ``pixel_values`` B×3×H×W, normalised.
 
         Position embeddings are interpolated where H and W are not those that the transformer was configured for.
         Returns ``logits``, B×classes, and with ``labels`` (B class indices) the cross-entropy ``loss``.
         """
-        output = self.vit(pixel_values, interpolate_pos_encoding=True)
-        pooled = output.pooler_output if self.config.pooling == "pooler" else output.last_hidden_state[:, 0]
-        logits = self.classifier(self.gate(pooled))
+        logits = self.classifier(self.features(pixel_values))
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return ImageClassifierOutput(loss=loss, logits=logits)
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """The gated image embeddings of B faces, B×D."""
+        output = self.vit(pixels, interpolate_pos_encoding=True)
+        pooled = output.pooler_output if self.config.pooling == "pooler" else output.last_hidden_state[:, 0]
+        return self.gate(pooled)
+
+    @torch.no_grad()
+    def saliency(self, pixels: Tensor, index: int, neutral: Tensor | None = None) -> Tensor:
+        """How much of each patch of a face reaches the class token beyond what the least of them does: h×w.
+
+        Each layer's attention, the mean over its heads, is averaged with the identity (its residual connection), and
+        the layers are multiplied: S. Abnar and W. Zuidema, *Quantifying Attention Flow in Transformers*, ACL 2020,
+        arXiv 2005.00928. It is of no class in particular: ``index`` and ``neutral`` are not used.
+        """
+        before = self.vit.config._attn_implementation
+        # Only the plain implementation gives its attentions away.
+        self.vit.set_attn_implementation("eager")
+        try:
+            attentions = self.vit(pixels, interpolate_pos_encoding=True, output_attentions=True).attentions
+        finally:
+            self.vit.set_attn_implementation(before)
+        flow = attention_rollout(torch.stack([layer[0] for layer in attentions]))
+        # Every patch reaches the class token a little, which hides what reaches it more.
+        return (flow - flow.min()).reshape(pixels.shape[-2] // self.vit.config.patch_size, -1)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=self.config.vit.initializer_range)
             nn.init.zeros_(module.bias)
+
+
+def attention_rollout(attentions: Tensor) -> Tensor:
+    """The rollout of ``attentions``, layers×heads×tokens×tokens, from the first token to the others."""
+    identity = torch.eye(attentions.shape[-1], device=attentions.device)
+    flow = identity
+    for layer in attentions.mean(dim=1):
+        flow = (layer + identity) / 2 @ flow
+    return flow[0, 1:]
 
 
 def vit_config(backbone: str, size: int) -> ViTConfig:
@@ -162,7 +186,7 @@ def pretrained_vit(backbone: str, *, pooling: str) -> ViTModel:
         if wanted and config.pooling != pooling:
             raise ModelError(f"The ViT {backbone} has no trained pooler.", hint=hint)
         if Path(backbone).is_dir():
-            return load_own(Path(backbone), {ViTSEConfig.model_type: ViTSEModel}).vit
+            return load_own(Path(backbone), ViTSEModel).vit
         return load_foreign(ViTSEModel, backbone, config).vit
     except ModelError:
         raise
@@ -200,5 +224,30 @@ def _cannot_be_had(backbone: str, error: Exception) -> ModelError:
     )
 
 
-AutoConfig.register(ViTSEConfig.model_type, ViTSEConfig)
-AutoModelForImageClassification.register(ViTSEConfig, ViTSEModel)
+_ACTIVATIONS = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales each number of an embedding by a gate computed from all of them.
+
+    ``gate`` is ``sigmoid``, as in the paper, whose gates lie between 0 and 1, or ``relu``, whose gates have no upper
+    bound. ``reduction`` divides the width of the layer between. Input and output B×``width``.
+    """
+
+    def __init__(self, width: int, *, reduction: int = 4, gate: str = "sigmoid"):
+        super().__init__()
+        if gate not in GATES:
+            raise ModelError(f"There is no gate '{gate}'.", hint=f"The gates are {', '.join(GATES)}.")
+        if not 1 <= reduction <= width:
+            raise ModelError(f"A gate cannot reduce {width} numbers {reduction} times.")
+        self.squeeze = nn.Linear(width, width // reduction)
+        self.excite = nn.Linear(width // reduction, width)
+        self.activation = _ACTIVATIONS[gate]()
+
+    def gates(self, embedding: Tensor) -> Tensor:
+        """The gates of a batch of embeddings, B×``width``."""
+        return self.activation(self.excite(self.squeeze(embedding).relu()))
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """The gated embeddings."""
+        return embedding * self.gates(embedding)

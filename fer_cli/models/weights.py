@@ -1,8 +1,11 @@
-"""Weights that others published: what each is for, where it comes from, under which licence, and whether it is here."""
+"""Published weights: what each is for, where it comes from, under which licence, and whether it is here."""
 
+import hashlib
 import os
+import socket
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import platformdirs
@@ -15,6 +18,8 @@ from fer_cli.progress import Progress, silent
 
 #: Overrides where imported weights are kept.
 VARIABLE = "FER_CACHE"
+#: How long a server may say nothing, in seconds.
+TIMEOUT = 60
 
 
 def cache_folder() -> Path:
@@ -51,13 +56,12 @@ class ImageNetWeights(Weights):
 
     def fetch(self, progress: Progress = silent) -> Path:
         """Download it unless it is there and whole."""
-        from fer_cli.models.download import digest, download
-
         file = self._file()
         # torchvision puts the beginning of the digest into the name: mobilenet_v3_large-5c1a4163.pth.
         expected = file.stem.rpartition("-")[2]
         if not file.is_file() or not digest(file).startswith(expected):
-            download(self._url(), file, sha256=expected, progress=progress)
+            with locked(file, "downloading"):
+                download(self._url(), file, sha256=expected, progress=progress)
         return file
 
     def _url(self) -> str:
@@ -71,6 +75,37 @@ class ImageNetWeights(Weights):
         return Path(torch.hub.get_dir()) / "checkpoints" / Path(self._url()).name
 
 
+def download(url: str, path: Path, *, sha256: str, progress: Progress = silent) -> None:
+    """Fetch ``url`` to ``path``, whole or not at all; ``sha256`` is the digest of the file, or its beginning.
+
+    Raises :class:`~fer_cli.errors.ModelError` if the file cannot be had or is another one.
+    """
+    import torch
+
+    progress(f"fetching {path.name}", 0, None)
+    before = socket.getdefaulttimeout()
+    # torch sets none.
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256, progress=False)
+    except RuntimeError as error:
+        raise ModelError(f"What {url} gave is not the file that was expected: its checksum differs.") from error
+    except (OSError, ValueError, HTTPException) as error:
+        raise ModelError(
+            f"{url} cannot be downloaded: {getattr(error, 'reason', None) or error}.",
+            hint="Look at the network, and type the same line again.",
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @dataclass(frozen=True)
 class HubWeights(Weights):
     """A file of the Hugging Face Hub at a pinned revision, kept in the Hub's own cache."""
@@ -79,7 +114,7 @@ class HubWeights(Weights):
     revision: str
     file: str
     sha256: str
-    #: What stands beside it and is needed to use it.
+    #: Other files of the repository that are needed to use it.
     others: tuple[str, ...] = ()
 
     def place(self) -> Path | None:
@@ -90,11 +125,9 @@ class HubWeights(Weights):
         return Path(found) if isinstance(found, str) else None
 
     def fetch(self, progress: Progress = silent) -> Path:
-        """Download it with what stands beside it; the Hub's client resumes."""
+        """Download it with the files it needs; the Hub's client resumes."""
         from huggingface_hub import hf_hub_download
         from huggingface_hub.utils import disable_progress_bars, logging
-
-        from fer_cli.models.download import digest
 
         disable_progress_bars()
         logging.set_verbosity_error()
@@ -203,7 +236,7 @@ ALL: dict[str, Weights] = {
         ),
     )
 }
-#: What ``fer weights fetch --all`` fetches.
+#: The names that ``fer weights fetch --all`` fetches.
 FETCHABLE = tuple(name for name, weights in ALL.items() if not isinstance(weights, ImportedWeights))
 
 

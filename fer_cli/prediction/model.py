@@ -6,7 +6,7 @@ from pathlib import Path
 from fer_cli.models.choices import AUTO
 from fer_cli.models.classifier import Classifier
 from fer_cli.models.hub import load_published
-from fer_cli.models.onnx_runtime import with_runtime
+from fer_cli.models.onnx import with_runtime
 from fer_cli.runs.run import CARD, UNFINISHED, Run
 
 

@@ -1,7 +1,5 @@
-"""A finished run, opened for reading."""
+"""The run and the cross-validation: what ``fer train`` wrote into a folder, opened for reading."""
 
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
@@ -11,12 +9,11 @@ from msgspec import Meta
 from fer_cli.documents import read_document
 from fer_cli.errors import RunError
 from fer_cli.files import as_text
-from fer_cli.header import read_seen
 from fer_cli.protocol import Protocol, StoredProtocol
 
 #: The run's own record. Written last: a folder without it is no finished run.
 CARD = "run.json"
-#: What a training under way was asked to do.
+#: The settings of a training under way.
 UNFINISHED = "unfinished.json"
 #: The trainer's checkpoints while a training is under way.
 CHECKPOINTS = "checkpoints"
@@ -125,7 +122,7 @@ class Run:
 
     @property
     def fold(self) -> int:
-        """The test fold, which neither training nor the choice of the epoch looked at."""
+        """The test fold, which neither training nor the choice of the epoch used."""
         return self.card["fold"]
 
     @property
@@ -152,44 +149,49 @@ def runs_in(folder: Path) -> list[Path]:
     return [card.parent for card in cards]
 
 
-def run_behind(source: Path) -> Path | None:
-    """The folder of the run, finished or not, that ``source``, a folder or a file of weights, is or lies in."""
-    for start in (source.absolute(), source.resolve()):
-        for folder in (start, *start.parents):
-            # A folder above that may not be looked into is no run's.
-            with suppress(OSError):
-                if any((folder / card).is_file() for card in (CARD, UNFINISHED)):
-                    return folder
-    return None
+class StoredCrossValidation(TypedDict):
+    """What is read of ``cross-validation.json``."""
+
+    model: str
+    command: str
+    recipe: StoredRecipe
+    protocol: StoredProtocol
+    dataset: StoredDataset
+    folds: Annotated[list[str], Meta(min_length=1)]
 
 
-def seen_behind(source: Path) -> dict[str, list[str]]:
-    """By corpus, the subjects whom the weights of ``source``, a folder or a file, were trained on or chosen by.
+@dataclass(frozen=True)
+class CrossValidation:
+    """A folder that ``fer train … --cv`` wrote: its ``path``, its ``card``, and its ``runs``, one a fold in order."""
 
-    They are those that the header of the weights names, which a copy keeps, and those of the run around them. Raises
-    :class:`~fer_cli.errors.RunError` where they lie in a training that has not been finished and do not name them.
-    """
-    file = source / WEIGHTS if source.is_dir() else source
-    try:
-        noted = read_seen(file) if file.is_file() else None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} does not say on whom it was trained: {error}.") from error
-    folder = run_behind(source)
-    if folder is None or (noted is not None and not (folder / CARD).is_file()):
-        return noted or {}
-    return merged(noted or {}, Run.open(folder).seen)
+    path: Path
+    card: dict[str, Any]
+    runs: tuple[Run, ...]
+
+    @classmethod
+    def open(cls, path: Path | str) -> "CrossValidation":
+        """Open the cross-validation in the folder ``path``.
+
+        Raises :class:`~fer_cli.errors.RunError` if it is not one, or one of its runs is gone.
+        """
+        path = Path(path)
+        if not (path / CROSS_VALIDATION).is_file():
+            unfinished = " It was not finished: type its fer train line again." if (path / UNFINISHED).is_file() else ""
+            raise RunError(f"{path} is not a cross-validation: it has no {CROSS_VALIDATION}.{unfinished}")
+        card = read_document(path / CROSS_VALIDATION, StoredCrossValidation, RunError)
+        return cls(path, card, tuple(Run.open(path / Path(name).name) for name in card["folds"]))
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return as_text(self.path.resolve().name)
+
+    @property
+    def protocol(self) -> Protocol:
+        """How the samples were chosen and divided."""
+        return Protocol.from_dict(self.card["protocol"])
 
 
-def merged(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """The subjects of both, by corpus, sorted."""
-    return {name: sorted({*one.get(name, []), *other.get(name, [])}) for name in {**one, **other}}
-
-
-def overlap(seen: dict[str, list[str]], corpus: str, subjects: set[str]) -> list[str]:
-    """The ``subjects`` of ``corpus`` that are among those ``seen``, sorted."""
-    return sorted(subjects.intersection(seen.get(corpus, [])))
-
-
-def names(subjects: list[str], most: int = 20) -> str:
-    """The subjects' names for a sentence, cut short after ``most``."""
-    return ", ".join(subjects[:most]) + (f" and {len(subjects) - most} more" if len(subjects) > most else "")
+def open_any(path: Path | str) -> Run | CrossValidation:
+    """The run or the cross-validation in the folder ``path``."""
+    return CrossValidation.open(path) if (Path(path) / CROSS_VALIDATION).is_file() else Run.open(path)

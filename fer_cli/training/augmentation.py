@@ -1,17 +1,17 @@
-"""How training pictures are varied."""
+"""Augmentation of training pictures."""
 
 from torchvision.transforms import v2
 
 
 def augmentation(name: str, size: int) -> v2.Transform:
-    """The variation called ``name`` of N×3×``size``×``size`` uint8 pictures: ``none``, ``light`` or ``paper``."""
+    """The augmentation called ``name`` of N×3×``size``×``size`` uint8 pictures: ``none``, ``light`` or ``paper``."""
     return {"none": v2.Identity, "light": _light, "paper": lambda: _paper(size)}[name]()
 
 
 def _light() -> v2.Transform:
     """Small changes that leave identity and expression alone: mirroring, tilt, shift, scale, light, contrast.
 
-    They take what is left of misalignment and lighting away from what the network could learn by heart.
+    They keep the network from memorising what misalignment and lighting remain in the crops.
     """
     return v2.Compose(
         [

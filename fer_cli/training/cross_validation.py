@@ -1,20 +1,20 @@
 """Training every fold in turn, each in a run of its own."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.distributed import is_main_process, main_process_first, own_device
 from fer_cli.errors import DatasetError
-from fer_cli.files import write_json
+from fer_cli.files import locked, read_json, write_json
 from fer_cli.models.device import choose_device
 from fer_cli.progress import Progress, silent
-from fer_cli.runs.cross_validation import CrossValidation
-from fer_cli.runs.run import CROSS_VALIDATION, UNFINISHED, VERSION
-from fer_cli.training.claim import claimed, identity_of
+from fer_cli.runs.run import COMPARISON, CROSS_VALIDATION, UNFINISHED, VERSION, CrossValidation, Run, open_any
 from fer_cli.training.fit import already_trained, fit
-from fer_cli.training.recipe import Recipe
-from fer_cli.training.seen import seen_subjects
+from fer_cli.training.folder import identity_of, reserved
+from fer_cli.training.leakage import seen_subjects
+from fer_cli.training.recipes.base import Recipe
 
 
 def cross_validate(
@@ -40,7 +40,7 @@ def cross_validate(
         )
     recipes = [dataclasses.replace(recipe, fold=fold) for fold in range(folds)]
     chosen = own_device(choose_device(device))
-    with claimed(out, identity_of(recipes[0], dataset, folds=True), chosen):
+    with reserved(out, identity_of(recipes[0], dataset, folds=True), chosen):
         # A run to start from that knows some fold's subjects is refused before hours have gone into the others.
         for each in recipes:
             seen_subjects(each, dataset, each.sides(dataset), {}, allow_seen=allow_seen)
@@ -79,3 +79,74 @@ def _named(name: str, progress: Progress) -> Progress:
         progress(f"{name} {stage}", done, total, **facts)
 
     return passed_on
+
+
+def train(
+    recipe: Recipe,
+    dataset: PreparedDataset,
+    out: Path,
+    *,
+    cross_validation: bool = False,
+    device: str = "auto",
+    allow_seen: bool = False,
+    command: str = "",
+    progress: Progress = silent,
+) -> dict[str, Run | CrossValidation]:
+    """Train every variant of ``recipe``, on its fold or on all, and give what came of each by its name.
+
+    A recipe of one variant, whose name is empty, goes to ``out`` itself; of several, each goes to a folder inside, on
+    the same folds. Raises as :func:`~fer_cli.training.fit.fit` does, and :class:`~fer_cli.errors.FerError` if another
+    process is training into ``out``.
+    """
+    work = cross_validate if cross_validation else fit
+
+    def one(variant: Recipe, folder: Path) -> Run | CrossValidation:
+        return work(variant, dataset, folder, device=device, allow_seen=allow_seen, command=command, progress=progress)
+
+    with locked(out, "training into"):
+        return _train(recipe, dataset, out, one, cross_validation=cross_validation, device=device, command=command)
+
+
+def _train(
+    recipe: Recipe,
+    dataset: PreparedDataset,
+    out: Path,
+    one: Callable[[Recipe, Path], Run | CrossValidation],
+    *,
+    cross_validation: bool,
+    device: str,
+    command: str,
+) -> dict[str, Run | CrossValidation]:
+    variants = recipe.variants()
+    if len(variants) == 1:
+        return {"": one(recipe, out)}
+    trained = {}
+    chosen = own_device(choose_device(device))
+    with reserved(out, identity_of(recipe, dataset, folds=cross_validation), chosen):
+        for name, variant in variants.items():
+            folder = out / name
+            trained[name] = open_any(folder) if already_trained(folder) else one(variant, folder)
+    if is_main_process():
+        write_json(
+            out / COMPARISON,
+            {
+                "version": VERSION,
+                "model": recipe.name,
+                "command": command,
+                "recipe": recipe.to_dict(),
+                "dataset": {"path": str(dataset.path.resolve()), "fingerprint": dataset.fingerprint},
+                "cross_validation": cross_validation,
+                "variants": list(variants),
+            },
+        )
+        (out / UNFINISHED).unlink(missing_ok=True)
+    main_process_first(lambda: None, chosen)
+    return trained
+
+
+def open_trained(out: Path) -> dict[str, Run | CrossValidation]:
+    """The runs or cross-validations that :func:`train` finished in ``out``, by name."""
+    already_trained(out)
+    if not (out / COMPARISON).is_file():
+        return {"": open_any(out)}
+    return {name: open_any(out / name) for name in read_json(out / COMPARISON)["variants"]}

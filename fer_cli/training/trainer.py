@@ -1,4 +1,4 @@
-"""transformers' Trainer, set up for one device, quiet, and choosing the epoch by the validation fold."""
+"""transformers' Trainer for one device, its precision and callbacks; the epoch is chosen by the validation fold."""
 
 import math
 from importlib.util import find_spec
@@ -11,7 +11,15 @@ from accelerate.utils import patch_environment
 from sklearn.metrics import accuracy_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
+from transformers import (
+    EvalPrediction,
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
@@ -19,12 +27,9 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 from fer_cli.distributed import is_main_process
 from fer_cli.embeddings.inputs import Collator
 from fer_cli.errors import TrainingError, UsageError
-from fer_cli.models.quiet import hush
+from fer_cli.models.loading import hush, load_checkpoint
 from fer_cli.progress import Progress
-from fer_cli.training.course import epochs_without_improvement, load_checkpoint
-from fer_cli.training.precision import choose_precision, has_tf32
-from fer_cli.training.progress import Patience, Reporter
-from fer_cli.training.recipe import Recipe
+from fer_cli.training.recipes.base import Recipe
 
 #: The epoch whose model is kept is the one with the lowest loss on the validation fold. Accuracy would be tied
 #: between many epochs there, a fold holding a few dozen faces.
@@ -281,3 +286,77 @@ def _tensorboard(folder: Path) -> TensorBoardCallback:
 
 def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
     return {"accuracy": float(accuracy_score(prediction.label_ids, np.argmax(prediction.predictions, axis=-1)))}
+
+
+def choose_precision(wanted: str, device: torch.device) -> str:
+    """``float32``, ``bfloat16`` or ``float16``, for ``wanted`` or, if that is ``auto``, for what ``device`` does well.
+
+    Processors without AMX compute bfloat16 two to three times slower than float32. Raises
+    :class:`~fer_cli.errors.UsageError` if float16 is wanted of a processor, which cannot train with it.
+    """
+    if wanted == "float16" and device.type != "cuda":
+        raise UsageError(f"--precision float16: not on {device.type}.", hint="Type --precision auto.")
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    if device.type == "cpu":
+        return "bfloat16" if torch.cpu.get_capabilities().get("amx_bf16", False) else "float32"
+    return "float32"
+
+
+def has_tf32(device: torch.device) -> bool:
+    """Whether ``device`` multiplies float32 in TF32 (NVIDIA's since Ampere)."""
+    return device.type == "cuda" and torch.version.cuda is not None and torch.cuda.get_device_capability(device)[0] >= 8
+
+
+class Reporter(TrainerCallback):
+    """Calls ``progress("training", step, steps, epoch=…, loss=…, val_accuracy=…)`` after every step."""
+
+    def __init__(self, progress: Progress):
+        self._progress = progress
+        self._facts: dict[str, Any] = {}
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Note the latest loss and validation accuracy."""
+        logs = logs or {}
+        self._facts |= {
+            name: logs[key] for key, name in (("loss", "loss"), ("eval_accuracy", "val_accuracy")) if key in logs
+        }
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Pass on how far the training is."""
+        epoch = f"{min(int(state.epoch or 0) + 1, int(args.num_train_epochs))}/{int(args.num_train_epochs)}"
+        self._progress("training", state.global_step, state.max_steps, epoch=epoch, **self._facts)
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Log the epoch's last steps with it: a training resumed from its checkpoint knows nothing of them."""
+        control.should_log = True
+
+
+class Patience(TrainerCallback):
+    """Ends a training after ``epochs`` without a lower loss on the validation fold.
+
+    They are counted in the trainer's history, which checkpoints hold, so that a resumed training counts on.
+    """
+
+    def __init__(self, epochs: int):
+        self._epochs = epochs
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Stop, if there were that many."""
+        if epochs_without_improvement(state.log_history) >= self._epochs:
+            control.should_training_stop = True
+
+
+def epochs_without_improvement(history: list[dict[str, float]]) -> int:
+    """How many epochs the trainer's ``history`` has after the one with the lowest loss on the validation fold."""
+    losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+    return len(losses) - 1 - losses.index(min(losses)) if losses else 0

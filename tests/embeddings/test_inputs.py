@@ -3,8 +3,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from fer_cli.dataset.tensors import Crops
+from fer_cli.embeddings.embed import Embeddings
 from fer_cli.embeddings.inputs import Collator, EmbeddedFaces, embed_frozen, model_inputs
-from fer_cli.embeddings.store import Embeddings
 from fer_cli.models import DisentangledConfig, DisentangledModel
 from fer_cli.models.preprocessing import Preprocessing
 from tests.made import CLASSES, made_model
@@ -52,7 +52,7 @@ def test_pictures_are_transformed_and_what_stands_beside_them_is_the_rows_own(ma
     rows = made.samples(paired=True)
     marks = torch.arange(len(rows))
     faces = model_inputs(
-        made_model(), rows, Crops(made.path), {}, transform=lambda pictures: 255 - pictures, beside={"marks": marks}
+        made_model(), rows, Crops(made.path), {}, transform=lambda pictures: 255 - pictures, extra={"marks": marks}
     )
     crops = Crops(made.path)
     for place, (name, neutral) in enumerate(zip(rows["file_name"], rows["neutral_file_name"], strict=True)):

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_cli.embeddings.store import Embeddings
+from fer_cli.embeddings.embed import Embeddings
 
 
 def table(views: int, count: int, width: int = 3) -> torch.Tensor:
@@ -56,6 +56,6 @@ def test_embeddings_that_are_no_numbers_count_as_none(tmp_path, value):
 
 def test_views_stand_beside_views_by_name():
     one, other = Embeddings(["a", "b"], table(1, 2)), Embeddings(["b", "a"], table(2, 2) + 100)
-    both = one.beside(other)
+    both = one.concatenate(other)
     assert both.table.shape == (3, 2, 3)
     assert torch.equal(both.of(["a"])[1:], other.of(["a"]))

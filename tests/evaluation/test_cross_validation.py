@@ -9,7 +9,7 @@ from fer_cli.errors import RunError, UsageError
 from fer_cli.evaluation.evaluate import EvaluateOptions, evaluate
 from fer_cli.evaluation.inference import run_inference
 from fer_cli.evaluation.metrics import LabelledPredictions, compute_metrics
-from fer_cli.runs.cross_validation import CrossValidation
+from fer_cli.runs.run import CrossValidation
 from fer_cli.session import Session
 
 

@@ -12,7 +12,7 @@ from fer_cli.errors import DatasetError, ModelError
 from fer_cli.export import onnx as exporting
 from fer_cli.export.onnx import export
 from fer_cli.models import Classifier
-from fer_cli.models.fingerprint import fingerprint
+from fer_cli.models.loading import fingerprint
 from fer_cli.runs.run import Run
 from tests.made import CLASSES
 from tests.prediction.runs import write_run

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from fer_cli.export.quantization import smallest_graph
-from fer_cli.models.onnx_graph import open_session, run_graph, write_graph
+from fer_cli.models.onnx import open_session, run_graph, write_graph
 
 
 class Net(nn.Module):

@@ -154,7 +154,7 @@ def _cross_validation(root: Path) -> None:
 
 
 def _open_cross_validation(root: Path) -> None:
-    from fer_cli.runs.cross_validation import open_any
+    from fer_cli.runs.run import open_any
 
     found = open_any(root / "cv")
     assert found.protocol
@@ -281,7 +281,7 @@ def _arrays(root: Path) -> None:
 
 
 def _read_arrays(root: Path) -> None:
-    from fer_cli.models.arrays_pickle import read_arrays
+    from fer_cli.models.pickles import read_arrays
 
     read_arrays(root / "weights.pkl")
 
@@ -289,13 +289,13 @@ def _read_arrays(root: Path) -> None:
 def _embeddings(root: Path) -> None:
     import torch
 
-    from fer_cli.embeddings.store import Embeddings
+    from fer_cli.embeddings.embed import Embeddings
 
     Embeddings(["a", "b"], torch.zeros(1, 2, 3)).save(root / "e.safetensors", "key")
 
 
 def _load_embeddings(root: Path) -> None:
-    from fer_cli.embeddings.store import Embeddings
+    from fer_cli.embeddings.embed import Embeddings
 
     found = Embeddings.load(root / "e.safetensors", "key")
     if found is not None:

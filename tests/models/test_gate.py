@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_cli.errors import ModelError
-from fer_cli.models.gate import SqueezeExcitation
+from fer_cli.models.vit_se import SqueezeExcitation
 
 
 def embeddings(seed: int, width: int, scale: float) -> torch.Tensor:

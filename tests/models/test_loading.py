@@ -25,8 +25,8 @@ from fer_cli.models.identity import identity_weights
 from fer_cli.models.loading import load_own, read_weights
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.models.vit_se import pretrained_vit
-from fer_cli.training.difference import DifferenceRecipe
-from fer_cli.training.recipe import Start
+from fer_cli.training.recipes.base import BuildContext
+from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.made import made_model
 from tests.models.test_hub import folder as _published_folder
 
@@ -69,7 +69,7 @@ def identity(folder):
 
 def encoder_of(folder):
     recipe = DifferenceRecipe(encoder=str(folder), backbone=SMALL)
-    return recipe.build(Start(("anger", "fear"), 32))
+    return recipe.build(BuildContext(("anger", "fear"), 32))
 
 
 #: What opens a folder, and what makes one for it.
@@ -360,7 +360,7 @@ def test_a_model_of_another_kind_is_no_run(tmp_path):
     identity(tmp_path)
     with pytest.raises(ModelError, match="fer-identity model, which is not one of fer's"):
         Classifier.load(tmp_path, "cpu")
-    assert isinstance(load_own(tmp_path, {"fer-identity": IdentityModel}), IdentityModel)
+    assert isinstance(load_own(tmp_path, IdentityModel), IdentityModel)
 
 
 def test_an_encoder_file_may_be_renamed(tmp_path):

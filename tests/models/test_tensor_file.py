@@ -1,7 +1,7 @@
 import torch
 from safetensors import safe_open
 
-from fer_cli.models.tensor_file import save_tensors
+from fer_cli.models.loading import save_tensors
 
 TENSORS = {"b": torch.arange(6.0).view(2, 3).T, "a": torch.tensor([1, 2])}
 METADATA = {name: f'"{name}" \u00e4 \n\x1f/\x7f' for name in ("threshold", "subjects", "key", "names", "ä")}

@@ -8,8 +8,8 @@ from fer_cli.errors import ModelError
 from fer_cli.models import Classifier, Preprocessing, ViTSEConfig, ViTSEModel
 from fer_cli.models.choices import TINY_VIT, VIT_B16
 from fer_cli.models.vit_se import pretrained_vit, vit_config
-from fer_cli.training.recipe import Start
-from fer_cli.training.vit_se import ViTSERecipe
+from fer_cli.training.recipes.base import BuildContext
+from fer_cli.training.recipes.vit_se import ViTSERecipe
 
 CLASSES = ("anger", "fear", "happiness")
 SMALL = {
@@ -95,17 +95,17 @@ def test_the_auto_class_and_the_pipeline_of_transformers_use_it(tmp_path):
 
 def test_a_vit_in_a_folder_is_started_from(tmp_path):
     vit = saved_vit(tmp_path)
-    network = ViTSERecipe(backbone=str(tmp_path)).build(Start(CLASSES, 32))
+    network = ViTSERecipe(backbone=str(tmp_path)).build(BuildContext(CLASSES, 32))
     assert torch.equal(network.vit.embeddings.position_embeddings, vit.embeddings.position_embeddings)
     assert network.vit.pooler is None
     assert network.config.id2label == dict(enumerate(CLASSES))
-    pooled = ViTSERecipe(backbone=str(tmp_path), pooling="pooler").build(Start(CLASSES, 32))
+    pooled = ViTSERecipe(backbone=str(tmp_path), pooling="pooler").build(BuildContext(CLASSES, 32))
     assert torch.equal(pooled.vit.pooler.dense.weight, vit.pooler.dense.weight)
 
 
 def test_without_its_weights_only_the_shape_of_a_folders_vit_is_taken(tmp_path):
     vit = saved_vit(tmp_path)
-    network = ViTSERecipe(backbone=str(tmp_path), pretrained=False).build(Start(CLASSES, 64))
+    network = ViTSERecipe(backbone=str(tmp_path), pretrained=False).build(BuildContext(CLASSES, 64))
     assert network.config.vit.hidden_size == 16
     assert network.config.vit.image_size == 64
     assert not torch.equal(network.vit.embeddings.cls_token, vit.embeddings.cls_token)
@@ -114,7 +114,7 @@ def test_without_its_weights_only_the_shape_of_a_folders_vit_is_taken(tmp_path):
 def test_a_run_of_our_own_is_started_from(tmp_path):
     network = model()
     network.save_pretrained(tmp_path)
-    again = ViTSERecipe(backbone=str(tmp_path)).build(Start(CLASSES, 32))
+    again = ViTSERecipe(backbone=str(tmp_path)).build(BuildContext(CLASSES, 32))
     assert torch.equal(again.vit.embeddings.position_embeddings, network.vit.embeddings.position_embeddings)
 
 
@@ -126,7 +126,7 @@ def test_a_pooler_that_was_never_trained_is_refused(tmp_path):
 
 
 def test_the_small_one_needs_nothing_from_anywhere():
-    network = ViTSERecipe(backbone=TINY_VIT).build(Start(CLASSES, 32))
+    network = ViTSERecipe(backbone=TINY_VIT).build(BuildContext(CLASSES, 32))
     assert sum(parameter.numel() for parameter in network.parameters()) < 1_000_000
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fer_cli.errors import ModelError, UsageError
-from fer_cli.models import download as downloading
+from fer_cli.models import weights as published
 from fer_cli.models.weights import ALL, FETCHABLE, cache_folder, find
 
 
@@ -43,7 +43,7 @@ def test_imagenet_weights_go_where_torchvision_looks(monkeypatch, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
-    monkeypatch.setattr(downloading, "download", fetch)
+    monkeypatch.setattr(published, "download", fetch)
     assert weights.place() is None
     assert weights.fetch() == weights.place() == tmp_path / "checkpoints" / name
     weights.fetch()

@@ -18,11 +18,11 @@ from fer_cli.evaluation.report import page
 from fer_cli.evaluation.results import StoredEvaluation, refuse_foreign
 from fer_cli.export.onnx import _metadata
 from fer_cli.prediction.model import open_model
-from fer_cli.runs.cross_validation import CrossValidation, open_any
-from fer_cli.runs.run import Run, seen_behind
+from fer_cli.runs.ancestry import seen_behind
+from fer_cli.runs.run import CrossValidation, Run, open_any
 from fer_cli.session import Session
-from fer_cli.training.claim import interrupted, will_resume
-from fer_cli.training.difference import DifferenceRecipe
+from fer_cli.training.folder import interrupted, will_resume
+from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.trained import trained
 
 DEEP = json.loads("[" * 200 + "]" * 200)
@@ -196,7 +196,7 @@ def test_the_field_its_type_and_what_was_expected_are_named(home, place, value, 
 
 
 def test_a_broken_run_among_others_is_no_hindrance(home, tmp_path, monkeypatch):
-    from fer_cli.training.disentangled import DisentangledRecipe
+    from fer_cli.training.recipes.disentangled import DisentangledRecipe
 
     monkeypatch.chdir(tmp_path)
     for name, text in (("deep", "[" * 100_000), ("empty", "{}"), ("list", "[]")):

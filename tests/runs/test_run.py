@@ -4,7 +4,8 @@ import os
 import pytest
 
 from fer_cli.errors import RunError
-from fer_cli.runs.run import Run, names, overlap, runs_in
+from fer_cli.runs.ancestry import names, overlap
+from fer_cli.runs.run import Run, runs_in
 from tests.made import run_card
 
 CARD = run_card(("anger", "fear"), fold=1, seen={"made": ["A", "B"]})

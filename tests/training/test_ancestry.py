@@ -11,12 +11,13 @@ from safetensors.torch import load_file
 from fer_cli.errors import RunError
 from fer_cli.evaluation.evaluate import EvaluateOptions, evaluate
 from fer_cli.header import read_seen
-from fer_cli.runs.run import Run, seen_behind
+from fer_cli.runs.ancestry import seen_behind
+from fer_cli.runs.run import Run
 from fer_cli.session import Session
-from fer_cli.training.difference import DifferenceRecipe
-from fer_cli.training.disentangled import DisentangledRecipe
 from fer_cli.training.fit import fit
-from fer_cli.training.vit_se import ViTSERecipe
+from fer_cli.training.recipes.difference import DifferenceRecipe
+from fer_cli.training.recipes.disentangled import DisentangledRecipe
+from fer_cli.training.recipes.vit_se import ViTSERecipe
 from tests.made import made_dataset
 
 SMALL = "mobilenet_v3_small"

@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 
 from fer_cli.models.encoder import Encoder
 from fer_cli.training import fit as fitting
-from fer_cli.training.difference import DifferenceRecipe
-from fer_cli.training.disentangled import DisentangledRecipe
 from fer_cli.training.fit import fit
+from fer_cli.training.recipes.difference import DifferenceRecipe
+from fer_cli.training.recipes.disentangled import DisentangledRecipe
 from tests.made import made_model
 
 SMALL = {"backbone": "mobilenet_v3_small", "epochs": 2, "batch_size": 5}

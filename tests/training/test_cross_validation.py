@@ -4,14 +4,13 @@ import pytest
 
 from fer_cli.errors import DatasetError, RunError
 from fer_cli.evaluation.evaluate import evaluate
-from fer_cli.runs.cross_validation import CrossValidation, open_any
-from fer_cli.runs.run import Run
+from fer_cli.runs.run import CrossValidation, Run, open_any
 from fer_cli.session import Session
 from fer_cli.training import cross_validation as folds
 from fer_cli.training.cross_validation import cross_validate
-from fer_cli.training.difference import DifferenceRecipe
-from fer_cli.training.disentangled import DisentangledRecipe
 from fer_cli.training.fit import fit
+from fer_cli.training.recipes.difference import DifferenceRecipe
+from fer_cli.training.recipes.disentangled import DisentangledRecipe
 from tests.made import made_model, unnamed
 
 

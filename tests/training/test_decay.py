@@ -10,11 +10,11 @@ from fer_cli.dataset.tensors import Crops
 from fer_cli.embeddings.inputs import Collator, model_inputs
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import silent
-from fer_cli.training.difference import DifferenceRecipe
-from fer_cli.training.disentangled import DisentangledRecipe
-from fer_cli.training.recipe import Recipe, Start
+from fer_cli.training.recipes.base import BuildContext, Recipe
+from fer_cli.training.recipes.difference import DifferenceRecipe
+from fer_cli.training.recipes.disentangled import DisentangledRecipe
+from fer_cli.training.recipes.vit_se import ViTSERecipe
 from fer_cli.training.trainer import FoldTrainer, make_trainer
-from fer_cli.training.vit_se import ViTSERecipe
 from tests.made import CLASSES
 
 SMALL = {"backbone": "mobilenet_v3_small", "encoder": "scratch", "logger": ("none",)}
@@ -27,7 +27,7 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm)
 
 
 def trainer(recipe: Recipe, made, tmp_path) -> FoldTrainer:
-    model = recipe.build(Start(CLASSES, 32, ("P01", "P02")))
+    model = recipe.build(BuildContext(CLASSES, 32, ("P01", "P02")))
     rows = made.samples(paired=model.paired)
     faces = model_inputs(model, rows, Crops(made.path), {})
     trainer = make_trainer(

@@ -11,10 +11,9 @@ from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.models import DifferenceModel, DisentangledModel
 from fer_cli.runs.run import Run
 from fer_cli.session import Session
-from fer_cli.training.disentangled import DisentangledRecipe
 from fer_cli.training.fit import fit
-from fer_cli.training.identity import IdentityRecipe
-from fer_cli.training.recipe import Start
+from fer_cli.training.recipes.base import BuildContext
+from fer_cli.training.recipes.disentangled import DisentangledRecipe, IdentityRecipe
 from tests.made import CLASSES, unnamed
 
 BOTH = DisentangledRecipe(
@@ -201,5 +200,5 @@ def test_the_identity_encoder_needs_to_be_told_who_is_who(made):
 def test_the_networks_widths_are_the_notes():
     recipe = DisentangledRecipe(stage=1, encoder="scratch", identity="none")
     with torch.device("meta"):
-        network = recipe.build(Start(CLASSES, 224))
+        network = recipe.build(BuildContext(CLASSES, 224))
     assert network.encoder.width == 960

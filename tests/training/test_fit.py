@@ -12,10 +12,9 @@ from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.models import DifferenceModel
 from fer_cli.runs.run import Run
 from fer_cli.session import Session
-from fer_cli.training.claim import identity_of, will_resume
-from fer_cli.training.course import last_whole_checkpoint
-from fer_cli.training.difference import DifferenceRecipe
-from fer_cli.training.fit import fit
+from fer_cli.training.fit import fit, last_whole_checkpoint
+from fer_cli.training.folder import identity_of, will_resume
+from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.made import CLASSES, abandoned, made_dataset, unnamed
 
 QUICK = DifferenceRecipe(encoder="scratch", backbone="mobilenet_v3_small", epochs=2, batch_size=5)

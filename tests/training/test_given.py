@@ -11,7 +11,7 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.training import fit as fitting
-from fer_cli.training.difference import DifferenceRecipe
+from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.made import made_model
 
 SCRATCH = DifferenceRecipe(encoder="scratch", backbone="mobilenet_v3_small", epochs=1, logger=("none",))

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from fer_cli.dataset.prepared import PreparedDataset
-from fer_cli.training.difference import DifferenceRecipe
-from fer_cli.training.disentangled import DisentangledRecipe
 from fer_cli.training.fit import fit
-from fer_cli.training.vit_se import ViTSERecipe
+from fer_cli.training.recipes.difference import DifferenceRecipe
+from fer_cli.training.recipes.disentangled import DisentangledRecipe
+from fer_cli.training.recipes.vit_se import ViTSERecipe
 from tests.made import made_dataset
 from tests.training.test_kept_weights import contradicted
 

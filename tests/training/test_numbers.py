@@ -15,8 +15,8 @@ from fer_cli.evaluation.inference import run_inference
 from fer_cli.models import DifferenceModel
 from fer_cli.runs.run import Run
 from fer_cli.session import Session
-from fer_cli.training.difference import DifferenceRecipe
 from fer_cli.training.fit import fit
+from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.made import made_dataset, made_model
 
 #: Adam divides a gradient by its own size, so that where it is next to nothing rounding decides a whole step.

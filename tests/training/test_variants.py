@@ -5,9 +5,9 @@ import pytest
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import FerError, RunError
 from fer_cli.files import locked
-from fer_cli.runs.cross_validation import CrossValidation
-from fer_cli.training.difference import DifferenceRecipe
-from fer_cli.training.variants import train
+from fer_cli.runs.run import CrossValidation
+from fer_cli.training.cross_validation import train
+from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.made import made_model
 
 

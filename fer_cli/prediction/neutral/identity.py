@@ -107,7 +107,7 @@ def _named(path: Path, threshold: float | None, device: torch.device) -> Identit
         for folder in _identity_folders(run):
             return _named(folder, threshold, device)
         if run.card["model"] == "disentangled" and run.card["recipe"].get("stage") == 1:
-            model = load_own(path, {DisentangledModel.config_class.model_type: DisentangledModel})
+            model = load_own(path, DisentangledModel)
             if model.identity is None:
                 raise ModelError(f"{path} was trained without an identity encoder.", hint="Type another --identity.")
             return _encoder(model.identity, preprocessing, None, threshold, f"the identity encoder of {path}", device)

@@ -1,8 +1,8 @@
-"""The course of a training, as it is read back."""
+"""The history of a training, as it is read back."""
 
 import pandas as pd
 
-from fer_cli.training.course import best
+from fer_cli.training.fit import best
 
 
 def test_the_epoch_that_is_kept_has_the_lowest_validation_loss_and_not_the_highest_accuracy():

@@ -7,8 +7,8 @@ import pandas as pd
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import RunError
-from fer_cli.runs.run import merged, names, overlap, seen_behind
-from fer_cli.training.recipe import Recipe
+from fer_cli.runs.ancestry import merged, names, overlap, seen_behind
+from fer_cli.training.recipes.base import Recipe
 
 
 def seen_subjects(
@@ -29,14 +29,14 @@ def seen_subjects(
     insisted_on: set[str] = set()
     for source in recipe.ancestors(parts):
         before = seen_behind(source)
-        known = overlap(before, corpus, set(sides["test"]["subject"].dropna()))
-        if known and not allow_seen:
+        shared = overlap(before, corpus, set(sides["test"]["subject"].dropna()))
+        if shared and not allow_seen:
             raise RunError(
-                f"{source} was trained on {len(known)} of the {corpus} subjects that fold {recipe.fold} tests "
-                f"({names(known)}): the accuracy would be that of faces it knows.",
+                f"{source} was trained on {len(shared)} of the {corpus} subjects that fold {recipe.fold} tests "
+                f"({names(shared)}): the accuracy would be on subjects that it was trained on.",
                 hint="Start from a run of the same fold; or, if other people have these names, type "
                 "--allow-seen-subjects.",
             )
-        insisted_on |= set(known)
+        insisted_on |= set(shared)
         seen = merged(seen, before)
     return seen, sorted(insisted_on)

@@ -1,9 +1,9 @@
 import pytest
 
 from fer_cli.embeddings.neutral import NeutralMean
-from fer_cli.training.difference import DifferenceRecipe
 from fer_cli.training.fit import fit
-from fer_cli.training.identity import IdentityRecipe
+from fer_cli.training.recipes.difference import DifferenceRecipe
+from fer_cli.training.recipes.disentangled import IdentityRecipe
 
 QUICK = {"epochs": 1, "batch_size": 9}
 PAIRED = DifferenceRecipe(encoder="scratch", backbone="mobilenet_v3_small", **QUICK)

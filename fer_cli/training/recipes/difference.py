@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from annotated_doc import Doc
 
 from fer_cli.models.choices import FEATURES, IMAGENET, SCRATCH, Backbone, Features
-from fer_cli.training.published import Note
-from fer_cli.training.recipe import Recipe, Start
+from fer_cli.options import Panel
+from fer_cli.training.recipes.base import BuildContext, Note, Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,27 +34,21 @@ class DifferenceRecipe(Recipe):
 
     features: Annotated[
         Features,
-        Doc(
-            "What the head sees: the difference beside the face's own embedding, the difference alone, or the face "
-            "alone (target), which needs no neutral picture."
-        ),
+        Doc("Embedding that the head takes; target needs no neutral picture."),
+        Panel("Model"),
     ] = "both"
     ablation: Annotated[
-        bool, Doc("Train target, difference and both on the same pairs and folds, and show them in one table.")
+        bool, Doc("Train target, difference and both on the same pairs, and compare them."), Panel("Model")
     ] = False
-    pairs_only: Annotated[
-        bool, Doc("With --features target: leave out faces without a neutral picture, as the others must.")
-    ] = False
-    encoder: Annotated[
-        str,
-        Doc("Where the encoder starts: imagenet, scratch, the folder of a run, or a file of weights."),
-    ] = IMAGENET
-    tune_encoder: Annotated[bool, Doc("Train the encoder too, instead of keeping it frozen. scratch implies it.")] = (
+    pairs_only: Annotated[bool, Doc("With --features target: skip faces without a neutral picture."), Panel("Data")] = (
         False
     )
+    encoder: Annotated[str, Doc("Starting weights: imagenet, scratch, a run, or a file."), Panel("Model")] = IMAGENET
+    tune_encoder: Annotated[bool, Doc("Train the encoder too; scratch implies it."), Panel("Model")] = False
     backbone: Annotated[
         Backbone | None,
-        Doc("The encoder's network. Default: that of the weights it starts from, else mobilenet_v3_large."),
+        Doc("Encoder. Default: that of the starting weights, else mobilenet_v3_large."),
+        Panel("Model"),
     ] = None
 
     @property
@@ -80,17 +74,17 @@ class DifferenceRecipe(Recipe):
         """The fold's rows; of those, the pairs where the head or the comparison needs them."""
         return dataset.split(self.fold, paired=self.paired or self.pairs_only)
 
-    def build(self, start: Start) -> "DifferenceModel":
+    def build(self, context: BuildContext) -> "DifferenceModel":
         """The model for the classes, its encoder initialised as asked."""
         from fer_cli.models.encoder import starting_encoder
 
         backbone, weights = starting_encoder(self.encoder, self.backbone)
         return difference_model(
-            start, backbone, weights, features=self.features, tune=self.tune_encoder, source=self.encoder
+            context, backbone, weights, features=self.features, tune=self.tune_encoder, source=self.encoder
         )
 
     def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
-        """What the encoder starts from, if it was trained before."""
+        """The weights that the encoder starts from, if they were trained before."""
         return [*parts.values(), *starting_file(self.encoder)]
 
 
@@ -100,14 +94,14 @@ def starting_file(encoder: str) -> list[Path]:
 
 
 def difference_model(
-    start: Start, backbone: str, weights, *, features: Features, tune: bool, source: str
+    context: BuildContext, backbone: str, weights, *, features: Features, tune: bool, source: str
 ) -> "DifferenceModel":
     """A model of ``features`` whose encoder has the ``weights`` of ``source``; without any, it is trained."""
     from fer_cli.models.difference import DifferenceConfig, DifferenceModel
     from fer_cli.models.encoder import load_encoder
 
     model = DifferenceModel(
-        DifferenceConfig(backbone=backbone, features=features, tune_encoder=tune or weights is None, **start.labels)
+        DifferenceConfig(backbone=backbone, features=features, tune_encoder=tune or weights is None, **context.labels)
     )
     if weights is not None:
         load_encoder(model.encoder, weights, source)

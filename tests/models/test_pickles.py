@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from fer_cli.errors import ModelError
-from fer_cli.models import arrays_pickle
-from fer_cli.models.arrays_pickle import read_arrays
+from fer_cli.models import pickles as arrays_pickle
+from fer_cli.models.pickles import read_arrays
 
 
 def written(path, content, protocol: int = 2):
@@ -148,7 +148,7 @@ def test_a_small_pickle_that_would_take_for_ever_is_refused_at_once(tmp_path, co
 
 
 def test_a_pickle_of_more_steps_than_arrays_take_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("fer_cli.models.pickle_data.MAX_STEPS", 50)
+    monkeypatch.setattr("fer_cli.models.pickles.MAX_STEPS", 50)
     with pytest.raises(ModelError, match="has no end"):
         read_arrays(written(tmp_path / "long.pkl", {name: np.zeros(1) for name in "abcdefgh"}))
 

@@ -1,4 +1,4 @@
-"""Holding a folder for a training, so that an interrupted one is continued and nothing else is written into."""
+"""A training's folder: reserved for it, so that an interrupted one is resumed and nothing else is overwritten."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from fer_cli.documents import check_document, read_document
 from fer_cli.errors import FerError, RunError
 from fer_cli.files import read_json, remove_abandoned, write_json
 from fer_cli.runs.run import CARD, COMPARISON, CROSS_VALIDATION, EVALUATION, REPORT, UNFINISHED
-from fer_cli.training.recipe import Recipe
+from fer_cli.training.recipes.base import Recipe
 
 #: Raised when checkpoints written before can no longer be continued: 2 divides the parameters into groups by decay.
 FORMAT = 2
 
 
 class StoredTraining(TypedDict):
-    """What is read of ``unfinished.json``."""
+    """The fields of ``unfinished.json`` that are read."""
 
     version: NotRequired[int]
     model: str
@@ -46,7 +46,7 @@ def identity_of(recipe: Recipe, dataset: PreparedDataset, *, folds: bool = False
 
 
 def will_resume(identity: dict[str, Any], out: Path) -> bool:
-    """Whether ``out`` holds an interrupted training of this ``identity``, which would be continued."""
+    """Whether ``out`` holds an interrupted training of this ``identity``, which would be resumed."""
     return _same(interrupted(out), identity)
 
 
@@ -102,10 +102,10 @@ def _evaluated(out: Path) -> bool:
 
 
 @contextmanager
-def claimed(out: Path, identity: dict[str, Any], device: torch.device) -> Iterator[None]:
-    """Hold the folder ``out`` for a training; an error that a person must correct first leaves no new folder behind."""
+def reserved(out: Path, identity: dict[str, Any], device: torch.device) -> Iterator[None]:
+    """Reserve the folder ``out`` for a training; an error that a person must correct leaves no new folder behind."""
     new = [folder for folder in (out, *out.parents) if not folder.exists()]
-    main_process_first(lambda: claim(out, identity) if is_main_process() else None, device)
+    main_process_first(lambda: reserve(out, identity) if is_main_process() else None, device)
     try:
         yield
     except FerError:
@@ -120,7 +120,7 @@ def claimed(out: Path, identity: dict[str, Any], device: torch.device) -> Iterat
         raise
 
 
-def claim(out: Path, identity: dict[str, Any]) -> None:
+def reserve(out: Path, identity: dict[str, Any]) -> None:
     """Make sure that ``out`` is new, empty, or an unfinished training with the same ``identity``."""
     if finished(out):
         raise RunError(f"{out} holds a finished run.", hint="Type --out FOLDER with the name of a new folder.")

@@ -6,9 +6,10 @@ from transformers import ResNetConfig, ResNetForImageClassification
 
 from fer_cli.errors import ModelError
 from fer_cli.models import Classifier, Preprocessing
-from fer_cli.models import onnx_runtime as runtime
+from fer_cli.models import onnx as runtime
 from fer_cli.models.disentangled import DisentangledConfig, DisentangledModel
-from fer_cli.models.onnx_runtime import OnnxClassifier, with_runtime
+from fer_cli.models.hub import adopt
+from fer_cli.models.onnx import OnnxClassifier, with_runtime
 from fer_cli.models.vit_se import ViTSEConfig, ViTSEModel, vit_config
 from tests.made import made_model
 
@@ -53,9 +54,9 @@ def test_probabilities_are_torchs_within_a_ten_thousandth(kind, count):
 
 def test_a_network_that_resizes_its_pictures_and_somebody_elses(capfd):
     published = DisentangledModel(DisentangledConfig("mobilenet_v3_small", identity="vggface2", **LABELS))
-    assert not runtime.traceable(runtime.Logits(published))
+    assert not runtime.Logits(published).traceable
     small = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
-    theirs = Classifier(ResNetForImageClassification(ResNetConfig(**small, **LABELS)), Preprocessing(64), CPU)
+    theirs = Classifier(adopt(ResNetForImageClassification(ResNetConfig(**small, **LABELS))), Preprocessing(64), CPU)
     found, about = with_runtime(theirs, "auto")
     assert isinstance(found, OnnxClassifier), about
     crops, _ = faces(5)

@@ -7,28 +7,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from annotated_doc import Doc
+from annotated_types import Ge, Interval
 
 from fer_cli.errors import DatasetError, ModelError, UsageError
 from fer_cli.models.choices import IMAGENET, NO_IDENTITY, SUBJECTS, VGGFACE2, Backbone, Disentangling
+from fer_cli.options import Panel
 from fer_cli.runs.run import Run
-from fer_cli.training.difference import difference_model, starting_file
-from fer_cli.training.identity import IdentityRecipe
-from fer_cli.training.published import Note
-from fer_cli.training.recipe import Recipe, Start
+from fer_cli.training.recipes.base import BuildContext, Note, Recipe
+from fer_cli.training.recipes.difference import difference_model, starting_file
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     from torch import Tensor
 
+    from fer_cli.dataset.prepared import PreparedDataset
+    from fer_cli.models.identity import IdentityModel
+
 #: Sub-runs inside a run, by what they train.
 STAGE_1, IDENTITY = "stage1", "identity"
-#: What a penalty weighs against the cross-entropy, where nothing else is asked for.
+#: The default weight of each penalty against the cross-entropy.
 WEIGHTS = {"concat": 0.0, "adversarial": 0.1, "orthogonal": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
 class DisentangledRecipe(Recipe):
-    """First an emotion encoder beside a frozen identity encoder, then the difference on that emotion encoder."""
+    """First an emotion encoder, with a frozen identity encoder, then the difference on that emotion encoder."""
 
     name: ClassVar[str] = "disentangled"
     examples: ClassVar[tuple[str, ...]] = (
@@ -41,43 +46,36 @@ class DisentangledRecipe(Recipe):
 
     stage: Annotated[
         int | None,
-        Doc("1: the emotion encoder, from single faces. 2: the difference, from pairs. Default: both in turn."),
+        Interval(ge=1, le=2),
+        Doc("1: emotion encoder, from single faces; 2: difference, from pairs. Default: both."),
+        Panel("Model"),
     ] = None
     encoder: Annotated[
         str | None,
-        Doc(
-            "Stage 1: where the emotion encoder starts: imagenet (the default), scratch, a run's folder, or a file of "
-            "weights. Stage 2: the run of stage 1, by default the latest in ./runs on this dataset and fold."
-        ),
+        Doc("Stage 1: imagenet (default), scratch, a run or a file. Stage 2: a run of stage 1 (default: latest)."),
+        Panel("Model"),
     ] = None
     identity: Annotated[
         str,
-        Doc(
-            "The identity encoder: vggface2 (see fer weights), subjects (a small one, trained first on the training "
-            "subjects alone), a run's folder or a file of weights, or none."
-        ),
+        Doc("Identity encoder: vggface2, subjects (trained first), a run, a file, or none."),
+        Panel("Model"),
     ] = VGGFACE2
     disentangle: Annotated[
         Disentangling,
-        Doc(
-            "Stage 1: concat puts the embeddings side by side; adversarial adds a classifier of subjects on the "
-            "emotion embedding, with its gradient reversed; orthogonal a penalty on what the embeddings share."
-        ),
+        Doc("How stage 1 keeps identity out of the emotion encoder."),
+        Panel("Model"),
     ] = "concat"
     disentangle_weight: Annotated[
-        float | None, Doc("What that adds weighs against the loss. Default: 0.1 for adversarial, 1 for orthogonal.")
+        float | None,
+        Ge(0),
+        Doc("Weight of that penalty. Default: 0.1 for adversarial, 1 for orthogonal."),
+        Panel("Model"),
     ] = None
     backbone: Annotated[
         Backbone | None,
-        Doc("The emotion encoder's network. Default: that of the weights it starts from, else mobilenet_v3_large."),
+        Doc("Emotion encoder. Default: that of the starting weights, else mobilenet_v3_large."),
+        Panel("Model"),
     ] = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.stage not in (None, 1, 2):
-            raise UsageError(f"--stage {self.stage}: there are stages 1 and 2.")
-        if self.disentangle_weight is not None and not self.disentangle_weight >= 0:
-            raise UsageError(f"--disentangle-weight {self.disentangle_weight}: 0 or more is needed.")
 
     @property
     def title(self) -> str:
@@ -99,7 +97,7 @@ class DisentangledRecipe(Recipe):
         return {}
 
     def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
-        """What came before in this training, and what it was told to start from."""
+        """The runs trained before in this training, and the weights it was told to start from."""
         folders = list(parts.values())
         if self.stage == 2:
             # Stage 2 needs more of stage 1 than its weights.
@@ -109,17 +107,17 @@ class DisentangledRecipe(Recipe):
             folders += [Path(self.identity)] if self.identity not in (VGGFACE2, SUBJECTS, NO_IDENTITY) else []
         return folders
 
-    def build(self, start: Start) -> Any:
+    def build(self, context: BuildContext) -> Any:
         """Stage 1's model, or stage 2's with the encoder of stage 1."""
-        return self._build_stage_1(start) if self.stage == 1 else self._build_stage_2(start)
+        return self._build_stage_1(context) if self.stage == 1 else self._build_stage_2(context)
 
-    def beside(self, rows: "pd.DataFrame", start: Start) -> "dict[str, Tensor]":
+    def extra_inputs(self, rows: "pd.DataFrame", context: BuildContext) -> "dict[str, Tensor]":
         """The subjects' indices, which the adversary learns."""
         if self.stage != 1 or self.disentangle != "adversarial":
             return {}
         import torch
 
-        index = {name: place for place, name in enumerate(start.subjects)}
+        index = {name: place for place, name in enumerate(context.subjects)}
         if rows["subject"].isna().any() or len(index) < 2:
             raise DatasetError(
                 "--disentangle adversarial needs to know who is shown, and this dataset does not say.",
@@ -127,13 +125,13 @@ class DisentangledRecipe(Recipe):
             )
         return {"subjects": torch.tensor([index[name] for name in rows["subject"]])}
 
-    def _build_stage_1(self, start: Start) -> Any:
+    def _build_stage_1(self, context: BuildContext) -> Any:
         from fer_cli.models.disentangled import DisentangledConfig, DisentangledModel
         from fer_cli.models.encoder import load_encoder, starting_encoder
 
         source = self.encoder or IMAGENET
         backbone, weights = starting_encoder(source, self.backbone)
-        network, identity = self._identity(start.parts)
+        network, identity = self._identity(context.parts)
         weight = self.disentangle_weight
         model = DisentangledModel(
             DisentangledConfig(
@@ -141,8 +139,8 @@ class DisentangledRecipe(Recipe):
                 identity=network,
                 disentangle=self.disentangle,
                 disentangle_weight=WEIGHTS[self.disentangle] if weight is None else weight,
-                subjects=len(start.subjects),
-                **start.labels,
+                subjects=len(context.subjects),
+                **context.labels,
             )
         )
         if weights is not None:
@@ -170,12 +168,12 @@ class DisentangledRecipe(Recipe):
                 ) from error
         return identity_weights(parts.get(IDENTITY, Path(self.identity)))
 
-    def _build_stage_2(self, start: Start) -> Any:
+    def _build_stage_2(self, context: BuildContext) -> Any:
         from fer_cli.models.encoder import starting_encoder
 
-        source = str(self._stage_1(start.parts))
+        source = str(self._stage_1(context.parts))
         backbone, weights = starting_encoder(source, None)
-        return difference_model(start, backbone, weights, features="both", tune=False, source=source)
+        return difference_model(context, backbone, weights, features="both", tune=False, source=source)
 
     def _stage_1(self, parts: Mapping[str, Path]) -> Path:
         """The run of stage 1: the one just trained, the one named, or this fold's in the cross-validation named."""
@@ -190,3 +188,58 @@ class DisentangledRecipe(Recipe):
             )
         of_fold = Path(self.encoder) / f"fold{self.fold}"
         return of_fold if of_fold.is_dir() else Path(self.encoder)
+
+
+#: Every this many-th sequence (or still) of a subject chooses the epoch, or the last of a subject who has fewer.
+HELD_OUT = 5
+#: What to type where no identity encoder can be trained.
+OTHER_WAYS = "Type --identity vggface2, --identity PATH or --identity none."
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityRecipe(Recipe):
+    """A small encoder learns to tell the training subjects apart, whatever they express."""
+
+    name: ClassVar[str] = "identity"
+    trained_alone: ClassVar[bool] = False
+
+    backbone: Annotated[Backbone, Doc("The encoder's network.")] = "mobilenet_v3_small"
+
+    def sides(self, dataset: "PreparedDataset") -> "dict[str, pd.DataFrame]":
+        """All pictures of the training subjects, neutral ones too, labelled by subject.
+
+        Every fifth sequence of each chooses the epoch, a picture of no sequence counting as one: whole, for of two
+        frames a moment apart the one says nothing about how well the other was learned. Nobody else is seen, and
+        ``test`` is empty. Raises :class:`~fer_cli.errors.DatasetError` where fewer than two subjects are named, or none
+        has two sequences.
+        """
+        import pandas as pd
+
+        named = dataset.split(self.fold, paired=False)["train"]["subject"].dropna().unique()
+        if len(named) < 2:
+            raise DatasetError(
+                f"{dataset.path} does not say who is shown, so an identity encoder cannot be trained on it.",
+                hint=OTHER_WAYS,
+            )
+        rows = dataset.metadata[dataset.metadata["subject"].isin(named)]
+        rows = rows.assign(label=rows["subject"]).sort_values(["subject", "file_name"])
+        recordings = rows["sequence"].fillna(rows["file_name"]).groupby(rows["subject"])
+        count = recordings.transform("nunique")
+        place = recordings.transform(lambda names: pd.factorize(names)[0]) % HELD_OUT
+        held_out = (count > 1) & (place == count.clip(upper=HELD_OUT) - 1)
+        if not held_out.any():
+            raise DatasetError(
+                f"{dataset.path} has one picture or sequence of each subject: there is none to validate on.",
+                hint=OTHER_WAYS,
+            )
+        return {"train": rows[~held_out], "val": rows[held_out], "test": rows.iloc[:0]}
+
+    def classes(self, dataset: "PreparedDataset", sides: "Mapping[str, pd.DataFrame]") -> tuple[str, ...]:
+        """The training subjects, sorted."""
+        return tuple(sorted(sides["train"]["label"].unique()))
+
+    def build(self, context: BuildContext) -> "IdentityModel":
+        """The model for the subjects, from nothing."""
+        from fer_cli.models.identity import IdentityConfig, IdentityModel
+
+        return IdentityModel(IdentityConfig(backbone=self.backbone, **context.labels))

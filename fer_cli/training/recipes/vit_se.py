@@ -6,13 +6,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from annotated_doc import Doc
+from annotated_types import Ge, Gt, Le
 
 from fer_cli.models.choices import TINY_VIT, VIT_B16, Gate, Pooling
-from fer_cli.training.published import NoteViTSE, PaperViTSE
-from fer_cli.training.recipe import Recipe, Start
+from fer_cli.options import Panel
+from fer_cli.training.recipes.base import BuildContext, Note, Recipe
 
 if TYPE_CHECKING:
     from fer_cli.models.vit_se import ViTSEModel
+
+
+@dataclass(frozen=True)
+class NoteViTSE(Note):
+    """The note's ViT-SE: a gate of ReLU on the pooler's output."""
+
+    pooling: str = "pooler"
+    se_reduction: int = 4
+    se_gate: str = "relu"
+
+
+@dataclass(frozen=True)
+class PaperViTSE:
+    """ViT-SE's author's, from the code after the paper (arXiv 2107.03107)."""
+
+    epochs: int = 30
+    patience: int = 0
+    batch_size: int = 8
+    lr: float = 1e-4
+    schedule: str = "step"
+    warmup: float = 0.0
+    optimizer: str = "adamw"
+    clip: float = 0.0
+    augment: str = "paper"
+    pooling: str = "class-token"
+    se_reduction: int = 2
+    se_gate: str = "sigmoid"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,29 +56,19 @@ class ViTSERecipe(Recipe):
     published: ClassVar[Mapping[str, type]] = {"note": NoteViTSE, "paper": PaperViTSE}
 
     # Higher rates undo what a pretrained transformer knows.
-    lr: Annotated[float, Doc("Highest learning rate.")] = 1e-4
-    backbone: Annotated[
-        str,
-        Doc(f"The ViT: a name of the Hugging Face Hub, a folder, or {TINY_VIT}, a small one for trials."),
-    ] = VIT_B16
-    pretrained: Annotated[bool, Doc("Start from the ViT's published weights, or from nothing.")] = True
-    pooling: Annotated[
-        Pooling, Doc("What the gate sees: the class token after the last layer, or the pooler's output.")
-    ] = "class-token"
-    se_reduction: Annotated[int, Doc("How much narrower the gate's inner layer is.")] = 4
-    se_gate: Annotated[Gate, Doc("sigmoid bounds the gates by 0 and 1, relu does not.")] = "sigmoid"
-
-    @property
-    def paired(self) -> bool:
-        """It classifies single faces."""
-        return False
+    lr: Annotated[float, Gt(0), Le(1), Doc("Peak learning rate."), Panel("Optimisation")] = 1e-4
+    backbone: Annotated[str, Doc(f"ViT: a Hub name, a folder, or {TINY_VIT} for trials."), Panel("Model")] = VIT_B16
+    pretrained: Annotated[bool, Doc("Start from the published weights."), Panel("Model")] = True
+    pooling: Annotated[Pooling, Doc("Image embedding that the gate takes."), Panel("Model")] = "class-token"
+    se_reduction: Annotated[int, Ge(1), Doc("Reduction of the gate's inner layer."), Panel("Model")] = 4
+    se_gate: Annotated[Gate, Doc("Activation of the gate."), Panel("Model")] = "sigmoid"
 
     @property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """As the published ViT was trained."""
         return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
-    def build(self, start: Start) -> "ViTSEModel":
+    def build(self, context: BuildContext) -> "ViTSEModel":
         """The model for the classes, its transformer initialised as asked."""
         from fer_cli.models.vit_se import ViTSEConfig, ViTSEModel, pretrained_vit, vit_config
 
@@ -58,11 +76,11 @@ class ViTSERecipe(Recipe):
         vit = pretrained_vit(self.backbone, pooling=self.pooling) if pretrained else None
         model = ViTSEModel(
             ViTSEConfig(
-                vit=vit.config if vit is not None else vit_config(self.backbone, start.size),
+                vit=vit.config if vit is not None else vit_config(self.backbone, context.size),
                 pooling=self.pooling,
                 se_reduction=self.se_reduction,
                 se_gate=self.se_gate,
-                **start.labels,
+                **context.labels,
             )
         )
         if vit is not None:

@@ -1,0 +1,247 @@
+"""ONNX graphs of networks, and classifiers that ONNX Runtime runs where that is faster than torch."""
+
+import hashlib
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import fer_cli
+from fer_cli.errors import DiskFullError, ModelError, UsageError
+from fer_cli.files import written_whole
+from fer_cli.models.choices import ONNXRUNTIME, TORCH
+from fer_cli.models.classifier import Classifier, finite_probabilities
+from fer_cli.models.loading import fingerprint
+from fer_cli.models.weights import cache_folder
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+#: Understood by ONNX Runtime since 1.14 (2023); the first in which an antialiased Resize can be expressed.
+OPSET = 18
+
+
+def write_graph(
+    network: nn.Module,
+    inputs: Mapping[str, Tensor],
+    output: str,
+    path: Path,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    trace: bool = False,
+) -> None:
+    """Write ``network`` to ``path``: a graph from the named ``inputs`` to one ``output``, any number of faces at once.
+
+    ``inputs`` are examples, by the names of the arguments of the network's ``forward``; all of their sizes but the
+    first, the batch, are kept. ``metadata`` becomes the file's ``metadata_props``, values that are no text as JSON. The
+    file passes ``onnx.checker``. ``trace`` takes torch's older exporter, which needs a fifth of a second where the
+    newer one needs six, for networks that it is known to read: of others it writes pages to standard output. Raises
+    :class:`~fer_cli.errors.ModelError` if torch cannot export the network.
+    """
+    import onnx
+
+    network.eval()
+    graph = _exported(network, {name: example.contiguous() for name, example in inputs.items()}, output, trace)
+    onnx.helper.set_model_props(graph, {name: _text(value) for name, value in (metadata or {}).items()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as part:
+        onnx.save(graph, part)
+        onnx.checker.check_model(str(part), full_check=True)
+
+
+def _exported(network: nn.Module, inputs: dict[str, Tensor], output: str, trace: bool) -> Any:
+    """The graph as an ``onnx.ModelProto``."""
+    import onnx
+
+    names = {"input_names": list(inputs), "output_names": [output], "opset_version": OPSET, "verbose": False}
+    with torch.inference_mode(False), torch.no_grad(), silence():
+        try:
+            if trace:
+                traced = BytesIO()
+                axes = {name: {0: "batch"} for name in (*inputs, output)}
+                torch.onnx.export(network, tuple(inputs.values()), traced, dynamo=False, dynamic_axes=axes, **names)
+                return onnx.load_from_string(traced.getvalue())
+            batch = torch.export.Dim("batch")
+            shapes = {name: {0: batch} for name in inputs}
+            program = torch.onnx.export(network, kwargs=inputs, dynamo=True, dynamic_shapes=shapes, **names)
+            return program.model_proto
+        except Exception as error:  # the exporter raises whatever the layer at hand made it raise
+            reason = next(iter(str(error).strip().splitlines()), "")
+            raise ModelError(f"torch cannot export this network to ONNX ({type(error).__name__}: {reason}).") from error
+
+
+def open_session(path: Path | str) -> "InferenceSession":
+    """The graph in ``path``, to be run on the CPU: one core a call, and any number of calls at once.
+
+    Raises :class:`~fer_cli.errors.ModelError` if ONNX Runtime cannot load it.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors have no common ancestor but this
+        raise ModelError(f"{path} cannot be loaded by ONNX Runtime: {str(error).splitlines()[0]}") from error
+
+
+def run_graph(session: "InferenceSession", inputs: Mapping[str, Tensor]) -> np.ndarray:
+    """The graph's only output for a batch of its inputs."""
+    [result] = session.run(None, {name: value.contiguous().numpy() for name, value in inputs.items()})
+    return result
+
+
+def set_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Replace the metadata of the graph in ``path``, which passes ``onnx.checker`` after."""
+    import onnx
+
+    graph = onnx.load(path)
+    onnx.helper.set_model_props(graph, {name: _text(value) for name, value in metadata.items()})
+    with written_whole(path) as part:
+        onnx.save(graph, part)
+        onnx.checker.check_model(str(part), full_check=True)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Keep exporters and quantizers quiet: they tell their developers much on both streams, in warnings and in logs."""
+    level = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+#: How far a probability may be from torch's.
+TOLERANCE = 1e-4
+
+
+class OnnxClassifier(Classifier):
+    """A classifier with ``session`` in place of its network, or of the encoder of a network that compares two faces.
+
+    Any number of threads may use it at once.
+    """
+
+    def __init__(self, classifier: Classifier, session: "InferenceSession"):
+        super().__init__(classifier.model, classifier.preprocessing, classifier.device, classifier.classes)
+        self._session = session
+
+    def embed(self, crops: Tensor) -> Tensor:
+        """B×width embeddings, as torch gives them."""
+        if not self.paired:
+            return super().embed(crops)
+        return torch.from_numpy(run_graph(self._session, {"pixel_values": self.preprocessing(crops)}))
+
+    def classify(self, inputs: dict[str, Tensor]) -> np.ndarray:
+        """B×classes probabilities, as torch gives them."""
+        if self.paired:
+            # Of embeddings: a head of a few layers is nothing to gain by.
+            return super().classify(inputs)
+        return finite_probabilities(torch.from_numpy(run_graph(self._session, inputs)))
+
+
+class _Graph(nn.Module):
+    """A model as a function of tensors that gives one tensor, for a graph."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+        self.traceable: bool = model.traceable
+
+
+class Logits(_Graph):
+    """A network of single faces that gives its logits as they are."""
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """B×classes."""
+        return self.model(pixel_values=pixel_values).logits
+
+
+class PairLogits(_Graph):
+    """A network that compares two faces, from pictures of both to its logits."""
+
+    def forward(self, pixel_values: Tensor, neutral_pixel_values: Tensor) -> Tensor:
+        """B×classes."""
+        embeddings, neutrals = self.model.encoder(pixel_values), self.model.encoder(neutral_pixel_values)
+        return self.model(embeddings=embeddings, neutral_embeddings=neutrals).logits
+
+
+def with_runtime(classifier: Classifier, wanted: str) -> tuple[Classifier, str]:
+    """The classifier on the runtime ``wanted`` (``auto``, ``torch``, ``onnxruntime``), and a line on which and why.
+
+    ``auto`` is ONNX Runtime for convolutional networks on a CPU, else torch. The graph is written once into the user's
+    cache, under a fingerprint of the network, and is used only if its probabilities are within 1e-4 of torch's. What
+    cannot be exported stays with torch, and the line says so. Raises :class:`~fer_cli.errors.UsageError` where ONNX
+    Runtime is asked for on another device than the CPU.
+    """
+    on_cpu = classifier.device.type == "cpu"
+    if wanted == ONNXRUNTIME and not on_cpu:
+        raise UsageError(
+            f"--runtime {ONNXRUNTIME} is for the CPU, and the device is {classifier.device}.",
+            hint="Type --device cpu, or --runtime torch.",
+        )
+    # A convolutional network ran at twice torch's rate on a CPU (MobileNetV3-Large at 224 pixels: 219 against 94
+    # images/s); a ViT-B/16 at 0.8 of it.
+    if wanted == TORCH or (wanted != ONNXRUNTIME and not (on_cpu and classifier.model.convolutional)):
+        return classifier, TORCH
+    network = classifier.model.encoder if classifier.paired else Logits(classifier.model)
+    size = classifier.preprocessing.size
+    key = f"{fingerprint(network)} {size} fer {fer_cli.__version__} torch {torch.__version__}"
+    path = cache_folder() / "onnx" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.onnx"
+    try:
+        if path.is_file():
+            try:
+                return OnnxClassifier(classifier, open_session(path)), f"{ONNXRUNTIME} ({path})"
+            except ModelError:
+                # Cut short or of another version: written anew.
+                path.unlink()
+        return _written(classifier, network, path), f"{ONNXRUNTIME} (exported to {path})"
+    except (ModelError, DiskFullError, OSError) as error:
+        return classifier, f"{TORCH}: no graph for {ONNXRUNTIME} ({getattr(error, 'message', error)})"
+
+
+def _written(classifier: Classifier, network: nn.Module, path: Path) -> OnnxClassifier:
+    size = classifier.preprocessing.size
+    output = "embeddings" if classifier.paired else "logits"
+    part = path.with_name(f".{path.stem}.{os.getpid()}.onnx")
+    try:
+        write_graph(network, {"pixel_values": torch.randn(2, 3, size, size)}, output, part, trace=network.traceable)
+        made = OnnxClassifier(classifier, open_session(part))
+        # The name of a finished graph is given only to one that is right.
+        check_equal(made, classifier)
+        part.replace(path)
+        return made
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_equal(one: Classifier, other: Classifier) -> float:
+    """The largest difference between two classifiers' probabilities, on a few pictures of noise.
+
+    Raises :class:`~fer_cli.errors.ModelError` if it is above 1e-4.
+    """
+    size = one.preprocessing.size
+    noise = torch.randint(0, 256, (2, 5, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    crops, neutrals = noise
+    found, expected = (each.probabilities(crops, neutrals if each.paired else None) for each in (one, other))
+    apart = float(np.abs(found - expected).max())
+    if not apart <= TOLERANCE:
+        raise ModelError(f"its probabilities are {apart:.1g} off torch's")
+    return apart

@@ -1,0 +1,189 @@
+"""The recipe: all that a person can set of a training. Its fields are the options of its ``fer train`` command."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from annotated_doc import Doc
+from annotated_types import Ge, Gt, Interval, Le
+
+from fer_cli.errors import DatasetError, UsageError
+from fer_cli.options import Panel, check_bounds
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from fer_cli.dataset.prepared import PreparedDataset
+
+
+LOGGERS = ("tensorboard", "wandb", "mlflow", "none")
+_OPTIMISATION = Panel("Optimisation")
+
+
+@dataclass(frozen=True)
+class BuildContext:
+    """The data's part in how a network is built, the recipe's being its fields.
+
+    ``classes`` in order; ``size`` of the pictures in pixels; the training ``subjects``; and by their names the folders
+    of the runs (``parts``) that the recipe's :meth:`~Recipe.prerequisites` were trained into.
+    """
+
+    classes: tuple[str, ...]
+    size: int
+    subjects: tuple[str, ...] = ()
+    parts: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """The classes as a model's configuration takes them."""
+        return {
+            "id2label": dict(enumerate(self.classes)),
+            "label2id": {name: index for index, name in enumerate(self.classes)},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(ABC):
+    """The settings that all models share. Importable without torch, so that ``--help`` is quick.
+
+    A model's own recipe adds its options and says how its network is built.
+    """
+
+    #: The name of the model, and of its command if it is ``trained_alone`` and not only as a part of another.
+    name: ClassVar[str]
+    trained_alone: ClassVar[bool] = True
+    #: Lines that a person could type, for ``--help``.
+    examples: ClassVar[tuple[str, ...]] = ()
+    #: Published settings by name, each a dataclass whose fields are defaults in place of ours.
+    published: ClassVar[Mapping[str, type]] = {}
+
+    fold: Annotated[int, Ge(0), Doc("The test fold; the next one chooses the epoch."), Panel("Data")] = 0
+    epochs: Annotated[int, Ge(1), Doc("Passes over the training folds, at most."), _OPTIMISATION] = 30
+    patience: Annotated[
+        int, Ge(0), Doc("Stop after so many epochs without a lower validation loss; 0: never."), _OPTIMISATION
+    ] = 10
+    # BatchNorm has no statistics of one.
+    batch_size: Annotated[int, Ge(2), Doc("Faces, or pairs, per step and process."), _OPTIMISATION] = 32
+    accumulate: Annotated[int, Ge(1), Doc("Gradient accumulation steps."), _OPTIMISATION] = 1
+    lr: Annotated[float, Gt(0), Le(1), Doc("Peak learning rate."), _OPTIMISATION] = 1e-3
+    schedule: Annotated[
+        Literal["cosine", "constant", "step"],
+        Doc("Learning-rate schedule; step divides it by 5 every 10 epochs."),
+        _OPTIMISATION,
+    ] = "cosine"
+    warmup: Annotated[float, Interval(ge=0, lt=1), Doc("Share of the steps with a rising rate."), _OPTIMISATION] = 0.1
+    optimizer: Annotated[
+        Literal["adamw", "adam", "sgd"], Doc("Optimizer; sgd has a momentum of 0.9."), _OPTIMISATION
+    ] = "adamw"
+    weight_decay: Annotated[float, Ge(0), Doc("Weight decay of linear and convolutional layers."), _OPTIMISATION] = 0.01
+    clip: Annotated[float, Ge(0), Doc("Maximum gradient norm; 0 disables."), _OPTIMISATION] = 1.0
+    label_smoothing: Annotated[float, Interval(ge=0, lt=1), Doc("Label smoothing."), _OPTIMISATION] = 0.0
+    class_weights: Annotated[bool, Doc("Weight the loss by inverse class frequency."), _OPTIMISATION] = False
+    augment: Annotated[
+        Literal["auto", "none", "light", "paper"],
+        Doc("Augmentation of training pictures; auto: light if the encoder is trained, else none."),
+        Panel("Augmentation"),
+    ] = "auto"
+    views: Annotated[
+        int, Ge(1), Doc("Augmented views per picture to embed with a frozen encoder."), Panel("Augmentation")
+    ] = 8
+    size: Annotated[
+        int | None, Ge(32), Doc("Input size in pixels. Default: the starting run's, or the crops'."), Panel("Data")
+    ] = None
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        Doc("auto: bfloat16 where the device is faster with it."),
+        Panel("Compute"),
+    ] = "auto"
+    compile: Annotated[bool, Doc("Compile the network with torch.compile."), Panel("Compute")] = False
+    # Not --log: torchrun takes that for the beginning of an option of its own.
+    logger: Annotated[
+        tuple[str, ...], Doc("Where to log: tensorboard, wandb, mlflow or none; may be repeated."), Panel("Logging")
+    ] = ("tensorboard",)
+    seed: Annotated[
+        int, Interval(ge=0, lt=1 << 32), Doc("Seed of weights, order and augmentation."), Panel("Compute")
+    ] = 0
+
+    def __post_init__(self):
+        check_bounds(self)
+        strange = sorted(set(self.logger).difference(LOGGERS))
+        if strange:
+            raise UsageError(f"--logger {strange[0]}: not a place to log to.", hint=f"Type {', '.join(LOGGERS)}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON holds them."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @property
+    def title(self) -> str:
+        """The name that the folder of its run begins with."""
+        return self.name
+
+    @property
+    def paired(self) -> bool:
+        """Whether each face comes with the same person's neutral face."""
+        return False
+
+    @abstractmethod
+    def build(self, context: BuildContext) -> Any:
+        """The network, a ``transformers.PreTrainedModel``, with its starting weights."""
+
+    @property
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The mean and the standard deviation that red, green and blue (0 to 1) are normalised by."""
+        from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+
+        return IMAGENET_MEAN, IMAGENET_STD
+
+    def prerequisites(self) -> "dict[str, Recipe]":
+        """Recipes that must be trained first, on the same data, by the name of the folder inside this one's run."""
+        return {}
+
+    def variants(self) -> "dict[str, Recipe]":
+        """The recipes that this one comes to, by name, where a comparison of several was asked for; else itself."""
+        return {"": self}
+
+    def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
+        """The folders and files of weights that this training starts from, and that may have seen subjects."""
+        return list(parts.values())
+
+    def sides(self, dataset: "PreparedDataset") -> "dict[str, pd.DataFrame]":
+        """The rows to train on, to choose the epoch by and to test on: ``train``, ``val``, ``test``."""
+        return dataset.split(self.fold, paired=self.paired)
+
+    def classes(self, dataset: "PreparedDataset", sides: "Mapping[str, pd.DataFrame]") -> tuple[str, ...]:
+        """The classes to tell apart, in order.
+
+        Raises :class:`~fer_cli.errors.DatasetError` if the training rows do not show one of them.
+        """
+        shown = set().union(*(rows["label"] for rows in sides.values()))
+        untaught = shown.difference(sides["train"]["label"])
+        if untaught:
+            raise DatasetError(
+                f"The training folds show no {', '.join(sorted(untaught))}, which other folds would test.",
+                hint="Type another --fold, or prepare the dataset with fewer --folds.",
+            )
+        return tuple(name for name in dataset.protocol.classes if name in shown)
+
+    def extra_inputs(self, rows: "pd.DataFrame", context: BuildContext) -> "dict[str, Tensor]":
+        """Further inputs of the network for the training ``rows``, by name."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Note:
+    """The note's: Adam at torch's own rate, batch 32, 30 epochs, cross-entropy, and nothing else."""
+
+    epochs: int = 30
+    patience: int = 0
+    batch_size: int = 32
+    lr: float = 1e-3
+    schedule: str = "constant"
+    warmup: float = 0.0
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    clip: float = 0.0
+    augment: str = "none"
