@@ -38,6 +38,8 @@ PHRASES = re.compile(
     r"held(?![ -]out)|beside|by which|of itself|What changes the weights|Longest gradient|What computes|"
     r"What is taken for what)\b"
 )
+#: How a clause begins.
+CLAUSE = re.compile(r"(By|What|How|Where|Whether|Who|Whom|Whose|Which|Why|When|That|On|From|Of)\b")
 
 
 def modules() -> dict[str, Path]:
@@ -135,6 +137,15 @@ def old_names(found: dict[str, Path]) -> list[tuple[str, str]]:
     return places
 
 
+def clauses(found: dict[str, Path]) -> list[tuple[str, str]]:
+    """Each module whose docstring begins with a clause in place of a noun, and the docstring's first line."""
+    first = {
+        path: (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+        for path in found.values()
+    }
+    return [(str(path.relative_to(ROOT)), line) for path, line in first.items() if CLAUSE.match(line)]
+
+
 def _except_documents(tree: ast.AST) -> Iterator[ast.AST]:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.ClassDef) and any(getattr(base, "id", "") == "TypedDict" for base in node.bases):
@@ -187,6 +198,7 @@ def main() -> None:
         "names that are not the field's": old_names(found),
         "such words in help texts": old_phrases(help_texts()),
         "such words in code, report and docs": old_phrases(written(found)),
+        "docstrings of modules that begin with a clause": clauses(found),
     }
     if sys.argv[1:] == ["words"]:
         for places in words.values():

@@ -1,9 +1,9 @@
-"""The README's picture: the report of ``fer demo`` in a browser, and a test subject's faces with their predictions.
+"""The README's picture: the report of ``fer demo`` in a browser, and test subjects with their predictions.
 
     fer demo
     python benchmarks/picture.py demo docs/demo.png
 
-Chromium takes the picture of the page. Faces are drawn on by ``fer predict --annotate``.
+Chromium takes the picture of the page; ``fer predict --annotate`` draws on the faces, which YuNet finds (FER_YUNET).
 """
 
 import shutil
@@ -14,11 +14,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from fer_cli.cli.demo import held_out_faces
+from fer_cli.runs.run import Run
 
-#: The size of the page in the picture, and of a face, in pixels.
-PAGE, FACE = (880, 830), 200
-COLUMNS, GAP = 2, 12
+#: The size of a picture of a face, how many there are, the space between them, and the page's width, in pixels.
+FACE, COUNT, GAP, WIDTH = (304, 233), 4, 12, 880
+HEIGHT = COUNT * (FACE[1] + GAP) - GAP
+#: The part of a drawn frame of 640×490 that shows the head, and the label to the right of it.
+HEAD = (150, 20, 600, 365)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -29,38 +31,33 @@ def page(report: Path, folder: Path) -> Image.Image:
         sys.exit("No browser here (Debian: apt-get install chromium).")
     shot = folder / "page.png"
     options = ("--headless", "--no-sandbox", "--hide-scrollbars", "--blink-settings=preferredColorScheme=1")
-    size = f"--window-size={PAGE[0]},{PAGE[1]}"
+    size = f"--window-size={WIDTH},{HEIGHT}"
     subprocess.run(
         [browser, *options, size, f"--screenshot={shot}", report.resolve().as_uri()], check=True, capture_output=True
     )
-    return Image.open(shot).convert("RGB").crop((0, 0, *PAGE))
+    return Image.open(shot).convert("RGB").crop((0, 0, WIDTH, HEIGHT))
 
 
 def faces(demo: Path, folder: Path) -> list[Image.Image]:
-    """The last frame of each expression of a test subject, with its predicted probabilities."""
-    pictures, neutral = held_out_faces(demo / "runs" / "difference", demo / "data" / "synthetic")
-    last: dict[str, Path] = {}
-    for path in sorted(pictures.iterdir()):
-        last[path.stem.rsplit("_", 1)[0]] = path
-    drawn = folder / "drawn"
-    words = ("--neutral", neutral, "--run", demo / "runs" / "difference", "--detector", "none", "--annotate", drawn)
-    subprocess.run(
-        [sys.executable, "-m", "fer_cli", "predict", *last.values(), *words], check=True, capture_output=True
-    )
-    return [Image.open(path).convert("RGB") for path in sorted(drawn.iterdir())]
+    """The last frame of another expression of each test subject, with the predicted probabilities."""
+    run = demo / "runs" / "difference"
+    drawn = []
+    for place, subject in enumerate(Run.open(run).card["subjects"]["test"][:COUNT]):
+        sequences = sorted((demo / "corpus" / "cohn-kanade-images" / subject).iterdir())
+        frames = sorted(sequences[(2 * place) % len(sequences)].iterdir())
+        words = (frames[-1], "--neutral", frames[0], "--run", run, "--annotate", folder / subject)
+        subprocess.run([sys.executable, "-m", "fer_cli", "predict", *words], check=True, capture_output=True)
+        drawn += [Image.open(path).convert("RGB") for path in (folder / subject).iterdir()]
+    return drawn
 
 
 def picture(demo: Path) -> Image.Image:
-    """The page, and columns of faces to the right of it."""
+    """The page, and a column of faces to the right of it."""
+    whole = Image.new("RGB", (WIDTH + GAP + FACE[0], HEIGHT), "white")
     with tempfile.TemporaryDirectory() as name:
-        left = page(demo / "runs" / "difference" / "evaluation" / "report.html", Path(name))
-        tiles = faces(demo, Path(name))[: COLUMNS * ((PAGE[1] + GAP) // (FACE + GAP))]
-        whole = Image.new("RGB", (PAGE[0] + COLUMNS * (FACE + GAP), PAGE[1]), "white")
-        whole.paste(left)
-        for place, tile in enumerate(tiles):
-            row, column = divmod(place, COLUMNS)
-            tile = tile.resize((FACE, FACE), Image.Resampling.LANCZOS)
-            whole.paste(tile, (PAGE[0] + GAP + column * (FACE + GAP), row * (FACE + GAP)))
+        whole.paste(page(demo / "runs" / "difference" / "evaluation" / "report.html", Path(name)))
+        for place, tile in enumerate(faces(demo, Path(name))):
+            whole.paste(tile.crop(HEAD).resize(FACE, Image.Resampling.LANCZOS), (WIDTH + GAP, place * (FACE[1] + GAP)))
     return whole
 
 

@@ -1,6 +1,7 @@
 """The house keeps its floors: a file imports only from its own room and from the floors below."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,12 @@ def test_imports_go_down_the_floors(path):
             # The ground floor is one room of single files.
             same_room = other == own or FLOORS[other] == FLOORS[own] == 0
             assert same_room or FLOORS[other] < FLOORS[own], f"{own} (floor {FLOORS[own]}) imports {name}"
+
+
+def test_the_map_in_the_documentation_has_the_same_floors():
+    page = (HOUSE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = {name: int(floor) for name, floor in re.findall(r"^\| `(\w+)/` \| (\d) \|", page, flags=re.MULTILINE)}
+    assert {name: floor for name, floor in FLOORS.items() if floor > 0}.items() <= drawn.items()
 
 
 def test_no_file_imports_itself_by_way_of_others():

@@ -98,3 +98,9 @@ def test_what_is_no_regular_file_is_no_table(tmp_path):
     for path, said in ((tmp_path / "pipe.csv", "not a regular file"), (tmp_path, "directory"), (tmp_path / "x", "No")):
         with pytest.raises(CorpusError, match=said):
             Table(path, CorpusError)
+
+
+def test_a_header_of_very_many_columns_is_compared_in_linear_time(tmp_path):
+    names = [f"c{number:x}" for number in range(120_000)]
+    (tmp_path / "wide.csv").write_text(",".join(names) + "\n")
+    assert len(Table(tmp_path / "wide.csv", CorpusError).columns) == 120_000

@@ -38,7 +38,7 @@ def demo(
             *("--epochs", "24", "--lr", "0.002"),
         )
     line("evaluate", run)
-    faces, neutral = held_out_faces(run, data)
+    faces, neutral = _held_out(run, data)
     line(
         *("predict", faces, "--neutral", neutral, "--run", run, "--detector", "none"),
         *("--out", predictions, "--overwrite"),
@@ -56,7 +56,7 @@ def demo(
         err.print(Text.assemble("  ", (str(path), "bold"), "  ", what), soft_wrap=True)
 
 
-def held_out_faces(run: Path, data: Path) -> tuple[Path, Path]:
+def _held_out(run: Path, data: Path) -> tuple[Path, Path]:
     """The crops of a person whom the run is tested on, and that person's neutral face."""
     from fer_cli.dataset.prepared import PreparedDataset
     from fer_cli.runs.run import Run

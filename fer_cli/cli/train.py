@@ -81,14 +81,20 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 help="Settings from a TOML file, or from a run's run.json, which repeats it.",
             ),
         ] = None,
-        data: Annotated[Path | None, typer.Option(help="The prepared dataset. Default: the latest in ./data.")] = None,
+        data: Annotated[
+            Path | None,
+            typer.Option(help="The prepared dataset. Default: the latest in ./data.", rich_help_panel="Data"),
+        ] = None,
         output: Annotated[
             Path | None,
             typer.Option(
                 "--out", is_eager=True, callback=noting("out"), help="The run's folder. Default: a new one in ./runs."
             ),
         ] = None,
-        cv: Annotated[bool, typer.Option("--cv", help="Test on every fold in turn, and pool the results.")] = False,
+        cv: Annotated[
+            bool,
+            typer.Option("--cv", help="Test on every fold in turn, and pool the results.", rich_help_panel="Data"),
+        ] = False,
         resume: Annotated[
             bool,
             typer.Option(

@@ -115,6 +115,8 @@ def _extract(path: Path, target: Path, place: Callable[[str], Path | None], prog
     members = _of_zip(path, place, most) if path.name.lower().endswith(ZIPS) else _of_tar(path, place, most)
     total = 0
     for number, (where, member, count) in enumerate(members, start=1):
+        if number > MAX_MEMBERS:
+            raise _too_large(path)
         (target / where).parent.mkdir(parents=True, exist_ok=True)
         with member, (target / where).open("wb") as out:
             written = 0
@@ -122,7 +124,7 @@ def _extract(path: Path, target: Path, place: Callable[[str], Path | None], prog
             while chunk := member.read(CHUNK):
                 written += len(chunk)
                 total += len(chunk)
-                if written > MAX_MEMBER_BYTES or total > most or number > MAX_MEMBERS:
+                if written > MAX_MEMBER_BYTES or total > most:
                     raise _too_large(path)
                 out.write(chunk)
         progress(f"unpacking {path.name}", number, count)
@@ -160,6 +162,8 @@ def _of_tar(path: Path, place: Callable[[str], Path | None], most: int) -> Membe
     opener = openers.get(path.suffix.lower(), Path.open)
     with opener(path, "rb") as stream, tarfile.open(fileobj=_Bounded(stream), mode="r:") as file:
         for info in file:
+            # tarfile would keep every member that it has passed.
+            file.members.clear()
             if info.offset_data > most or info.size > MAX_MEMBER_BYTES:
                 raise _too_large(path)
             # Sparse members claim any number of zeros.

@@ -105,7 +105,7 @@ def make_plan(corpus: Corpus, root: Path, settings: Preparation) -> Plan:
     folds, rule = settings.folds or corpus.folds, settings.fold_rule or corpus.fold_rule
     known = [(sample.subject, sample.label) for sample in pairing.samples if sample.subject and sample.label in classes]
     fold_of = assign_folds(known, folds, rule) if known else {}
-    frames = _frame_rule(reading, apex_frames) + (", unpaired" if settings.neutral == "none" else "")
+    frames = _frame_rule(reading) + (", unpaired" if settings.neutral == "none" else "")
     compared = "" if settings.neutral == "none" else pairing_rule(reading.records, classes, corpus.session_name)
     protocol = Protocol(corpus.title_at(root), classes, frames, folds if known else 0, rule, pairing=compared)
     unnamed = [sample for sample in pairing.samples if sample.subject is None and sample.label in classes]
@@ -170,19 +170,16 @@ def _classes(wanted: str, reading: Reading) -> tuple[str, ...]:
         return class_set(wanted)
     labels = {record.label for record in reading.records if record.label is not None}
     if len(labels) < 2:
-        raise DatasetError(
-            f"Only {', '.join(labels) or 'no expression'} was found: a classifier needs two or more.",
-        )
+        raise DatasetError(f"Only {', '.join(labels) or 'no expression'} was found: a classifier needs two or more.")
     return tuple(name for name in EXPRESSIONS if name in labels)
 
 
-def _frame_rule(reading: Reading, apex_frames: int) -> str:
+def _frame_rule(reading: Reading) -> str:
     sources = {record.apex_source for record in reading.records if isinstance(record, Sequence)}
     if not sources:
         return "stills"
     sources = {f"apex {source}" if source in ("annotated", "assumed") else source for source in sources}
-    last = f"last {apex_frames} frames" if apex_frames > 1 else "last frame"
-    return last if sources == {last} else " or ".join(sorted(sources))
+    return " or ".join(sorted(sources))
 
 
 def group_by_reason(skipped: list[Skipped]) -> list[dict[str, Any]]:

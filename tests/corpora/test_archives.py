@@ -335,3 +335,13 @@ def test_another_process_that_unpacks_the_same_archive_is_waited_for(tmp_path):
     other.join(timeout=60)
     assert not other.is_alive()
     assert [child.name for child in target.rglob("*")] == ["jaffe"]
+
+
+def test_an_archive_of_more_files_than_a_corpus_has_is_not_unpacked_even_where_they_are_empty(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 3)
+    path = tmp_path / "many.tar"
+    with tarfile.open(path, "w") as file:
+        for number in range(4):
+            file.addfile(tarfile.TarInfo(f"{number}.jpg"))
+    with pytest.raises(CorpusError, match="holds more than a corpus does"):
+        unpack_root(path, silent)

@@ -141,7 +141,7 @@ def test_litter_of_file_systems_is_neither_a_frame_nor_a_sequence(root):
     assert reading.found["sequences"] == 3
 
 
-def test_files_in_the_wrong_place_are_left_out_and_said(root):
+def test_files_in_the_wrong_place_are_skipped_and_said(root):
     (root / "cohn-kanade-images/S005/001/S010_001_00000009.png").touch()
     (root / "Emotion/S005/001/S005_001_00000099_emotion.txt").write_text("1.0")
     (root / "Emotion/S099/001").mkdir(parents=True)

@@ -115,7 +115,7 @@ def test_frames_numbers_may_have_any_number_of_digits_and_of_any_script(tmp_path
     assert [frame.path.stem for frame in record.frames] == ["x²", "0002", "9", "10", "1" * 200]
 
 
-def test_a_sequence_of_one_frame_is_left_out(tmp_path):
+def test_a_sequence_of_one_frame_is_skipped(tmp_path):
     tree(tmp_path, "A/fear/0.png", "B/fear/0.png", "B/fear/1.png")
     reading = ImageFolder(pattern="{subject}/{label}/{frame}.png").read(tmp_path)
     assert [record.subject for record in reading.records] == ["B"]

@@ -183,7 +183,7 @@ def test_case_11_the_owners_centerlight_is_called_gif_and_some_copies_have_endin
     assert reading.found == {"pictures": 3}
 
 
-def test_yales_copy_of_a_neutral_picture_is_left_out(tmp_path):
+def test_yales_copy_of_a_neutral_picture_is_skipped(tmp_path):
     made(tmp_path, ["subject04.normal", "subject04.happy"])
     (tmp_path / "subject04.sad").write_bytes((tmp_path / "subject04.normal").read_bytes())
     reading = Yale().read(tmp_path)

@@ -32,13 +32,13 @@ def test_apex_frames_are_compared_with_their_own_sequences_first_frame():
     assert [sample.frame for sample in samples if sample.role == "neutral"] == [record.frames[0]]
 
 
-def test_a_sequence_without_a_label_is_left_out_by_rule_and_is_not_neutral():
+def test_a_sequence_without_a_label_is_skipped_by_rule_and_is_not_neutral():
     pairing = pair([sequence("S1", 1, None)], CLASS_SETS["8"])
     assert pairing.samples == []
     assert [(entry.reason, entry.fault) for entry in pairing.skipped] == [("no emotion label", False)]
 
 
-def test_a_label_outside_the_class_set_is_left_out_and_counted():
+def test_a_label_outside_the_class_set_is_skipped_and_counted():
     pairing = pair([sequence("S1", 1, "contempt"), sequence("S1", 2, "anger")], CLASS_SETS["6"])
     assert {sample.label for sample in pairing.samples if sample.role == "apex"} == {"anger"}
     assert [entry.reason for entry in pairing.skipped] == ["contempt is not among the classes"]
@@ -231,3 +231,10 @@ def test_a_class_shown_by_fewer_subjects_than_folds_is_refused_with_what_would_d
 def test_two_folds_leave_nothing_to_train_on():
     with pytest.raises(UsageError, match="at least 3"):
         assign_folds(of_each(5), 2, "id-step")
+
+
+def test_a_take_of_very_many_neutral_pictures_is_searched_in_linear_time():
+    records = [still("S1", "neutral", number, session="one") for number in range(20_000)]
+    assert not any(sample.neutral for sample in pair(records, ("fear", "neutral")).samples)
+    other = pair([*records, still("S1", "neutral", session="two")], ("fear", "neutral")).samples
+    assert {sample.neutral for sample in other[:-1]} == {other[-1].frame}

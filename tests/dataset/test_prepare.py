@@ -196,7 +196,7 @@ def test_a_folder_of_other_things_is_never_touched(root, out):
     assert everything(out) == {"thesis.txt": b"precious"}
 
 
-def test_pictures_that_cannot_be_used_are_left_out_and_listed(root, out):
+def test_pictures_that_cannot_be_used_are_skipped_and_listed(root, out):
     (root / "S0" / "anger" / "3.png").write_bytes(b"")
     whole = (root / "S1" / "fear" / "2.png").read_bytes()
     (root / "S1" / "fear" / "2.png").write_bytes(whole[: len(whole) // 2])

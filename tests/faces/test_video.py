@@ -206,7 +206,7 @@ def test_a_decoder_that_fails_in_its_threads_can_be_freed(tmp_path):
     assert av.logging.get_level() is None
 
 
-def test_a_video_of_larger_frames_than_allowed_is_left_out(tmp_path):
+def test_a_video_of_larger_frames_than_allowed_is_skipped(tmp_path):
     path = make_video(tmp_path / "clip.avi", shades(3))
     with pytest.raises(PictureError, match="million pixels"):
         list(sampled_frames(path, Every(), max_pixels=64 * 48 - 1))

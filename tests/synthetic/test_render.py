@@ -170,7 +170,7 @@ def test_a_filled_polygon_covers_its_area():
     assert canvas.pixels[0].sum() / 200 == pytest.approx(21 * 11, rel=0.1)
 
 
-def test_what_lies_beyond_the_picture_is_left_out():
+def test_what_lies_beyond_the_picture_is_skipped():
     canvas = Canvas(20, 20)
     canvas.fill(np.array([[100.0, 100.0], [120.0, 100.0], [110.0, 120.0]]), (255, 255, 255), blur=2)
     canvas.blob(np.array([-90.0, 10.0]), (3, 3), (255, 255, 255), 1.0)
