@@ -29,29 +29,26 @@ from fer_cli.dataset.prepare import prepare
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.embeddings.neutral import of_run
 from fer_cli.errors import FerError
-from fer_cli.faces.crop import Crop
 from fer_cli.faces.yunet import find_detector_model
-from fer_cli.prediction.given_neutral import Neutral
-from fer_cli.prediction.grouping import group
-from fer_cli.prediction.look import Looker
-from fer_cli.prediction.neutral_auto import MeanNeutral, find_neutrals
-from fer_cli.prediction.neutral_identity import choose_identity
-from fer_cli.prediction.neutral_scorer import choose_scorer
-from fer_cli.prediction.opened import open_model
-from fer_cli.prediction.pipeline import look_at, predict
-from fer_cli.prediction.shots import Shot
+from fer_cli.prediction.model import open_model
+from fer_cli.prediction.neutral.auto import AutoNeutral
+from fer_cli.prediction.neutral.given import FixedNeutral
+from fer_cli.prediction.neutral.identity import choose_identity, cluster
+from fer_cli.prediction.neutral.scoring import choose_scorer
+from fer_cli.prediction.pipeline import FaceExtractor, Neutral, extract_faces, predict
+from fer_cli.prediction.results import FacePrediction, Frame
 from fer_cli.runs.run import Run
 from fer_cli.training.difference import DifferenceRecipe
 from fer_cli.training.identity import IdentityRecipe
 
-#: What tells people apart; what tells their expressions, of drawn and of real faces; and a paired model to serve.
+#: The identity encoder; the classifiers of single faces, drawn and real; and the paired model.
 IDENTITY = IdentityRecipe(epochs=8, lr=2e-3, size=112)
 DRAWN_CLASSIFIER = dataclasses.replace(DRAWN, epochs=8)
 CLASSIFIER = DifferenceRecipe(features="target", tune_encoder=True, epochs=8, **SMALL)
 PAIRED = DifferenceRecipe(features="both", epochs=10, **SMALL)
 
 
-def album(folder: Path, people: list[str], hidden: Path) -> tuple[list[Shot], dict[Path, tuple[str, bool]]]:
+def album(folder: Path, people: list[str], hidden: Path) -> tuple[list[Frame], dict[Path, tuple[str, bool]]]:
     """The pictures of ``people`` under numbers in mixed order, and who each shows and whether at rest."""
     pictures = [(name, rests) for name in people for rests in (True, False)]
     truth = {}
@@ -60,7 +57,7 @@ def album(folder: Path, people: list[str], hidden: Path) -> tuple[list[Shot], di
         copy = hidden / f"{number:04d}.jpg"
         shutil.copyfile(folder / ("neutral" if rests else "smiling") / f"{name}.jpg", copy)
         truth[copy] = name, rests
-    return [Shot(index, path) for index, path in enumerate(truth)], truth
+    return [Frame(index, path) for index, path in enumerate(truth)], truth
 
 
 def report(title: str, folder: Path, people: list[str], paired: Run, classifier: Run, identity: Run | None) -> None:
@@ -70,60 +67,61 @@ def report(title: str, folder: Path, people: list[str], paired: Run, classifier:
     mean = of_run(paired, network.model.encoder, network.preprocessing, network.device)
     encoder = choose_identity(paired, network, wanted=None if identity is None else str(identity.path))
     scorer = choose_scorer(paired, network, mean, wanted=str(classifier.path), device="cpu")
-    looker = Looker(network.preprocessing.face_crop, find_detector_model(), faces="largest")
+    extract = FaceExtractor(network.preprocessing.face_crop, find_detector_model(), faces="largest")
     with TemporaryDirectory() as hidden:
-        shots, truth = album(folder, people, Path(hidden))
-        crops = [seen.crops[0].pixels for seen in look_at(shots, looker)]
-        who = np.array([truth[shot.path][0] for shot in shots])
+        frames, truth = album(folder, people, Path(hidden))
+        crops = [result.faces[0].crop for result in extract_faces(frames, extract)]
+        who = np.array([truth[frame.path][0] for frame in frames])
         faces = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
         embeddings = np.concatenate([encoder.embed(part) for part in faces.split(32)])
-        print(f"\n{title}: {len(people)} people, {len(shots)} pictures")
+        print(f"\n{title}: {len(people)} people, {len(frames)} pictures")
         for threshold in (encoder.threshold * factor for factor in (0.125, 0.25, 0.5, 1, 2)):
-            labels = group(embeddings, threshold, centre=encoder.centre)
+            labels = cluster(embeddings, threshold, centre=encoder.centre)
             purity = contingency_matrix(who, labels).max(axis=0).sum() / len(who)
             together = np.mean([len(set(labels[who == name])) == 1 for name in people])
             print(
-                f"  grouping at {threshold:.3f}{' (default)' if threshold == encoder.threshold else ''}: "
-                f"{labels.max() + 1} groups, purity {purity:.3f}, completeness {completeness_score(who, labels):.3f}, "
+                f"  clustering at {threshold:.3f}{' (default)' if threshold == encoder.threshold else ''}: "
+                f"{labels.max() + 1} clusters, purity {purity:.3f}, "
+                f"completeness {completeness_score(who, labels):.3f}, "
                 f"{together:.1%} of the people together"
             )
         scores = np.concatenate([scorer(part, network.embed(part)).scores for part in faces.split(32)])
-        resting = {truth[shot.path][0]: shot.index for shot in shots if truth[shot.path][1]}
-        smiles = {truth[shot.path][0]: shot.index for shot in shots if not truth[shot.path][1]}
+        resting = {truth[frame.path][0]: frame.index for frame in frames if truth[frame.path][1]}
+        smiles = {truth[frame.path][0]: frame.index for frame in frames if not truth[frame.path][1]}
         higher = np.mean([scores[resting[name]] > scores[smiles[name]] for name in people])
         print(f"  of a person's two pictures the neutral one is scored higher: {higher:.1%}")
-        found = find_neutrals(shots, looker, network, encoder, scorer, mean)
-        smiling = [shot for shot in shots if not truth[shot.path][1]]
+        found = AutoNeutral(network, encoder, scorer, mean)
+        found.fit(frames, extract)
+        smiling = [frame for frame in frames if not truth[frame.path][1]]
         print(f"  for {len(smiling)} smiling pictures, {_shares(found, smiling, truth)}")
-        right = _Told({shot.path: crops[resting[truth[shot.path][0]]] for shot in smiling})
-        for name, source in (("auto", found), ("mean", MeanNeutral(mean)), ("their own neutral picture", right)):
-            labels = [
-                each.label for outcome in predict(smiling, looker, network, source) for each in outcome.predictions
-            ]
+        right = _Given({frame.path: crops[resting[truth[frame.path][0]]] for frame in smiling})
+        average = FixedNeutral(Neutral("mean", embedding=mean.mean.numpy()))
+        for name, finder in (("auto", found), ("mean", average), ("their own neutral picture", right)):
+            labels = [face.label for result in predict(smiling, extract, network, finder) for face in result.faces]
             print(
                 f"  compared with {name}, called happiness: {np.mean([label == 'happiness' for label in labels]):.1%}"
             )
 
 
-class _Told:
-    """The neutral faces that somebody who knows the people would name: crops by picture."""
+class _Given:
+    """The true neutral faces: crops by picture."""
 
     def __init__(self, crops: dict[Path, np.ndarray]):
         self._crops = crops
 
-    def __call__(self, shot: Shot, number: int, crop: Crop) -> Neutral:
-        return Neutral("told", pixels=self._crops[shot.path])
+    def neutral_for(self, frame: Frame, face: FacePrediction) -> Neutral:
+        return Neutral("given", pixels=self._crops[frame.path])
 
 
-def _shares(found, smiling: list[Shot], truth: dict[Path, tuple[str, bool]]) -> str:
-    """What served as the neutral face of the smiling pictures."""
+def _shares(found, smiling: list[Frame], truth: dict[Path, tuple[str, bool]]) -> str:
+    """Which neutral faces the smiling pictures were compared with."""
     counts = dict.fromkeys(("their neutral picture", "the mean", "another of the person's", "another person's"), 0)
-    for shot in smiling:
-        served = found(shot, 0, None).served
+    for frame in smiling:
+        served = found.neutral_for(frame, FacePrediction(0)).name
         name, rests = truth.get(Path(served), ("", False))
         if served == "mean":
             counts["the mean"] += 1
-        elif name != truth[shot.path][0]:
+        elif name != truth[frame.path][0]:
             counts["another person's"] += 1
         else:
             counts["their neutral picture" if rests else "another of the person's"] += 1

@@ -40,10 +40,10 @@ from fer_cli.labels import EXPRESSIONS
 from fer_cli.models import Classifier, DifferenceConfig, DifferenceModel, Preprocessing
 from fer_cli.models.choices import AUTO
 from fer_cli.models.onnx_runtime import with_runtime
-from fer_cli.prediction.overlap import Overlap, cores
-from fer_cli.prediction.perform import perform
+from fer_cli.prediction.options import PredictOptions
+from fer_cli.prediction.parallel import ThreadedMap, cores
 from fer_cli.prediction.pipeline import BATCH
-from fer_cli.prediction.request import Request
+from fer_cli.prediction.run import run
 
 OUT = Path("benchmarks-out")
 WIDTH, HEIGHT = 640, 480
@@ -93,9 +93,9 @@ def classifier() -> Classifier:
 
 def processor_seconds(work: Callable[[int], object], places: range, threads: int) -> float:
     """Processor time that ``work`` takes for one of ``places``, as ``threads`` threads do it at once."""
-    with Overlap(threads) as overlap:
+    with ThreadedMap(threads) as pool:
         begun = time.process_time()
-        for _ in overlap.in_order(work, places):
+        for _ in pool.in_order(work, places):
             pass
         return (time.process_time() - begun) / len(places)
 
@@ -129,12 +129,12 @@ def parts(paths: list[Path], model: Classifier, detector_model: Path, threads: i
 
 
 def fer_rate(paths: list[Path], model: Classifier, detector_model: Path) -> tuple[float, float]:
-    """Pictures a second, journal and table included, and processor seconds a picture."""
+    """Pictures a second, checkpoint and table included, and processor seconds a picture."""
     with TemporaryDirectory(dir=OUT) as folder:
         out = Path(folder, "p.csv")
-        request = Request(out=out, detector_model=detector_model, faces="largest")
+        options = PredictOptions(out=out, detector_model=detector_model, faces="largest")
         begun, used = time.monotonic(), time.process_time()
-        summary = perform([str(path) for path in paths], request, model)
+        summary = run([str(path) for path in paths], options, model)
         seconds, used = time.monotonic() - begun, time.process_time() - used
     if summary.faces != len(paths):
         print(f"note: {len(paths) - summary.faces} pictures without a face", file=sys.stderr)

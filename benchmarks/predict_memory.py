@@ -3,8 +3,8 @@
     python benchmarks/predict_memory.py [--inputs 20000]
 
 Predicts on a list that names 200 drawn JPEGs of 640×480 over and over (kept in ./benchmarks-out), with detection and
-MobileNetV3-Small at 64×64, into a CSV with its journal. Every twentieth input is no picture, so that errors are written
-too. Prints the resident memory after each twentieth part of the inputs, and by how much it grew after the first. The
+MobileNetV3-Small at 64×64, into a CSV with its checkpoint. Every twentieth input is no picture, so that errors are
+written too. Prints the resident memory after each twentieth part of the inputs, and its growth after the first. The
 detector's file is taken from FER_YUNET. Linux.
 """
 
@@ -20,8 +20,8 @@ from predict import OUT, pictures
 from fer_cli.faces.yunet import find_detector_model
 from fer_cli.labels import EXPRESSIONS
 from fer_cli.models import Classifier, DifferenceConfig, DifferenceModel, Preprocessing
-from fer_cli.prediction.perform import perform
-from fer_cli.prediction.request import Request
+from fer_cli.prediction.options import PredictOptions
+from fer_cli.prediction.run import run
 
 PARTS = 20
 MIB = 2**20
@@ -56,9 +56,9 @@ def main() -> None:
         lines = ["letter.jpg" if number % 20 == 0 else str(drawn[number % 200].resolve()) for number in range(count)]
         listed.write_text("\n".join(lines))
         Path(folder, "letter.jpg").write_text("dear picture")
-        request = Request(out=Path(folder, "p.csv"), detector_model=find_detector_model(), faces="largest")
+        options = PredictOptions(out=Path(folder, "p.csv"), detector_model=find_detector_model(), faces="largest")
         print(f"before: {resident():.0f} MiB")
-        perform([str(listed)], request, model, progress=progress)
+        run([str(listed)], options, model, progress=progress)
     growth = measured[-1] - measured[0]
     most = max(measured) - measured[0]
     print(f"after the first {count // PARTS} inputs memory changed by {growth:+.0f} MiB, at most by {most:+.0f}")

@@ -6,51 +6,61 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.measure import Measurement
+from rich.table import Table
 
 from fer_cli.cli import choose
-from fer_cli.cli.console import INTERRUPTED, SOME_LEFT_OUT, Bars, out, say
+from fer_cli.cli.console import INTERRUPTED, SOME_LEFT_OUT, Bars, err, out, say, warn
 from fer_cli.cli.options import Device
-from fer_cli.cli.predicted import Shown, show_sum
 from fer_cli.cli.settings import with_settings
 from fer_cli.errors import UsageError
+from fer_cli.files import as_text
 from fer_cli.models.choices import Runtime
-from fer_cli.prediction.neutral_choice import AUTO, NeutralChoice
-from fer_cli.prediction.request import Request
+from fer_cli.prediction.options import AUTO, NeutralOptions, PredictOptions
 
 if TYPE_CHECKING:
-    from fer_cli.prediction.summary import Summary
+    from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Summary
+
+#: The columns that a narrow terminal goes without, the first first.
+DISPENSABLE = ("then", "compared with", "face", "confidence")
+#: A width in which any row is whole.
+UNLIMITED = 100_000
+#: The most rows shown on a terminal; all of them go to --out.
+MAX_ROWS = 50
+#: The most skipped inputs told on a terminal; all of them go to --errors.
+MAX_WARNINGS = 20
 
 
-@with_settings(neutral=NeutralChoice, request=Request)
+@with_settings(options=PredictOptions, neutral=NeutralOptions)
 def predict(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SOURCE...",
-            help="Pictures, videos, folders of them, patterns ('a/**/*.jpg'), lists (.txt, or .csv with a column "
-            "file), and - for names on standard input.",
+            metavar="SOURCE...", help="Pictures, videos, folders, patterns, lists (.txt, .csv); - for standard input."
         ),
     ] = None,
-    run: Annotated[Path | None, typer.Option(help="The run whose model to use. Default: the latest in ./runs.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="The run to use. Default: the latest in ./runs.", rich_help_panel="Model")
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|FOLDER",
-            help="In place of a run: any image classification model of the Hugging Face Hub, or of a folder.",
+            help="Instead of a run, an image classification model of the Hugging Face Hub or a folder.",
+            rich_help_panel="Model",
         ),
     ] = None,
-    neutral: NeutralChoice = None,
+    neutral: NeutralOptions = None,
+    options: PredictOptions = None,
     runtime: Annotated[
         Runtime,
         typer.Option(
-            help="What computes. auto: ONNX Runtime on a CPU where it is faster, which is for convolutional networks; "
-            "its graph is written once into the user's cache, and gives what torch gives within 1e-4."
+            help="Inference backend. auto: ONNX Runtime on a CPU where it is faster.", rich_help_panel="Compute"
         ),
     ] = "auto",
     device: Device = "auto",
-    request: Request = None,
 ) -> None:
-    """Name the expression of every face in pictures and videos: one row a face, with every class's probability.
+    """Predict the expression of every face in pictures and videos: one row a face, with every class's probability.
 
     fer predict ./images --out predictions.csv
 
@@ -64,12 +74,14 @@ def predict(
     """
     from fer_cli.distributed import own_device
     from fer_cli.models.device import choose_device, device_name
-    from fer_cli.prediction.neutral import Neutrals
-    from fer_cli.prediction.opened import open_model
-    from fer_cli.prediction.perform import check, perform
+    from fer_cli.prediction.model import open_model
+    from fer_cli.prediction.neutral import neutral_finder
+    from fer_cli.prediction.pipeline import is_cropped
+    from fer_cli.prediction.run import check
+    from fer_cli.prediction.run import run as run_prediction
 
     sources = sources or []
-    request = check(sources, request)
+    options = check(sources, options)
     if model is not None and run is not None:
         raise UsageError("--run and --model: one of them is possible.")
     device = str(own_device(choose_device(device)))
@@ -79,48 +91,121 @@ def predict(
         say(f"model     {opened.name}: {opened.labels}")
     say(f"device    {device_name(classifier.device)}, {opened.runtime}")
     if not classifier.paired and neutral.neutral != AUTO:
-        say("neutral   not used: this model looks at a face alone")
-    if request.detector == "none" or classifier.preprocessing.face_crop.get("detector") == "none":
+        say("neutral   not used: this model classifies single faces")
+    if is_cropped(classifier.preprocessing.face_crop, options.detector):
         say("faces     each whole picture is taken as a face")
-    shown = Shown(paired=classifier.paired)
+    table = ResultTable(paired=classifier.paired)
     try:
         with Bars() as bars:
-            make_neutral = None
+            finder = None
             if classifier.paired:
-                make_neutral = Neutrals(neutral, opened, device=device, tell=say, progress=bars)
-            summary = perform(
+                finder = neutral_finder(neutral, opened, device=device, tell=say, progress=bars)
+            summary = run_prediction(
                 sources,
-                request,
+                options,
                 classifier,
-                make_neutral=make_neutral,
+                finder=finder,
                 model=f"{opened.name} {device_name(classifier.device)} {opened.runtime.split()[0]} {neutral}",
                 stream=None if out.is_terminal else sys.stdout,
-                shown=[shown],
+                show=table.add,
                 progress=bars,
             )
     except KeyboardInterrupt:
-        kept = (
-            ""
-            if request.out is None
-            else " What is done is kept: type the same line with --resume to go on from there."
-        )
-        say(f"\nStopped.{kept}")
+        stored = "" if options.out is None else " Results are stored: type the same line with --resume to continue."
+        say(f"\nStopped.{stored}")
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
-        # Whoever reads has read enough. What Python would still write on its way out goes nowhere.
+        # The reader has read enough. What Python would still write at exit goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
-    shown.finish(elsewhere=request.out is not None)
-    _say(summary, request)
+    table.show(to_file=options.out is not None)
+    _show_summary(summary, options)
 
 
-def _say(summary: "Summary", request: Request) -> None:
-    show_sum(summary)
+def _show_summary(summary: "Summary", options: PredictOptions) -> None:
+    if summary.faces:
+        counts = Table("expression", box=None, padding=(0, 2, 0, 0), header_style="dim")
+        counts.add_column("faces", justify="right")
+        counts.add_column("share", justify="right")
+        for label, number in summary.labels.most_common():
+            counts.add_row(label, str(number), f"{number / summary.faces:.0%}")
+        err.print(counts)
     say(
-        f"{summary.faces} faces in {summary.used} of {summary.shots} pictures"
-        + (f": {request.out}" if request.out else "")
+        f"{summary.faces} faces in {summary.used} of {summary.frames} pictures"
+        + (f": {options.out}" if options.out else "")
     )
     if summary.faults:
-        if request.errors is not None:
-            say(f"left out  {request.errors}")
+        if options.errors is not None:
+            say(f"skipped   {options.errors}")
         raise typer.Exit(SOME_LEFT_OUT if summary.faces else 1)
+
+
+class ResultTable:
+    """The first rows, for a terminal; skipped inputs are told as they come."""
+
+    def __init__(self, *, paired: bool = False):
+        self._columns = ["file", "face", "label", "confidence", "then", *(["compared with"] if paired else [])]
+        self._cells: list[dict[str, str]] = []
+        self._warnings = self._rows = 0
+
+    def add(self, result: "FrameResult") -> None:
+        """Add a result."""
+        for skipped in result.skipped:
+            # Frames without a face are many, and nothing is wrong with them.
+            if skipped.fault or result.frame.number is None:
+                self._warnings += 1
+                if self._warnings <= MAX_WARNINGS:
+                    face = "" if skipped.face is None else f" face {skipped.face}"
+                    warn(f"{_one_line(result.frame.path)}{face}: {skipped.reason}")
+        self._rows += len(result.faces)
+        self._cells += [_cells(result.frame, face) for face in result.faces[: MAX_ROWS - len(self._cells)]]
+
+    def show(self, *, to_file: bool) -> None:
+        """Print the table, where there is a terminal."""
+        if self._warnings > MAX_WARNINGS:
+            more = "" if to_file else "; --errors FILE takes them all"
+            warn(f"and {self._warnings - MAX_WARNINGS} more like these{more}")
+        if out.is_terminal:
+            out.print(self._table())
+            if self._rows > MAX_ROWS:
+                say(f"… and {self._rows - MAX_ROWS} more" + ("" if to_file else "; --out FILE.csv takes them all"))
+
+    def _table(self) -> Table:
+        """The rows, in as many of the columns as the terminal has room for without cutting the others."""
+        columns = list(self._columns)
+        for spare in DISPENSABLE:
+            table = _table_of(columns, self._cells)
+            if Measurement.get(out, out.options.update(width=UNLIMITED), table).maximum <= out.width:
+                break
+            columns = [name for name in columns if name != spare]
+        return _table_of(columns, self._cells)
+
+
+def _table_of(columns: list[str], rows: list[dict[str, str]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in columns:
+        # A name that is wider than the terminal is folded into the next line.
+        table.add_column(name, overflow="fold", no_wrap=name != "file")
+    for row in rows:
+        table.add_row(*(row[name] for name in columns))
+    return table
+
+
+def _cells(frame: "Frame", face: "FacePrediction") -> dict[str, str]:
+    # A published model may have one class alone.
+    second = sorted(face.probabilities.items(), key=lambda item: -item[1])[1:2]
+    at = "" if frame.number is None else f" at {frame.time:.2f} s"
+    sure = "" if face.neutral_confidence is None else f" ({face.neutral_confidence:.0%} neutral)"
+    return {
+        "file": _one_line(frame.path) + at,
+        "face": str(face.number),
+        "label": face.label,
+        "confidence": f"{face.confidence:.0%}",
+        "then": "".join(f"{name} {share:.0%}" for name, share in second),
+        "compared with": _one_line(Path(face.neutral).name) + sure if face.neutral else "",
+    }
+
+
+def _one_line(name: object) -> str:
+    """A name as text whose letters are all printable: line breaks and control characters are written out."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in as_text(name))

@@ -1,34 +1,42 @@
-"""From shots to faces to probabilities, the steps overlapping."""
+"""The pipeline from frames to faces to probabilities, its steps in parallel."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from typing import Protocol
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from fer_cli.errors import UsageError
-from fer_cli.faces.crop import Crop
+from fer_cli.errors import PictureError, UsageError
+from fer_cli.faces.align import CropTemplate
+from fer_cli.faces.crop import Crop, crop_face, crop_faces
+from fer_cli.faces.decode import MAX_PIXELS, decode
+from fer_cli.faces.detect import Detector
+from fer_cli.faces.yunet import find_detector_model
 from fer_cli.models.preprocessing import Preprocessing
-from fer_cli.prediction.given_neutral import Neutral, NeutralSource, NoNeutral
-from fer_cli.prediction.look import Looker, Seen
-from fer_cli.prediction.outcomes import Missed, Outcome, Prediction
-from fer_cli.prediction.overlap import Overlap
-from fer_cli.prediction.shots import Shot
+from fer_cli.prediction.parallel import ThreadedMap
+from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Skipped
+from fer_cli.progress import Progress, silent
 
 #: Faces given to the network at once. More of them leave a processor's caches, and each thread has a batch of its own.
 BATCH = 8
 #: Batches under way, for each thread.
 BATCHES = 2
+#: A note on a face that was turned upright.
+TURNED = "it lies on its side or upside down: taken as turned by {} degrees"
+TOO_LARGE = "too large for this machine"
 
 
 class FaceClassifier(Protocol):
-    """What gives probabilities for crops: :class:`~fer_cli.models.classifier.Classifier`, or another runtime.
+    """A model of crops: :class:`~fer_cli.models.classifier.Classifier`, or one of another runtime.
 
     ``probabilities`` is called by several threads at once, each of which may compute on one core, and always with
-    :data:`BATCH` faces: what is lacking is filled up, so that a face's probabilities do not depend on those beside it.
+    :data:`BATCH` faces: a batch is filled up, so that a face's probabilities do not depend on its neighbours.
     """
 
     classes: tuple[str, ...]
@@ -41,121 +49,225 @@ class FaceClassifier(Protocol):
     def probabilities(self, crops: Tensor, neutrals: Tensor | None = None) -> np.ndarray:
         """B×classes for B×3×H×W uint8 crops, and where ``paired`` as many neutral crops.
 
-        A classifier that also takes ``neutral_embeddings`` (B×D float32) in place of ``neutrals`` can be given a source
-        of :class:`~fer_cli.prediction.given_neutral.Neutral` with embeddings.
+        A classifier that also takes ``neutral_embeddings`` (B×D float32) in place of ``neutrals`` can be given a finder
+        of :class:`Neutral` with embeddings.
         """
 
 
-def look_at(shots: Iterable[Shot], looker: Looker) -> Iterator[Seen]:
-    """What is seen in each shot, in order, on all cores; the first half of :func:`predict`."""
-    with Overlap() as overlap:
-        yield from overlap.in_order(looker, shots)
+class FaceExtractor:
+    """Detection and cropping of faces, as the model's ``face_crop`` states; any number of threads may call it at once.
+
+    ``detector_model`` None means that each picture is a face already cropped. Raises
+    :class:`~fer_cli.errors.DetectorError` if it is not the detector's file.
+    """
+
+    def __init__(
+        self,
+        face_crop: Mapping[str, Any],
+        detector_model: Path | None,
+        *,
+        faces: Literal["all", "largest"] = "all",
+        max_pixels: int = MAX_PIXELS,
+    ):
+        self._template = CropTemplate(face_crop["size"], face_crop["margin"])
+        self._largest = faces == "largest"
+        self._max_pixels = max_pixels
+        self._detector = None if detector_model is None else Detector(detector_model)
+
+    @classmethod
+    def of(
+        cls,
+        face_crop: Mapping[str, Any],
+        detector: Literal["auto", "none"],
+        detector_model: Path | None,
+        *,
+        progress: Progress = silent,
+        **settings: Any,
+    ) -> "FaceExtractor":
+        """The extractor with the detector's file found or downloaded, where faces are to be detected."""
+        cropped = is_cropped(face_crop, detector)
+        return cls(face_crop, None if cropped else find_detector_model(detector_model, progress), **settings)
+
+    def __call__(self, frame: Frame) -> FrameResult:
+        """The faces of ``frame``, without probabilities; an unusable picture is skipped without an exception."""
+        bare = replace(frame, pixels=None)
+        if frame.problem is not None:
+            return FrameResult(bare, skipped=(Skipped(frame.problem),))
+        if frame.end:
+            return FrameResult(bare)
+        notes: list[Skipped] = []
+        try:
+            pixels = frame.pixels
+            if pixels is None:
+                pixels = decode(
+                    frame.path, max_pixels=self._max_pixels, note=lambda text: notes.append(Skipped(text, fault=False))
+                )
+            crops = self.crops(pixels)
+        except PictureError as error:
+            # A face that leaves the view of a camera is no fault of the video.
+            return FrameResult(bare, skipped=(*notes, Skipped(error.message, fault=frame.number is None)))
+        except (MemoryError, cv2.error):
+            return FrameResult(bare, skipped=(*notes, Skipped(TOO_LARGE)))
+        for number, crop in enumerate(crops):
+            # A video on its side would have a note for every frame.
+            if frame.number is None and crop.face is not None and crop.face.turn:
+                notes.append(Skipped(TURNED.format(crop.face.turn), fault=False, face=number))
+        return FrameResult(bare, tuple(_face(number, crop) for number, crop in enumerate(crops)), tuple(notes))
+
+    def crops(self, pixels: np.ndarray) -> list[Crop]:
+        """A crop of each face in H×W×3 uint8 RGB ``pixels``, the largest first, or of the largest alone.
+
+        Raises :class:`~fer_cli.errors.PictureError` if there is none.
+        """
+        if self._detector is None or self._largest:
+            return [crop_face(pixels, self._template, detector=self._detector)]
+        return crop_faces(pixels, self._template, self._detector)
+
+    def largest(self, picture: Any) -> np.ndarray:
+        """The crop of the largest face, size×size×3 uint8 RGB, of a picture's path, Pillow image or pixels.
+
+        Raises :class:`~fer_cli.errors.PictureError` if it cannot be read or has none.
+        """
+        return self.crops(decode(picture, max_pixels=self._max_pixels))[0].pixels
+
+
+def is_cropped(face_crop: Mapping[str, Any], detector: str) -> bool:
+    """Whether pictures are taken as faces already cropped, as a model's ``face_crop`` or ``detector`` states."""
+    return detector == "none" or face_crop.get("detector") == "none"
+
+
+def _face(number: int, crop: Crop) -> FacePrediction:
+    if crop.face is None:
+        return FacePrediction(number, crop=crop.pixels)
+    face = crop.face
+    return FacePrediction(number, box=face.box, landmarks=face.landmarks, detection=face.score, crop=crop.pixels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Neutral:
+    """A neutral face to compare a face with.
+
+    ``pixels`` is its crop, size×size×3 uint8 RGB; or ``embedding`` holds the D float32 numbers that the model's encoder
+    makes of it. ``name`` is what the output's column says. ``confidence`` is the probability that it is neutral, where
+    it was found and not given.
+    """
+
+    name: str
+    pixels: np.ndarray | None = None
+    embedding: np.ndarray | None = None
+    confidence: float | None = None
+
+
+class NeutralFinder(Protocol):
+    """Neutral faces of people: fitted once, then asked for each face."""
+
+    def fit(self, frames: Iterable[Frame] | None, extract: FaceExtractor) -> None:
+        """Prepare for ``frames``, all that will be predicted on; None where they can be read only once."""
+
+    def neutral_for(self, frame: Frame, face: FacePrediction) -> Neutral | Skipped:
+        """The neutral face for ``face`` of ``frame``, or why there is none; called in order, by one thread."""
+
+
+def extract_faces(frames: Iterable[Frame], extract: FaceExtractor) -> Iterator[FrameResult]:
+    """The faces of each frame, in order, on all cores; the first half of :func:`predict`."""
+    with ThreadedMap() as threads:
+        yield from threads.in_order(extract, frames)
 
 
 def predict(
-    shots: Iterable[Shot], looker: Looker, classifier: FaceClassifier, neutral: NeutralSource | None = None
-) -> Iterator[Outcome]:
-    """An outcome for every shot, in order, as they come; no more than a few batches are in memory.
+    frames: Iterable[Frame], extract: FaceExtractor, classifier: FaceClassifier, finder: NeutralFinder | None = None
+) -> Iterator[FrameResult]:
+    """A result for every frame, in order, as they come; no more than a few batches are in memory.
 
-    Raises :class:`~fer_cli.errors.UsageError` if the classifier compares with a neutral face and ``neutral`` is None.
+    ``finder`` is fitted already. Raises :class:`~fer_cli.errors.UsageError` if the classifier compares with a neutral
+    face and ``finder`` is None.
     """
-    if classifier.paired and neutral is None:
+    if classifier.paired and finder is None:
         raise UsageError(
             "This model compares a face with the same person's neutral face, and none was given.",
-            hint="Give it a source of neutral faces, as --neutral does, or use a run trained with --features target.",
+            hint="Give it a finder of neutral faces, as --neutral does, or use a run trained with --features target.",
         )
-    with Overlap() as overlap:
-        batches: deque[Future[list[Outcome]]] = deque()
-        waiting: list[_Waiting] = []
+    with ThreadedMap() as threads:
+        batches: deque[Future[list[FrameResult]]] = deque()
+        waiting: list[tuple[FrameResult, list[Neutral]]] = []
         faces = 0
 
         def send() -> None:
             nonlocal waiting, faces
             if waiting:
-                batches.append(overlap.submit(_classified, waiting, classifier))
+                batches.append(threads.submit(_classify, waiting, classifier))
             waiting, faces = [], 0
 
-        for seen in overlap.in_order(looker, shots, ticks=True):
-            if seen is None:
-                # A camera's next picture may be long in coming: what there is need not wait for it.
+        for result in threads.in_order(extract, frames, ticks=True):
+            if result is None:
+                # A camera's next picture may be long in coming: what is there need not wait for it.
                 send()
             else:
-                waiting.append(_Waiting(seen, neutral if classifier.paired else None))
-                faces += len(waiting[-1].faces)
+                waiting.append(_with_neutrals(result, finder) if classifier.paired else (result, []))
+                faces += len(waiting[-1][0].faces)
             if _enough(faces, len(waiting)):
                 send()
-            while batches and (batches[0].done() or len(batches) > BATCHES * overlap.threads):
+            while batches and (batches[0].done() or len(batches) > BATCHES * threads.threads):
                 yield from batches.popleft().result()
         send()
         while batches:
             yield from batches.popleft().result()
 
 
-def _enough(faces: int, shots: int) -> bool:
+def _enough(faces: int, frames: int) -> bool:
     """Whether to classify now: pictures of several faces wait for a while until whole batches come out."""
-    return (faces > 0 and faces % BATCH == 0) or max(faces, shots) >= 4 * BATCH
+    return (faces > 0 and faces % BATCH == 0) or max(faces, frames) >= 4 * BATCH
 
 
-class _Waiting:
-    """A shot whose faces wait to be classified: ``faces`` holds the number, the crop and the neutral face of each."""
-
-    def __init__(self, seen: Seen, source: NeutralSource | None):
-        self.shot, self.missed = seen.shot, list(seen.missed)
-        self.faces: list[tuple[int, Crop, Neutral | None]] = []
-        for number, crop in enumerate(seen.crops):
-            neutral = None if source is None else source(seen.shot, number, crop)
-            if isinstance(neutral, NoNeutral):
-                self.missed.append(Missed(self.shot.path, neutral.reason, neutral.fault, number, self.shot.frame))
-            else:
-                self.faces.append((number, crop, neutral))
-
-
-def _classified(waiting: list[_Waiting], classifier: FaceClassifier) -> list[Outcome]:
-    faces = [(crop, neutral) for each in waiting for _, crop, neutral in each.faces]
-    rows = iter(_probabilities(faces, classifier))
-    outcomes = []
-    for each in waiting:
-        shot = each.shot
-        predictions = [
-            Prediction(
-                shot.path,
-                number,
-                crop.face,
-                dict(zip(classifier.classes, map(float, next(rows)), strict=True)),
-                neutral.served if neutral is not None else "",
-                shot.frame,
-                shot.time,
-                crop.pixels,
-                neutral.confidence if neutral is not None else None,
-            )
-            for number, crop, neutral in each.faces
-        ]
-        outcomes.append(Outcome(shot, tuple(predictions), tuple(each.missed)))
-    return outcomes
+def _with_neutrals(result: FrameResult, finder: NeutralFinder) -> tuple[FrameResult, list[Neutral]]:
+    """The result without the faces that have no neutral face, and the neutral face of each of the others."""
+    faces, neutrals, skipped = [], [], list(result.skipped)
+    for face in result.faces:
+        neutral = finder.neutral_for(result.frame, face)
+        if isinstance(neutral, Skipped):
+            skipped.append(neutral._replace(face=face.number))
+        else:
+            faces.append(replace(face, neutral=neutral.name, neutral_confidence=neutral.confidence))
+            neutrals.append(neutral)
+    return FrameResult(result.frame, tuple(faces), tuple(skipped)), neutrals
 
 
-def _probabilities(faces: Sequence[tuple[Crop, Neutral | None]], classifier: FaceClassifier) -> np.ndarray:
+def _classify(waiting: list[tuple[FrameResult, list[Neutral]]], classifier: FaceClassifier) -> list[FrameResult]:
+    crops = [face.crop for result, _ in waiting for face in result.faces]
+    rows = iter(_probabilities(crops, [neutral for _, neutrals in waiting for neutral in neutrals], classifier))
+    return [
+        replace(
+            result,
+            faces=tuple(
+                replace(face, probabilities=dict(zip(classifier.classes, map(float, next(rows)), strict=True)))
+                for face in result.faces
+            ),
+        )
+        for result, _ in waiting
+    ]
+
+
+def _probabilities(crops: list[np.ndarray], neutrals: list[Neutral], classifier: FaceClassifier) -> np.ndarray:
     """N×classes. A picture of a crowd may hold many more faces than a batch, and neutral faces may be of two kinds."""
-    found = np.empty((len(faces), len(classifier.classes)))
-    embedded = [neutral is not None and neutral.embedding is not None for _, neutral in faces]
+    found = np.empty((len(crops), len(classifier.classes)))
+    embedded = [neutral.embedding is not None for neutral in neutrals] or [False] * len(crops)
     for kind in (False, True):
         places = [place for place, is_embedded in enumerate(embedded) if is_embedded == kind]
         for start in range(0, len(places), BATCH):
             chosen = places[start : start + BATCH]
             filled = chosen + chosen[-1:] * (BATCH - len(chosen))
-            crops = _tensor([faces[place][0].pixels for place in filled])
-            neutrals = [faces[place][1] for place in filled]
+            batch = to_tensor([crops[place] for place in filled])
             if kind:
-                embeddings = torch.from_numpy(np.stack([neutral.embedding for neutral in neutrals]))
-                shares = classifier.probabilities(crops, neutral_embeddings=embeddings)
-            elif classifier.paired:
-                shares = classifier.probabilities(crops, _tensor([neutral.pixels for neutral in neutrals]))
+                embeddings = torch.from_numpy(np.stack([neutrals[place].embedding for place in filled]))
+                shares = classifier.probabilities(batch, neutral_embeddings=embeddings)
+            elif neutrals:
+                shares = classifier.probabilities(batch, to_tensor([neutrals[place].pixels for place in filled]))
             else:
-                shares = classifier.probabilities(crops)
+                shares = classifier.probabilities(batch)
             found[chosen] = shares[: len(chosen)]
     return found
 
 
-def _tensor(crops: list[np.ndarray]) -> Tensor:
-    """B×3×H×W uint8."""
+def to_tensor(crops: list[np.ndarray]) -> Tensor:
+    """B×3×H×W uint8 of B crops, H×W×3."""
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()

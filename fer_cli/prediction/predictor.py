@@ -1,7 +1,6 @@
-"""Predictions from Python: a model by its name, pictures in, faces with their expressions out."""
+"""Prediction from Python: a model by its name, pictures in, faces with their expressions out."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, overload
 
@@ -9,40 +8,17 @@ import numpy as np
 from PIL import Image
 
 from fer_cli.errors import PictureError
-from fer_cli.faces.crop import Crop
 from fer_cli.faces.decode import decode
-from fer_cli.faces.yunet import find_detector_model
 from fer_cli.models.choices import AUTO, Runtime
-from fer_cli.prediction.given_neutral import Neutral, NeutralSource
-from fer_cli.prediction.look import Faces, Looker
-from fer_cli.prediction.neutral import Neutrals
-from fer_cli.prediction.neutral_choice import NeutralChoice
-from fer_cli.prediction.opened import open_model
-from fer_cli.prediction.pipeline import predict
-from fer_cli.prediction.shots import Shot
+from fer_cli.prediction.model import open_model
+from fer_cli.prediction.neutral import neutral_finder
+from fer_cli.prediction.neutral.given import FixedNeutral
+from fer_cli.prediction.options import NeutralOptions
+from fer_cli.prediction.pipeline import FaceExtractor, Neutral, NeutralFinder, predict
+from fer_cli.prediction.results import FacePrediction, Frame
 
 #: A path; a Pillow image; or an array of uint8, H×W×3 RGB or H×W grey.
 Picture = str | Path | Image.Image | np.ndarray
-
-
-@dataclass(frozen=True)
-class FacePrediction:
-    """One face of a picture.
-
-    ``label`` is the class with the highest of the ``probabilities``, which are by class and sum to 1, and
-    ``confidence`` its probability. ``box`` is x, y, width and height in pixels of the upright picture, and
-    ``landmarks`` the right and left eye, the nose and the right and left corner of the mouth, 5×2; both are None where
-    the whole picture was taken as the face. ``neutral`` says which neutral face a paired model compared it with, and
-    ``neutral_confidence`` how probably that one is neutral, where it was found among the pictures.
-    """
-
-    label: str
-    confidence: float
-    probabilities: dict[str, float]
-    box: tuple[float, float, float, float] | None = None
-    landmarks: np.ndarray | None = field(default=None, repr=False, compare=False)
-    neutral: str = ""
-    neutral_confidence: float | None = None
 
 
 class Predictor:
@@ -73,13 +49,12 @@ class Predictor:
         runtime: Runtime = "auto",
         detector: Literal["auto", "none"] = "auto",
         detector_model: Path | None = None,
-        faces: Faces = "all",
+        faces: Literal["all", "largest"] = "all",
     ):
         self._model = open_model(model, device=device, runtime=runtime)
         self._device, self._neutral = device, neutral
         face_crop = self._model.classifier.preprocessing.face_crop
-        cropped = detector == "none" or face_crop.get("detector") == "none"
-        self._looker = Looker(face_crop, None if cropped else find_detector_model(detector_model), faces=faces)
+        self._extract = FaceExtractor.of(face_crop, detector, detector_model, faces=faces)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -99,48 +74,25 @@ class Predictor:
         """
         if isinstance(pictures, Picture):
             return self([pictures], neutral)[0]
-        source = self._source(pictures, self._neutral if neutral is None else neutral)
-        found: list[list[FacePrediction]] = []
-        for outcome in predict(_shots(pictures), self._looker, self._model.classifier, source):
-            found.append(
-                [
-                    FacePrediction(
-                        each.label,
-                        each.confidence,
-                        each.probabilities,
-                        None if each.face is None else each.face.box,
-                        None if each.face is None else each.face.landmarks,
-                        each.neutral,
-                        each.neutral_confidence,
-                    )
-                    for each in outcome.predictions
-                ]
-            )
-        return found
+        finder = self._finder(pictures, self._neutral if neutral is None else neutral)
+        results = predict(_frames(pictures), self._extract, self._model.classifier, finder)
+        return [list(result.faces) for result in results]
 
-    def _source(self, pictures: Sequence[Picture], neutral: Picture) -> NeutralSource | None:
+    def _finder(self, pictures: Sequence[Picture], neutral: Picture) -> NeutralFinder | None:
         if not self._model.classifier.paired:
             return None
-        if not isinstance(neutral, str | Path):
-            return _Given(self._looker.crops(decode(neutral))[0])
-        makes = Neutrals(NeutralChoice(str(neutral)), self._model, device=self._device)
-        return makes(self._looker, lambda: _shots(pictures))
+        if isinstance(neutral, str | Path):
+            finder = neutral_finder(NeutralOptions(str(neutral)), self._model, device=self._device)
+        else:
+            finder = FixedNeutral(Neutral("given", pixels=self._extract.largest(neutral)))
+        finder.fit(_frames(pictures), self._extract)
+        return finder
 
 
-class _Given:
-    """A neutral face given as pixels."""
-
-    def __init__(self, crop: Crop):
-        self._neutral = Neutral("given", pixels=crop.pixels)
-
-    def __call__(self, shot: Shot, number: int, crop: Crop) -> Neutral:
-        return self._neutral
-
-
-def _shots(pictures: Sequence[Picture]) -> Iterator[Shot]:
+def _frames(pictures: Sequence[Picture]) -> Iterator[Frame]:
     for index, picture in enumerate(pictures):
         path = Path(picture) if isinstance(picture, str | Path) else Path(f"picture {index}")
         try:
-            yield Shot(index, path, pixels=decode(picture))
+            yield Frame(index, path, pixels=decode(picture))
         except PictureError as error:
             raise PictureError(f"{path}: {error.message}.") from error

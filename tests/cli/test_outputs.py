@@ -125,14 +125,14 @@ def test_a_cache_that_is_full_stops_no_prediction(here, monkeypatch):
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_a_table_that_finds_no_room_is_not_there(tmp_path, ending):
     from fer_cli.errors import DiskFullError
-    from fer_cli.prediction.writers import table_file
+    from fer_cli.prediction.sinks.rows import FORMATS
 
     path = tmp_path / f"p.{ending}"
 
     def write() -> None:
-        with table_file(path, ending, {"file": str}) as writer:
+        with FORMATS[ending](path, {"file": str}) as writer:
             for number in range(1000):
-                writer.write({"file": f"picture {number * 7919}"})
+                writer.add({"file": f"picture {number * 7919}"})
 
     with Room(2000), pytest.raises(DiskFullError, match="disk is full"):
         write()

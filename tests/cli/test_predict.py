@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -17,9 +19,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from fer_cli.cli.app import app
-from fer_cli.cli.predicted import Shown
-from fer_cli.prediction.outcomes import Outcome, Prediction
-from fer_cli.prediction.shots import Shot
+from fer_cli.cli.predict import ResultTable
+from fer_cli.prediction import sources
+from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
+from fer_cli.prediction.sinks.rows import FORMATS, RowSink
+from fer_cli.prediction.sources import Input, Source
 from tests.prediction.made import made_pictures, made_run
 from tests.videos import cut, make_video, shades
 
@@ -284,12 +288,12 @@ def test_case_14_rows_that_are_piped_are_utf8_whatever_the_locale(here, run, enc
 def test_case_14_a_narrow_terminal_shows_fewer_columns_and_whole_words(monkeypatch, width, columns):
     shares = {"happiness": 0.9, "neutral": 0.1}
     screen = Console(width=width, force_terminal=True, color_system=None, file=StringIO())
-    monkeypatch.setattr("fer_cli.cli.predicted.out", screen)
-    shown = Shown()
+    monkeypatch.setattr("fer_cli.cli.predict.out", screen)
+    shown = ResultTable()
     for number in range(2):
         path = Path(f"albums/{number}.png")
-        shown.write(Outcome(Shot(number, path), (Prediction(path, 0, None, shares),)))
-    shown.finish(elsewhere=False)
+        shown.add(FrameResult(Frame(number, path), (FacePrediction(0, shares),)))
+    shown.show(to_file=False)
     header, *lines = (line.split() for line in screen.file.getvalue().splitlines())
     assert header == columns
     assert [line[0] for line in lines] == ["albums/0.png", "albums/1.png"]
@@ -298,11 +302,11 @@ def test_case_14_a_narrow_terminal_shows_fewer_columns_and_whole_words(monkeypat
 
 def test_case_14_a_name_wider_than_the_terminal_goes_on_in_the_next_line(monkeypatch):
     screen = Console(width=40, force_terminal=True, color_system=None, file=StringIO())
-    monkeypatch.setattr("fer_cli.cli.predicted.out", screen)
+    monkeypatch.setattr("fer_cli.cli.predict.out", screen)
     path = Path("/".join(["albums"] * 10))
-    shown = Shown(paired=True)
-    shown.write(Outcome(Shot(0, path), (Prediction(path, 0, None, {"happiness": 1.0}, neutral="[red].png"),)))
-    shown.finish(elsewhere=True)
+    shown = ResultTable(paired=True)
+    shown.add(FrameResult(Frame(0, path), (FacePrediction(0, {"happiness": 1.0}, neutral="[red].png"),)))
+    shown.show(to_file=True)
     _, *lines = screen.file.getvalue().splitlines()
     assert "".join(line.split()[0] for line in lines) == str(path)
     assert lines[0].split()[1] == "happiness"
@@ -315,3 +319,53 @@ def test_case_21_a_video_that_breaks_off_is_said_and_told_by_the_exit_code(here,
     assert 0 < kept < 30
     assert f"clip.mp4: a video that breaks off at frame {kept} of 30" in said
     assert [row["kind"] for row in rows("p.errors.csv")] == ["fault"]
+
+
+class Noise(Source):
+    """``noise:3``: pictures of noise, made as they are read."""
+
+    @classmethod
+    def opens(cls, name: str) -> bool:
+        return name.startswith("noise:")
+
+    def inputs(self) -> Iterator[Input]:
+        yield from (Input(Path(f"noise-{number}")) for number in range(int(self.name.removeprefix("noise:"))))
+
+    def frames(self, index: int, given: Input) -> Iterator[Frame]:
+        pixels = np.random.default_rng(index).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+        yield Frame(index, given.path, pixels=pixels)
+
+
+class TabRows(RowSink):
+    """Tab-separated values."""
+
+    endings = (".tsv",)
+
+    def begin(self, target: TextIO) -> None:
+        self._stream = target
+        self._stream.write("\t".join(self.columns) + "\n")
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        self._stream.write("\t".join("" if cell is None else str(cell) for cell in row.values()) + "\n")
+
+
+def test_a_source_defined_here_works_from_the_command_line(here, run, monkeypatch):
+    monkeypatch.setattr(sources, "SOURCES", [Noise, *sources.SOURCES])
+    shown, said = fer(run, "noise:3")
+    assert [row["file"] for row in csv.DictReader(shown.splitlines())] == ["noise-0", "noise-1", "noise-2"]
+    assert "3 faces in 3 of 3 pictures" in said
+    # Next to other sources, into a file that can be resumed, with crops.
+    fer(run, "faces/000.png", "noise:2", "--out", "p.csv", "--crops", "crops")
+    assert [row["file"] for row in rows("p.csv")] == ["faces/000.png", "noise-0", "noise-1"]
+    assert len(list(Path("crops").iterdir())) == 3
+
+
+def test_a_row_format_defined_here_works_from_the_command_line(here, run, monkeypatch):
+    monkeypatch.setitem(FORMATS, "tsv", TabRows)
+    fer(run, "faces", "--out", "p.tsv")
+    fer(run, "faces", "--out", "p.csv")
+    by_ending = pd.read_csv("p.tsv", sep="\t")
+    pd.testing.assert_frame_equal(by_ending, pd.read_csv("p.csv"))
+    shown, _ = fer(run, "faces", "--format", "tsv")
+    assert shown.splitlines() == Path("p.tsv").read_text().splitlines()
+    assert "csv, jsonl, parquet, tsv" in fer(run, "faces", "--format", "xml", code=2)[1]

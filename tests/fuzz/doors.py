@@ -179,28 +179,26 @@ def _read_journal(root: Path) -> None:
 
 
 def _prediction(root: Path) -> None:
-    from fer_cli.prediction.inputs import Input
-    from fer_cli.prediction.outcomes import Outcome, Prediction
-    from fer_cli.prediction.shots import Shot
-    from fer_cli.prediction.unfinished import Unfinished
+    from fer_cli.prediction.checkpoint import Checkpoint
+    from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
+    from fer_cli.prediction.sources import Input
 
-    unfinished = Unfinished(root / "p.csv")
-    unfinished.begin({"faces": "all"}, resume=False)
-    unfinished.list_inputs([Input(Path("a.png")), Input(Path("b.png"))])
-    path = Path("a.png")
-    list(unfinished.keep([Outcome(Shot(0, path), (Prediction(path, 0, None, {"anger": 1.0}, ""),), ())]))
+    checkpoint = Checkpoint(root / "p.csv")
+    checkpoint.begin({"faces": "all"}, resume=False)
+    checkpoint.list_inputs([Input(Path("a.png")), Input(Path("b.png"))])
+    list(checkpoint.store([FrameResult(Frame(0, Path("a.png")), (FacePrediction(0, {"anger": 1.0}),))]))
     (root / ".p.csv.unfinished").rename(root / "unfinished")
 
 
 def _go_on(root: Path) -> None:
-    from fer_cli.prediction.unfinished import Unfinished
+    from fer_cli.prediction.checkpoint import Checkpoint
 
     (root / "unfinished").rename(root / ".p.csv.unfinished")
-    unfinished = Unfinished(root / "p.csv")
-    unfinished.begin({"faces": "all"}, resume=True)
-    unfinished.list_inputs([])
-    list(unfinished.inputs())
-    list(unfinished.outcomes())
+    checkpoint = Checkpoint(root / "p.csv")
+    checkpoint.begin({"faces": "all"}, resume=True)
+    checkpoint.list_inputs([])
+    list(checkpoint.remaining())
+    list(checkpoint.results())
 
 
 def _subjects(root: Path) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.prediction.made import made_classifier, made_looker, made_pictures
+from tests.prediction.made import made_classifier, made_extract, made_pictures
 
 
 @pytest.fixture(scope="session")
@@ -18,8 +18,8 @@ def paired():
 
 
 @pytest.fixture
-def looker():
-    return made_looker()
+def extract():
+    return made_extract()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from fer_cli.models import Classifier, Preprocessing
-from fer_cli.prediction.look import Looker
+from fer_cli.prediction.pipeline import FaceExtractor
 from tests.made import made_model, run_card
 
 FACE_CROP = {"size": 48, "margin": 0.15, "detector": "none"}
@@ -18,8 +18,8 @@ def made_classifier(features: str = "target") -> Classifier:
     return Classifier(made_model(features=features), Preprocessing(32, face_crop=FACE_CROP), torch.device("cpu"))
 
 
-def made_looker(**settings) -> Looker:
-    return Looker(FACE_CROP, None, **settings)
+def made_extract(**settings) -> FaceExtractor:
+    return FaceExtractor(FACE_CROP, None, **settings)
 
 
 def made_pictures(folder: Path, count: int) -> list[Path]:

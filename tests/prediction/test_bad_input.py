@@ -15,8 +15,8 @@ from PIL import Image
 from pillow_heif import register_heif_opener
 
 from fer_cli.errors import FerError, UsageError
-from fer_cli.prediction.perform import check, perform
-from fer_cli.prediction.request import Request
+from fer_cli.prediction.options import PredictOptions
+from fer_cli.prediction.run import check, run
 from tests.prediction.made import made_pictures
 from tests.videos import make_video, shades
 
@@ -25,7 +25,7 @@ def done(folder: Path, classifier, *sources, **settings) -> tuple[dict[str, int]
     """How many rows each file has, and what the errors say of each."""
     out = folder / "out" / "p.csv"
     names = list(map(str, sources))
-    perform(names, check(names, Request(out=out, **settings)), classifier)
+    run(names, check(names, PredictOptions(out=out, **settings)), classifier)
     with out.open(newline="") as file:
         rows = [row["file"] for row in csv.DictReader(file)]
     errors: dict[str, list[str]] = {}
@@ -237,7 +237,7 @@ def test_a_picture_that_turns_out_too_large_for_memory_is_a_fault(alone, faces, 
     def too_much(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr("fer_cli.prediction.look.decode", too_much)
+    monkeypatch.setattr("fer_cli.prediction.pipeline.decode", too_much)
     _, errors = done(tmp_path, alone, faces[0])
     assert errors == {str(faces[0]): ["fault: too large for this machine"]}
 
@@ -246,7 +246,7 @@ def test_a_picture_that_turns_out_too_large_for_memory_is_a_fault(alone, faces, 
 def test_standard_output_on_a_full_disk_is_a_sentence(alone, faces):
     full = Path("/dev/full").open("w")  # noqa: SIM115
     with pytest.raises(FerError, match=r"disk is full.*standard output"):
-        perform([str(faces[0])], Request(), alone, stream=full)
+        run([str(faces[0])], PredictOptions(), alone, stream=full)
     with pytest.raises(OSError, match="No space left"):
         full.close()
 
@@ -287,5 +287,5 @@ def test_a_video_where_pyav_is_missing_says_what_to_install(alone, tmp_path, mon
 )
 def test_what_cannot_be_meant_is_refused(settings, said):
     with pytest.raises(UsageError) as caught:
-        Request(**settings)
+        check([] if "camera" in settings else ["."], PredictOptions(**settings))
     assert said in caught.value.message + caught.value.hint

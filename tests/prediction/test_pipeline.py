@@ -1,111 +1,110 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fer_cli.errors import UsageError
-from fer_cli.faces.crop import Crop
-from fer_cli.faces.detect import Face
-from fer_cli.prediction.given_neutral import Neutral, NoNeutral
-from fer_cli.prediction.look import Looker, Seen
-from fer_cli.prediction.outcomes import Missed, Prediction
-from fer_cli.prediction.pipeline import BATCH, look_at, predict
-from fer_cli.prediction.shots import Shot
+from fer_cli.prediction.neutral.given import FixedNeutral
+from fer_cli.prediction.pipeline import BATCH, FaceExtractor, Neutral, extract_faces, predict
+from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Skipped
 from tests.made import CLASSES
 from tests.prediction.made import FACE_CROP, made_pictures
 
 
-def shots(paths: list[Path]) -> list[Shot]:
-    return [Shot(index, path) for index, path in enumerate(paths)]
+def frames(paths: list[Path]) -> list[Frame]:
+    return [Frame(index, path) for index, path in enumerate(paths)]
 
 
-def test_every_picture_gives_a_row_in_order_with_every_classs_probability(alone, looker, faces):
-    outcomes = list(predict(shots(faces), looker, alone))
-    assert [outcome.shot.path for outcome in outcomes] == faces
-    for outcome in outcomes:
-        (prediction,) = outcome
-        assert isinstance(prediction, Prediction)
+def test_every_picture_gives_a_row_in_order_with_every_classs_probability(alone, extract, faces):
+    results = list(predict(frames(faces), extract, alone))
+    assert [result.frame.path for result in results] == faces
+    for result in results:
+        (prediction,) = result.faces
+        assert isinstance(prediction, FacePrediction)
         assert tuple(prediction.probabilities) == CLASSES
         assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
         assert prediction.confidence == max(prediction.probabilities.values())
-        assert prediction.face is None
+        assert prediction.box is None
         assert prediction.neutral == ""
         assert prediction.crop.shape == (48, 48, 3)
 
 
-def test_probabilities_do_not_depend_on_what_a_picture_is_predicted_with(alone, looker, tmp_path):
+def test_probabilities_do_not_depend_on_what_a_picture_is_predicted_with(alone, extract, tmp_path):
     paths = made_pictures(tmp_path, 2 * BATCH + 3)
-    together = [next(iter(outcome)).probabilities for outcome in predict(shots(paths), looker, alone)]
-    turned = [next(iter(outcome)).probabilities for outcome in predict(shots(paths[::-1]), looker, alone)]
-    single = [next(iter(next(predict(shots([path]), looker, alone)))).probabilities for path in paths]
+    together = [result.faces[0].probabilities for result in predict(frames(paths), extract, alone)]
+    turned = [result.faces[0].probabilities for result in predict(frames(paths[::-1]), extract, alone)]
+    single = [next(predict(frames([path]), extract, alone)).faces[0].probabilities for path in paths]
     # To the last bit: a prediction that is resumed, or divided, must not differ from one in one go.
     assert together == turned[::-1] == single
     assert len({tuple(shares.values()) for shares in together}) == len(paths)
 
 
-def test_a_picture_that_cannot_be_used_is_missed_and_the_others_are_not(alone, looker, faces, tmp_path):
+def test_a_picture_that_cannot_be_used_is_skipped_and_the_others_are_not(alone, extract, faces, tmp_path):
     (tmp_path / "letter.jpg").write_text("dear")
     (tmp_path / "empty.jpg").touch()
     paths = [faces[0], tmp_path / "letter.jpg", faces[1], tmp_path / "empty.jpg"]
-    outcomes = [each for outcome in predict(shots(paths), looker, alone) for each in outcome]
-    assert [type(each) for each in outcomes] == [Prediction, Missed, Prediction, Missed]
-    assert [each.reason for each in outcomes if isinstance(each, Missed)] == ["not a picture", "empty file"]
+    results = list(predict(frames(paths), extract, alone))
+    assert [len(each.faces) for each in results] == [1, 0, 1, 0]
+    assert [each.skipped for each in results] == [(), (Skipped("not a picture"),), (), (Skipped("empty file"),)]
 
 
-class Crowd(Looker):
+class Crowd(FaceExtractor):
     """Sees as many faces as the name of a picture says."""
 
     def __init__(self):
         super().__init__(FACE_CROP, None)
 
-    def __call__(self, shot: Shot) -> Seen:
-        noise = np.random.default_rng(shot.index)
-        crops = []
-        for number in range(int(shot.path.stem)):
+    def __call__(self, frame: Frame) -> FrameResult:
+        noise = np.random.default_rng(frame.index)
+        faces = []
+        for number in range(int(frame.path.stem)):
             pixels = noise.integers(0, 256, (48, 48, 3), dtype=np.uint8)
-            crops.append(Crop(pixels, "detector", Face((number, 0, 9, 9), np.zeros((5, 2)), 0.9)))
-        return Seen(shot, tuple(crops), () if crops else (Missed(shot.path, "no face found"),))
+            faces.append(FacePrediction(number, box=(number, 0, 9, 9), landmarks=np.zeros((5, 2)), crop=pixels))
+        return FrameResult(frame, tuple(faces), () if faces else (Skipped("no face found"),))
 
 
 def test_a_crowd_of_fifty_nobody_and_one_each_get_their_own_rows(alone):
     counts = [50, 0, 1, 7, 0, 3, *[1] * 20]
-    outcomes = list(predict([Shot(index, Path(str(count))) for index, count in enumerate(counts)], Crowd(), alone))
-    assert [len(outcome.predictions) for outcome in outcomes] == counts
-    assert [len(outcome.missed) for outcome in outcomes] == [int(not count) for count in counts]
-    for outcome in outcomes:
-        assert [each.number for each in outcome.predictions] == list(range(len(outcome.predictions)))
-        assert [each.face.box[0] for each in outcome.predictions] == list(range(len(outcome.predictions)))
+    results = list(predict([Frame(index, Path(str(count))) for index, count in enumerate(counts)], Crowd(), alone))
+    assert [len(result.faces) for result in results] == counts
+    assert [len(result.skipped) for result in results] == [int(not count) for count in counts]
+    for result in results:
+        assert [each.number for each in result.faces] == list(range(len(result.faces)))
+        assert [each.box[0] for each in result.faces] == list(range(len(result.faces)))
 
 
-def test_a_paired_model_without_a_neutral_face_is_refused(paired, looker, faces):
+def test_a_paired_model_without_a_neutral_face_is_refused(paired, extract, faces):
     with pytest.raises(UsageError) as caught:
-        list(predict(shots(faces), looker, paired))
+        list(predict(frames(faces), extract, paired))
     assert "--neutral" in caught.value.hint
 
 
-def test_each_face_is_compared_with_the_neutral_face_that_its_source_gives(paired, looker, faces):
-    crops = {path: looker.crop_of(path).pixels for path in faces}
+def test_each_face_is_compared_with_the_neutral_face_that_its_source_gives(paired, extract, faces):
+    crops = {path: extract.largest(path) for path in faces}
 
-    def source(shot, number, crop):
-        assert number == 0
-        if shot.index == 1:
-            return NoNeutral("nobody knows them")
-        return Neutral(f"neutral of {shot.index}", crops[faces[shot.index - 1]])
+    def neutral_for(frame, face):
+        assert face.number == 0
+        if frame.index == 1:
+            return Skipped("nobody knows them")
+        return Neutral(f"neutral of {frame.index}", crops[faces[frame.index - 1]])
 
-    first, second, third = predict(shots(faces), looker, paired, source)
-    assert second.predictions == ()
-    assert second.missed == (Missed(faces[1], "nobody knows them", number=0),)
-    assert [each.predictions[0].neutral for each in (first, third)] == ["neutral of 0", "neutral of 2"]
-    other = predict(shots(faces[:1]), looker, paired, lambda *_: Neutral("other", crops[faces[1]]))
-    assert next(other).predictions[0].probabilities != first.predictions[0].probabilities
+    finder = SimpleNamespace(neutral_for=neutral_for)
+    first, second, third = predict(frames(faces), extract, paired, finder)
+    assert second.faces == ()
+    assert second.skipped == (Skipped("nobody knows them", face=0),)
+    assert [each.faces[0].neutral for each in (first, third)] == ["neutral of 0", "neutral of 2"]
+    fixed = FixedNeutral(Neutral("other", crops[faces[1]]))
+    other = predict(frames(faces[:1]), extract, paired, fixed)
+    assert next(other).faces[0].probabilities != first.faces[0].probabilities
 
 
-def test_a_model_that_compares_with_none_does_not_ask_for_one(alone, looker, faces):
-    def source(*_):
+def test_a_model_that_compares_with_none_does_not_ask_for_one(alone, extract, faces):
+    def neutral_for(*_):
         raise AssertionError
 
-    assert len(list(predict(shots(faces), looker, alone, source))) == 3
+    assert len(list(predict(frames(faces), extract, alone, SimpleNamespace(neutral_for=neutral_for)))) == 3
 
 
 class ByEmbedding:
@@ -120,20 +119,20 @@ class ByEmbedding:
         return np.stack([np.zeros(BATCH), neutral_embeddings[:, 0].numpy()], axis=1)
 
 
-def test_neutral_pixels_and_embeddings_may_be_mixed(looker, faces):
-    def source(shot, number, crop):
-        if shot.index == 1:
+def test_neutral_pixels_and_embeddings_may_be_mixed(extract, faces):
+    def neutral_for(frame, face):
+        if frame.index == 1:
             return Neutral("mean", embedding=np.full(4, 7, np.float32))
-        return Neutral("picture", np.full((48, 48, 3), shot.index + 1, np.uint8))
+        return Neutral("picture", np.full((48, 48, 3), frame.index + 1, np.uint8))
 
-    outcomes = predict(shots(faces), looker, ByEmbedding(), source)
-    assert [tuple(each.predictions[0].probabilities.values()) for each in outcomes] == [(1, 0), (0, 7), (3, 0)]
+    results = predict(frames(faces), extract, ByEmbedding(), SimpleNamespace(neutral_for=neutral_for))
+    assert [tuple(each.faces[0].probabilities.values()) for each in results] == [(1, 0), (0, 7), (3, 0)]
 
 
-def test_looking_alone_gives_the_crops_in_order(looker, faces):
-    seen = list(look_at(shots(faces), looker))
-    assert [each.shot.path for each in seen] == faces
-    assert all(len(each.crops) == 1 for each in seen)
+def test_extraction_alone_gives_the_crops_in_order(extract, faces):
+    seen = list(extract_faces(frames(faces), extract))
+    assert [each.frame.path for each in seen] == faces
+    assert all(len(each.faces) == 1 for each in seen)
 
 
 @pytest.fixture
@@ -153,13 +152,13 @@ def test_real_faces_are_found_all_or_the_largest(alone, shared, portrait, tmp_pa
     group.save(tmp_path / "group.png")
     Image.new("RGB", (200, 200), "grey").save(tmp_path / "blank.png")
     paths = [tmp_path / "group.png", tmp_path / "blank.png"]
-    both, none = predict(shots(paths), Looker(FACE_CROP, model), alone)
-    widths = [each.face.box[2] for each in both.predictions]
+    both, none = predict(frames(paths), FaceExtractor(FACE_CROP, model), alone)
+    widths = [each.box[2] for each in both.faces]
     assert len(widths) == 2
     assert widths[0] > 1.5 * widths[1]
-    assert none.missed == (Missed(paths[1], "no face found"),)
-    (one,) = next(predict(shots(paths[:1]), Looker(FACE_CROP, model, faces="largest"), alone)).predictions
-    assert one.face.box == both.predictions[0].face.box
+    assert none.skipped == (Skipped("no face found"),)
+    (one,) = next(predict(frames(paths[:1]), FaceExtractor(FACE_CROP, model, faces="largest"), alone)).faces
+    assert one.box == both.faces[0].box
 
 
 def test_fifty_real_faces_give_fifty_rows(alone, shared, portrait, tmp_path):
@@ -169,5 +168,5 @@ def test_fifty_real_faces_give_fifty_rows(alone, shared, portrait, tmp_path):
     for number in range(50):
         crowd.paste(face, (number % 10 * 128, number // 10 * 128))
     crowd.save(tmp_path / "crowd.png")
-    (outcome,) = predict(shots([tmp_path / "crowd.png"]), Looker(FACE_CROP, model), alone)
-    assert len(outcome.predictions) == 50
+    (result,) = predict(frames([tmp_path / "crowd.png"]), FaceExtractor(FACE_CROP, model), alone)
+    assert len(result.faces) == 50

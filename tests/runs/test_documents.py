@@ -17,7 +17,7 @@ from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.evaluation.report import page
 from fer_cli.evaluation.results import StoredEvaluation, refuse_foreign
 from fer_cli.export.onnx import _metadata
-from fer_cli.prediction.opened import open_model
+from fer_cli.prediction.model import open_model
 from fer_cli.runs.cross_validation import CrossValidation, open_any
 from fer_cli.runs.run import Run, seen_behind
 from fer_cli.session import Session

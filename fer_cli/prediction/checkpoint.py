@@ -1,0 +1,188 @@
+"""Checkpoint of a prediction: a folder from which an interrupted one is resumed.
+
+Next to the output ``p.csv`` it is ``.p.csv.unfinished``, and holds ``settings.json`` (what was asked for),
+``inputs.jsonl`` (the inputs, listed once, so that a folder that changes meanwhile changes nothing) and a part
+``part-0.jsonl`` for each process: one line a result, in the order of the inputs, written when all sinks have taken it.
+A line cut short, and the lines of a video that was not finished, are dropped and made again. At the end the output is
+made of the parts, and the folder is removed.
+"""
+
+import heapq
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypedDict
+
+from fer_cli.documents import check_document
+from fer_cli.errors import FerError, UsageError
+from fer_cli.files import read_json, write_json, written_whole
+from fer_cli.prediction.results import COLUMNS, Frame, FrameResult, Skipped, from_row, to_row
+from fer_cli.prediction.sinks import write_errors
+from fer_cli.prediction.sources import Input
+from fer_cli.progress import Progress, silent
+
+#: Path, subject, problem and source of an input.
+_Input = tuple[str, str | None, str | None, int]
+_Face = TypedDict("_Face", {name: kind | None for name, kind in COLUMNS.items()})
+
+
+class _Record(TypedDict):
+    index: int
+    path: str
+    frame: int | None
+    time: float | None
+    end: bool
+    faces: list[_Face]
+    skipped: list[tuple[str, bool, int | None]]
+
+
+class Checkpoint:
+    """The checkpoint of the prediction into ``out``."""
+
+    def __init__(self, out: Path):
+        self.folder = out.with_name(f".{out.name}.unfinished")
+        self._settings = self.folder / "settings.json"
+        self._inputs = self.folder / "inputs.jsonl"
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is something to resume."""
+        return self._settings.is_file()
+
+    @property
+    def empty(self) -> bool:
+        """Whether no result is stored yet."""
+        return not any(part.stat().st_size for part in self.folder.glob("part-*.jsonl"))
+
+    def begin(self, settings: Mapping[str, Any], *, resume: bool) -> None:
+        """Make the folder anew, or with ``resume`` keep the existing one.
+
+        Raises :class:`~fer_cli.errors.UsageError` if that began with other settings.
+        """
+        settings = json.loads(json.dumps(settings))
+        if resume and self.exists:
+            before = self._read_settings()
+            changed = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
+            if changed:
+                raise UsageError(
+                    f"--resume: {', '.join(changed)} is not what the interrupted prediction began with.",
+                    hint="Type the same line as then with --resume, or --overwrite to begin anew.",
+                )
+            return
+        with write_errors(self.folder):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            write_json(self._settings, settings)
+
+    def list_inputs(self, inputs: Iterable[Input], progress: Progress = silent) -> int:
+        """Store the inputs, unless that was done, and count them."""
+        if not self._inputs.is_file():
+            with write_errors(self._inputs), written_whole(self._inputs) as part, part.open("w") as file:
+                for number, each in enumerate(inputs, start=1):
+                    # As ASCII, in which a name that is no UTF-8 keeps its bytes.
+                    file.write(json.dumps([str(each.path), each.subject, each.problem, each.source]) + "\n")
+                    progress("listing", number, None)
+        with self._inputs.open("rb") as file:
+            return sum(1 for _ in file)
+
+    def inputs(self) -> Iterator[Input]:
+        """All inputs, from the first."""
+        with self._inputs.open("rb") as file:
+            for line in file:
+                try:
+                    path, *rest = _checked(line, _Input)
+                except ValueError as error:
+                    raise _foreign(self._inputs, error) from error
+                yield Input(Path(path), *rest)
+
+    def remaining(self, rank: int = 0, processes: int = 1) -> Iterator[tuple[int, Input]]:
+        """The numbered inputs of process ``rank`` of several that have no stored result."""
+        done = self._truncate(self._part(rank))
+        for index, each in enumerate(self.inputs()):
+            if index % processes == rank and index > done:
+                yield index, each
+
+    def store(self, results: Iterable[FrameResult], rank: int = 0) -> Iterator[FrameResult]:
+        """The same results, each stored once the caller has come back for the next."""
+        with self._part(rank).open("ab", buffering=0) as file:
+            for result in results:
+                yield result
+                with write_errors(self._part(rank)):
+                    file.write(json.dumps(_record(result)).encode() + b"\n")
+
+    def results(self) -> Iterator[FrameResult]:
+        """All stored results, of all processes, in the order of the inputs."""
+        parts = [_lines(part) for part in self.folder.glob("part-*.jsonl")]
+        return map(_result, heapq.merge(*parts, key=lambda record: record["index"]))
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _part(self, rank: int) -> Path:
+        return self.folder / f"part-{rank}.jsonl"
+
+    def _read_settings(self) -> dict[str, Any]:
+        try:
+            stored = read_json(self._settings)
+            check_document(stored, dict[str, Any])
+        except (OSError, ValueError) as error:
+            raise _foreign(self._settings, error) from error
+        return stored
+
+    @staticmethod
+    def _truncate(part: Path) -> int:
+        """Truncate the part after the last finished input, and return its index; -1 if there is none."""
+        last, end, position = -1, 0, 0
+        if not part.is_file():
+            return last
+        with part.open("r+b") as file:
+            for line in file:
+                position += len(line)
+                try:
+                    result = _result(_checked(line, _Record))
+                except (ValueError, TypeError):
+                    break
+                if line.endswith(b"\n") and result.frame.closes:
+                    last, end = result.frame.index, position
+            file.truncate(end)
+        return last
+
+
+def _lines(part: Path) -> Iterator[dict[str, Any]]:
+    with part.open("rb") as file:
+        yield from map(json.loads, file)
+
+
+def _foreign(path: Path, error: Exception) -> FerError:
+    return FerError(f"{path} is not what fer wrote: {error}.", hint="Type --overwrite to begin anew.")
+
+
+def _checked(line: bytes, kind: Any) -> Any:
+    """The JSON in a line, of the type ``kind``; raises ``ValueError`` for anything else."""
+    try:
+        found = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    check_document(found, kind)
+    return found
+
+
+def _record(result: FrameResult) -> dict[str, Any]:
+    frame = result.frame
+    return {
+        "index": frame.index,
+        "path": str(frame.path),
+        "frame": frame.number,
+        "time": frame.time,
+        "end": frame.end,
+        "faces": [to_row(frame, face) for face in result.faces],
+        "skipped": result.skipped,
+    }
+
+
+def _result(record: Mapping[str, Any]) -> FrameResult:
+    frame = Frame(record["index"], Path(record["path"]), number=record["frame"], time=record["time"], end=record["end"])
+    skipped = tuple(Skipped(*each) for each in record["skipped"])
+    return FrameResult(frame, tuple(map(from_row, record["faces"])), skipped)

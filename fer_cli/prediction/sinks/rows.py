@@ -1,0 +1,232 @@
+"""Tables of results in CSV, JSON Lines and Parquet.
+
+A row format is one subclass of :class:`RowSink` in :data:`FORMATS`.
+"""
+
+import csv
+import json
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from io import StringIO
+from pathlib import Path
+from typing import Any, ClassVar, Self, TextIO
+
+from fer_cli.errors import UsageError
+from fer_cli.files import written_whole
+from fer_cli.prediction.results import BOX, LANDMARKS, SKIPPED_COLUMNS, FrameResult, skipped_row, to_row
+from fer_cli.prediction.sinks import Sink, write_errors
+
+#: Decimal places of a table's numbers, by column; all others are probabilities.
+PLACES = {"time": 3, "detection": 3, **dict.fromkeys((*BOX, *LANDMARKS), 1)}
+PROBABILITY_PLACES = 6
+#: What a spreadsheet takes for the beginning of a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: Rows that a Parquet file takes at once.
+ROW_GROUP = 10_000
+
+
+class RowSink(Sink):
+    """One row a face, written to a file or a text stream.
+
+    A file appears whole when the block ends, and not at all if it fails; a device, a named pipe or a stream is written
+    as results come. A subclass says how rows are written: ``begin`` is called with the open text stream (with the path
+    of a file, where the format is ``binary``), ``add`` with each row, which has a value or None for every column, and
+    ``end`` after the last. Entering it raises :class:`~fer_cli.errors.FerError` if the target cannot be written.
+    """
+
+    #: The endings of file names that choose the format.
+    endings: ClassVar[tuple[str, ...]] = ()
+    binary: ClassVar[bool] = False
+
+    def __init__(self, target: Path | TextIO, columns: Mapping[str, type]):
+        self._target, self.columns = target, columns
+        self._stack: ExitStack | None = None
+
+    @abstractmethod
+    def begin(self, target: Any) -> None:
+        """Write what comes before the rows."""
+
+    @abstractmethod
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Write a row."""
+
+    def end(self) -> None:
+        """Write what comes after the rows."""
+
+    def rows(self, result: FrameResult) -> Iterator[dict[str, Any]]:
+        """The rows of one result."""
+        for face in result.faces:
+            yield rounded(to_row(result.frame, face))
+
+    def write(self, result: FrameResult) -> None:
+        """Write a row for each face."""
+        for row in self.rows(result):
+            self.add(row)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.begin(self._open(stack))
+            stack.push(self._end)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stack.__exit__(*error)
+
+    def _end(self, kind: type[BaseException] | None, *_: Any) -> None:
+        if kind is None:
+            self.end()
+
+    def _open(self, stack: ExitStack) -> Path | TextIO:
+        if not isinstance(self._target, Path):
+            stack.enter_context(write_errors("standard output"))
+            return self._target
+        path = self._target
+        stack.enter_context(write_errors(path))
+        if not path.exists() or path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path = stack.enter_context(written_whole(path))
+        elif self.binary:
+            raise UsageError(f"--out {path}: this format needs a file.", hint="Type --format csv or jsonl.")
+        return path if self.binary else stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+
+
+class CsvRows(RowSink):
+    """CSV with a header; text that a spreadsheet would run is made harmless."""
+
+    endings = (".csv",)
+
+    def begin(self, target: TextIO) -> None:
+        """Write the header."""
+        self._stream, self._line = target, StringIO()
+        # Only a line terminator of both characters makes the writer quote a name with either in it.
+        self._writer = csv.DictWriter(self._line, list(self.columns), lineterminator="\r\n")
+        self._writer.writeheader()
+        self._flush()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Write a row, and flush it."""
+        self._writer.writerow({name: harmless(cell) for name, cell in row.items()})
+        self._flush()
+
+    def _flush(self) -> None:
+        self._stream.write(self._line.getvalue().removesuffix("\r\n") + "\n")
+        self._stream.flush()
+        self._line.seek(0)
+        self._line.truncate()
+
+
+class JsonlRows(RowSink):
+    """JSON Lines: an object a line, null for what is absent."""
+
+    endings = (".jsonl", ".ndjson")
+
+    def begin(self, target: TextIO) -> None:
+        """There is no header."""
+        self._stream = target
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Write a row, and flush it."""
+        self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._stream.flush()
+
+
+class ParquetRows(RowSink):
+    """Parquet, in row groups of :data:`ROW_GROUP`."""
+
+    endings = (".parquet",)
+    binary = True
+
+    def begin(self, target: Path) -> None:
+        """Write the schema."""
+        import pyarrow
+        import pyarrow.parquet
+
+        kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
+        self._schema = pyarrow.schema([(name, kinds[kind]) for name, kind in self.columns.items()])
+        self._file = pyarrow.parquet.ParquetWriter(target, self._schema)
+        self._rows: list[Mapping[str, Any]] = []
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Keep a row until its group is full."""
+        self._rows.append(row)
+        if len(self._rows) == ROW_GROUP:
+            self._write_group()
+
+    def end(self) -> None:
+        """Write the last group, and the footer."""
+        self._write_group()
+        self._file.close()
+
+    def _write_group(self) -> None:
+        import pyarrow
+
+        if self._rows:
+            self._file.write_table(pyarrow.Table.from_pylist(self._rows, self._schema))
+            self._rows = []
+
+
+class SkippedRows(CsvRows):
+    """A CSV of skipped frames and faces, which exists only if there are any."""
+
+    def __init__(self, target: Path):
+        super().__init__(target, SKIPPED_COLUMNS)
+
+    def rows(self, result: FrameResult) -> Iterator[dict[str, Any]]:
+        """One row for each reason."""
+        for skipped in result.skipped:
+            if self._stack is None:
+                super().__enter__()
+            yield skipped_row(result.frame, skipped)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return None if self._stack is None else super().__exit__(*error)
+
+
+#: The row formats by the name that --format takes; the first is the default.
+FORMATS: dict[str, type[RowSink]] = {"csv": CsvRows, "jsonl": JsonlRows, "parquet": ParquetRows}
+
+
+def format_of(path: Path | None, chosen: str | None) -> type[RowSink]:
+    """The format to write: ``chosen``, else by the ending of ``path``; CSV where there is no file.
+
+    Raises :class:`~fer_cli.errors.UsageError` if neither names one, or if it needs a file and there is none.
+    """
+    by_ending = {ending: each for each in FORMATS.values() for ending in each.endings}
+    if chosen is not None and chosen not in FORMATS:
+        raise UsageError(f"--format {chosen}: there is no such format.", hint=f"Type {', '.join(FORMATS)}.")
+    if chosen is not None:
+        found = FORMATS[chosen]
+    elif path is None or (path.suffix.lower() not in by_ending and path.exists() and not path.is_file()):
+        found = CsvRows
+    else:
+        found = by_ending.get(path.suffix.lower())
+    if found is None:
+        raise UsageError(
+            f"--out {path}: its ending names no format.",
+            hint=f"End it in {', '.join(by_ending)}, or type --format {'|'.join(FORMATS)}.",
+        )
+    if found.binary and path is None:
+        raise UsageError(f"--format {chosen} needs a file.", hint=f"Type --out FILE{found.endings[0]}.")
+    return found
+
+
+def rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with its numbers rounded: pixels to a tenth, seconds to a millisecond, probabilities to six places."""
+    return {
+        name: round(cell, PLACES.get(name, PROBABILITY_PLACES)) if isinstance(cell, float) else cell
+        for name, cell in row.items()
+    }
+
+
+def harmless(cell: Any) -> Any:
+    """A cell of a CSV file, with ``'`` before text that a spreadsheet would run as a formula.
+
+    >>> harmless("=1+1.jpg"), harmless("face.jpg"), harmless(-3.5)
+    ("'=1+1.jpg", 'face.jpg', -3.5)
+    """
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell

@@ -1,0 +1,81 @@
+import threading
+
+import pytest
+
+from fer_cli.prediction.parallel import AHEAD, BEGUN, ThreadedMap
+
+
+def test_results_come_in_the_order_of_the_items_however_long_each_takes():
+    gate = threading.Event()
+
+    def work(number: int) -> int:
+        # The first cannot end before the third has begun.
+        if number == 0:
+            assert gate.wait(10)
+        if number == 2:
+            gate.set()
+        return number * number
+
+    with ThreadedMap(2) as threads:
+        assert list(threads.in_order(work, range(10))) == [number * number for number in range(10)]
+
+
+def test_items_are_not_read_far_ahead_of_the_work():
+    read = []
+    held = threading.Event()
+
+    def items():
+        for number in range(10_000):
+            read.append(number)
+            yield number
+
+    with ThreadedMap(2) as threads:
+        results = threads.in_order(lambda number: held.wait(10) and number, items())
+        # All threads wait: no more is read than may be begun, one that waits for room, and one in hand.
+        threading.Timer(0.3, held.set).start()
+        assert next(results) == 0
+        assert len(read) <= (AHEAD + BEGUN) * 2 + 2
+        results.close()
+    assert len(read) < 200
+
+
+def test_what_an_item_or_its_work_raises_is_raised_in_its_turn():
+    def items():
+        yield from (1, 2)
+        raise OSError("no more")
+
+    with ThreadedMap(2) as threads:
+        results = threads.in_order(lambda number: 1 / (number - 2), items())
+        assert next(results) == -1
+        with pytest.raises(ZeroDivisionError):
+            next(results)
+        results = threads.in_order(abs, items())
+        assert [next(results), next(results)] == [1, 2]
+        with pytest.raises(OSError, match="no more"):
+            next(results)
+
+
+def test_whoever_waits_is_told_that_nothing_has_come():
+    more = threading.Event()
+
+    def items():
+        yield 1
+        more.wait(10)
+        yield 2
+
+    with ThreadedMap(1) as threads:
+        results = threads.in_order(abs, items(), ticks=True)
+        assert next(results) == 1
+        assert next(results) is None
+        more.set()
+        assert [result for result in results if result is not None] == [2]
+
+
+def test_threads_of_torch_and_opencv_are_as_before_afterwards():
+    import cv2
+    import torch
+
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    with ThreadedMap(1):
+        assert (torch.get_num_threads(), cv2.getNumThreads()) == (1, 1)
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == before
