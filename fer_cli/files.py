@@ -1,7 +1,7 @@
 """Files read within limits, written whole, and folders that one process at a time may write to.
 
 Whatever comes from outside is opened here: regular files only, because a pipe or a device never ends, and no more bytes
-than a stated limit, counted while reading, because a file's size is only what it says of itself.
+than a stated limit, counted while reading, because the stated size of a file need not be true.
 """
 
 import errno
@@ -43,7 +43,7 @@ def open_regular(path: Path) -> BinaryIO:
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
-        # Opened by its path once more, it would have the path for its name, by which FFmpeg tells some formats.
+        # Opened by its path once more, it would have the path for its name, from which FFmpeg infers some formats.
         return open(path, "rb", opener=lambda *_: descriptor)
     os.close(descriptor)
     if stat.S_ISDIR(mode):
@@ -115,7 +115,7 @@ def disk_full_reason(error: BaseException | None) -> str | None:
         for reason in _NO_ROOM:
             if reason in text:
                 return reason
-        if isinstance(error, RuntimeError) and any(said in text for said in _NO_ROOM_IN_TORCH):
+        if isinstance(error, RuntimeError) and any(words in text for words in _NO_ROOM_IN_TORCH):
             return _NO_ROOM[0]
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None

@@ -29,7 +29,7 @@ class StoredProtocol(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """Rules by which samples were chosen and divided.
+    """Rules for choosing and dividing samples.
 
     ``folds`` is 0 where no subject-independent folds can be made. ``order`` says whether the class filter came before
     the folds were drawn: on CK+ with six classes the two orders put seven subjects into different folds. ``pairing``

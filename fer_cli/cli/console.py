@@ -18,7 +18,7 @@ from fer_cli.errors import FerError
 from fer_cli.files import as_text
 
 #: The exit code of a command that skipped inputs because something is wrong with them.
-SOME_LEFT_OUT = 3
+SOME_SKIPPED = 3
 #: The exit code of a command that Ctrl-C stopped.
 INTERRUPTED = 130
 

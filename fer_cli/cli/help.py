@@ -97,7 +97,10 @@ def _description(text: str) -> list[Text | Rows]:
     blocks: list[Text | Rows] = []
     lines: list[Text] = []
     for paragraph in filter(None, (each.strip() for each in text.split("\n\n"))):
-        if "\n" in paragraph or paragraph.endswith((".", "]")):
+        if paragraph.startswith("[dim]"):
+            # A drawing, whose lines are its own.
+            blocks.append(Text.from_markup(paragraph, emoji=False))
+        elif "\n" in paragraph or paragraph.endswith((".", "]")):
             blocks.append(_markup(paragraph))
         else:
             typed, mark, comment = paragraph.partition("  #")

@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from fer_cli.cli import choose
-from fer_cli.cli.console import INTERRUPTED, SOME_LEFT_OUT, Bars, err, out, say, warn
+from fer_cli.cli.console import INTERRUPTED, SOME_SKIPPED, Bars, err, out, say, warn
 from fer_cli.cli.options import Device
 from fer_cli.cli.settings import with_settings
 from fer_cli.errors import UsageError
@@ -137,7 +137,7 @@ def _show_summary(summary: "Summary", options: PredictOptions) -> None:
     if summary.faults:
         if options.errors is not None:
             say(f"skipped   {options.errors}")
-        raise typer.Exit(SOME_LEFT_OUT if summary.faces else 1)
+        raise typer.Exit(SOME_SKIPPED if summary.faces else 1)
 
 
 class ResultTable:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fer_cli.cli.choose import DATA
-from fer_cli.cli.console import SOME_LEFT_OUT, Bars, err, out, say
+from fer_cli.cli.console import SOME_SKIPPED, Bars, err, out, say
 from fer_cli.cli.help import Commands
 from fer_cli.cli.settings import with_settings
 from fer_cli.corpora.base import Corpus
@@ -95,7 +95,7 @@ def _prepare(corpus: Corpus, root: Path, output: Path | None, settings: Preparat
         prepared = prepare(corpus, root, path, settings, progress=bars)
     _show_prepared(prepared)
     if prepared.faults:
-        raise typer.Exit(SOME_LEFT_OUT)
+        raise typer.Exit(SOME_SKIPPED)
 
 
 def _show_prepared(prepared: "Prepared") -> None:
@@ -160,7 +160,7 @@ def show_check(corpus: Corpus, root: Path, settings: Preparation) -> None:
             out.print(f"{entry['count']}  skipped: {entry['reason']}", soft_wrap=True)
     say("Nothing was written." + ("" if checked.as_promised else " Not every count is the one promised."))
     if plan.faults:
-        raise typer.Exit(SOME_LEFT_OUT)
+        raise typer.Exit(SOME_SKIPPED)
 
 
 def _show_counts(checked: "Check") -> None:

@@ -143,7 +143,7 @@ class Corpus(ABC):
     """One corpus as its owners ship it.
 
     A reader knows the layout and the codes of one corpus and nothing else. Its class attributes are the published
-    protocol's defaults: the class set, how many last frames are the apex, how many folds, by which rule.
+    protocol's defaults: the class set, how many last frames are the apex, how many folds, and their rule.
     """
 
     #: What a person types after ``fer prepare``.

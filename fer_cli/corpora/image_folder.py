@@ -40,10 +40,10 @@ class ImageFolder(Corpus):
     session_name: ClassVar[str] = "sequence"
     summary: ClassVar[str] = "Any folder of pictures or clips, by a pattern of their paths."
     layout: ClassVar[str] = (
-        "--pattern '{label}/{subject}.jpg'            happiness/001.jpg  neutral/001.jpg\n"
-        "--pattern '{split}/{label}/*.jpg'            train/anger/a.jpg  test/anger/b.jpg\n"
-        "--pattern '{subject}/{label}/{frame}.jpg'    001/anger/0.jpg … 3.jpg\n"
-        "--pattern '{label}/{subject}.mp4'            happiness/001.mp4  neutral/001.mp4"
+        "--pattern '{label}/{subject}.jpg'         happiness/001.jpg  neutral/001.jpg\n"
+        "--pattern '{split}/{label}/*.jpg'         train/anger/a.jpg  test/anger/b.jpg\n"
+        "--pattern '{subject}/{label}/{frame}.jpg' 001/anger/0.jpg … 3.jpg\n"
+        "--pattern '{label}/{subject}.mp4'         happiness/001.mp4  neutral/001.mp4"
     )
     examples: ClassVar[tuple[str, ...]] = (
         "fer prepare files portraits --pattern '{label}/{subject}.jpg' --rename grinning=happiness --exclude calm",
@@ -253,7 +253,7 @@ def _renaming(text: str) -> tuple[str, str]:
 
 
 def _natural(text: str) -> list[tuple[bool, int, str, str]]:
-    """Sort key by which frame 10 comes after frame 2, however many digits there are."""
+    """Sort key that puts frame 10 after frame 2, however many digits there are."""
     key = []
     for part in filter(None, re.split(r"(\d+)", text)):
         digits = part.lstrip("0") if part.isdecimal() else ""

@@ -39,15 +39,15 @@ def unexplained(path: Path, title: str) -> Skipped:
 
 
 class NamedFiles(Corpus):
-    """``file_name`` is the owners' way of naming, by which the corpus is recognised.
+    """``file_name`` is the owners' way of naming, and identifies the corpus.
 
-    ``codes`` are its spellings of the expressions, in lower case; None for what is no expression. ``counted`` is what
-    :attr:`Reading.found` calls its files.
+    ``codes`` are its spellings of the expressions, in lower case; None for what is no expression. ``files_called`` is
+    the name of its files in :attr:`Reading.found`.
     """
 
     file_name: ClassVar[re.Pattern[str]]
     codes: ClassVar[Mapping[str, str | None]]
-    counted: ClassVar[str]
+    files_called: ClassVar[str]
 
     def find(self, root: Path) -> Path | None:
         """``root``, if files at any depth are named as the owners name them."""
@@ -75,7 +75,7 @@ class NamedFiles(Corpus):
                 reading.skip(copy[1], COPY, fault=False)
                 new = kept
             chosen[name] = new
-        reading.found[self.counted] = len(chosen)
+        reading.found[self.files_called] = len(chosen)
         for _, path, match in chosen.values():
             yield path, match
 
@@ -97,7 +97,7 @@ class NamedStills(NamedFiles):
     """Stills of known subjects, each described by its file's name."""
 
     classes: ClassVar[str] = "7-neutral"
-    counted: ClassVar[str] = "pictures"
+    files_called: ClassVar[str] = "pictures"
 
     @abstractmethod
     def still(self, path: Path, match: re.Match[str]) -> Still | str:
@@ -132,7 +132,7 @@ class NamedClips(NamedFiles):
     """
 
     classes: ClassVar[str] = "6"
-    counted: ClassVar[str] = "clips"
+    files_called: ClassVar[str] = "clips"
 
     @abstractmethod
     def describe(self, match: re.Match[str]) -> tuple[str, str] | str:

@@ -18,7 +18,7 @@ CODES = {1: "anger", 2: "disgust", 3: "fear", 4: "happiness", 5: "sadness", 6: "
 CLIP = re.compile(r"(S\d{3})-(\d{3})\.(avi|mpg|mpeg|mp4|mov)", re.IGNORECASE)
 #: The cameras of ``<track view="…">``.
 FRONTAL, PROFILE, BOTH = "0", "1", "2"
-#: The markers of an action unit's course.
+#: The markers of an action unit's annotation.
 APEX, OFFSET = "2", "3"
 #: MMI's XML files have a few kilobytes.
 MAX_XML_BYTES = 1_000_000
@@ -95,8 +95,8 @@ class Mmi(Corpus):
             reading.skip(clip, why_unreadable(clip))
             return
         units = clip.with_name(f"{clip.stem}-oao_aucs.xml")
-        course = _parsed(units, reading) if units.is_file() else None
-        apex = [] if course is None else _at_most_apexes(course, count, apex_frames)
+        annotation = _parsed(units, reading) if units.is_file() else None
+        apex = [] if annotation is None else _at_most_apexes(annotation, count, apex_frames)
         source = "annotated" if apex else "assumed"
         frames = (0, *(apex or about_the_middle(count, apex_frames)))
         reading.records.append(
@@ -161,13 +161,13 @@ def _view(session: ElementTree.Element, clip: Path) -> str:
     return chosen[0].get("view", FRONTAL) if chosen else FRONTAL
 
 
-def _at_most_apexes(course: ElementTree.Element, count: int, wanted: int) -> list[int]:
+def _at_most_apexes(annotation: ElementTree.Element, count: int, wanted: int) -> list[int]:
     """Up to ``wanted`` frames, counted from 0, about the middle of when most action units are at their apex."""
     import numpy as np
 
     # How many units more than in the frame before are at their apex.
     change = np.zeros(count + 1, dtype=np.int64)
-    for unit in course.iter("ActionUnit"):
+    for unit in annotation.iter("ActionUnit"):
         markers = sorted(
             (int(marker.get("Frame", "")) - 1, marker.get("Type", ""))
             for marker in unit.iter("Marker")

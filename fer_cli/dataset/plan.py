@@ -103,13 +103,13 @@ def make_plan(corpus: Corpus, root: Path, settings: Preparation) -> Plan:
             f"No picture in {root} shows any of {', '.join(classes)}.", hint=main_reasons(pairing.skipped)
         )
     folds, rule = settings.folds or corpus.folds, settings.fold_rule or corpus.fold_rule
-    known = [(sample.subject, sample.label) for sample in pairing.samples if sample.subject and sample.label in classes]
-    fold_of = assign_folds(known, folds, rule) if known else {}
+    named = [(sample.subject, sample.label) for sample in pairing.samples if sample.subject and sample.label in classes]
+    fold_of = assign_folds(named, folds, rule) if named else {}
     frames = _frame_rule(reading) + (", unpaired" if settings.neutral == "none" else "")
     compared = "" if settings.neutral == "none" else pairing_rule(reading.records, classes, corpus.session_name)
-    protocol = Protocol(corpus.title_at(root), classes, frames, folds if known else 0, rule, pairing=compared)
+    protocol = Protocol(corpus.title_at(root), classes, frames, folds if named else 0, rule, pairing=compared)
     unnamed = [sample for sample in pairing.samples if sample.subject is None and sample.label in classes]
-    pairing.skipped += [Skipped(str(sample.frame.path), UNNAMED, fault=False) for sample in unnamed if known]
+    pairing.skipped += [Skipped(str(sample.frame.path), UNNAMED, fault=False) for sample in unnamed if named]
     skipped = with_relative_paths([*reading.skipped, *pairing.skipped], root)
     plan = Plan(root, reading, pairing.samples, skipped, fold_of, protocol)
     if settings.strict:

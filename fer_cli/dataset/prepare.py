@@ -129,7 +129,7 @@ def _prepare(corpus: Corpus, root: Path, out: Path, settings: Preparation, progr
 
 
 def _identity(corpus: Corpus, root: Path, settings: Preparation, protocol: Protocol) -> dict[str, Any]:
-    """All settings that decide the dataset's content, by which a folder of the same ones is recognised."""
+    """All settings that decide the dataset's content, to recognise a folder of the same ones."""
     own = dataclasses.asdict(corpus) if dataclasses.is_dataclass(corpus) else {}
     return json.loads(
         json.dumps(
@@ -227,8 +227,8 @@ class Check:
     @property
     def as_promised(self) -> bool:
         """Whether every count is the owners'."""
-        known = self.counts.dropna()
-        return bool((known["found"] == known["promised"]).all())
+        promised = self.counts.dropna()
+        return bool((promised["found"] == promised["promised"]).all())
 
 
 def check(corpus: Corpus, root: Path, settings: Preparation | None = None) -> Check:
@@ -257,10 +257,10 @@ def check(corpus: Corpus, root: Path, settings: Preparation | None = None) -> Ch
         }
     )
     order = [name for name in EXPRESSIONS if name in plan.protocol.classes]
-    return Check(plan, counts, _counted(table, "label").reindex(order, fill_value=0), _counted(table, "fold"))
+    return Check(plan, counts, _table_by(table, "label").reindex(order, fill_value=0), _table_by(table, "fold"))
 
 
-def _counted(table: pd.DataFrame, by: str) -> pd.DataFrame:
+def _table_by(table: pd.DataFrame, by: str) -> pd.DataFrame:
     groups = table.groupby(by)
     return pd.DataFrame(
         {

@@ -45,12 +45,12 @@ class PreparedDataset:
 
     @property
     def name(self) -> str:
-        """The folder's name, by which people call the dataset."""
+        """Name of the dataset: that of its folder."""
         return as_text(self.path.resolve().name)
 
     @property
     def protocol(self) -> Protocol:
-        """The protocol by which samples were chosen and divided."""
+        """The protocol: how samples were chosen and divided."""
         return Protocol.from_dict(self.card["protocol"])
 
     @property

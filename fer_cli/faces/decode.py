@@ -57,7 +57,7 @@ def decode(
         return _from_array(source)
     try:
         with warnings.catch_warnings():
-            # Pillow warns of sizes and odd metadata; the size is judged here, the metadata is not used.
+            # Pillow warns of sizes and odd metadata; the size is checked here, the metadata is not used.
             warnings.simplefilter("ignore")
             if isinstance(source, Image.Image):
                 return _read(source, max_pixels, note)

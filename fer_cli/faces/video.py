@@ -15,7 +15,7 @@ from fer_cli.faces.decode import MAX_PIXELS, too_many_pixels, why_unreadable
 from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular
 
 BROKEN = "a video that cannot be read"
-#: Seconds by which a stated duration may be rounded.
+#: Rounding of a stated duration, in seconds.
 ROUNDING = 0.25
 #: FFmpeg's ``AV_TIME_BASE`` and ``AVFMT_NOTIMESTAMPS``.
 TIME_BASE, NO_TIMESTAMPS = 1_000_000, 0x80

@@ -1,1 +1,1 @@
-"""From pictures of any kind to rows of probabilities."""
+"""Prediction: from pictures of any kind to rows of probabilities."""

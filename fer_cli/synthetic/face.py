@@ -96,7 +96,7 @@ def by(x: float, y: float) -> np.ndarray:
 
 
 def mouth_shift(person: Identity) -> float:
-    """Distance by which the person's mouth lies lower than the average face's."""
+    """Distance of the person's mouth below the average face's."""
     return person.mouth_height + 0.5 * (person.nose_length - 1) + 0.35 * (person.chin_drop - 1)
 
 
