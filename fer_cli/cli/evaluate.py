@@ -131,8 +131,8 @@ def _attributes(columns: list[str], subjects: Path | None) -> "pd.DataFrame | No
 
 def _samples(evaluation: "Evaluation") -> str:
     predictions = evaluation.predictions
-    known = predictions["subject"].nunique()
-    people = f" of {known} subjects" if known else ", subjects not known"
+    subjects = predictions["subject"].nunique()
+    people = f" of {subjects} subjects" if subjects else ", subjects not known"
     return f"{len(predictions)} samples{people}"
 
 
@@ -141,8 +141,9 @@ def _over_folds(evaluation: "Evaluation") -> str:
 
     parts = []
     for metric in headline_metrics():
-        mean, deviation = (figures.number(value, metric.percent) for value in evaluation.over_folds(metric.name))
-        parts.append(f"{metric.short} {mean} ± {deviation}")
+        sign = "%" if metric.percent else ""
+        values = (figures.number(value, metric.percent) + sign for value in evaluation.over_folds(metric.name))
+        parts.append(f"{metric.short} {' ± '.join(values)}")
     return (
         f"over {len(evaluation.folds)} folds, mean ± standard deviation: {', '.join(parts)}\n"
         f"accuracy by fold: {'  '.join(f'{share:.1%}' for share in evaluation.folds['accuracy'])}"

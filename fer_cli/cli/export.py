@@ -22,15 +22,15 @@ def export(
         bool,
         typer.Option(
             "--quantize",
-            help="In 8-bit integers, their ranges taken from training faces; its accuracy on the held-out faces is "
-            "shown beside the original's.",
+            help="In 8-bit integers, their ranges taken from training faces; its accuracy on the test faces is "
+            "shown next to the original's.",
         ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
     """Write a run's model as one file for other programs, with labels, preprocessing and protocol in its metadata.
 
-    It is checked, and compared with the run on random pictures and on held-out faces, before it is there.
+    It is checked, and compared with the run on random pictures and on test faces, before it is there.
 
     fer export
 
@@ -49,12 +49,12 @@ def export(
         say(f"int8      {exported.method}")
         say(
             f"accuracy  {exported.accuracy:.1%}, the original's {exported.original:.1%}, "
-            f"on {exported.tested} held-out faces"
+            f"on {exported.tested} test faces"
         )
     else:
         faces = "the dataset is gone, so on no faces"
         if exported.on_faces is not None:
-            faces = f"{exported.on_faces:.0e} on {exported.faces} held-out faces"
+            faces = f"{exported.on_faces:.0e} on {exported.faces} test faces"
         say(f"checked   probabilities differ from the run's by {exported.on_noise:.0e} on random pictures, {faces}")
     say(f"size      {path.stat().st_size / 1e6:.1f} MB")
     give(path)

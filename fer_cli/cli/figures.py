@@ -36,10 +36,10 @@ def number(value: float, percent: bool, *, signed: bool = False) -> str:
 
 def with_interval(value: float, low: float, high: float, percent: bool, *, signed: bool = False) -> Text:
     """``86.1 [80.2, 91.0]``."""
-    shown = number(value, percent, signed=signed)
+    text = number(value, percent, signed=signed)
     if not np.isnan(value) and not np.isnan(low):
-        shown += f" [{number(low, percent, signed=signed)}, {number(high, percent, signed=signed)}]"
-    return Text(shown)
+        text += f" [{number(low, percent, signed=signed)}, {number(high, percent, signed=signed)}]"
+    return Text(text)
 
 
 def metrics_table(columns: "dict[str, pd.DataFrame]") -> Table:

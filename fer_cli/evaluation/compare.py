@@ -127,8 +127,8 @@ def _common_samples(evaluations: Sequence[StoredEvaluation]) -> pd.Index:
 def _check_agreement(first: StoredEvaluation, other: StoredEvaluation, common: pd.Index) -> None:
     one, two = first.predictions.loc[common], other.predictions.loc[common]
     for column, what in (
-        ("label", "what is shown in"),
-        ("subject", "who is shown in"),
+        ("label", "the label of"),
+        ("subject", "the subject of"),
         ("sequence", "the sequence of"),
     ):
         unlike = one[column].fillna("") != two[column].fillna("")

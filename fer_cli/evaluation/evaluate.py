@@ -214,16 +214,16 @@ def _fold(inference: Inference) -> dict[str, float | None]:
 
 
 def _calibration(predictions: LabelledPredictions, temperatures: Sequence[Temperature]) -> Calibration:
-    known = [temperature for temperature, _, _ in temperatures if temperature is not None]
-    if not known or len(known) < len(temperatures):
+    fitted = [temperature for temperature, _, _ in temperatures if temperature is not None]
+    if not fitted or len(fitted) < len(temperatures):
         return calibration(predictions)
     ends = np.cumsum([count for _, _, count in temperatures])
     parts = np.split(predictions.probabilities, ends[:-1])
-    after = np.concatenate([tempered(part, temperature) for part, temperature in zip(parts, known, strict=True)])
+    after = np.concatenate([tempered(part, temperature) for part, temperature in zip(parts, fitted, strict=True)])
     return calibration(
         predictions,
         after,
-        temperature=float(np.exp(np.mean(np.log(known)))),
+        temperature=float(np.exp(np.mean(np.log(fitted)))),
         fitted_on=sum(count for _, count, _ in temperatures),
     )
 

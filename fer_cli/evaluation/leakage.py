@@ -68,13 +68,13 @@ def check_leakage(run: Run, dataset: PreparedDataset, rows: pd.DataFrame, *, all
 
 
 def _pictures(run: Run, dataset: PreparedDataset, rows: pd.DataFrame) -> int:
-    """How many pictures of unnamed people of the run's own corpus its owners' split gives to anything but the test."""
+    """The number of pictures of unnamed people that the owners' split of the run's corpus keeps from the test."""
     unnamed = rows[rows["subject"].isna()]
     if unnamed.empty or dataset.card["corpus"] != run.card["dataset"].get("corpus"):
         return 0
     try:
-        held_out = dataset.split(run.fold, paired=False)["test"]["file_name"]
+        test = dataset.split(run.fold, paired=False)["test"]["file_name"]
     except DatasetError:
         # Without a split nothing says which pictures are the same.
         return 0
-    return int((~unnamed["file_name"].isin(held_out)).sum())
+    return int((~unnamed["file_name"].isin(test)).sum())

@@ -88,8 +88,8 @@ class LabelledPredictions:
         values = {**confusion_metrics(confusions), **class_metrics(confusions)}
         for metric in METRICS.values():
             if metric.of_probabilities:
-                known = self.probabilities is not None
-                values[metric.name] = metric.function(self, draws) if known else np.full(len(draws), np.nan)
+                none = self.probabilities is None
+                values[metric.name] = np.full(len(draws), np.nan) if none else metric.function(self, draws)
         return values
 
     def bootstrap(self, seed: int | tuple[int, ...] = SEED) -> Bootstrap:
@@ -224,8 +224,8 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 def _mean(values: np.ndarray) -> np.ndarray:
     """The mean over the last axis of what is not NaN."""
-    known = ~np.isnan(values)
-    return _ratio(np.where(known, values, 0).sum(axis=-1), known.sum(axis=-1))
+    defined = ~np.isnan(values)
+    return _ratio(np.where(defined, values, 0).sum(axis=-1), defined.sum(axis=-1))
 
 
 @dataclass(frozen=True)
@@ -283,7 +283,7 @@ METRICS: dict[str, Metric] = {
 
 
 def headline_metrics() -> list[Metric]:
-    """The metrics that stand first: accuracy, and what else a paper reports beside it."""
+    """The metrics that stand first: what a paper reports in its abstract."""
     return [metric for metric in METRICS.values() if metric.headline]
 
 

@@ -14,7 +14,7 @@ from fer_cli.evaluation.metrics import METRICS, LabelledPredictions
 from fer_cli.runs.ancestry import names
 from fer_cli.tables import SUBJECT_COLUMNS, Table
 
-#: A group of fewer subjects or fewer samples is too small to say anything of.
+#: A group of fewer subjects or fewer samples is too small for a conclusion.
 LEAST_SUBJECTS, LEAST_SAMPLES = 10, 20
 #: A column of more values than this is a measurement, not a way to group people.
 MOST_GROUPS = 20
@@ -52,7 +52,7 @@ def by_group(
             facts["small"] = members.count < LEAST_SUBJECTS or len(members) < LEAST_SAMPLES
             if facts["small"]:
                 notes.append(
-                    f"{name} {value}: {members.count} subjects and {len(members)} samples are too few to say anything "
+                    f"{name} {value}: {members.count} subjects and {len(members)} samples are too few for a conclusion "
                     f"(at least {LEAST_SUBJECTS} and {LEAST_SAMPLES} are needed)."
                 )
             groups.append(_rows(bootstraps[value].table(list(METRICS)), facts, "value"))
@@ -73,24 +73,23 @@ def _joined(attributes: pd.DataFrame, subjects: list[str]) -> tuple[pd.DataFrame
     if not other:
         return spelled, []
     return spelled, [
-        f"{len(other)} subjects are spelled otherwise in the table of subjects: {other[0][0]} is taken for "
-        f"{other[0][1]}."
+        f"{len(other)} subjects are spelled otherwise in the table of subjects: {other[0][0]} is read as {other[0][1]}."
     ]
 
 
-def _who_is_in_no_group(name: str, of_row: pd.Series, subjects: pd.Series, known: pd.Index) -> list[str]:
+def _who_is_in_no_group(name: str, of_row: pd.Series, subjects: pd.Series, in_table: pd.Index) -> list[str]:
     unknown = of_row.isna()
     if unknown.all():
         tested = names(sorted(subjects.dropna().unique()), 3) or "nobody, for its corpus names no subjects"
         raise DatasetError(
             f"The table of subjects gives no {name} for anybody tested. Tested: {tested}. "
-            f"In the table: {names(sorted(known), 3)}.",
+            f"In the table: {names(sorted(in_table), 3)}.",
             hint="Its subjects must be written as in the dataset's metadata.csv.",
         )
     if not unknown.any():
         return []
     people = names(sorted(subjects[unknown].dropna().unique()), 5) or "subjects not known"
-    rest = names(sorted(known.difference(subjects)), 3)
+    rest = names(sorted(in_table.difference(subjects)), 3)
     also = f"; it has, of people not tested, {rest}" if rest else ""
     return [f"{unknown.sum()} samples are in no group: the table gives no {name} for them ({people}){also}."]
 
@@ -102,7 +101,7 @@ def _rows(table: pd.DataFrame, facts: dict[str, Any], column: str) -> pd.DataFra
     return rows
 
 
-#: What the column that names the subject is called, in the order in which it is looked for; in any case.
+#: The names of the column of subjects, in order of preference; in any case.
 KEYS = (*SUBJECT_COLUMNS, "id")
 _MOST_BYTES = 64 * 1024**2
 
@@ -112,14 +111,14 @@ def read_attributes(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
     The subject stands in the first of the columns :data:`KEYS` that the file has. Raises
     :class:`~fer_cli.errors.DatasetError` if the file cannot be read, does not name the subjects, has a row that does
-    not fit its header, or says two things of one subject; :class:`~fer_cli.errors.UsageError` if it lacks one of
+    not fit its header, or has two values for one subject; :class:`~fer_cli.errors.UsageError` if it lacks one of
     ``columns``.
     """
     opened = Table(path, DatasetError, limit=_MOST_BYTES)
     key = opened.column(KEYS)
     if key is None:
         raise DatasetError(
-            f"{path} does not say whom its rows are about: its columns are {', '.join(opened.columns)}.",
+            f"{path} has no column of subjects: its columns are {', '.join(opened.columns)}.",
             hint=f"Call the column of the subjects '{KEYS[0]}' (or {', '.join(KEYS[1:])}).",
         )
     others = [name for name in opened.columns if name not in (key, "")]
@@ -139,7 +138,7 @@ def read_attributes(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     torn = by_subject.nunique().gt(1).any(axis=1)
     if torn.any():
         raise DatasetError(
-            f"{path} says two things of {names(sorted(torn.index[torn]))}.", hint="Keep one row a subject."
+            f"{path} has two values for {names(sorted(torn.index[torn]))}.", hint="Keep one row a subject."
         )
     return by_subject.first()
 

@@ -1,4 +1,4 @@
-"""ONNX files that answer as the run does: written, compared with torch, and quantized if asked."""
+"""ONNX files of a run: exported, compared with torch, and quantized on request."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from fer_cli.progress import Progress, silent
 from fer_cli.runs.run import Run
 
 BATCH = 32
-#: Faces of the held-out fold on which the file is compared with torch, and of the training which set int8's ranges.
+#: Faces of the test fold on which the file is compared with torch, and of the training which set int8's ranges.
 COMPARED, CALIBRATED = 64, 128
 
 
@@ -35,9 +35,9 @@ COMPARED, CALIBRATED = 64, 128
 class Exported:
     """An exported file: its ``path``, and how far its probabilities are from torch's.
 
-    ``on_noise`` and ``on_faces`` are the largest differences on random pictures and on ``faces`` crops of the held-out
-    fold; None where the dataset is gone, or for int8, which is judged by ``accuracy`` instead: that of ``original`` and
-    file on the ``tested`` held-out faces. ``method`` says how it was made int8.
+    ``on_noise`` and ``on_faces`` are the largest differences on random pictures and on ``faces`` crops of the test
+    fold; None where the dataset is gone, or for int8, which has an ``accuracy`` instead: that of ``original`` and
+    file on the ``tested`` test faces. ``method`` says how it was made int8.
     """
 
     path: Path
@@ -55,7 +55,7 @@ def export(run: Run, out: Path, *, quantize: bool = False, progress: Progress = 
 
     The graph takes ``pixel_values`` (and of a paired model ``neutral_pixel_values``), any number of faces prepared as
     its metadata say, and gives ``logits``. The metadata hold labels, preprocessing, protocol, the fingerprint of the
-    weights, and of an int8 file its accuracy beside the original's. The file is there only if it passed
+    weights, and of an int8 file its accuracy and the original's. The file is there only if it passed
     ``onnx.checker`` and gave torch's probabilities within 1e-4. Raises :class:`~fer_cli.errors.ModelError` if it cannot
     be exported or differs, :class:`~fer_cli.errors.DatasetError` where ``quantize`` finds no dataset to calibrate by.
     """
@@ -64,33 +64,33 @@ def export(run: Run, out: Path, *, quantize: bool = False, progress: Progress = 
     if faces is None and quantize:
         raise DatasetError(
             f"The dataset that {run.path} was trained on is no longer at {run.card['dataset']['path']}: int8 takes its "
-            "ranges from the training faces, and its accuracy from those held out.",
-            hint="Leave --quantize out, or put the dataset back.",
+            "ranges from the training faces, and its accuracy from those of the test fold.",
+            hint="Type no --quantize, or put the dataset back.",
         )
-    told = _metadata(run, classifier)
+    metadata = _metadata(run, classifier)
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".export-", dir=out.parent) as folder:
-        beside = Path(folder, "float32.onnx")
+        exact = Path(folder, "float32.onnx")
         progress("exporting", 0, None)
-        write_graph(*_network(classifier), "logits", beside, metadata=told, trace=classifier.model.traceable)
-        on_noise = _apart(beside, classifier, _noise(classifier))
+        write_graph(*_network(classifier), "logits", exact, metadata=metadata, trace=classifier.model.traceable)
+        on_noise = _apart(exact, classifier, _noise(classifier))
         chosen = None if faces is None else faces.rows["test"].head(COMPARED)
-        on_faces = None if faces is None else _apart(beside, classifier, faces.inputs(chosen))
+        on_faces = None if faces is None else _apart(exact, classifier, faces.inputs(chosen))
         for apart in (on_noise, on_faces or 0.0):
             if not apart <= TOLERANCE:
                 raise ModelError(f"What was exported gives probabilities that are {apart:.1g} off torch's.")
         if not quantize:
-            beside.replace(out)
+            exact.replace(out)
             return Exported(out, on_noise, on_faces, 0 if chosen is None else len(chosen))
         small, method = smallest_graph(
-            beside,
+            exact,
             faces.batches(faces.sample("train", CALIBRATED)),
             lambda graph: faces.accuracy(graph, "val", progress),
         )
-        accuracy, original = (faces.accuracy(graph, "test", progress) for graph in (small, beside))
+        accuracy, original = (faces.accuracy(graph, "test", progress) for graph in (small, exact))
         tested = len(faces.rows["test"])
-        judged = {"method": method, "accuracy": accuracy, "float32_accuracy": original, "faces": tested}
-        set_metadata(small, {**told, "quantization": judged})
+        quantization = {"method": method, "accuracy": accuracy, "float32_accuracy": original, "faces": tested}
+        set_metadata(small, {**metadata, "quantization": quantization})
         small.replace(out)
     return Exported(out, accuracy=accuracy, original=original, tested=tested, method=method)
 
@@ -135,8 +135,8 @@ class _Faces:
         classes = np.array(self._classifier.classes)
         for start in range(0, len(rows), BATCH):
             part = rows.iloc[start : start + BATCH]
-            found = classes[run_graph(session, self.inputs(part)).argmax(axis=1)]
-            right += int((found == part["label"].to_numpy(dtype=str)).sum())
+            predicted = classes[run_graph(session, self.inputs(part)).argmax(axis=1)]
+            right += int((predicted == part["label"].to_numpy(dtype=str)).sum())
             progress(f"testing {graph.stem}", min(start + BATCH, len(rows)), len(rows))
         return right / len(rows)
 
@@ -156,8 +156,8 @@ def _noise(classifier: Classifier, count: int = 5) -> dict[str, torch.Tensor]:
 
 def _apart(graph: Path, classifier: Classifier, inputs: dict[str, torch.Tensor]) -> float:
     """The largest difference of a probability from torch's."""
-    found = torch.softmax(torch.from_numpy(run_graph(open_session(graph), inputs)), dim=-1).numpy()
-    return float(np.abs(found - classifier.classify(inputs)).max())
+    graphs = torch.softmax(torch.from_numpy(run_graph(open_session(graph), inputs)), dim=-1).numpy()
+    return float(np.abs(graphs - classifier.classify(inputs)).max())
 
 
 def _metadata(run: Run, classifier: Classifier) -> dict:

@@ -19,8 +19,8 @@ def smallest_graph(
     """The int8 form of ``graph``, in a file of the same folder, and how it was made.
 
     Static quantization (weights and activations; the ranges of these from ``calibration``, a dict of inputs a batch) is
-    the faster. Where it costs more than one point of ``accuracy``, which judges a graph on faces held out from both
-    training and test, dynamic quantization of the linear layers' weights is tried too, and the more accurate kept.
+    the faster. Where it costs more than one point of ``accuracy``, measured on faces of neither training nor
+    test, dynamic quantization of the linear layers' weights is tried too, and the more accurate kept.
     """
     prepared, static, dynamic = (graph.with_name(f"{name}.onnx") for name in ("prepared", "static", "dynamic"))
     with silence():

@@ -61,7 +61,7 @@ def test_the_table_of_the_london_faces(shared):
 def test_the_same_row_twice_is_one_and_a_contradiction_is_refused_by_name(tmp_path):
     path = written(tmp_path, "subject,gender,room\nA,female,1\nA,female,2\n")
     assert read_attributes(path, ["gender"]).loc["A", "gender"] == "female"
-    with pytest.raises(DatasetError, match="two things of A"):
+    with pytest.raises(DatasetError, match="two values for A"):
         read_attributes(path, ["room"])
 
 

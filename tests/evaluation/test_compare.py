@@ -115,12 +115,12 @@ def test_runs_of_one_name_are_called_by_their_paths(tmp_path, rows):
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "said"), [("label", "fear", "what is shown"), ("subject", "P99", "who is shown")]
+    ("column", "value", "said"), [("label", "fear", "the label of"), ("subject", "P99", "the subject of")]
 )
 def test_who_disagrees_on_the_data_is_refused(tmp_path, rows, column, value, said):
     changed = rows.copy()
     changed.loc[0, column] = value
-    with pytest.raises(RunError, match=rf"{said} in 1 of 180 samples, for example images/0\.png"):
+    with pytest.raises(RunError, match=rf"{said} 1 of 180 samples, for example images/0\.png"):
         compare([evaluated(tmp_path / "a", rows), evaluated(tmp_path / "b", changed)])
 
 

@@ -87,7 +87,7 @@ def test_case_28_a_subject_that_excel_spelled_is_matched_and_told():
     rows = random_table(0).assign(subject=lambda rows: rows["subject"].str.replace("P", "0"))
     excel = {name.replace("P", "").lstrip("0") or "0": group for name, group in halves(12).items()}
     _, _, notes = grouped(rows, attributes(gender=excel))
-    assert any("spelled otherwise" in note and "0 is taken for 000" in note for note in notes)
+    assert any("spelled otherwise" in note and "0 is read as 000" in note for note in notes)
     assert not any("in no group" in note for note in notes)
 
 

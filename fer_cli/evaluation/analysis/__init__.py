@@ -1,7 +1,7 @@
 """Analyses on request: identity left in the embeddings, saliency, a map of the embeddings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -48,8 +48,8 @@ class Analysis:
     """The results of the analyses that were asked for.
 
     ``probes`` has a row a fold and embedding: ``fold, embedding`` and an identity probe's fields. ``sharing`` counts
-    the subjects of whom several sequences are compared with one and the same neutral face: their difference vectors
-    have it in common, on both sides of the probe.
+    the subjects with the same neutral face for several sequences: their difference vectors have it in common, on both
+    sides of the probe.
     """
 
     probes: pd.DataFrame | None = None
@@ -84,7 +84,7 @@ class Analysis:
         }
 
 
-#: Of nothing that was asked for.
+#: No analysis was asked for.
 NO_ANALYSIS = Analysis()
 
 
@@ -133,18 +133,18 @@ def merge(analyses: Sequence[Analysis]) -> Analysis:
 
 
 def _probe(embeddings: np.ndarray, rows: pd.DataFrame) -> dict[str, float]:
-    known = rows.astype(object).where(rows.notna(), None)
-    return probe_identity(embeddings, known["subject"], known["sequence"], known["label"]).to_dict()
+    rows = rows.astype(object).where(rows.notna(), None)
+    return asdict(probe_identity(embeddings, rows["subject"], rows["sequence"], rows["label"]))
 
 
 def _sharing(rows: pd.DataFrame) -> int:
     """How many subjects have fewer neutral faces than sequences."""
-    known = rows.assign(sequence=rows["sequence"].fillna(rows["file_name"])).groupby("subject")
-    return int((known["neutral_file_name"].nunique() < known["sequence"].nunique()).sum())
+    by_subject = rows.assign(sequence=rows["sequence"].fillna(rows["file_name"])).groupby("subject")
+    return int((by_subject["neutral_file_name"].nunique() < by_subject["sequence"].nunique()).sum())
 
 
 def _map(name: str, embeddings: np.ndarray, rows: pd.DataFrame, fold: int) -> MapOf:
-    found = map_embeddings(embeddings)
-    shown = rows.iloc[found.places]
-    subjects = shown["subject"].fillna("not named").to_numpy(dtype=str)
-    return MapOf(name, found, shown["label"].to_numpy(dtype=str), subjects, fold)
+    result = map_embeddings(embeddings)
+    rows = rows.iloc[result.places]
+    subjects = rows["subject"].fillna("not named").to_numpy(dtype=str)
+    return MapOf(name, result, rows["label"].to_numpy(dtype=str), subjects, fold)

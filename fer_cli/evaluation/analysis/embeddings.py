@@ -5,24 +5,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor, nn
+from torch import Tensor
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
-from fer_cli.embeddings.embed import embed
+from fer_cli.embeddings.embed import embed, encode_crops
 from fer_cli.errors import ModelError
 from fer_cli.models.classifier import Classifier
-from fer_cli.models.vit_se import ViTSEModel
 from fer_cli.progress import Progress, silent
 from fer_cli.runs.run import Run, runs_in
 
 EMOTION, IDENTITY, DIFFERENCE = "emotion encoder", "identity encoder", "difference vector"
-
-BATCH = 32
+#: The input of a model that its frozen identity encoder computes.
+_IDENTITY = "identity_embeddings"
 
 
 def encode(
@@ -38,64 +36,34 @@ def encode(
 
     ``emotion encoder``: the face, as the classifier's own encoder embeds it (of ViT-SE: gated). ``difference vector``:
     that less the neutral face's, of a paired model. ``identity encoder``: the face, as the identity encoder embeds it
-    that this run, or the stage of it that trained the emotion encoder, had beside it.
+    that this run, or the stage of it that trained the emotion encoder, was trained with.
     """
-    model, device = classifier.model, classifier.device
     targets = rows["file_name"].tolist()
     # A neutral face is compared with several others, and embedded once.
     names = list(dict.fromkeys([*targets, *(rows["neutral_file_name"] if classifier.paired else [])]))
 
-    def made_by(encoder: nn.Module, of: Classifier, wanted: list[str]) -> Tensor:
-        if any(encoder is frozen for frozen in of.model.frozen.values()):
-            return embed(encoder, dataset, of.preprocessing, device=device, crops=crops, progress=progress).of(wanted)[
-                0
-            ]
-        return _run(encoder, of, wanted, crops, progress)
+    def made_by(input_name: str, of: Classifier, wanted: list[str]) -> Tensor:
+        frozen = of.model.frozen.get(input_name)
+        if frozen is None:
+            return encode_crops(of.model.eval().features, wanted, crops, of.preprocessing, of.device, progress)
+        embeddings = embed(frozen, dataset, of.preprocessing, device=of.device, crops=crops, progress=progress)
+        return embeddings.of(wanted)[0]
 
-    encoder = _Gated(model) if isinstance(model, ViTSEModel) else model.encoder
-    table = made_by(encoder, classifier, names)
+    table = made_by("embeddings", classifier, names)
     place = {name: index for index, name in enumerate(names)}
     faces = table[[place[name] for name in targets]]
     encoded = {EMOTION: faces}
     if classifier.paired:
         encoded[DIFFERENCE] = faces - table[[place[name] for name in rows["neutral_file_name"]]]
-    beside = _with_identity(run, classifier)
-    if beside is not None:
-        encoded[IDENTITY] = made_by(beside.model.identity, beside, targets)
+    disentangled = _with_identity(run, classifier)
+    if disentangled is not None:
+        encoded[IDENTITY] = made_by(_IDENTITY, disentangled, targets)
     return {name: values.numpy() for name, values in encoded.items()}
-
-
-class _Gated(nn.Module):
-    """A ViT-SE up to what its classifier sees."""
-
-    def __init__(self, model: ViTSEModel):
-        super().__init__()
-        self._model = model
-
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        seen = []
-        hook = self._model.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-        try:
-            self._model(pixel_values)
-        finally:
-            hook.remove()
-        return seen[0]
-
-
-@torch.inference_mode()
-def _run(encoder: nn.Module, of: Classifier, names: list[str], crops: Crops, progress: Progress) -> Tensor:
-    encoder = encoder.to(of.device).eval()
-    parts = []
-    for start in range(0, len(names), BATCH):
-        pictures = torch.stack([of.preprocessing.resize(crops[name]) for name in names[start : start + BATCH]])
-        parts.append(encoder(of.preprocessing.normalise(pictures).to(of.device)).float().cpu())
-        progress("embedding", start + len(pictures), len(names))
-    return torch.cat(parts)
 
 
 def _with_identity(run: Run, classifier: Classifier) -> Classifier | None:
     """The model with an identity encoder: the run's own, or that of the stage inside or before it; None without."""
-    if getattr(classifier.model, "identity", None) is not None:
+    if _IDENTITY in classifier.model.frozen:
         return classifier
     folders = runs_in(run.path)
     start = run.card["recipe"].get("encoder")
@@ -103,12 +71,12 @@ def _with_identity(run: Run, classifier: Classifier) -> Classifier | None:
         folders += [Path(start) / f"fold{run.fold}", Path(start)]
     for folder in folders:
         try:
-            found = Classifier.load(folder, str(classifier.device))
+            disentangled = Classifier.load(folder, str(classifier.device))
         except ModelError:
             # Not every run that another starts from is a classifier of ours: the identity encoder's own is none.
             continue
-        if getattr(found.model, "identity", None) is not None:
-            return found
+        if _IDENTITY in disentangled.model.frozen:
+            return disentangled
     return None
 
 
@@ -122,7 +90,7 @@ COMPONENTS = 50
 
 @dataclass(frozen=True)
 class EmbeddingMap:
-    """``places``: which of the N pictures are shown, in order; ``points``: P×2, each from 0 to 1; ``method``, named."""
+    """``places``: the N pictures on the map, in order; ``points``: P×2, each from 0 to 1; ``method``, named."""
 
     places: np.ndarray
     points: np.ndarray
@@ -142,11 +110,11 @@ def map_embeddings(embeddings: np.ndarray, *, seed: int = 0) -> EmbeddingMap:
     places = np.arange(len(embeddings))
     if len(places) > MOST_POINTS:
         places = np.sort(generator.choice(len(places), MOST_POINTS, replace=False))
-    shown = StandardScaler().fit_transform(embeddings[places])
-    if not shown.any():
+    scaled = StandardScaler().fit_transform(embeddings[places])
+    if not scaled.any():
         return EmbeddingMap(places, np.full((len(places), 2), 0.5), "every picture has the same embedding")
-    components = min(COMPONENTS, *shown.shape)
-    spread = PCA(components, random_state=seed).fit_transform(shown)
+    components = min(COMPONENTS, *scaled.shape)
+    spread = PCA(components, random_state=seed).fit_transform(scaled)
     if len(places) < ENOUGH_FOR_TSNE:
         plane = np.zeros((len(places), 2))
         plane[:, : min(2, components)] = spread[:, :2]

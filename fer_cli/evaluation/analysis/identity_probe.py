@@ -7,8 +7,7 @@ An embedding that ignores identity leaves both at chance.
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -26,7 +25,7 @@ MOST_PICTURES = 2000
 
 @dataclass(frozen=True)
 class IdentityProbe:
-    """What an embedding tells of who is shown.
+    """How well subjects can be identified from an embedding.
 
     ``identification`` is the accuracy of the linear probe, the mean over the ``subjects`` of the part of their
     ``pictures`` that it names rightly, which ``named`` holds; by chance that is ``chance``, one in so many subjects.
@@ -44,10 +43,6 @@ class IdentityProbe:
     different: int
     named: tuple[float, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The result as JSON holds it."""
-        return asdict(self)
-
 
 def probe_identity(
     embeddings: np.ndarray,
@@ -60,8 +55,8 @@ def probe_identity(
     """Probe ``embeddings``, N×D, of pictures of the ``subjects``, taken in the ``sequences`` (None: a single picture).
 
     Enrolment and probe frames are apart: each subject's sequences are dealt to two halves by ``seed``; a standardised
-    logistic regression is fitted on one half and asked about the other, and the other way round. Subjects with one
-    sequence, and pictures of nobody known, take no part.
+    logistic regression is fitted on one half and tested on the other, and the other way round. Subjects with one
+    sequence, and pictures without a subject, are excluded.
 
     Verification compares standardised embeddings by their cosine, over pairs of different sequences. With ``labels``
     (N expressions) both kinds of pairs show two different expressions: else most pairs of one person would, and those
@@ -82,13 +77,13 @@ def probe_identity(
     if len(rows) > MOST_PICTURES:
         drawn = np.sort(generator.choice(len(rows), MOST_PICTURES, replace=False))
         rows, embeddings = rows.iloc[drawn], embeddings[drawn]
-    taking_part = rows["subject"].notna() & (rows.groupby("subject")["sequence"].transform("nunique") > 1)
-    rows, embeddings = rows[taking_part].reset_index(drop=True), embeddings[taking_part.to_numpy()]
+    included = rows["subject"].notna() & (rows.groupby("subject")["sequence"].transform("nunique") > 1)
+    rows, embeddings = rows[included].reset_index(drop=True), embeddings[included.to_numpy()]
     if rows["subject"].nunique() < 2:
         raise DatasetError(
-            "The identity probe names people from other sequences of theirs than it has learned, and fewer than two of "
-            "the subjects tested have two sequences or pictures.",
-            hint="Leave --identity-probe out, or evaluate on a dataset with more pictures of each person.",
+            "The identity probe is tested on other sequences than it learns from, and fewer than two of the subjects "
+            "tested have two sequences or pictures.",
+            hint="Type no --identity-probe, or evaluate on a dataset with more pictures of each person.",
         )
     right = _name(embeddings, rows, _halves(rows, generator)) == rows["subject"].to_numpy(dtype=str)
     named = pd.Series(right).groupby(rows["subject"]).mean()
@@ -118,13 +113,13 @@ def _name(embeddings: np.ndarray, rows: pd.DataFrame, half: np.ndarray) -> np.nd
     """The subject that the probe names for each row, having learned from the other half."""
     subjects = rows["subject"].to_numpy(dtype=str)
     named = np.empty_like(subjects)
-    for asked in (0, 1):
+    for tested in (0, 1):
         probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         with warnings.catch_warnings():
             # A probe that has not quite settled names nearly the same people.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            probe.fit(embeddings[half != asked], subjects[half != asked])
-        named[half == asked] = probe.predict(embeddings[half == asked])
+            probe.fit(embeddings[half != tested], subjects[half != tested])
+        named[half == tested] = probe.predict(embeddings[half == tested])
     return named
 
 
@@ -136,8 +131,8 @@ def _verify(embeddings: np.ndarray, rows: pd.DataFrame) -> tuple[float, float, i
     one, other = np.triu_indices(len(rows), 1)
     subject, sequence, label = (pd.factorize(rows[name])[0] for name in ("subject", "sequence", "label"))
     same = subject[one] == subject[other]
-    counted = ~(same & (sequence[one] == sequence[other])) & ((label[one] != label[other]) | (label[one] < 0))
-    same, alike = same[counted], (directions @ directions.T)[one[counted], other[counted]]
+    compared = ~(same & (sequence[one] == sequence[other])) & ((label[one] != label[other]) | (label[one] < 0))
+    same, alike = same[compared], (directions @ directions.T)[one[compared], other[compared]]
     if same.all() or not same.any():
         return float("nan"), float("nan"), int(same.sum()), int((~same).sum())
     accepted, detected, _ = roc_curve(same, alike)
@@ -151,9 +146,4 @@ def _verify(embeddings: np.ndarray, rows: pd.DataFrame) -> tuple[float, float, i
 
 def _equal_error_rate(accepted: np.ndarray, detected: np.ndarray) -> float:
     """Where the ROC curve, between its points a straight line, accepts as many strangers as it rejects of one's own."""
-    more = accepted + detected - 1
-    after = int(np.argmax(more >= 0))
-    if more[after] == 0 or after == 0:
-        return float(accepted[after])
-    share = -more[after - 1] / (more[after] - more[after - 1])
-    return float(accepted[after - 1] + share * (accepted[after] - accepted[after - 1]))
+    return float(np.interp(0, accepted + detected - 1, accepted))

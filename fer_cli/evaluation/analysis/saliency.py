@@ -1,36 +1,25 @@
-"""Saliency: the parts of a face that a prediction rests on.
+"""Saliency: the parts of a face that a prediction rests on, as the models say it, laid over the pictures."""
 
-Grad-CAM (R. R. Selvaraju et al., *Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization*,
-ICCV 2017, arXiv 1610.02391) on the last feature map of a MobileNetV3; attention rollout (S. Abnar and W. Zuidema,
-*Quantifying Attention Flow in Transformers*, ACL 2020, arXiv 2005.00928) through a ViT's layers.
-"""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from fer_cli.dataset.tensors import Crops
 from fer_cli.models.classifier import Classifier
-from fer_cli.models.vit_se import ViTSEModel
 from fer_cli.progress import Progress, silent
 
-GRAD_CAM, ROLLOUT = "Grad-CAM", "attention rollout"
 #: How much of an overlay is the colour where the saliency is highest.
 OPACITY = 0.6
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where in one face the answer came from.
+    """The saliency of one face.
 
-    ``saliency``, S×S, goes from 0 to 1, which is the most of this face (all 0: nothing speaks for the answer);
+    ``saliency``, S×S, goes from 0 to 1, which is the most of this face (all 0: nothing speaks for the prediction);
     ``overlay``, S×S×3 uint8, is the face with it laid over. ``method`` made it: Grad-CAM is of the class ``predicted``,
     attention rollout of no class in particular.
     """
@@ -45,7 +34,7 @@ class Explanation:
 
 
 def choose(predictions: pd.DataFrame, count: int) -> pd.DataFrame:
-    """``count`` rows worth explaining: each class's surest mistake, its surest right answer, and so on."""
+    """``count`` rows worth explaining: of each class the surest mistake, the surest right prediction, and so on."""
     right = predictions["label"] == predictions["predicted"]
     ordered = predictions.assign(right=right).sort_values(["confidence", "file_name"], ascending=[False, True])
     ordered["turn"] = ordered.groupby(["label", "right"]).cumcount()
@@ -60,93 +49,21 @@ def explain(
     The last is needed for a paired model only, whose saliency is that of the target face, its neutral face being what
     it is. Raises :class:`~fer_cli.errors.DatasetError` if a crop cannot be read.
     """
-    explanations = []
-    rollout = isinstance(classifier.model, ViTSEModel)
+    explanations, model = [], classifier.model
+
+    def pixels(crop: Tensor) -> Tensor:
+        return classifier.preprocessing(crop[None]).to(classifier.device)
+
     for row in predictions.to_dict(orient="records"):
         crop = crops[row["file_name"]]
-        pixels = classifier.preprocessing(crop[None]).to(classifier.device)
-        if rollout:
-            coarse = attention_rollout(classifier.model, pixels)
-            # Every patch reaches the class token a little, which hides what reaches it more.
-            coarse = coarse - coarse.min()
-        else:
-            neutral = None
-            if classifier.paired:
-                neutral = classifier.preprocessing(crops[row["neutral_file_name"]][None]).to(classifier.device)
-            coarse = grad_cam(classifier.model, pixels, classifier.classes.index(row["predicted"]), neutral)
+        neutral = pixels(crops[row["neutral_file_name"]]) if classifier.paired else None
+        coarse = model.saliency(pixels(crop), classifier.classes.index(row["predicted"]), neutral)
         saliency = _fitted(coarse, crop.shape[-2:])
-        explanations.append(
-            Explanation(
-                row["file_name"],
-                row["label"],
-                row["predicted"],
-                float(row["confidence"]),
-                ROLLOUT if rollout else GRAD_CAM,
-                saliency,
-                _overlay(crop.permute(1, 2, 0).numpy(), saliency),
-            )
-        )
+        overlay = _overlay(crop.permute(1, 2, 0).numpy(), saliency)
+        facts = (row[name] for name in ("file_name", "label", "predicted", "confidence"))
+        explanations.append(Explanation(*facts, model.saliency_method, saliency, overlay))
         progress("explaining", len(explanations), len(predictions))
     return explanations
-
-
-def grad_cam(model: PreTrainedModel, pixels: Tensor, index: int, neutral: Tensor | None = None) -> Tensor:
-    """Where in a face, ``pixels`` 1×3×S×S, the encoder saw what speaks for the class ``index``: h×w, 0 or more.
-
-    The last feature map's channels, weighed by the mean gradient of the class's logit and summed. ``neutral``, 1×3×S×S,
-    is the same person's neutral face where the model compares with one.
-    """
-    encoder = model.encoder
-    with torch.no_grad():
-        features = encoder.features(pixels)
-        beside = {} if neutral is None else {"neutral_embeddings": encoder(neutral)}
-    with torch.enable_grad():
-        features = features.detach().requires_grad_()
-        if hasattr(model, "identity"):
-            with _giving(encoder.features, features):
-                logits = model(pixels).logits
-        else:
-            logits = model(embeddings=torch.flatten(encoder.avgpool(features), 1), **beside).logits
-        (gradient,) = torch.autograd.grad(logits[0, index], features)
-    weights = gradient.mean(dim=(2, 3), keepdim=True)
-    return (weights * features).sum(dim=1)[0].relu().detach()
-
-
-@torch.no_grad()
-def attention_rollout(model: ViTSEModel, pixels: Tensor) -> Tensor:
-    """How much of each patch of a face, ``pixels`` 1×3×S×S, reaches the class token: h×w, of sum 1 or less.
-
-    Each layer's attention, the mean over its heads, is averaged with the identity (its residual connection), and the
-    layers are multiplied.
-    """
-    vit = model.vit
-    before = vit.config._attn_implementation
-    # Only the plain implementation gives its attentions away.
-    vit.set_attn_implementation("eager")
-    try:
-        attentions = vit(pixels, interpolate_pos_encoding=True, output_attentions=True).attentions
-    finally:
-        vit.set_attn_implementation(before)
-    return rolled_out(torch.stack([layer[0] for layer in attentions]), pixels.shape[-2] // vit.config.patch_size)
-
-
-def rolled_out(attentions: Tensor, rows: int) -> Tensor:
-    """The rollout of ``attentions``, layers×heads×tokens×tokens, from the first token to the others, in ``rows``."""
-    identity = torch.eye(attentions.shape[-1], device=attentions.device)
-    flow = identity
-    for layer in attentions.mean(dim=1):
-        flow = (layer + identity) / 2 @ flow
-    return flow[0, 1:].reshape(rows, -1)
-
-
-@contextmanager
-def _giving(module: nn.Module, output: Tensor) -> Iterator[None]:
-    """Within it, ``module`` gives ``output`` whatever it is given."""
-    hook = module.register_forward_hook(lambda *_: output)
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 def _fitted(coarse: Tensor, size: tuple[int, int]) -> np.ndarray:

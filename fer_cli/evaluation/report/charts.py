@@ -99,7 +99,7 @@ def reliability(bins: pd.DataFrame, ece: float) -> Chart:
                 y(row.accuracy),
                 round(x(row.high) - x(row.low), 2),
                 round(y(0) - y(row.accuracy), 2),
-                "measured",
+                "accuracy",
                 f"confidence {row.low:.0%} to {row.high:.0%}: {row.count} of {total} faces, "
                 f"accuracy {row.accuracy:.1%}, mean confidence {row.confidence:.1%}",
             )
@@ -115,7 +115,7 @@ def reliability(bins: pd.DataFrame, ece: float) -> Chart:
         _shares(y),
         lines,
         bars,
-        [("measured", "accuracy"), ("confidence", "mean confidence"), ("ideal", "perfect calibration")],
+        [("accuracy", "accuracy"), ("confidence", "mean confidence"), ("ideal", "perfect calibration")],
     )
 
 

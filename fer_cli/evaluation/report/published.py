@@ -7,9 +7,9 @@ NOT_RECORDED = "not recorded"
 
 
 class Published(NamedTuple):
-    """One figure: ``accuracy`` in percent on ``corpus``, under ``protocol`` as far as it is known.
+    """One result: ``accuracy`` in percent on ``corpus``, under ``protocol`` as far as it is recorded.
 
-    ``checked`` says whether the figure was compared with the paper: ``yes``, ``abstract`` (with its abstract alone), or
+    ``checked`` says whether it was compared with the paper: ``yes``, ``abstract`` (with its abstract alone), or
     ``no`` (it was taken from others' tables).
     """
 
@@ -49,5 +49,5 @@ PUBLISHED = (
 
 
 def published_on(corpus: str) -> list[Published]:
-    """Every published figure, those on ``corpus`` (a protocol's name of it) first."""
+    """Every published result, those on ``corpus`` (a protocol's name of it) first."""
     return sorted(PUBLISHED, key=lambda row: not corpus.startswith(row.corpus))

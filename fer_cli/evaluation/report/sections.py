@@ -9,7 +9,6 @@ import pandas as pd
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
 from fer_cli.evaluation.analysis import Analysis
-from fer_cli.evaluation.analysis.saliency import GRAD_CAM
 from fer_cli.evaluation.calibration import Calibration
 from fer_cli.evaluation.metrics import CLASS_METRICS, METRICS, headline_metrics, normalize
 from fer_cli.evaluation.report import charts
@@ -33,6 +32,12 @@ CONTENTS = (
 )
 
 SEQUENCES = {"average": "by sequence, probabilities averaged", "vote": "by sequence, majority vote"}
+#: What the page says of the models' methods of saliency.
+SALIENCY = {
+    "Grad-CAM": "Grad-CAM on the encoder’s last feature map, of the predicted class, in the target face.",
+    "attention rollout": "Attention rollout: how much of each part of the face reaches the class token through all "
+    "layers, whatever the class.",
+}
 #: At most so many misclassified faces are shown.
 MISCLASSIFIED = 12
 
@@ -206,12 +211,7 @@ def _saliency(analysis: Analysis, album: charts.Album, crops: Crops) -> dict[str
         }
         for each in analysis.explanations
     ]
-    words = (
-        "Grad-CAM on the encoder’s last feature map, of the predicted class, in the target face."
-        if {each.method for each in analysis.explanations} <= {GRAD_CAM}
-        else "Attention rollout: how much of each part of the face reaches the class token through all layers, "
-        "whatever the class."
-    )
+    words = " ".join(SALIENCY.get(name, f"{name}.") for name in {each.method: 0 for each in analysis.explanations})
     scale = "The brighter, the more, each face on its own scale; bright all over means that no part stands out."
     return {"explanations": faces, "explained_words": f"{words} {scale}"}
 

@@ -252,8 +252,10 @@ def test_groups_have_their_measures_and_the_gaps_between_them(reported):
         "Gaps between groups of gender",
     ]
     found = summary.groups.set_index(["group", "measure"]).loc[("f", "accuracy")]
-    (row,) = [text for text in page.text("tr") if text.startswith("f too few to say")]
-    assert row.startswith(f"f too few to say 3 9 {found.value:.1%} {100 * found.low:.1f} to {100 * found.high:.1f}")
+    (row,) = [text for text in page.text("tr") if text.startswith("f too few for a conclusion")]
+    assert row.startswith(
+        f"f too few for a conclusion 3 9 {found.value:.1%} {100 * found.low:.1f} to {100 * found.high:.1f}"
+    )
     gap = summary.gaps.set_index(["group", "other", "measure"]).loc[("f", "m", "accuracy")]
     (row,) = [text for text in page.text("tr") if text.startswith("f less m")]
     assert row.startswith(f"f less m {100 * gap.difference:+.1f} ".replace("-", "−"))
