@@ -6,7 +6,7 @@ import pandas as pd
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import DatasetError, RunError
-from fer_cli.runs.ancestry import names, overlap, seen_behind
+from fer_cli.runs.ancestry import names, seen_behind, shared_subjects
 from fer_cli.runs.run import Run
 
 
@@ -48,7 +48,7 @@ def check_leakage(run: Run, dataset: PreparedDataset, rows: pd.DataFrame, *, all
     Raises :class:`~fer_cli.errors.RunError` with their names otherwise.
     """
     corpus = dataset.card["corpus"]
-    subjects = overlap(seen_behind(run.path), corpus, set(rows["subject"].dropna()))
+    subjects = shared_subjects(seen_behind(run.path), corpus, set(rows["subject"].dropna()))
     leakage = Leakage(tuple(subjects), _pictures(run, dataset, rows))
     if not leakage or allow_seen:
         return leakage

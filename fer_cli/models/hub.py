@@ -67,7 +67,7 @@ def load_published(source: str | Path, device: str = "auto") -> tuple[Classifier
 
 
 def adopt(model: PreTrainedModel) -> PreTrainedModel:
-    """Have a model that others published answer what a :class:`~fer_cli.models.base.TrainedModel` does of itself."""
+    """Have a model that others published answer what a :class:`~fer_cli.models.base.TrainedModel` does."""
     model.paired = model.traceable = False
     model.convolutional = model.config.model_type in CONVOLUTIONAL
     return model

@@ -247,7 +247,7 @@ class _StandIns:
         return stand_ins[module, name]
 
     def _encode(self, text: Any, encoding: Any) -> bytes:
-        """Stands in for ``_codecs.encode``, by which Python 3 pickles bytes in the older protocols."""
+        """Stands in for ``_codecs.encode``, with which Python 3 pickles bytes in the older protocols."""
         if encoding != "latin1" or not isinstance(text, str):
             raise PickleRefusedError("encodes text in another way than pickle does")
         self._encoded += len(text)

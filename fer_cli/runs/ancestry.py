@@ -42,7 +42,7 @@ def merged(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> dict
     return {name: sorted({*one.get(name, []), *other.get(name, [])}) for name in {**one, **other}}
 
 
-def overlap(seen: dict[str, list[str]], corpus: str, subjects: set[str]) -> list[str]:
+def shared_subjects(seen: dict[str, list[str]], corpus: str, subjects: set[str]) -> list[str]:
     """The ``subjects`` of ``corpus`` that are among those ``seen``, sorted."""
     return sorted(subjects.intersection(seen.get(corpus, [])))
 

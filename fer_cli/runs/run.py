@@ -112,7 +112,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The folder's name, by which people call the run."""
+        """The folder's name: the run's name."""
         return as_text(self.path.resolve().name)
 
     @property
@@ -176,8 +176,8 @@ class CrossValidation:
         """
         path = Path(path)
         if not (path / CROSS_VALIDATION).is_file():
-            unfinished = " It was not finished: type its fer train line again." if (path / UNFINISHED).is_file() else ""
-            raise RunError(f"{path} is not a cross-validation: it has no {CROSS_VALIDATION}.{unfinished}")
+            remark = " It was not finished: type its fer train line again." if (path / UNFINISHED).is_file() else ""
+            raise RunError(f"{path} is not a cross-validation: it has no {CROSS_VALIDATION}.{remark}")
         card = read_document(path / CROSS_VALIDATION, StoredCrossValidation, RunError)
         return cls(path, card, tuple(Run.open(path / Path(name).name) for name in card["folds"]))
 

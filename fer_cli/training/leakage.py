@@ -7,7 +7,7 @@ import pandas as pd
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import RunError
-from fer_cli.runs.ancestry import merged, names, overlap, seen_behind
+from fer_cli.runs.ancestry import merged, names, seen_behind, shared_subjects
 from fer_cli.training.recipes.base import Recipe
 
 
@@ -29,7 +29,7 @@ def seen_subjects(
     insisted_on: set[str] = set()
     for source in recipe.ancestors(parts):
         before = seen_behind(source)
-        shared = overlap(before, corpus, set(sides["test"]["subject"].dropna()))
+        shared = shared_subjects(before, corpus, set(sides["test"]["subject"].dropna()))
         if shared and not allow_seen:
             raise RunError(
                 f"{source} was trained on {len(shared)} of the {corpus} subjects that fold {recipe.fold} tests "

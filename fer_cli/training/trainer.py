@@ -48,7 +48,7 @@ _SCHEDULES = {"cosine": "cosine", "constant": "constant_with_warmup", "step": "c
 
 
 class FoldTrainer(Trainer):
-    """A Trainer with the recipe's loss in training, and the plain cross-entropy, by which epochs compare, elsewhere."""
+    """A Trainer with the recipe's loss in training, and the plain cross-entropy, which compares epochs, elsewhere."""
 
     # What compute_loss gives is the mean of a batch.
     loss_is_scaled_for_ga = False

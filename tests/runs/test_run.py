@@ -4,7 +4,7 @@ import os
 import pytest
 
 from fer_cli.errors import RunError
-from fer_cli.runs.ancestry import names, overlap
+from fer_cli.runs.ancestry import names, shared_subjects
 from fer_cli.runs.run import Run, runs_in
 from tests.made import run_card
 
@@ -62,8 +62,8 @@ def test_the_runs_in_is_the_one_finished_last(tmp_path):
 
 
 def test_overlap_is_by_corpus():
-    assert overlap({"made": ["A", "B"]}, "made", {"B", "C"}) == ["B"]
-    assert overlap({"made": ["A", "B"]}, "other", {"B", "C"}) == []
+    assert shared_subjects({"made": ["A", "B"]}, "made", {"B", "C"}) == ["B"]
+    assert shared_subjects({"made": ["A", "B"]}, "other", {"B", "C"}) == []
 
 
 def test_many_names_are_cut_short():
