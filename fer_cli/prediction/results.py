@@ -184,5 +184,9 @@ def skipped_row(frame: Frame, skipped: Skipped) -> dict[str, Any]:
     """A skipped frame or face as a row of :data:`SKIPPED_COLUMNS`."""
     kind = "fault" if skipped.fault else "note"
     return dict(
-        zip(SKIPPED_COLUMNS, (as_text(frame.path), frame.number, skipped.face, kind, skipped.reason), strict=True)
+        zip(
+            SKIPPED_COLUMNS,
+            (as_text(frame.path), frame.number, skipped.face, kind, as_text(skipped.reason)),
+            strict=True,
+        )
     )

@@ -10,8 +10,27 @@ import pytest
 
 from fer_cli.errors import FerError, UsageError
 from fer_cli.files import as_text
-from fer_cli.prediction.results import SKIPPED_COLUMNS, FacePrediction, Frame, Skipped, columns, skipped_row, to_row
-from fer_cli.prediction.sinks.rows import FORMATS, FORMULA, CsvRows, JsonlRows, RowSink, format_of, harmless, rounded
+from fer_cli.prediction.results import (
+    SKIPPED_COLUMNS,
+    FacePrediction,
+    Frame,
+    FrameResult,
+    Skipped,
+    columns,
+    skipped_row,
+    to_row,
+)
+from fer_cli.prediction.sinks.rows import (
+    FORMATS,
+    FORMULA,
+    CsvRows,
+    JsonlRows,
+    RowSink,
+    SkippedRows,
+    format_of,
+    harmless,
+    rounded,
+)
 
 SHARES = {"anger": 0.25, "happiness": 0.7, "surprise": 0.05}
 LOCATED = {"box": (1.04, -2, 30, 40.26), "landmarks": np.arange(10).reshape(5, 2) + 0.25, "detection": 0.98765}
@@ -145,3 +164,11 @@ def test_an_ending_that_says_nothing_is_refused():
     with pytest.raises(UsageError, match="ending") as caught:
         format_of(Path("p.txt"), None)
     assert "--format" in caught.value.hint
+
+
+def test_a_reason_that_names_a_file_which_is_no_utf8_is_written(tmp_path):
+    reason = f"its neutral picture: {os.fsdecode(b'caf' + bytes([0xE9]) + b'.jpg')}: no such file"
+    with SkippedRows(tmp_path / "errors.csv") as errors:
+        errors.write(FrameResult(Frame(0, Path("a.jpg")), skipped=(Skipped(reason, fault=True),)))
+    [found] = csv.DictReader((tmp_path / "errors.csv").open(encoding="utf-8"))
+    assert found["reason"] == r"its neutral picture: caf\xe9.jpg: no such file"
