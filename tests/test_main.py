@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from fer_cli.__main__ import wait_passively
+import fer_cli.__main__ as program
+from fer_cli.__main__ import others_run, wait_passively
 
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
@@ -41,15 +42,33 @@ def test_whoever_has_said_how_threads_wait_is_obeyed(unset, monkeypatch, name):
     assert {each: os.environ.get(each) for each in WAITING} == {**dict.fromkeys(WAITING), name: "1"}
 
 
-def test_the_program_says_so_before_torch_is_loaded():
+@pytest.mark.parametrize(("busy", "policy"), [(True, "PASSIVE"), (False, "None")])
+def test_the_program_says_so_before_torch_is_loaded_where_other_programs_run(busy, policy):
     shown = python(
         "import os, sys\n"
-        "import fer_cli.cli.app as app\n"
-        "app.run = lambda: print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)\n"
-        "from fer_cli.__main__ import main\n"
-        "main()"
+        "import fer_cli.cli.app as app, fer_cli.__main__ as program\n"
+        "app.run = lambda: print(os.environ.get('OMP_WAIT_POLICY'), 'torch' in sys.modules)\n"
+        f"program.others_run = lambda: {busy}\n"
+        "program.main()"
     )
-    assert shown == "PASSIVE False\n"
+    assert shown == f"{policy} False\n"
+
+
+@pytest.mark.parametrize(
+    ("load", "busy"),
+    [
+        ("0.00 0.00 0.00 1/79 18550", False),
+        ("0.00 0.00 0.00 2/79 18550", False),
+        ("0.00 0.00 0.00 3/79 18550", True),
+        ("no numbers", False),
+    ],
+)
+def test_other_programs_are_counted_against_the_processors(load, busy, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(program, "LOAD", tmp_path / "loadavg")
+    assert not others_run()
+    program.LOAD.write_text(load)
+    assert others_run() == busy
 
 
 def test_a_program_that_imports_the_package_keeps_its_environment():
