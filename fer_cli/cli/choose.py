@@ -94,9 +94,28 @@ def unfinished_run(given: Path | None, model: str) -> Path:
     )
 
 
+def resolved(recipe: "Recipe") -> "Recipe":
+    """The recipe with ``auto`` replaced by what it comes to here; says what that is, and why."""
+    found = recipe.resolved()
+    for name in ("encoder", "identity"):
+        value = getattr(found, name, None)
+        if value != getattr(recipe, name, None):
+            say(f"{name:<9} {value}{_WHY.get((name, value), '')} (auto)")
+    return found
+
+
+_WHY = {
+    ("encoder", "faces"): ": the packaged model's",
+    ("encoder", "imagenet"): ": the weights published with the network",
+    ("identity", "subjects"): ": trained on the people at hand, for VGGFace2's weights are not imported",
+    ("identity", "vggface2"): ": the imported weights",
+}
+
+
 def stage_1(recipe: "Recipe", data: "PreparedDataset", *, folds: bool) -> "Recipe":
     """The recipe with the run of stage 1 that it needs and does not name: the latest in ``./runs`` on these data."""
-    if getattr(recipe, "stage", None) != 2 or recipe.encoder is not None:
+    # ImageNet is where the note's stage 1 begins, whose settings may be asked for.
+    if getattr(recipe, "stage", None) != 2 or recipe.encoder not in (None, "auto", "imagenet"):
         return recipe
     from fer_cli.runs.run import CARD, CROSS_VALIDATION, CrossValidation, Run
 

@@ -195,5 +195,7 @@ def embed(
 
 def _key(encoder: nn.Module, dataset: PreparedDataset, preprocessing: Preprocessing, device: torch.device) -> str:
     pixels = f"{preprocessing.size} {preprocessing.mean} {preprocessing.std}"
+    if preprocessing.zoom != 1:
+        pixels += f" {preprocessing.zoom}"
     # Devices round differently: what one computed must not stand in for what another would compute.
     return f"encoder {fingerprint(encoder)} pixels {pixels} dataset {dataset.fingerprint} device {device.type}"

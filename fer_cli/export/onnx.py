@@ -166,6 +166,7 @@ def _metadata(run: Run, classifier: Classifier) -> dict:
         "labels": list(classifier.classes),
         "preprocessing": {
             "face_crop": dict(preprocessing.face_crop),
+            "zoom": preprocessing.zoom,
             "size": preprocessing.size,
             "channels": "RGB",
             "scale": "0 to 1",

@@ -60,6 +60,24 @@ class TrainedModel(PreTrainedModel):
         """
         raise NotImplementedError(f"{type(self).__name__} explains no answer")
 
+    @classmethod
+    def from_pretrained(cls, *sources: Any, **settings: Any) -> Any:
+        """Load as transformers does, then compute again the buffers that are not stored with weights.
+
+        transformers makes a model without memory and fills in what is stored; what a network of another library
+        computes when it is made, and does not store, would stay unset.
+        """
+        loaded = super().from_pretrained(*sources, **settings)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        unstored = {name for name, _ in model.named_buffers()} - model.state_dict().keys()
+        if unstored:
+            made = dict(cls(model.config).named_buffers())
+            for name in unstored:
+                holder, _, own = name.rpartition(".")
+                buffer = made[name].to(model.device)
+                model.get_submodule(holder).register_buffer(own, buffer, persistent=False)
+        return loaded
+
     def save_pretrained(self, save_directory: str | Path, **settings: Any) -> None:
         """Save as transformers does, then add what the model has seen to the header of its weights."""
         super().save_pretrained(save_directory, **settings)

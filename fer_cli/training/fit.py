@@ -20,7 +20,7 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
 from fer_cli.distributed import broadcast, is_main_process, main_process_first, own_device, world_size
 from fer_cli.embeddings.embed import Embeddings, Views
-from fer_cli.embeddings.inputs import WHOLE, Collator, embed_frozen, model_inputs
+from fer_cli.embeddings.inputs import WHOLE, Collator, embed_frozen, model_inputs, standardise
 from fer_cli.embeddings.neutral import neutral_mean
 from fer_cli.files import read_json, remove_abandoned, write_json, written_whole
 from fer_cli.models.device import choose_device, device_name
@@ -54,6 +54,7 @@ def fit(
     record.
     """
     chosen = own_device(choose_device(device))
+    recipe = recipe.resolved()
     parts = recipe.prerequisites()
     sides = recipe.sides(dataset)
     classes = recipe.classes(dataset, sides)
@@ -69,7 +70,7 @@ def fit(
         context = BuildContext(classes, _size(recipe, dataset, folders), subjects, folders)
         model = recipe.build(context)
         model.seen = seen
-        preprocessing = Preprocessing(context.size, *recipe.normalisation, face_crop=dataset.crop)
+        preprocessing = recipe.preprocessing(context.size, dataset.crop, folders)
         trainer, frozen = _trainer(recipe, dataset, sides, context, model, preprocessing, chosen, out, progress)
 
     checkpoint = broadcast(last_whole_checkpoint(out / CHECKPOINTS), chosen)
@@ -164,6 +165,8 @@ def _trainer(
         ),
         device,
     )
+    if WHOLE in frozen:
+        standardise(model, sides["train"], frozen)
     trainer = make_trainer(
         model,
         recipe,
@@ -191,7 +194,9 @@ def _size(recipe: Recipe, dataset: PreparedDataset, parts: dict[str, Path]) -> i
     """The pictures' side: as asked for, else as the run saw them whose encoder this starts from, else the crops'."""
     runs = [run_behind(source) for source in recipe.ancestors(parts)]
     before = [folder for folder in runs if folder is not None and (folder / CARD).is_file()]
-    return recipe.size or (Preprocessing.load(before[-1]).size if before else dataset.crop["size"])
+    if recipe.size or not before:
+        return recipe.size or recipe.input_size(parts) or dataset.crop["size"]
+    return Preprocessing.load(before[-1]).size
 
 
 def _class_weights(rows: pd.DataFrame, classes: tuple[str, ...]) -> torch.Tensor:
