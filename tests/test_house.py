@@ -20,6 +20,7 @@ FLOORS = {
     "models": 3,
     "dataset": 3,
     "runs": 3,
+    "pretrained": 1,
     "corpora": 2,
     "synthetic": 1,
     "faces": 1,
@@ -40,7 +41,7 @@ FLOORS = {
 }
 DOORS = {"__init__", "__main__"}
 #: What takes seconds to import, and so must wait until a command needs it.
-HEAVY = {"torch", "torchvision", "transformers", "accelerate", "sklearn", "matplotlib", "cv2", "pandas"}
+HEAVY = {"torch", "torchvision", "transformers", "accelerate", "sklearn", "matplotlib", "cv2", "pandas", "timm"}
 
 
 def room(module: str) -> str:

@@ -114,7 +114,8 @@ _UNKNOWN = {
 def published_weights(name: str, image_size: int | None = None) -> dict[str, Tensor]:
     """The weights that timm publishes for ``name``, as :class:`TimmEncoder` names them.
 
-    They are taken from the Hub's cache, or else from the Hub. Raises :class:`~fer_cli.errors.ModelError` where there are none, or they can be neither found nor downloaded.
+    They are taken from the Hub's cache, or else from the Hub. Raises :class:`~fer_cli.errors.ModelError` where there
+    are none, or they can be neither found nor downloaded.
     """
     require_listed(name)
     hush()
