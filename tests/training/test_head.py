@@ -10,7 +10,7 @@ from fer_cli.embeddings.embed import Embeddings
 from fer_cli.embeddings.inputs import mean_neutrals
 from fer_cli.errors import UsageError
 from fer_cli.evaluation.evaluate import evaluate
-from fer_cli.session import Session
+from fer_cli.options import Session
 from fer_cli.training.fit import fit
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.made import made_model

@@ -61,6 +61,9 @@ class Recipe(ABC):
     #: Published settings by name, each a dataclass whose fields are defaults in place of ours.
     published: ClassVar[Mapping[str, type]] = {}
 
+    #: What trainings of before had in the place of settings that they do not name, and that have other defaults now.
+    earlier: ClassVar[Mapping[str, Any]] = {}
+
     fold: Annotated[int, Ge(0), Doc("The test fold; the next one chooses the epoch."), Panel("Data")] = 0
     epochs: Annotated[int, Ge(1), Doc("Passes over the training folds, at most."), _OPTIMISATION] = 30
     patience: Annotated[

@@ -47,8 +47,10 @@ class DifferenceRecipe(Recipe):
         "fer train difference --ablation --cv   # target, difference and both, on the same folds",
         "fer train difference --features target --encoder scratch --backbone mobilenet_v3_small --size 112",
         "fer train difference --encoder runs/difference-synthetic-fold3 --tune-encoder --fold 3",
+        "fer train difference --backbone timm/resnet18 --encoder imagenet",
     )
     published: ClassVar[Mapping[str, type]] = {"note": NoteDifference}
+    earlier: ClassVar[Mapping[str, Any]] = {"hidden": [256, 128, 64, 32], "standardise": False}
 
     features: Annotated[
         Features,

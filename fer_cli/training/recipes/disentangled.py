@@ -58,6 +58,7 @@ class DisentangledRecipe(Recipe):
         "fer train disentangled --cv --encoder scratch --identity subjects --disentangle adversarial",
     )
     published: ClassVar[Mapping[str, type]] = {"note": NoteDisentangled}
+    earlier: ClassVar[Mapping[str, Any]] = {"hidden": [256, 128, 64, 32], "standardise": False}
 
     stage: Annotated[
         int | None,
