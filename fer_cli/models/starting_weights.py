@@ -227,8 +227,11 @@ def encoder_part(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def require_embeddings(encoder: Encoder, size: int, backbone: str) -> None:
     """Have ``encoder`` embed a picture of ``size`` pixels a side, before a training counts on it.
 
-    Raises :class:`~fer_cli.errors.ModelError` where it cannot, or gives another number of numbers than its ``width``.
+    torchvision's, which are known, are not asked. Raises :class:`~fer_cli.errors.ModelError` where it cannot, or gives
+    another number of numbers than its ``width``.
     """
+    if backbone in BACKBONES:
+        return
     training = encoder.training
     try:
         made = encoder.eval()(torch.zeros(1, 3, size, size))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fer_cli.models.starting_weights import StartingPoint
 
 #: What is said of an encoder's network in every recipe.
-BACKBONE = "Encoder: mobilenet_v3_large, mobilenet_v3_small, timm/NAME or vggface2."
+BACKBONE = "mobilenet_v3_large or _small, timm/NAME, vggface2."
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class DifferenceRecipe(Recipe):
     name: ClassVar[str] = "difference"
     examples: ClassVar[tuple[str, ...]] = (
         "fer train difference",
-        "fer train difference --ablation --cv   # target, difference and both, on the same folds",
+        "fer train difference --ablation --cv   # target, difference, both",
         "fer train difference --features target --encoder scratch --backbone mobilenet_v3_small --size 112",
         "fer train difference --encoder runs/difference-synthetic-fold3 --tune-encoder --fold 3",
         "fer train difference --backbone timm/resnet18 --encoder imagenet",
@@ -57,9 +57,7 @@ class DifferenceRecipe(Recipe):
         Doc("Embedding that the head takes; target needs no neutral picture."),
         Panel("Model"),
     ] = "both"
-    ablation: Annotated[
-        bool, Doc("Train target, difference and both on the same pairs, and compare them."), Panel("Model")
-    ] = False
+    ablation: Annotated[bool, Doc("Train target, difference and both; compare them."), Panel("Model")] = False
     pairs_only: Annotated[bool, Doc("With --features target: skip faces without a neutral picture."), Panel("Data")] = (
         False
     )
@@ -68,16 +66,10 @@ class DifferenceRecipe(Recipe):
     ] = BEST
     tune_encoder: Annotated[bool, Doc("Train the encoder too; scratch implies it."), Panel("Model")] = False
     backbone: Annotated[str | None, Doc(BACKBONE), Panel("Model")] = None
-    hidden: Annotated[
-        tuple[int, ...], Doc("Width of a hidden layer of the head; may be repeated. Default: linear."), Panel("Model")
-    ] = ()
+    hidden: Annotated[tuple[int, ...], Doc("A hidden layer's width; repeatable. Default: linear."), Panel("Model")] = ()
     dropout: Annotated[float, Interval(ge=0, lt=1), Doc("Dropout in the head."), Panel("Model")] = 0.0
-    standardise: Annotated[
-        bool, Doc("Standardise a frozen encoder's embeddings; begin with small logits."), Panel("Model")
-    ] = True
-    neutrals: Annotated[
-        int, Ge(1), Doc("Average up to so many neutral pictures of a person (frozen encoder)."), Panel("Model")
-    ] = 1
+    standardise: Annotated[bool, Doc("Standardise embeddings; begin with small logits."), Panel("Model")] = True
+    neutrals: Annotated[int, Ge(1), Doc("Neutral pictures of a person averaged."), Panel("Model")] = 1
 
     @property
     def title(self) -> str:

@@ -90,16 +90,10 @@ class DisentangledRecipe(Recipe):
         Panel("Model"),
     ] = None
     backbone: Annotated[str | None, Doc(BACKBONE), Panel("Model")] = None
-    hidden: Annotated[
-        tuple[int, ...], Doc("Width of a hidden layer of the heads; may be repeated. Default: linear."), Panel("Model")
-    ] = ()
+    hidden: Annotated[tuple[int, ...], Doc("A hidden layer's width; repeatable. Default: linear."), Panel("Model")] = ()
     dropout: Annotated[float, Interval(ge=0, lt=1), Doc("Dropout in the heads."), Panel("Model")] = 0.0
-    standardise: Annotated[
-        bool, Doc("Standardise a frozen encoder's embeddings; begin with small logits."), Panel("Model")
-    ] = True
-    neutrals: Annotated[
-        int, Ge(1), Doc("Stage 2: average up to so many neutral pictures of a person."), Panel("Model")
-    ] = 1
+    standardise: Annotated[bool, Doc("Standardise embeddings; begin with small logits."), Panel("Model")] = True
+    neutrals: Annotated[int, Ge(1), Doc("Neutral pictures of a person averaged."), Panel("Model")] = 1
 
     @property
     def title(self) -> str:
