@@ -110,6 +110,10 @@ def _show_prepared(prepared: "Prepared") -> None:
     table.add_row("classes", ", ".join(f"{name} {count}" for name, count in counts["per_class"].items()))
     if counts["pictures_with_several_faces"]:
         table.add_row("several", f"faces in {counts['pictures_with_several_faces']} pictures: the largest is taken")
+    if counts.get("pictures_without_a_face"):
+        table.add_row("no face", f"to align by in {counts['pictures_without_a_face']} pictures: taken as they are")
+    if counts.get("without_label"):
+        table.add_row("unlabelled", f"{counts['without_label']} training pictures, kept for their votes")
     for entry in prepared.skipped:
         example = f" (such as {entry['paths'][0]})" if entry["fault"] else ""
         mark = Text("skipped", "red" if entry["fault"] else "")
