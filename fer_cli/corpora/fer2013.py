@@ -288,8 +288,11 @@ def _votes(path: Path) -> list[tuple[int, ...] | None]:
 
 
 def _votes_by_name(path: Path) -> dict[str, tuple[int, ...] | None]:
-    """The same for each picture that the table names."""
-    return {row.values.get(NAME, ""): _counts(row) for row in _ferplus_table(path, NAME, *COLUMNS)}
+    """The same for each picture that the table names: four are in two rows, of which the first is the lists'."""
+    by_name: dict[str, tuple[int, ...] | None] = {}
+    for row in _ferplus_table(path, NAME, *COLUMNS):
+        by_name.setdefault(row.values.get(NAME, ""), _counts(row))
+    return by_name
 
 
 def _ferplus_table(path: Path, *columns: str) -> Table:
