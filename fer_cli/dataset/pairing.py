@@ -9,6 +9,9 @@ from fer_cli.corpora.base import Frame, Sequence, Skipped, Still
 from fer_cli.errors import DatasetError, UsageError
 from fer_cli.labels import NEUTRAL
 
+#: How the reasons end for which a picture has none to be compared with; it is kept as a single picture.
+UNPAIRED = "(unpaired)"
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -189,10 +192,10 @@ def _at_rest(records: list[Sequence | Still]) -> dict[tuple[str, str | None], _A
 
 def _why(record: Sequence | Still, neutral_subjects: set[str], across: bool) -> str:
     if record.subject not in neutral_subjects:
-        return "no neutral picture of this subject (unpaired)"
+        return f"no neutral picture of this subject {UNPAIRED}"
     if across:
-        return "no second neutral picture of this subject (unpaired)"
-    return "no neutral picture of this subject under the same conditions (unpaired)"
+        return f"no second neutral picture of this subject {UNPAIRED}"
+    return f"no neutral picture of this subject under the same conditions {UNPAIRED}"
 
 
 def _samples(record: Sequence | Still, neutral: Frame | None, across: bool) -> list[Sample]:
