@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import tarfile
 import zipfile
 from collections import Counter
@@ -488,3 +489,26 @@ def test_another_table_of_the_name_is_not_fer2013(tmp_path):
         *("anger", "contempt", "disgust", "fear"),
         *("happiness", "sadness", "surprise"),
     }
+
+
+def test_faces_are_aligned_where_they_are_found_and_no_picture_is_lost(shared, tmp_path):
+    root = folders(
+        tmp_path / "FERPlus", {"FER2013Train": dict.fromkeys(("fer0.png", "fer1.png"), "9,0,0,0,0,0,0,0,0,0")}
+    )
+    with (root / "FER2013Train" / "label.csv").open("a") as file:
+        file.write('fer2.png,"(0, 0, 48, 48)",0,9,0,0,0,0,0,0,0,0\n')
+    for number, state in ((0, "neutral"), (2, "smiling")):
+        with Image.open(shared / f"data/london/{state}/001.jpg") as portrait:
+            face = portrait.convert("L").crop((120, 130, 400, 410)).resize((48, 48))
+        face.save(root / "FER2013Train" / f"fer{number}.png")
+    settings = Preparation(size=64, jobs=1, detector_model=shared / "models/face_detection_yunet_2023mar.onnx")
+    prepared = prepare(Fer2013(), root, tmp_path / "out", settings)
+    assert prepared.card["crop"]["detector"] == "yunet"
+    assert prepared.card["counts"]["crops"] == 3
+    assert prepared.card["counts"]["pictures_without_a_face"] == 1
+    lines = map(json.loads, (tmp_path / "out" / "faces.jsonl").read_text().splitlines())
+    assert [(line["file_name"][-8:], line["aligned_by"], line["faces_found"]) for line in lines] == [
+        ("fer0.png", "detector", 1),
+        ("fer1.png", "none", 0),
+        ("fer2.png", "detector", 1),
+    ]
