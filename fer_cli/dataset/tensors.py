@@ -74,12 +74,13 @@ class Faces(Dataset):
         paired: bool,
         transform: Callable[[Tensor], Tensor] | None = None,
         extra: Mapping[str, Tensor] | None = None,
+        soft_labels: Tensor | None = None,
     ):
         self._crops = crops
         self._transform = transform
         self._targets = rows["file_name"].tolist()
         self._neutrals = rows["neutral_file_name"].tolist() if paired else None
-        self._labels = [class_index[label] for label in rows["label"]]
+        self._labels = [class_index[label] for label in rows["label"]] if soft_labels is None else soft_labels
         self._extra = dict(extra or {})
 
     def __len__(self) -> int:

@@ -34,12 +34,14 @@ class EmbeddedFaces(Dataset):
         *,
         paired: bool,
         varied: bool = False,
+        soft_labels: Tensor | None = None,
     ):
         views = slice(None) if varied else slice(1)
         self._tables = {"embeddings": embeddings.of(rows["file_name"])[views]}
         if paired:
             self._tables["neutral_embeddings"] = embeddings.of(rows["neutral_file_name"])[views]
-        self._labels = torch.tensor([class_index[label] for label in rows["label"]])
+        hard = torch.tensor([class_index[label] for label in rows["label"]])
+        self._labels = hard if soft_labels is None else soft_labels
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -68,7 +70,7 @@ class Collator:
         if isinstance(samples, dict):
             return samples
         batch = {name: self._stack(name, [sample[name] for sample in samples]) for name in samples[0]}
-        return {**batch, "labels": torch.tensor([sample["labels"] for sample in samples])}
+        return {**batch, "labels": torch.stack([torch.as_tensor(sample["labels"]) for sample in samples])}
 
     def _stack(self, name: str, values: list[Any]) -> Tensor:
         if name.endswith("pixel_values"):
@@ -114,6 +116,7 @@ def model_inputs(
     transform: Any = None,
     varied: bool = False,
     extra: Mapping[str, Tensor] | None = None,
+    soft_labels: Tensor | None = None,
 ) -> Dataset:
     """``rows`` as ``model`` takes them, labels by its own ``label2id``, what is ``frozen`` standing in for encoders.
 
@@ -121,6 +124,14 @@ def model_inputs(
     """
     index = model.config.label2id
     if WHOLE in frozen:
-        return EmbeddedFaces(rows, frozen[WHOLE], index, paired=model.paired, varied=varied)
+        return EmbeddedFaces(rows, frozen[WHOLE], index, paired=model.paired, varied=varied, soft_labels=soft_labels)
     stored = {name: embeddings.of(rows["file_name"])[0] for name, embeddings in frozen.items()}
-    return Faces(rows, crops, index, paired=model.paired, transform=transform, extra={**stored, **(extra or {})})
+    return Faces(
+        rows,
+        crops,
+        index,
+        paired=model.paired,
+        transform=transform,
+        extra={**stored, **(extra or {})},
+        soft_labels=soft_labels,
+    )

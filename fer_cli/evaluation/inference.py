@@ -16,6 +16,7 @@ from fer_cli.errors import DatasetError
 from fer_cli.evaluation.calibration import fit_temperature
 from fer_cli.evaluation.leakage import Leakage, check_leakage
 from fer_cli.labels import in_order
+from fer_cli.models.choices import FLIP
 from fer_cli.models.inference import Classifier
 from fer_cli.progress import Progress
 from fer_cli.runs.run import Run
@@ -112,7 +113,7 @@ def run_inference(
     """
     dataset = own_dataset(run) if data is None else PreparedDataset.open(data)
     split = split or ("test" if data is None else "all")
-    classifier = Classifier.load(run.path, session.device)
+    classifier = Classifier.load(run.path, session.device, tta=session.tta)
     rows = _rows(run, dataset, classifier, split)
     leakage = check_leakage(run, dataset, rows, allow_seen=session.allow_seen)
     labels = rows["label"] if _is_own(run, dataset) else dataset.samples(paired=classifier.paired)["label"]
@@ -176,6 +177,9 @@ def _with_temperature(
     if found.leakage and not (own and split == "test"):
         note = "No temperature is fitted: the validation fold is, or may be, among what is tested."
         return replace(found, notes=(*found.notes, note))
+    if found.run.card["recipe"].get("refit"):
+        note = "No temperature is fitted: the model was trained again on its validation rows too."
+        return replace(found, notes=(*found.notes, note))
     try:
         dataset = found.dataset if own else own_dataset(found.run)
         rows = _rows(found.run, dataset, classifier, "val")
@@ -195,7 +199,10 @@ def _probabilities(
 ) -> np.ndarray:
     model, preprocessing = classifier.model, classifier.preprocessing
     crops = Crops(dataset.path)
-    frozen = embed_frozen(model, dataset, preprocessing, device=classifier.device, crops=crops, progress=progress)
+    # What is stored of the encoders is of one view.
+    frozen = {}
+    if classifier.tta != FLIP:
+        frozen = embed_frozen(model, dataset, preprocessing, device=classifier.device, crops=crops, progress=progress)
     # The labels are not needed here, and may be of a class that the model does not have.
     faces = model_inputs(model, rows.assign(label=classifier.classes[0]), crops, frozen, transform=preprocessing.resize)
     parts = []

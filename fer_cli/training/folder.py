@@ -29,13 +29,16 @@ class StoredTraining(TypedDict):
     dataset: str
     path: str
     cross_validation: bool
+    extra_data: NotRequired[list[str]]
 
 
 def identity_of(recipe: Recipe, dataset: PreparedDataset, *, folds: bool = False) -> dict[str, Any]:
     """All that decides what the trained weights are; ``folds`` where every fold is trained."""
     if folds:
         recipe = dataclasses.replace(recipe, fold=0)
+    extra = [PreparedDataset.open(Path(path)).fingerprint for path in recipe.extra_data]
     return {
+        **({"extra_data": extra} if extra else {}),
         "version": FORMAT,
         "model": recipe.name,
         "recipe": recipe.to_dict(),
@@ -77,7 +80,9 @@ def _identity_in(out: Path) -> dict[str, Any] | None:
     for name in (COMPARISON, CROSS_VALIDATION, CARD):
         try:
             card = read_json(out / name)
+            extra = [each["fingerprint"] for each in card.get("extra_data", [])]
             identity = {
+                **({"extra_data": extra} if extra else {}),
                 "version": FORMAT,
                 "model": card["model"],
                 "recipe": card["recipe"],

@@ -10,6 +10,7 @@ from annotated_doc import Doc
 from annotated_types import Ge, Gt, Interval, Le
 
 from fer_cli.errors import DatasetError, UsageError
+from fer_cli.models.choices import TestTime
 from fer_cli.options import Panel, check_bounds
 
 if TYPE_CHECKING:
@@ -61,14 +62,27 @@ class Recipe(ABC):
     published: ClassVar[Mapping[str, type]] = {}
 
     fold: Annotated[int, Ge(0), Doc("The test fold; the next one chooses the epoch."), Panel("Data")] = 0
-    epochs: Annotated[int, Ge(1), Doc("Passes over the training folds, at most."), _OPTIMISATION] = 30
-    patience: Annotated[
-        int, Ge(0), Doc("Stop after so many epochs without a lower validation loss; 0: never."), _OPTIMISATION
-    ] = 10
+    extra_data: Annotated[
+        tuple[str, ...], Doc("Dataset whose training rows train too; may be repeated."), Panel("Data")
+    ] = ()
+    soft_labels: Annotated[bool, Doc("Learn from the votes for each class."), Panel("Data")] = False
+    sampling: Annotated[Literal["natural", "sqrt", "balanced"], Doc("How often a class is drawn."), Panel("Data")] = (
+        "natural"
+    )
+    epochs: Annotated[int, Ge(1), Doc("Passes over the training folds."), _OPTIMISATION] = 30
+    select: Annotated[
+        Literal["loss", "accuracy", "uar"], Doc("Validation metric that keeps the epoch."), _OPTIMISATION
+    ] = "loss"
+    patience: Annotated[int, Ge(0), Doc("Epochs without a better one to end; 0: off."), _OPTIMISATION] = 10
+    refit: Annotated[bool, Doc("Then train on training and validation rows."), _OPTIMISATION] = False
     # BatchNorm has no statistics of one.
     batch_size: Annotated[int, Ge(2), Doc("Faces, or pairs, per step and process."), _OPTIMISATION] = 32
     accumulate: Annotated[int, Ge(1), Doc("Gradient accumulation steps."), _OPTIMISATION] = 1
     lr: Annotated[float, Gt(0), Le(1), Doc("Peak learning rate."), _OPTIMISATION] = 1e-3
+    encoder_lr: Annotated[float, Gt(0), Le(10), Doc("The encoder's rate, times --lr."), _OPTIMISATION] = 1.0
+    layer_decay: Annotated[float, Gt(0), Le(1), Doc("Its layers' rates, times the next's."), _OPTIMISATION] = 1.0
+    freeze_epochs: Annotated[int, Ge(0), Doc("Epochs before the encoder trains."), _OPTIMISATION] = 0
+    ema: Annotated[float, Interval(ge=0, lt=1), Doc("Decay of averaged weights; 0: off."), _OPTIMISATION] = 0.0
     schedule: Annotated[
         Literal["cosine", "constant", "step"],
         Doc("Learning-rate schedule; step divides it by 5 every 10 epochs."),
@@ -82,6 +96,7 @@ class Recipe(ABC):
     clip: Annotated[float, Ge(0), Doc("Maximum gradient norm; 0 disables."), _OPTIMISATION] = 1.0
     label_smoothing: Annotated[float, Interval(ge=0, lt=1), Doc("Label smoothing."), _OPTIMISATION] = 0.0
     class_weights: Annotated[bool, Doc("Weight the loss by inverse class frequency."), _OPTIMISATION] = False
+    logit_adjustment: Annotated[float, Ge(0), Doc("Times log frequency, in the loss."), _OPTIMISATION] = 0.0
     augment: Annotated[
         Literal["auto", "none", "light", "paper"],
         Doc("Augmentation of training pictures; auto: light if the encoder is trained, else none."),
@@ -93,6 +108,7 @@ class Recipe(ABC):
     size: Annotated[
         int | None, Ge(32), Doc("Input size in pixels. Default: the starting run's, or the crops'."), Panel("Data")
     ] = None
+    tta: Annotated[TestTime, Doc("Views averaged in prediction."), Panel("Model")] = "none"
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
         Doc("auto: bfloat16 where the device is faster with it."),
@@ -109,6 +125,12 @@ class Recipe(ABC):
 
     def __post_init__(self):
         check_bounds(self)
+        if self.freeze_epochs >= self.epochs:
+            raise UsageError(
+                f"--freeze-epochs {self.freeze_epochs}: the training has {self.epochs} epochs, and the encoder would "
+                "never train.",
+                hint="Type fewer, or freeze it for good where the model has such an option.",
+            )
         strange = sorted(set(self.logger).difference(LOGGERS))
         if strange:
             raise UsageError(f"--logger {strange[0]}: not a place to log to.", hint=f"Type {', '.join(LOGGERS)}.")
