@@ -12,7 +12,6 @@ import torch
 import torchvision
 import transformers
 from sklearn.utils.class_weight import compute_class_weight
-from torchvision.transforms import v2
 from transformers import PreTrainedModel
 
 import fer_cli
@@ -28,7 +27,7 @@ from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
 from fer_cli.runs.ancestry import run_behind
 from fer_cli.runs.run import CARD, CHECKPOINTS, EPOCHS, LOGS, UNFINISHED, VERSION, Run
-from fer_cli.training.augmentation import augmentation
+from fer_cli.training.augmentation import augmentation_of, mixing_of
 from fer_cli.training.folder import finished, identity_of, reserved
 from fer_cli.training.leakage import seen_subjects
 from fer_cli.training.recipes.base import BuildContext, Recipe
@@ -148,36 +147,25 @@ def _trainer(
     progress: Progress,
 ) -> tuple[FoldTrainer, dict[str, Embeddings]]:
     """The trainer of ``model``, and what the encoders frozen in it made of the dataset, over which they run once."""
-    crops = Crops(dataset.path)
-    frozen_alone = WHOLE in model.frozen
-    name = recipe.augment if recipe.augment != "auto" else ("none" if frozen_alone else "light")
-    vary = augmentation(name, context.size)
-    frozen = main_process_first(
-        lambda: embed_frozen(
-            model,
-            dataset,
-            preprocessing,
-            device=device,
-            crops=crops,
-            views=None if name == "none" else Views(recipe.views, recipe.seed, name, vary),
-            progress=progress,
-        ),
-        device,
-    )
+    extra = recipe.extra_inputs(sides["train"], context)
+    vary, mix = augmentation_of(recipe, model), mixing_of(recipe, model, extra)
+
+    def load() -> tuple[Crops, dict[str, Embeddings]]:
+        # A frozen encoder sees each crop once, which is decoded for that and not kept.
+        passes = WHOLE not in model.frozen
+        crops = Crops.of(dataset, context.size, progress=progress) if passes else Crops(dataset.path, size=context.size)
+        views = None if vary.is_none else Views(recipe.views, recipe.seed, recipe.augment, vary)
+        return crops, embed_frozen(
+            model, dataset, preprocessing, device=device, crops=crops, views=views, progress=progress
+        )
+
+    crops, frozen = main_process_first(load, device)
     trainer = make_trainer(
         model,
         recipe,
-        model_inputs(
-            model,
-            sides["train"],
-            crops,
-            frozen,
-            transform=v2.Compose([preprocessing.resize, vary]),
-            varied=True,
-            extra=recipe.extra_inputs(sides["train"], context),
-        ),
-        model_inputs(model, sides["val"], crops, frozen, transform=preprocessing.resize),
-        Collator(preprocessing),
+        model_inputs(model, sides["train"], crops, frozen, varied=True, extra=extra),
+        model_inputs(model, sides["val"], crops, frozen),
+        Collator(preprocessing, vary=vary.batch, mix=mix),
         device,
         out / CHECKPOINTS,
         progress,

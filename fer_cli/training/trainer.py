@@ -29,6 +29,7 @@ from fer_cli.embeddings.inputs import Collator
 from fer_cli.errors import TrainingError, UsageError
 from fer_cli.models.loading import hush, load_checkpoint
 from fer_cli.progress import Progress
+from fer_cli.training.loaders import explaining_failures, seeded_apart, workers_for
 from fer_cli.training.recipes.base import Recipe
 
 #: The epoch whose model is kept is the one with the lowest loss on the validation fold. Accuracy would be tied
@@ -112,9 +113,22 @@ class FoldTrainer(Trainer):
         # The setting is read by validation's data loader too, which must give every sample.
         self.args.dataloader_drop_last = samples > size and samples % size == 1
         try:
-            return super().get_train_dataloader()
+            return seeded_apart(super().get_train_dataloader())
         finally:
             self.args.dataloader_drop_last = False
+
+    def get_eval_dataloader(self, *arguments: Any, **settings: Any) -> DataLoader:
+        """The validation batches."""
+        return seeded_apart(super().get_eval_dataloader(*arguments, **settings))
+
+    def train(self, *arguments: Any, **settings: Any) -> Any:
+        """Train; raises :class:`~fer_cli.errors.TrainingError` where a loader dies or the GPU's memory is full."""
+        with explaining_failures(self._recipe):
+            return super().train(*arguments, **settings)
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        # Pictures come to the device as bytes, and are augmented and normalised there.
+        return self.data_collator.prepare(super()._prepare_inputs(inputs), training=self.model.training)
 
     def training_step(self, *arguments: Any, **settings: Any) -> Tensor:
         """One batch forward and backward; raises :class:`~fer_cli.errors.TrainingError` if its loss is not finite."""
@@ -198,7 +212,7 @@ def make_trainer(
         recipe=recipe,
         class_weights=class_weights,
         model=model.to(memory_format=torch.channels_last),
-        args=_arguments(recipe, device, out, samples=len(train)),
+        args=_arguments(recipe, device, out, samples=len(train), workers=workers_for(recipe.workers, train)),
         train_dataset=train,
         eval_dataset=val,
         data_collator=collate,
@@ -224,7 +238,7 @@ def _frozen(model: PreTrainedModel) -> list[str]:
     return [f"{name}." for name, module in model.named_children() if id(module) in frozen]
 
 
-def _arguments(recipe: Recipe, device: torch.device, out: Path, *, samples: int) -> TrainingArguments:
+def _arguments(recipe: Recipe, device: torch.device, out: Path, *, samples: int, workers: int) -> TrainingArguments:
     precision = choose_precision(recipe.precision, device)
     # TrainingArguments takes the first GPU, or all of them in one process; accelerate reads its device from here.
     chosen = {} if device.type == "cpu" else {"ACCELERATE_TORCH_DEVICE": str(device)}
@@ -258,6 +272,8 @@ def _arguments(recipe: Recipe, device: torch.device, out: Path, *, samples: int)
             remove_unused_columns=False,
             label_names=["labels"],
             dataloader_pin_memory=device.type == "cuda",
+            dataloader_num_workers=workers,
+            dataloader_persistent_workers=workers > 0,
             ddp_find_unused_parameters=False,
             disable_tqdm=True,
             report_to=_reporters(recipe.logger),
@@ -291,7 +307,8 @@ def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
 def choose_precision(wanted: str, device: torch.device) -> str:
     """``float32``, ``bfloat16`` or ``float16``, for ``wanted`` or, if that is ``auto``, for what ``device`` does well.
 
-    Processors without AMX compute bfloat16 two to three times slower than float32. Raises
+    GPUs without bfloat16 train in float16, with a scaled loss, if they have units for it (NVIDIA's since Volta: V100,
+    T4). Processors without AMX compute bfloat16 two to three times slower than float32. Raises
     :class:`~fer_cli.errors.UsageError` if float16 is wanted of a processor, which cannot train with it.
     """
     if wanted == "float16" and device.type != "cuda":
@@ -299,7 +316,11 @@ def choose_precision(wanted: str, device: torch.device) -> str:
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bfloat16"
+        return "float16" if torch.cuda.get_device_capability(device) >= (7, 0) else "float32"
+    if device.type == "xpu":
+        return "bfloat16" if torch.xpu.is_bf16_supported(including_emulation=False) else "float32"
     if device.type == "cpu":
         return "bfloat16" if torch.cpu.get_capabilities().get("amx_bf16", False) else "float32"
     return "float32"
