@@ -7,22 +7,21 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from torch.utils.data import DataLoader
+from torch import Tensor
 
 from fer_cli.dataset.prepared import PreparedDataset
-from fer_cli.dataset.tensors import Crops
-from fer_cli.embeddings.inputs import Collator, embed_frozen, model_inputs
+from fer_cli.dataset.tensors import Crops, prefetched
+from fer_cli.embeddings.embed import batch_size, encode
+from fer_cli.embeddings.inputs import embed_frozen, model_inputs
 from fer_cli.errors import DatasetError
 from fer_cli.evaluation.calibration import fit_temperature
 from fer_cli.evaluation.leakage import Leakage, check_leakage
 from fer_cli.labels import in_order
 from fer_cli.models.choices import FLIP
-from fer_cli.models.inference import Classifier
+from fer_cli.models.inference import Classifier, finite_probabilities
 from fer_cli.options import DEFAULT_SESSION, Session
 from fer_cli.progress import Progress
 from fer_cli.runs.run import Run
-
-BATCH = 32
 
 Split = Literal["test", "val", "all"]
 
@@ -198,18 +197,25 @@ def _probabilities(
     classifier: Classifier, dataset: PreparedDataset, rows: pd.DataFrame, progress: Progress
 ) -> np.ndarray:
     model, preprocessing = classifier.model, classifier.preprocessing
-    crops = Crops(dataset.path)
+    crops = Crops(dataset.path, size=preprocessing.size)
     # What is stored of the encoders is of one view.
     frozen = {}
     if classifier.tta != FLIP:
         frozen = embed_frozen(model, dataset, preprocessing, device=classifier.device, crops=crops, progress=progress)
     # The labels are not needed here, and may be of a class that the model does not have.
-    faces = model_inputs(model, rows.assign(label=classifier.classes[0]), crops, frozen, transform=preprocessing.resize)
-    parts = []
-    for batch in DataLoader(faces, batch_size=BATCH, collate_fn=Collator(preprocessing)):
-        parts.append(classifier.classify({name: value for name, value in batch.items() if name != "labels"}))
-        progress("evaluating", sum(map(len, parts)), len(faces))
-    return np.concatenate(parts)
+    faces = model_inputs(model, rows.assign(label=classifier.classes[0]), crops, frozen)
+
+    def load(places: range) -> dict[str, Tensor]:
+        return {name: values for name, values in faces.__getitems__(places).items() if name != "labels"}
+
+    logits = encode(
+        lambda **inputs: classifier.logits(inputs),
+        prefetched(load, len(faces), batch_size(classifier.device)),
+        preprocessing,
+        classifier.device,
+        lambda done: progress("evaluating", done, len(faces)),
+    )
+    return finite_probabilities(logits)
 
 
 def _table(rows: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:

@@ -19,7 +19,7 @@ import fer_cli
 from fer_cli.errors import DiskFullError, ModelError, UsageError
 from fer_cli.files import written_whole
 from fer_cli.models.choices import ONNXRUNTIME, TORCH
-from fer_cli.models.inference import Classifier, finite_probabilities
+from fer_cli.models.inference import Classifier
 from fer_cli.models.loading import fingerprint
 from fer_cli.models.weights import cache_folder
 
@@ -149,11 +149,11 @@ class OnnxClassifier(Classifier):
             return super()._encode(pixels)
         return torch.from_numpy(run_graph(self._session, {"pixel_values": pixels}))
 
-    def _classify(self, inputs: dict[str, Tensor]) -> np.ndarray:
+    def _forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         if self.paired:
             # Of embeddings: a head of a few layers is nothing to gain by.
-            return super()._classify(inputs)
-        return finite_probabilities(torch.from_numpy(run_graph(self._session, inputs)))
+            return super()._forward(inputs)
+        return torch.from_numpy(run_graph(self._session, inputs))
 
 
 class _Graph(nn.Module):

@@ -5,6 +5,7 @@ import platform
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ import transformers
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms import v2
 from transformers import PreTrainedModel
 
 import fer_cli
@@ -30,16 +30,16 @@ from fer_cli.models.device import choose_device, device_name
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
 from fer_cli.runs.run import CARD, CHECKPOINTS, EPOCHS, LOGS, UNFINISHED, VERSION, Run, run_behind
-from fer_cli.training.augmentation import augmentation
+from fer_cli.training.augmentation import augmentation_of, mixing_of
 from fer_cli.training.folder import finished, identity_of, reserved
 from fer_cli.training.leakage import seen_subjects
+from fer_cli.training.precision import choose_precision
 from fer_cli.training.recipes.base import BuildContext, Recipe
 from fer_cli.training.samples import ExtraData, JoinedFaces, open_extra, refuse_extra, soft_labels, training_sides
 from fer_cli.training.trainer import (
     EPOCH_RULES,
     REFIT_RULE,
     FoldTrainer,
-    choose_precision,
     everything_saved,
     make_trainer,
 )
@@ -180,50 +180,33 @@ def _trainer(
     """The trainer of ``model``, and what the encoders frozen in it made of the dataset, over which they run once."""
     inputs = recipe.extra_inputs(sides["train"], context)
     refuse_extra(recipe, extra, inputs)
+    vary, mix = augmentation_of(recipe, model), mixing_of(recipe, model, inputs)
     labels = _labels(recipe, dataset, sides["train"], extra, context.classes)
-    crops = Crops(dataset.path)
-    frozen_alone = WHOLE in model.frozen
-    name = recipe.augment if recipe.augment != "auto" else ("none" if frozen_alone else "light")
-    vary = augmentation(name, context.size)
 
-    def embedded(one: PreparedDataset, crops: Crops) -> dict[str, Embeddings]:
-        return embed_frozen(
-            model,
-            one,
-            preprocessing,
-            device=device,
-            crops=crops,
-            views=None if name == "none" else Views(recipe.views, recipe.seed, name, vary),
-            progress=progress,
+    def load(one: PreparedDataset) -> tuple[Crops, dict[str, Embeddings]]:
+        # A frozen encoder sees each crop once, which is decoded for that and not kept.
+        passes = WHOLE not in model.frozen
+        crops = Crops.of(one, context.size, progress=progress) if passes else Crops(one.path, size=context.size)
+        views = None if vary.is_none else Views(recipe.views, recipe.seed, recipe.augment, vary)
+        return crops, embed_frozen(
+            model, one, preprocessing, device=device, crops=crops, views=views, progress=progress
         )
 
-    def training(rows: pd.DataFrame, crops: Crops, frozen: dict[str, Embeddings], labels: Tensor) -> Dataset:
-        return model_inputs(
-            model,
-            rows,
-            crops,
-            frozen,
-            transform=v2.Compose([preprocessing.resize, vary]),
-            varied=True,
-            extra=inputs,
-            soft_labels=labels if recipe.soft_labels else None,
-        )
+    def faces(loaded: tuple[Crops, dict[str, Embeddings]], rows: pd.DataFrame, labels: Tensor) -> Dataset:
+        shares = labels if recipe.soft_labels else None
+        return model_inputs(model, rows, *loaded, varied=True, extra=inputs, soft_labels=shares)
 
-    frozen = main_process_first(lambda: embedded(dataset, crops), device)
-    train = training(sides["train"], crops, frozen, labels[0])
-    if extra:
-        others = []
-        for each, targets in zip(extra, labels[1:], strict=True):
-            own = Crops(each.dataset.path)
-            embeddings = main_process_first(lambda each=each, own=own: embedded(each.dataset, own), device)
-            others.append(training(each.rows, own, embeddings, targets))
-        train = JoinedFaces([train, *others])
+    loaded = main_process_first(lambda: load(dataset), device)
+    parts = [faces(loaded, sides["train"], labels[0])]
+    for each, own in zip(extra, labels[1:], strict=True):
+        parts.append(faces(main_process_first(partial(load, each.dataset), device), each.rows, own))
+    crops, frozen = loaded
     trainer = make_trainer(
         model,
         recipe,
-        train,
-        model_inputs(model, sides["val"], crops, frozen, transform=preprocessing.resize),
-        Collator(preprocessing),
+        parts[0] if len(parts) == 1 else JoinedFaces(parts),
+        model_inputs(model, sides["val"], crops, frozen),
+        Collator(preprocessing, vary=vary.batch, mix=mix),
         device,
         out / CHECKPOINTS,
         progress,

@@ -145,5 +145,16 @@ def reserve(out: Path, identity: dict[str, Any]) -> None:
 
 
 def _same(one: dict[str, Any] | None, other: dict[str, Any]) -> bool:
-    # Where the dataset is has no part in what is trained.
-    return one is not None and {**one, "path": ""} == {**other, "path": ""}
+    return one is not None and _decisive(one) == _decisive(other)
+
+
+def _decisive(identity: dict[str, Any]) -> dict[str, Any]:
+    """The part of an ``identity`` that decides what is trained.
+
+    Where the dataset is and who loads it do not; of the batch only the product that a step sees does, so that a
+    training for which a GPU had no memory goes on in smaller batches.
+    """
+    recipe = {name: value for name, value in identity["recipe"].items() if name != "workers"}
+    with suppress(KeyError, TypeError):
+        recipe["batch_size"] *= recipe.pop("accumulate")
+    return {**identity, "path": "", "recipe": recipe}

@@ -164,6 +164,9 @@ class JoinedFaces(Dataset):
     def __init__(self, parts: list[Dataset]):
         self._parts = parts
         self._ends = np.cumsum([len(part) for part in parts])
+        once = [getattr(part, "decoded_once", None) for part in parts]
+        #: Whether each crop is decoded but once; None where there are none to decode.
+        self.decoded_once = None if None in once else all(once)
 
     def __len__(self) -> int:
         return int(self._ends[-1])

@@ -31,6 +31,7 @@ from fer_cli.progress import Progress
 from fer_cli.training.balance import ClassSampler, TrainingLoss, class_frequencies
 from fer_cli.training.callbacks import Averaging, EndAfter, Freeze, Patience, Reporter, epochs_without_improvement
 from fer_cli.training.ema import WeightAverage
+from fer_cli.training.loaders import explaining_failures, seeded_apart, workers_for
 from fer_cli.training.optimizer import (
     OPTIMIZERS,
     STEP_EPOCHS,
@@ -39,6 +40,7 @@ from fer_cli.training.optimizer import (
     parameter_groups,
     refuse_without_encoder,
 )
+from fer_cli.training.precision import choose_precision, has_tf32
 from fer_cli.training.recipes.base import Recipe
 
 #: How the epoch is chosen whose model is kept, by ``--select``. Accuracy is tied between many epochs where a fold holds
@@ -136,7 +138,7 @@ class FoldTrainer(Trainer):
         # The setting is read by validation's data loader too, which must give every sample.
         self.args.dataloader_drop_last = samples > size and samples % size == 1
         try:
-            return super().get_train_dataloader()
+            return seeded_apart(super().get_train_dataloader())
         finally:
             self.args.dataloader_drop_last = False
 
@@ -145,6 +147,19 @@ class FoldTrainer(Trainer):
             return super()._get_train_sampler(train_dataset)
         labels = self._labels.argmax(dim=1) if self._labels.dim() == 2 else self._labels
         return ClassSampler(labels, self._recipe.sampling, self._recipe.seed)
+
+    def get_eval_dataloader(self, *arguments: Any, **settings: Any) -> DataLoader:
+        """The validation batches."""
+        return seeded_apart(super().get_eval_dataloader(*arguments, **settings))
+
+    def train(self, *arguments: Any, **settings: Any) -> Any:
+        """Train; raises :class:`~fer_cli.errors.TrainingError` where a loader dies or the GPU's memory is full."""
+        with explaining_failures(self._recipe):
+            return super().train(*arguments, **settings)
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        # Pictures come to the device as bytes, and are augmented and normalised there.
+        return self.data_collator.prepare(super()._prepare_inputs(inputs), training=self.model.training)
 
     def training_step(self, *arguments: Any, **settings: Any) -> Tensor:
         """One batch forward and backward; raises :class:`~fer_cli.errors.TrainingError` if its loss is not finite."""
@@ -269,13 +284,14 @@ def make_trainer(
         name for prefix in _frozen(model) for name in model.state_dict() if name.startswith(prefix)
     ]
     assert not trained.intersection(model._keys_to_ignore_on_save)
+    workers = workers_for(recipe.workers, train)
     trainer = FoldTrainer(
         recipe=recipe,
         class_weights=class_weights,
         labels=labels,
         end_after=end_after,
         model=model.to(memory_format=torch.channels_last),
-        args=_arguments(recipe, device, out, samples=len(train), validate=end_after is None),
+        args=_arguments(recipe, device, out, samples=len(train), workers=workers, validate=end_after is None),
         train_dataset=train,
         eval_dataset=val,
         data_collator=collate,
@@ -305,7 +321,9 @@ def _frozen(model: PreTrainedModel) -> list[str]:
     return [f"{name}." for name, module in model.named_children() if id(module) in frozen]
 
 
-def _arguments(recipe: Recipe, device: torch.device, out: Path, *, samples: int, validate: bool) -> TrainingArguments:
+def _arguments(
+    recipe: Recipe, device: torch.device, out: Path, *, samples: int, workers: int, validate: bool
+) -> TrainingArguments:
     precision = choose_precision(recipe.precision, device)
     # TrainingArguments takes the first GPU, or all of them in one process; accelerate reads its device from here.
     chosen = {} if device.type == "cpu" else {"ACCELERATE_TORCH_DEVICE": str(device)}
@@ -339,6 +357,8 @@ def _arguments(recipe: Recipe, device: torch.device, out: Path, *, samples: int,
             remove_unused_columns=False,
             label_names=["labels"],
             dataloader_pin_memory=device.type == "cuda",
+            dataloader_num_workers=workers,
+            dataloader_persistent_workers=workers > 0,
             ddp_find_unused_parameters=recipe.freeze_epochs > 0,
             disable_tqdm=True,
             report_to=_reporters(recipe.logger),
@@ -370,25 +390,3 @@ def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
     truth, predicted = prediction.label_ids, np.argmax(prediction.predictions, axis=-1)
     recall = recall_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
     return {"accuracy": float(accuracy_score(truth, predicted)), "uar": float(recall)}
-
-
-def choose_precision(wanted: str, device: torch.device) -> str:
-    """``float32``, ``bfloat16`` or ``float16``, for ``wanted`` or, if that is ``auto``, for what ``device`` does well.
-
-    Processors without AMX compute bfloat16 two to three times slower than float32. Raises
-    :class:`~fer_cli.errors.UsageError` if float16 is wanted of a processor, which cannot train with it.
-    """
-    if wanted == "float16" and device.type != "cuda":
-        raise UsageError(f"--precision float16: not on {device.type}.", hint="Type --precision auto.")
-    if wanted != "auto":
-        return wanted
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    if device.type == "cpu":
-        return "bfloat16" if torch.cpu.get_capabilities().get("amx_bf16", False) else "float32"
-    return "float32"
-
-
-def has_tf32(device: torch.device) -> bool:
-    """Whether ``device`` multiplies float32 in TF32 (NVIDIA's since Ampere)."""
-    return device.type == "cuda" and torch.version.cuda is not None and torch.cuda.get_device_capability(device)[0] >= 8

@@ -80,7 +80,7 @@ def test_a_fingerprint_tells_encoders_by_weights_and_statistics(encoder):
 
 
 def test_augmented_views_follow_the_crop_and_vary_a_subject_alike(encoder, made):
-    views = Views(3, 0, "light", augmentation("light", 32))
+    views = Views(3, 0, "light", augmentation("light"))
     embeddings = embed(encoder, made, Preprocessing(32), device=CPU, views=views)
     count = len(made.metadata)
     assert embeddings.table.shape == (4, count, encoder.width)
@@ -100,7 +100,7 @@ def test_augmented_views_follow_the_crop_and_vary_a_subject_alike(encoder, made)
 
 
 def test_views_are_the_same_whenever_they_are_drawn_and_leave_the_random_numbers_alone(encoder, made, tmp_path):
-    views = Views(2, 7, "light", augmentation("light", 32))
+    views = Views(2, 7, "light", augmentation("light"))
     torch.manual_seed(5)
     before = torch.rand(1)
     torch.manual_seed(5)

@@ -1,5 +1,6 @@
 """The recipe: all that a person can set of a training. Its fields are the options of its ``fer train`` command."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -98,13 +99,22 @@ class Recipe(ABC):
     class_weights: Annotated[bool, Doc("Weight the loss by inverse class frequency."), _OPTIMISATION] = False
     logit_adjustment: Annotated[float, Ge(0), Doc("Times log frequency, in the loss."), _OPTIMISATION] = 0.0
     augment: Annotated[
-        Literal["auto", "none", "light", "paper"],
+        Literal["auto", "none", "light", "paper", "wild"],
         Doc("Augmentation of training pictures; auto: light if the encoder is trained, else none."),
         Panel("Augmentation"),
     ] = "auto"
     views: Annotated[
         int, Ge(1), Doc("Augmented views per picture to embed with a frozen encoder."), Panel("Augmentation")
     ] = 8
+    mixup: Annotated[float, Ge(0), Doc("MixUp's alpha; single pictures; 0: none."), Panel("Augmentation")] = 0.0
+    cutmix: Annotated[float, Ge(0), Doc("CutMix's alpha, likewise."), Panel("Augmentation")] = 0.0
+    erasing: Annotated[
+        float | None,
+        Interval(ge=0, le=1),
+        Doc("Probability that a part is erased, in place of --augment's."),
+        Panel("Augmentation"),
+    ] = None
+    randaugment: Annotated[int, Ge(0), Le(10), Doc("RandAugment's operations on a picture."), Panel("Augmentation")] = 0
     size: Annotated[
         int | None, Ge(32), Doc("Input size in pixels. Default: the starting run's, or the crops'."), Panel("Data")
     ] = None
@@ -113,6 +123,9 @@ class Recipe(ABC):
         Literal["auto", "float32", "bfloat16", "float16"],
         Doc("auto: bfloat16 where the device is faster with it."),
         Panel("Compute"),
+    ] = "auto"
+    workers: Annotated[
+        str, Doc("Processes that load: a number; auto: as many as decoding needs."), Panel("Compute")
     ] = "auto"
     compile: Annotated[bool, Doc("Compile the network with torch.compile."), Panel("Compute")] = False
     # Not --log: torchrun takes that for the beginning of an option of its own.
@@ -134,6 +147,14 @@ class Recipe(ABC):
         strange = sorted(set(self.logger).difference(LOGGERS))
         if strange:
             raise UsageError(f"--logger {strange[0]}: not a place to log to.", hint=f"Type {', '.join(LOGGERS)}.")
+        if self.workers != "auto" and not re.fullmatch("[0-9]{1,3}", self.workers):
+            raise UsageError(f"--workers {self.workers}: no number of processes.", hint="Type auto, 0 or a number.")
+        for option, alpha in (("--mixup", self.mixup), ("--cutmix", self.cutmix)):
+            if alpha and self.paired:
+                raise UsageError(
+                    f"{option} {alpha:g}: a mixture of two people has no neutral face to be compared with.",
+                    hint=f"Leave {option} out, or train a model of single pictures.",
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON holds them."""
