@@ -74,7 +74,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 metavar="FILE",
                 is_eager=True,
                 callback=from_file,
-                help="Settings from a TOML file, or from a run's run.json, which repeats it.",
+                help="Settings from a TOML file or a run's run.json.",
             ),
         ] = None,
         data: Annotated[
@@ -97,7 +97,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 "--resume",
                 is_eager=True,
                 callback=noting("resume"),
-                help="Go on with the unfinished training in --out, or the latest in ./runs.",
+                help="Go on with the training in --out, or the latest.",
             ),
         ] = False,
         device: Device = "auto",
