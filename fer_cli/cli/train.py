@@ -148,9 +148,10 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
 def _report(result: "Run | CrossValidation", evaluation: "Evaluation") -> None:
     best = result.card.get("best")
     if best is not None:
+        recall = f", average recall {best['val_uar']:.1%}" if "val_uar" in best else ""
         say(
             f"epoch     {best['epoch']} of {result.card['recipe']['epochs']}: {result.card['epoch_rule']} "
-            f"({best['val_loss']:.3f}; accuracy there {best['val_accuracy']:.1%})"
+            f"(loss {best['val_loss']:.3f}, accuracy {best['val_accuracy']:.1%}{recall})"
         )
     show(evaluation)
 

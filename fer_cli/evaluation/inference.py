@@ -128,7 +128,8 @@ def run_inference(
         dataset,
         shared.classes,
         _table(rows, probabilities, shared.classes),
-        f"{dataset.protocol.name}; epoch by {run.card['epoch_rule']}; {_which(dataset, run, split)}{leakage.stamp}",
+        f"{dataset.protocol.name}; epoch by {run.card['epoch_rule']}; {_which(dataset, run, split)}{_views(classifier)}"
+        f"{leakage.stamp}",
         leakage,
         tuple(notes),
     )
@@ -167,6 +168,10 @@ def _which(dataset: PreparedDataset, run: Run, split: Split) -> str:
     if split == "val":
         return f"validation fold {(run.fold + 1) % folds}" if folds else "the validation part of the owners' split"
     return f"test fold {run.fold}" if folds else "the owners' split"
+
+
+def _views(classifier: Classifier) -> str:
+    return "; averaged over the picture and its mirror image" if classifier.tta == FLIP else ""
 
 
 def _with_temperature(
