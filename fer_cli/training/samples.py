@@ -49,8 +49,6 @@ def open_extra(recipe: Recipe, dataset: PreparedDataset, classes: tuple[str, ...
     found = []
     for path in recipe.extra_data:
         extra = PreparedDataset.open(Path(path))
-        if extra.fingerprint == dataset.fingerprint or any(extra.fingerprint == e.dataset.fingerprint for e in found):
-            raise DatasetError(f"--extra-data {path}: this dataset trains already.", hint="Leave it out.")
         ours, theirs = dataset.crop["margin"], extra.crop["margin"]
         if ours != theirs:
             raise DatasetError(
@@ -58,6 +56,8 @@ def open_extra(recipe: Recipe, dataset: PreparedDataset, classes: tuple[str, ...
                 f"{dataset.path} one of {ours:g}: the faces would be of two sizes.",
                 hint=f"Type its fer prepare line again with --margin {ours:g} and another --out.",
             )
+        if extra.fingerprint == dataset.fingerprint or any(extra.fingerprint == e.dataset.fingerprint for e in found):
+            raise DatasetError(f"--extra-data {path}: this dataset trains already.", hint="Leave it out.")
         rows = _training_rows(extra, recipe)
         labelled = rows[rows["label"].isin(classes)]
         if recipe.soft_labels and has_votes(extra):
@@ -138,16 +138,14 @@ def soft_labels(dataset: PreparedDataset, rows: pd.DataFrame, classes: tuple[str
 def _votes(dataset: PreparedDataset, rows: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
     """The votes for each of ``classes``, N×C, 0 where there is no column."""
     columns = [column for column in rows if column.startswith(VOTES)]
-    table = rows[columns].apply(pd.to_numeric, errors="coerce")
-    for wrong, why in (
-        (~np.isfinite(table.to_numpy(float)), "is no number"),
-        (table.to_numpy(float) < 0, "is negative"),
-    ):
+    table = rows[columns].apply(pd.to_numeric, errors="coerce").astype("Float64")
+    counts = table.to_numpy(float, na_value=np.nan)
+    for wrong, why in ((~np.isfinite(counts), "is no number"), (counts < 0, "is negative")):
         if wrong.any():
             place, column = np.argwhere(wrong)[0]
             _refuse(dataset, rows.index[place], f"'{columns[column]}' {why} ({rows[columns[column]].iloc[place]})")
-    if len(table) and (table.sum(axis=1) == 0).any():
-        _refuse(dataset, table.index[(table.sum(axis=1) == 0).to_numpy()][0], "all its votes are 0")
+    if (empty := np.flatnonzero(counts.sum(axis=1) == 0)).size:
+        _refuse(dataset, rows.index[empty[0]], "all its votes are 0")
     return table.reindex(columns=[f"{VOTES}{name}" for name in classes], fill_value=0).to_numpy(float)
 
 

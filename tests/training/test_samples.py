@@ -155,7 +155,7 @@ def test_a_run_trains_on_them_and_remembers_whom_they_show(tmp_path):
 def test_people_of_the_test_fold_do_not_come_in_by_further_data(tmp_path):
     dataset = made_dataset(tmp_path / "made")
     # The same corpus prepared otherwise: its people are in other folds.
-    other = made_dataset(tmp_path / "other", subjects=6, size=48)
+    other = made_dataset(tmp_path / "other", subjects=12, folds=4, size=48)
     recipe = dataclasses.replace(RECIPE, extra_data=(str(other.path),))
     with pytest.raises(RunError, match=r"--extra-data .* shows .* of the made subjects that fold 0 tests"):
         fit(recipe, dataset, tmp_path / "run", device="cpu")
