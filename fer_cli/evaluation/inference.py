@@ -79,7 +79,8 @@ class Inference:
 
     ``predictions`` is as :class:`~fer_cli.evaluation.results.Evaluation` has it; ``about`` says whose faces these are,
     ``notes`` what a reader of the numbers should know. ``temperature`` was fitted on ``fitted_on`` faces of the run's
-    own validation fold; None where there is none, or where the validation fold is among what was tested.
+    own validation fold; None where there is none, or where the validation fold is among what was tested. ``views`` says
+    what was averaged for a face, where it was more than one view.
     """
 
     run: Run
@@ -91,6 +92,7 @@ class Inference:
     notes: tuple[str, ...]
     temperature: float | None = None
     fitted_on: int = 0
+    views: str = ""
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -132,6 +134,7 @@ def run_inference(
         f"{leakage.stamp}",
         leakage,
         tuple(notes),
+        views=_views(classifier),
     )
     return _with_temperature(inference, split, classifier, shared, session.progress)
 
