@@ -72,7 +72,7 @@ def noise(name: str, rows: int, size: int, pictures: int) -> PreparedDataset:
         "version": 1,
         "corpus": name,
         "settings": settings,
-        "protocol": Protocol("Noise", CLASSES, "still", 0, "owners").to_dict(),
+        "protocol": Protocol("Noise", CLASSES, "last frame", 0, "id-step").to_dict(),
         "crop": {"size": size, "margin": 0.15, "detector": "none"},
     }
     finish(folder, metadata, card, journal, keep=set(metadata["file_name"]))
@@ -106,7 +106,18 @@ def step(size: int, batch: int, augment: str, attempts: int) -> None:
         ends: list[float] = []
         alone: list[float] = []
 
-        def watch(stage: str, done: int, total: int | None, /, ends=ends, alone=alone, **facts: float | str) -> None:
+        trained: list[float] = []
+
+        def watch(
+            stage: str,
+            done: int,
+            total: int | None,
+            /,
+            ends: list[float] = ends,
+            alone: list[float] = alone,
+            trained: list[float] = trained,
+            **facts: float | str,
+        ) -> None:
             # The first epoch decodes, as no later one does. The bare step takes turns with ten steps of the training.
             if stage == "training" and done > total // 2 + 2:
                 ends.append(time.perf_counter())
@@ -115,7 +126,6 @@ def step(size: int, batch: int, augment: str, attempts: int) -> None:
                     alone.extend(bare(8))
                     ends.clear()
 
-        trained: list[float] = []
         shutil.rmtree(OUT / "loader-run", ignore_errors=True)
         fit(recipe, dataset, OUT / "loader-run", device="cpu", progress=watch)
         rates = [batch / statistics.median(seconds) for seconds in (trained, alone)]
