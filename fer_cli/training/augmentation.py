@@ -67,9 +67,9 @@ class Augmentation:
         All pictures of a sample are varied alike: a difference between a face and its neutral face must come from the
         face. They come out as floats from 0 to 1, if anything but RandAugment changes them.
         """
-        if self.is_none:
-            return dict(inputs)
         names = [name for name in inputs if name.endswith("pixel_values")]
+        if self.is_none or not names:
+            return dict(inputs)
         stacks = [inputs[name] if inputs[name].dim() == 5 else inputs[name][:, None] for name in names]
         varied = self._vary(torch.cat(stacks, dim=1) if len(stacks) > 1 else stacks[0])
         parts = varied.split([stack.shape[1] for stack in stacks], dim=1)

@@ -32,13 +32,12 @@ def workers_for(wanted: str, dataset: Dataset) -> int:
 
 
 def seeded_apart(loader: DataLoader) -> DataLoader:
-    """The ``loader``, the seeds of whose workers are drawn from a generator of their own.
+    """The ``loader``, which draws the seeds of its workers from a generator of its own.
 
-    Workers stay from epoch to epoch, so that they draw seeds once a training: from the global generator, a resumed
-    training would draw once more than one that was not interrupted.
+    From the global generator it would draw one an epoch without workers and one a training with them, who stay from
+    epoch to epoch: the numbers would depend on who loads, and on whether the training was interrupted.
     """
-    if loader.num_workers:
-        getattr(loader, "base_dataloader", loader).generator = torch.Generator().manual_seed(0)
+    getattr(loader, "base_dataloader", loader).generator = torch.Generator().manual_seed(0)
     return loader
 
 
