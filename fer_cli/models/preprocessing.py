@@ -50,8 +50,8 @@ class Preprocessing:
     """Resize to ``size`` pixels a side, scale to 0–1, subtract ``mean`` and divide by ``std`` (RGB).
 
     ``face_crop`` holds the ``size`` and ``margin`` of the crops that the model was trained on, so that a picture met
-    later is cropped in the same way. With ``grey`` a network sees pictures without their colours, as those of a corpus
-    of grey pictures are: a network that was trained on such would meet in colours what it has not learned. It is saved as a ``preprocessor_config.json`` which
+    later is cropped in the same way. With ``grey`` a network sees pictures without their colours: one that was trained
+    on grey pictures would meet in colours what it has not learned. It is saved as a ``preprocessor_config.json`` which
     ``transformers.AutoImageProcessor`` opens too.
     """
 
