@@ -43,7 +43,7 @@ class _Stored(TypedDict):
     image_mean: Annotated[list[Annotated[float, Meta(ge=0, le=1)]], Meta(min_length=3, max_length=3)]
     image_std: Annotated[list[Annotated[float, Meta(ge=0.001, le=10)]], Meta(min_length=3, max_length=3)]
     face_crop: FaceCrop
-    zoom: NotRequired[Annotated[float, Meta(ge=0.1, le=10)]]
+    grey: NotRequired[bool]
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,16 @@ class Preprocessing:
     """Resize to ``size`` pixels a side, scale to 0–1, subtract ``mean`` and divide by ``std`` (RGB).
 
     ``face_crop`` holds the ``size`` and ``margin`` of the crops that the model was trained on, so that a picture met
-    later is cropped in the same way. ``zoom`` is the part of a crop's side that the network sees, about the centre:
-    less than 1 cuts a margin off, more than 1 repeats the edges outwards. It is saved as a
-    ``preprocessor_config.json`` which ``transformers.AutoImageProcessor`` opens too.
+    later is cropped in the same way. With ``grey`` a network sees pictures without their colours: one that was trained
+    on grey pictures would meet in colours what it has not learned. It is saved as a ``preprocessor_config.json`` which
+    ``transformers.AutoImageProcessor`` opens too.
     """
 
     size: int
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     face_crop: Mapping[str, Any] = field(default_factory=dict)
-    zoom: float = 1.0
+    grey: bool = False
 
     def __call__(self, crops: Tensor) -> Tensor:
         """B×3×size×size float32 for B×3×H×W uint8 crops."""
@@ -68,21 +68,14 @@ class Preprocessing:
 
     def resize(self, crops: Tensor) -> Tensor:
         """The crops at the network's size, uint8 as before, averaged over what a smaller pixel covers."""
-        crops = self._zoomed(crops)
         if crops.shape[-2:] == (self.size, self.size):
             return crops
         return functional.resize(crops, [self.size, self.size], antialias=True)
 
-    def _zoomed(self, crops: Tensor) -> Tensor:
-        side = crops.shape[-1]
-        # As many pixels on either side: the centre stays where it is.
-        edge = round(side * (self.zoom - 1) / 2)
-        if edge > 0:
-            return functional.pad(crops, [edge], padding_mode="edge")
-        return functional.center_crop(crops, [side + 2 * edge]) if edge < 0 else crops
-
     def normalise(self, crops: Tensor) -> Tensor:
         """The crops as the network takes them."""
+        if self.grey:
+            crops = functional.rgb_to_grayscale(crops, num_output_channels=3)
         scaled = functional.to_dtype(crops, torch.float32, scale=True)
         # Convolutions run up to twice as fast on this order of memory; the numbers are the same.
         return functional.normalize(scaled, list(self.mean), list(self.std)).contiguous(
@@ -97,7 +90,7 @@ class Preprocessing:
             image_mean=list(self.mean),
             image_std=list(self.std),
             face_crop=dict(self.face_crop),
-            **({} if self.zoom == 1 else {"zoom": self.zoom}),
+            **({"grey": True} if self.grey else {}),
         ).save_pretrained(folder)
 
     @classmethod
@@ -108,4 +101,4 @@ class Preprocessing:
         """
         stored = read_document(folder / FILE, _Stored, ModelError)
         mean, std = (tuple(map(float, stored[name])) for name in ("image_mean", "image_std"))
-        return cls(stored["size"]["height"], mean, std, stored["face_crop"], stored.get("zoom", 1.0))
+        return cls(stored["size"]["height"], mean, std, stored["face_crop"], grey=stored.get("grey", False))

@@ -1,7 +1,5 @@
 """Where an encoder starts: by a word, a run or a file, with the preprocessing that its weights were trained with."""
 
-import json
-
 import pytest
 import torch
 
@@ -87,34 +85,12 @@ def test_the_vggface2_encoder_is_the_published_network_at_the_size_of_its_input(
         assert encoder(torch.zeros(2, 3, 64, 64)).shape == (2, 2048)
 
 
-@pytest.mark.parametrize(("margin", "side"), [(0.0, 100), (0.25, 150), (0.5, 200)])
-def test_a_face_is_as_large_as_the_starting_run_saw_it(faces, margin, side):
-    """The packaged model saw 100 pixels of each: a ring around them is cut off, or the edge is repeated."""
-    prepared = preprocessing_of(starting_point("faces", None), 100, {"size": side, "margin": margin})
-    crop = torch.zeros(1, 3, side, side, dtype=torch.uint8)
-    edge = (side - 100) // 2
-    crop[..., edge : edge + 100, edge : edge + 100] = 200
-    assert (prepared.resize(crop) == 200).all()
-
-
-def test_a_narrower_crop_is_continued_at_its_edges(tmp_path):
-    made_model(features="target").save_pretrained(tmp_path)
-    Preprocessing(48, face_crop={"size": 64, "margin": 0.5}).save(tmp_path)
-    prepared = preprocessing_of(starting_point(str(tmp_path), None), 200, {"size": 100, "margin": 0.0})
-    assert prepared.zoom == 2
-    crop = torch.arange(100, dtype=torch.uint8).expand(1, 3, 100, 100)
-    resized = prepared.resize(crop)
-    assert torch.equal(resized[..., 50:150], crop[:, :, :1].expand(1, 3, 200, 100))
-    assert (resized[..., :50] == 0).all()
-    prepared.save(tmp_path)
-    assert Preprocessing.load(tmp_path) == prepared
-
-
-def test_crops_of_the_same_margin_are_left_as_they_are(faces):
-    prepared = preprocessing_of(starting_point("faces", None), 48, {"size": 64, "margin": 0.0})
-    assert prepared.zoom == 1
-    prepared.save(faces)
-    assert "zoom" not in json.loads((faces / "preprocessor_config.json").read_text())
+def test_a_run_that_sees_grey_pictures_passes_it_on(faces):
+    start = starting_point("faces", None)
+    assert not preprocessing_of(start, 48, {}).grey
+    Preprocessing(48, grey=True).save(faces)
+    assert preprocessing_of(start, 48, {}).grey
+    assert preprocessing_of(starting_point("scratch", None), 48, {}, grey=True).grey
 
 
 def test_torchvisions_networks_take_imagenets_colours_and_the_crops_size():

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from fer_cli.models.preprocessing import Preprocessing
     from fer_cli.models.starting_weights import StartingPoint
 
-#: What is said of an encoder's network in every recipe.
+#: What is said of an encoder's starting weights and its network in every recipe.
+ENCODER = "Starting weights: auto, faces, imagenet, scratch, a run, a file."
 BACKBONE = "mobilenet_v3_large or _small, timm/NAME, vggface2."
 
 
@@ -44,9 +45,9 @@ class DifferenceRecipe(Recipe):
     name: ClassVar[str] = "difference"
     examples: ClassVar[tuple[str, ...]] = (
         "fer train difference",
-        "fer train difference --ablation --cv   # target, difference, both",
-        "fer train difference --features target --encoder scratch --backbone mobilenet_v3_small --size 112",
-        "fer train difference --encoder runs/difference-synthetic-fold3 --tune-encoder --fold 3",
+        "fer train difference --ablation --cv",
+        "fer train difference --features target --encoder scratch --size 112",
+        "fer train difference --encoder runs/classifier-ferplus --tune-encoder",
         "fer train difference --backbone timm/resnet18 --encoder imagenet",
     )
     published: ClassVar[Mapping[str, type]] = {"note": NoteDifference}
@@ -54,16 +55,12 @@ class DifferenceRecipe(Recipe):
 
     features: Annotated[
         Features,
-        Doc("Embedding that the head takes; target needs no neutral picture."),
+        Doc("Input of the head."),
         Panel("Model"),
     ] = "both"
-    ablation: Annotated[bool, Doc("Train target, difference and both; compare them."), Panel("Model")] = False
-    pairs_only: Annotated[bool, Doc("With --features target: skip faces without a neutral picture."), Panel("Data")] = (
-        False
-    )
-    encoder: Annotated[
-        str, Doc("Starting weights: auto, faces, imagenet (of its network), scratch, a run, or a file."), Panel("Model")
-    ] = BEST
+    ablation: Annotated[bool, Doc("Train and compare all three, on the same pairs."), Panel("Model")] = False
+    pairs_only: Annotated[bool, Doc("Skip faces without a neutral picture."), Panel("Data")] = False
+    encoder: Annotated[str, Doc(ENCODER), Panel("Model")] = BEST
     tune_encoder: Annotated[bool, Doc("Train the encoder too; scratch implies it."), Panel("Model")] = False
     backbone: Annotated[str | None, Doc(BACKBONE), Panel("Model")] = None
     hidden: Annotated[tuple[int, ...], Doc("A hidden layer's width; repeatable. Default: linear."), Panel("Model")] = ()
@@ -104,7 +101,7 @@ class DifferenceRecipe(Recipe):
 
     def preprocessing(self, size: int, crop: Mapping[str, Any], parts: Mapping[str, Path]) -> "Preprocessing":
         """As the encoder's starting weights saw their pictures."""
-        return preprocessing_of(self._start(), size, crop)
+        return preprocessing_of(self._start(), size, crop, grey=self.grey)
 
     def input_size(self, parts: Mapping[str, Path]) -> int | None:
         """That of the pictures that the starting weights were trained on."""
@@ -136,19 +133,17 @@ def starting_file(encoder: str) -> list[Path]:
     return [Path(encoder)] if encoder not in (BEST, IMAGENET, SCRATCH) else []
 
 
-def preprocessing_of(start: "StartingPoint", size: int, crop: Mapping[str, Any]) -> "Preprocessing":
+def preprocessing_of(
+    start: "StartingPoint", size: int, crop: Mapping[str, Any], *, grey: bool = False
+) -> "Preprocessing":
     """The preprocessing of a dataset's crops (``crop``: their size and margin) for an encoder that begins at ``start``.
 
-    Normalised as its weights take it, and zoomed to the part of a face that the run saw whose encoder it is: crops with
-    a wider margin than its own are cut about the centre, those with a narrower one are continued at their edges.
+    Normalised as its weights take it, and ``grey`` where the run was whose encoder it is.
     """
     from fer_cli.models.preprocessing import Preprocessing
 
-    before, zoom = start.preprocessing, 1.0
-    if before is not None and "margin" in before.face_crop and "margin" in crop:
-        seen = before.zoom * (1 + 2 * before.face_crop["margin"])
-        zoom = round(seen / (1 + 2 * crop["margin"]), 4)
-    return Preprocessing(size, *start.normalisation, face_crop=crop, zoom=zoom)
+    before = start.preprocessing
+    return Preprocessing(size, *start.normalisation, face_crop=crop, grey=grey or (before is not None and before.grey))
 
 
 def difference_model(
