@@ -249,7 +249,7 @@ def embed(
 
 
 def _key(encoder: nn.Module, dataset: PreparedDataset, preprocessing: Preprocessing, device: torch.device) -> str:
-    pixels = f"{preprocessing.size} {preprocessing.mean} {preprocessing.std}"
+    pixels = f"{preprocessing.size} {preprocessing.mean} {preprocessing.std}" + (" grey" if preprocessing.grey else "")
     # Devices round differently: what one computed must not stand in for what another would compute.
     dtype = inference_dtype(device)
     computed = device.type if dtype is None else f"{device.type} {dtype}"

@@ -168,7 +168,7 @@ def _metadata(run: Run, classifier: Classifier) -> dict:
         "preprocessing": {
             "face_crop": dict(preprocessing.face_crop),
             "size": preprocessing.size,
-            "channels": "RGB",
+            "channels": "RGB, grey in all three" if preprocessing.grey else "RGB",
             "scale": "0 to 1",
             "mean": list(preprocessing.mean),
             "std": list(preprocessing.std),

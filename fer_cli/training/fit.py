@@ -91,7 +91,7 @@ def fit(
         model.seen = seen
         if recipe.tta != "none":
             model.config.tta = recipe.tta
-        preprocessing = Preprocessing(context.size, *recipe.normalisation, face_crop=dataset.crop)
+        preprocessing = Preprocessing(context.size, *recipe.normalisation, face_crop=dataset.crop, grey=recipe.grey)
         end_after = None if selection is None else selection["epoch"]
         trainer, frozen = _trainer(
             recipe, dataset, sides, extra, context, model, preprocessing, chosen, out, end_after, progress

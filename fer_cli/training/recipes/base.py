@@ -109,6 +109,7 @@ class Recipe(ABC):
         Panel("Augmentation"),
     ] = None
     randaugment: Annotated[int, Ge(0), Le(10), Doc("RandAugment's operations on a picture."), Panel("Augmentation")] = 0
+    grey: Annotated[bool, Doc("Train and predict without colours."), Panel("Data")] = False
     size: Annotated[int | None, Ge(32), Doc("Input size. Default: the start's, or the crops'."), Panel("Data")] = None
     tta: Annotated[TestTime, Doc("Views to average."), Panel("Model")] = "none"
     precision: Annotated[
