@@ -67,13 +67,14 @@ def check_leakage(run: Run, dataset: PreparedDataset, rows: pd.DataFrame, *, all
 
 
 def _pictures(run: Run, dataset: PreparedDataset, rows: pd.DataFrame) -> int:
-    """The number of pictures of unnamed people that the owners' split of the run's corpus keeps from the test."""
+    """The number of pictures of unnamed people that the owners' split of a corpus of the run keeps from the test."""
     unnamed = rows[rows["subject"].isna()]
-    if unnamed.empty or dataset.card["corpus"] != run.card["dataset"].get("corpus"):
+    extra = {each["corpus"] for each in run.card.get("extra_data", [])}
+    if unnamed.empty or dataset.card["corpus"] not in {run.card["dataset"].get("corpus"), *extra}:
         return 0
     try:
         test = dataset.split(run.fold, paired=False)["test"]["file_name"]
     except DatasetError:
-        # Without a split nothing says which pictures are the same.
-        return 0
+        # Without a split nothing says which pictures are the same; but all of further data trained then.
+        return len(unnamed) if dataset.card["corpus"] in extra else 0
     return int((~unnamed["file_name"].isin(test)).sum())

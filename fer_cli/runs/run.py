@@ -59,6 +59,11 @@ class StoredDataset(TypedDict):
     fingerprint: str
 
 
+class _ExtraData(TypedDict):
+    corpus: str
+    fingerprint: str
+
+
 class _Best(TypedDict):
     epoch: int
     val_loss: float
@@ -90,6 +95,7 @@ class StoredRun(TypedDict):
     seen: dict[str, list[str]]
     epoch_rule: str
     best: NotRequired[_Best]
+    extra_data: NotRequired[list[_ExtraData]]
     versions: _Versions
 
 

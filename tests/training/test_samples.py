@@ -10,6 +10,7 @@ import torch
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import DatasetError, RunError, UsageError
+from fer_cli.evaluation.leakage import check_leakage
 from fer_cli.training.fit import fit
 from fer_cli.training.recipes.classifier import ClassifierRecipe
 from fer_cli.training.recipes.disentangled import DisentangledRecipe
@@ -141,12 +142,17 @@ def test_data_of_none_of_the_classes_or_without_the_fold_are_refused(tmp_path):
 def test_a_run_trains_on_them_and_remembers_whom_they_show(tmp_path):
     dataset = made_dataset(tmp_path / "made")
     other = made_dataset(tmp_path / "other", corpus="other", subjects=6, size=48)
-    recipe = dataclasses.replace(RECIPE, extra_data=(str(other.path),), epochs=1, batch_size=9)
-    run = fit(recipe, dataset, tmp_path / "run", device="cpu")
-    [noted] = run.card["extra_data"]
+    unknown = unnamed(made_dataset(tmp_path / "unknown", corpus="unknown"), {"a": "train", "b": "val", "c": "test"})
+    paths = (str(other.path), str(unknown.path))
+    run = fit(dataclasses.replace(RECIPE, extra_data=paths, epochs=1), dataset, tmp_path / "run", device="cpu")
+    noted, unnoted = run.card["extra_data"]
     assert (noted["corpus"], noted["fingerprint"]) == ("other", other.fingerprint)
     assert noted["count"] == 3 * len(noted["subjects"]) == 6
     assert run.seen["other"] == noted["subjects"]
+    assert (unnoted["count"], unnoted["subjects"]) == (9, [])
+    with pytest.raises(RunError, match="18 of the unknown pictures"):
+        check_leakage(run, unknown, unknown.samples(paired=False), allow_seen=False)
+    assert not check_leakage(run, unknown, unknown.split(0, paired=False)["test"], allow_seen=False)
     assert run.card["counts"] == {"train": 9, "val": 9, "test": 9}
     # A third of the training is theirs, at the size of the first dataset.
     assert json.loads((run.path / "preprocessor_config.json").read_text())["size"]["height"] == 32
