@@ -27,6 +27,8 @@ UNFINISHED = "unfinished.json"
 IMAGES = "images"
 #: What frozen encoders made of the crops, a file an encoder.
 EMBEDDINGS = "embeddings"
+#: The decoded crops of a large dataset, a file for each size in pixels.
+DECODED = "decoded"
 
 #: The key in :data:`CARD` of what was skipped, as datasets of all versions have it.
 SKIPPED = "left_out"
