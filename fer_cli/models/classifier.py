@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from fer_cli.errors import ModelError
+from fer_cli.models.base import TrainedModel
 from fer_cli.models.device import choose_device
 from fer_cli.models.loading import load_own
 from fer_cli.models.preprocessing import Preprocessing
@@ -31,6 +32,8 @@ class Classifier:
         self.model = model.to(device=device, memory_format=torch.channels_last).eval()
         self.preprocessing = preprocessing
         self.device = device
+        #: What the logits are divided by before the softmax, as calibration on a validation split found it.
+        self.temperature: float = model.temperature if isinstance(model, TrainedModel) else 1.0
         names = model.config.id2label
         #: The classes, in the order of the probabilities: by the names that the model carries, if not by others.
         self.classes = classes or tuple(names[index] for index in range(len(names)))
@@ -76,7 +79,7 @@ class Classifier:
         Raises :class:`~fer_cli.errors.ModelError` where the model's weights are such that they are not finite.
         """
         return finite_probabilities(
-            self.model(**{name: value.to(self.device) for name, value in inputs.items()}).logits
+            self.model(**{name: value.to(self.device) for name, value in inputs.items()}).logits / self.temperature
         )
 
 

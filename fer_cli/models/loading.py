@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 import torch
@@ -40,6 +40,13 @@ _NOT_TAKEN_OVER = frozenset(
         *("transformers_weights", "kernel_config", "custom_pipelines", "dtype", "torch_dtype"),
     )
 )
+
+
+class _Calibrated(TypedDict):
+    """What calibration adds to the configuration of any of our models."""
+
+    # transformers keeps the name "temperature" for the generation of text.
+    softmax_temperature: NotRequired[Annotated[float, msgspec.Meta(ge=0.01, le=100)]]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -134,7 +141,8 @@ def load_own(folder: Path, wanted: type[TrainedModel] | None = None) -> TrainedM
     fields = kind.config_class.stored
     read_document(folder / CONFIG, fields, ModelError)
     # What the type does not declare stays behind.
-    declared = msgspec.convert(stored, fields)
+    read_document(folder / CONFIG, _Calibrated, ModelError)
+    declared = {**msgspec.convert(stored, fields), **msgspec.convert(stored, _Calibrated)}
     labels = _labels(declared.pop("id2label"), folder / CONFIG)
     tensors = read_weights(folder / WEIGHTS)
     try:

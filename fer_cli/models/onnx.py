@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import fer_cli
 from fer_cli.errors import DiskFullError, ModelError, UsageError
 from fer_cli.files import written_whole
+from fer_cli.models.base import TrainedModel
 from fer_cli.models.choices import ONNXRUNTIME, TORCH
 from fer_cli.models.classifier import Classifier, finite_probabilities
 from fer_cli.models.loading import fingerprint
@@ -167,11 +168,11 @@ class _Graph(nn.Module):
 
 
 class Logits(_Graph):
-    """A network of single faces that gives its logits as they are."""
+    """A network of single faces that gives its logits, at the temperature of its calibration."""
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """B×classes."""
-        return self.model(pixel_values=pixel_values).logits
+        return _tempered(self.model, self.model(pixel_values=pixel_values).logits)
 
 
 class PairLogits(_Graph):
@@ -180,7 +181,12 @@ class PairLogits(_Graph):
     def forward(self, pixel_values: Tensor, neutral_pixel_values: Tensor) -> Tensor:
         """B×classes."""
         embeddings, neutrals = self.model.encoder(pixel_values), self.model.encoder(neutral_pixel_values)
-        return self.model(embeddings=embeddings, neutral_embeddings=neutrals).logits
+        return _tempered(self.model, self.model(embeddings=embeddings, neutral_embeddings=neutrals).logits)
+
+
+def _tempered(model: nn.Module, logits: Tensor) -> Tensor:
+    temperature = model.temperature if isinstance(model, TrainedModel) else 1.0
+    return logits if temperature == 1 else logits / temperature
 
 
 def with_runtime(classifier: Classifier, wanted: str) -> tuple[Classifier, str]:
@@ -204,6 +210,8 @@ def with_runtime(classifier: Classifier, wanted: str) -> tuple[Classifier, str]:
     network = classifier.model.encoder if classifier.paired else Logits(classifier.model)
     size = classifier.preprocessing.size
     key = f"{fingerprint(network)} {size} fer {fer_cli.__version__} torch {torch.__version__}"
+    if classifier.temperature != 1:
+        key += f" temperature {classifier.temperature}"
     path = cache_folder() / "onnx" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.onnx"
     try:
         if path.is_file():
