@@ -1,12 +1,16 @@
 """Subjects behind weights: whom a model, and the runs that it started from, were trained on."""
 
-from collections.abc import Mapping
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from fer_cli.errors import RunError
 from fer_cli.header import read_seen
 from fer_cli.runs.run import CARD, UNFINISHED, WEIGHTS, Run
+
+_PSEUDONYM = re.compile("#[0-9a-f]{16}")
 
 
 def run_behind(source: Path) -> Path | None:
@@ -43,8 +47,26 @@ def merged(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> dict
 
 
 def shared_subjects(seen: dict[str, list[str]], corpus: str, subjects: set[str]) -> list[str]:
-    """The ``subjects`` of ``corpus`` that are among those ``seen``, sorted."""
-    return sorted(subjects.intersection(seen.get(corpus, [])))
+    """The ``subjects`` of ``corpus`` that are among those ``seen``, by name or by :func:`pseudonym`, sorted."""
+    known = set(seen.get(corpus, []))
+    return sorted(name for name in subjects if name in known or pseudonym(corpus, name) in known)
+
+
+def pseudonym(corpus: str, subject: str) -> str:
+    """What stands for a subject's name in published weights: ``#`` and 16 hexadecimal digits.
+
+    The same name of the same corpus always gives the same, so that a test on this subject is recognised. It hides a
+    name from reading, not from somebody who has the corpus's list of names to compare with.
+    """
+    return f"#{hashlib.sha256(f'{corpus}\0{subject}'.encode(errors='surrogateescape')).hexdigest()[:16]}"
+
+
+def pseudonyms(seen: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """The subjects by corpus, each as its :func:`pseudonym`, sorted; those that have one keep it."""
+    return {
+        corpus: sorted({name if _PSEUDONYM.fullmatch(name) else pseudonym(corpus, name) for name in subjects})
+        for corpus, subjects in seen.items()
+    }
 
 
 def names(subjects: list[str], most: int = 20) -> str:
