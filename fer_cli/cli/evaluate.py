@@ -10,9 +10,9 @@ from rich.text import Text
 
 from fer_cli.cli import choose, figures
 from fer_cli.cli.console import Bars, out, say, warn
-from fer_cli.cli.options import AllowSeen, Device
+from fer_cli.cli.settings import AllowSeen, Device
 from fer_cli.errors import UsageError
-from fer_cli.session import Session
+from fer_cli.options import Session
 
 if TYPE_CHECKING:
     import pandas as pd

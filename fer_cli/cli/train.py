@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from fer_cli.cli import choose, config, figures
+from fer_cli.cli import choose, figures, settings
 from fer_cli.cli.console import Bars, out, say
 from fer_cli.cli.evaluate import show
 from fer_cli.cli.help import Commands
-from fer_cli.cli.options import AllowSeen, Device
-from fer_cli.cli.settings import with_settings
-from fer_cli.session import Session
+from fer_cli.cli.settings import AllowSeen, Device, with_settings
+from fer_cli.options import Session
 from fer_cli.training.recipes import RECIPES
 from fer_cli.training.recipes.base import Recipe
 
@@ -34,11 +33,11 @@ app = Commands(
 
 def _command(kind: type[Recipe]) -> Callable[..., None]:
     def from_recipe(context: typer.Context, name: str | None) -> str | None:
-        config.defaults_from_recipe(context, kind, name)
+        settings.defaults_from_recipe(context, kind, name)
         return name
 
     def from_file(context: typer.Context, path: Path | None) -> Path | None:
-        config.defaults_from_file(context, kind, path)
+        settings.defaults_from_file(context, kind, path)
         return path
 
     def noting(name: str) -> Callable[[typer.Context, Any], Any]:
@@ -47,7 +46,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
             # The two come in the order in which they are typed.
             if {"out", "resume"} <= context.meta.keys() and context.meta["resume"]:
                 context.meta["out"] = choose.unfinished_run(context.meta["out"], kind.name)
-                config.defaults_from_unfinished(context, kind, context.meta["out"])
+                settings.defaults_from_unfinished(context, kind, context.meta["out"])
             return value
 
         return note
@@ -68,7 +67,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 help=f"Published settings in place of ours: {published}.",
             ),
         ] = None,
-        settings: Annotated[
+        config: Annotated[
             Path | None,
             typer.Option(
                 "--config",

@@ -19,8 +19,8 @@ from fer_cli.evaluation.sequences import by_sequence
 from fer_cli.evaluation.subgroups import by_group
 from fer_cli.files import locked
 from fer_cli.labels import in_order
+from fer_cli.options import DEFAULT_SESSION, Session
 from fer_cli.runs.run import EVALUATION, CrossValidation, Run
-from fer_cli.session import DEFAULT_SESSION, Session
 
 #: The temperature of a model (None: it has none), the validation faces it was fitted on, the predictions it is for.
 Temperature = tuple[float | None, int, int]

@@ -13,17 +13,15 @@ import numpy as np
 import torch
 from msgspec import Meta
 
-from fer_cli.documents import read_document
+from fer_cli.documents import read_document, write_seen
 from fer_cli.embeddings.neutral import FILE as NEUTRAL_MEAN
 from fer_cli.errors import ModelError, RunError, UsageError
 from fer_cli.files import write_json, write_text
-from fer_cli.header import write_seen
 from fer_cli.models.inference import Classifier
 from fer_cli.models.loading import CONFIG, read_weights, require_finite, save_tensors
 from fer_cli.models.preprocessing import FILE as PREPROCESSING
 from fer_cli.pretrained import write_checksums
-from fer_cli.runs.ancestry import pseudonyms, seen_behind
-from fer_cli.runs.run import CARD, EVALUATION, WEIGHTS, Run
+from fer_cli.runs.run import CARD, EVALUATION, WEIGHTS, Run, pseudonyms, seen_behind
 
 README = "README.md"
 #: The entries of ``run.json`` that are published as they are.
@@ -83,7 +81,7 @@ def package(run: Run, out: Path, *, scores: Sequence[Path] = ()) -> Packaged:
     """Write what is needed to use and judge ``run`` into the new folder ``out``.
 
     Weights are stored in float16; the softmax's temperature is the one that the run's own evaluation fitted on the
-    validation faces. Subjects are named by :func:`~fer_cli.runs.ancestry.pseudonym`. ``scores`` are the folders of
+    validation faces. Subjects are named by :func:`~fer_cli.runs.run.pseudonym`. ``scores`` are the folders of
     further evaluations, which the card reports besides the run's own. Raises
     :class:`~fer_cli.errors.UsageError` if ``out`` is there, :class:`~fer_cli.errors.RunError` if an evaluation is not,
     :class:`~fer_cli.errors.ModelError` if the weights do not bear float16.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
 
 import fer_cli.models
-from fer_cli.header import write_seen
+from fer_cli.documents import write_seen
 
 WEIGHTS = "model.safetensors"
 #: Every model of ours that has been defined, by its configuration's ``model_type``.

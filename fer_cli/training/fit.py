@@ -26,8 +26,7 @@ from fer_cli.files import read_json, remove_abandoned, write_json, written_whole
 from fer_cli.models.device import choose_device, device_name
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
-from fer_cli.runs.ancestry import run_behind
-from fer_cli.runs.run import CARD, CHECKPOINTS, EPOCHS, LOGS, UNFINISHED, VERSION, Run
+from fer_cli.runs.run import CARD, CHECKPOINTS, EPOCHS, LOGS, UNFINISHED, VERSION, Run, run_behind
 from fer_cli.training.augmentation import augmentation
 from fer_cli.training.folder import finished, identity_of, reserved
 from fer_cli.training.leakage import seen_subjects

@@ -7,7 +7,7 @@ import pandas as pd
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import RunError
-from fer_cli.runs.ancestry import merged, names, seen_behind, shared_subjects
+from fer_cli.runs.run import merged, names, seen_behind, shared_subjects
 from fer_cli.training.recipes.base import Recipe
 
 

@@ -10,8 +10,8 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import DatasetError, RunError
 from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.models import DifferenceModel
+from fer_cli.options import Session
 from fer_cli.runs.run import Run
-from fer_cli.session import Session
 from fer_cli.training.fit import fit, last_whole_checkpoint
 from fer_cli.training.folder import identity_of, will_resume
 from fer_cli.training.recipes.difference import DifferenceRecipe
