@@ -16,7 +16,7 @@ from fer_cli.errors import DatasetError
 from fer_cli.evaluation.calibration import fit_temperature
 from fer_cli.evaluation.leakage import Leakage, check_leakage
 from fer_cli.labels import in_order
-from fer_cli.models.classifier import Classifier
+from fer_cli.models.inference import Classifier
 from fer_cli.options import DEFAULT_SESSION, Session
 from fer_cli.progress import Progress
 from fer_cli.runs.run import Run

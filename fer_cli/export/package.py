@@ -1,6 +1,5 @@
 """The packaged form of a run: half the size, calibrated, naming no subject and no path of the machine it was made on."""
 
-import json
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -132,9 +131,7 @@ def _metrics(folder: Path) -> dict[str, Any]:
 def _card(run: Run, seen: dict[str, list[str]], scores: list[dict[str, Any]]) -> dict[str, Any]:
     """What is published of ``run.json``, with the scores."""
     card, corpus = run.card, run.card["dataset"].get("corpus", "")
-    sides = {
-        side: pseudonyms({corpus: card["subjects"].get(side, [])})[corpus] for side in ("train", "val", "test")
-    }
+    sides = {side: pseudonyms({corpus: card["subjects"].get(side, [])})[corpus] for side in ("train", "val", "test")}
     return {
         **{name: card[name] for name in _PUBLIC if name in card},
         "command": shlex.join(map(_without_folders, shlex.split(card["command"]))),
@@ -175,7 +172,9 @@ def _rounding(folder: Path, packaged: Path, temperature: float) -> float:
 
 
 def _readme(card: dict[str, Any], own: dict[str, Any], others: list[dict[str, Any]], temperature: float) -> str:
-    seen = ", ".join(f"{corpus} ({len(names)})" if names else f"{corpus} (not named)" for corpus, names in card["seen"].items())
+    seen = ", ".join(
+        f"{corpus} ({len(names)})" if names else f"{corpus} (not named)" for corpus, names in card["seen"].items()
+    )
     calibration = own["calibration"]
     lines = [
         "# Model card",
@@ -191,7 +190,9 @@ def _readme(card: dict[str, Any], own: dict[str, Any], others: list[dict[str, An
         "| --- | --- | --- | --- | --- |",
     ]
     for each in (own, *others):
-        cells = (_interval(each["measures"].get(name)) for name in ("accuracy", "unweighted_average_recall", "macro_f1"))
+        cells = (
+            _interval(each["measures"].get(name)) for name in ("accuracy", "unweighted_average_recall", "macro_f1")
+        )
         lines.append(f"| {each['corpus']}: {each['about']} | {each['n']} | {' | '.join(cells)} |")
     for each in (own, *others):
         lines += ["", f"Recall by class, {each['corpus']}:", "", "| class | recall | faces |", "| --- | --- | --- |"]

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 import torch
@@ -25,6 +25,7 @@ from fer_cli.documents import read_document, write_metadata
 from fer_cli.errors import ModelError, RunError
 from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular
 from fer_cli.models.base import WEIGHTS, TrainedModel, own_model
+from fer_cli.models.choices import TestTime
 from fer_cli.models.pickles import PickleRefusedError, require_plain_state_dict
 
 CONFIG = "config.json"
@@ -39,13 +40,6 @@ _NOT_TAKEN_OVER = frozenset(
         *("transformers_weights", "kernel_config", "custom_pipelines", "dtype", "torch_dtype"),
     )
 )
-
-
-class _Calibrated(TypedDict):
-    """What calibration adds to the configuration of any of our models."""
-
-    # transformers keeps the name "temperature" for the generation of text.
-    softmax_temperature: NotRequired[Annotated[float, msgspec.Meta(ge=0.01, le=100)]]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -123,6 +117,14 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], source: str, *,
     network.load_state_dict({**network.state_dict(), **tensors})
 
 
+class _Around(TypedDict, total=False):
+    """The fields of any stored configuration of ours that say what is done around the network."""
+
+    tta: TestTime | None
+    # transformers keeps the name "temperature" for the generation of text.
+    softmax_temperature: Annotated[float, msgspec.Meta(ge=0.01, le=100)]
+
+
 def load_own(folder: Path, wanted: type[TrainedModel] | None = None) -> TrainedModel:
     """The model that training saved in ``folder``: of the kind ``wanted``, or any that classifies expressions.
 
@@ -140,12 +142,14 @@ def load_own(folder: Path, wanted: type[TrainedModel] | None = None) -> TrainedM
     fields = kind.config_class.stored
     read_document(folder / CONFIG, fields, ModelError)
     # What the type does not declare stays behind.
-    read_document(folder / CONFIG, _Calibrated, ModelError)
-    declared = {**msgspec.convert(stored, fields), **msgspec.convert(stored, _Calibrated)}
+    declared = msgspec.convert(stored, fields)
     labels = _labels(declared.pop("id2label"), folder / CONFIG)
+    # What is done around the network is no part of any one model's configuration.
+    read_document(folder / CONFIG, _Around, ModelError)
+    around = {name: value for name, value in msgspec.convert(stored, _Around).items() if value not in (None, "none")}
     tensors = read_weights(folder / WEIGHTS)
     try:
-        config = kind.config_class(**declared, **labels)
+        config = kind.config_class(**declared, **labels, **around)
         with torch.device("meta"):
             needed = sum(tensor.numel() for tensor in kind(config).state_dict().values())
         stored_numbers = sum(tensor.numel() for tensor in tensors.values())

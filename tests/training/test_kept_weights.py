@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
 from fer_cli.errors import RunError
-from fer_cli.models.classifier import Classifier
+from fer_cli.models.inference import Classifier
 from fer_cli.models.loading import load_checkpoint
 from fer_cli.runs.run import Run
 from fer_cli.training import fit as fitting
