@@ -1,4 +1,4 @@
-"""The packaged form of a run: half the size, calibrated, naming no subject and no path of the machine it was made on."""
+"""The packaged form of a run: half the size, calibrated, and without the names of subjects and of folders."""
 
 import shlex
 import shutil
@@ -28,6 +28,8 @@ _PUBLIC = ("version", "model", "fold", "classes", "protocol", "counts", "epoch_r
 #: How far a probability may move by the rounding of the weights to float16.
 ROUNDING = 0.02
 _METRICS = "metrics.json"
+#: The metrics in the card's table.
+_SHOWN = ("accuracy", "unweighted_average_recall", "macro_f1")
 
 
 class _Value(TypedDict):
@@ -172,9 +174,7 @@ def _rounding(folder: Path, packaged: Path, temperature: float) -> float:
 
 
 def _readme(card: dict[str, Any], own: dict[str, Any], others: list[dict[str, Any]], temperature: float) -> str:
-    seen = ", ".join(
-        f"{corpus} ({len(names)})" if names else f"{corpus} (not named)" for corpus, names in card["seen"].items()
-    )
+    seen = ", ".join(f"{corpus} ({len(names) or 'not named'})" for corpus, names in card["seen"].items())
     calibration = own["calibration"]
     lines = [
         "# Model card",
@@ -190,9 +190,7 @@ def _readme(card: dict[str, Any], own: dict[str, Any], others: list[dict[str, An
         "| --- | --- | --- | --- | --- |",
     ]
     for each in (own, *others):
-        cells = (
-            _interval(each["measures"].get(name)) for name in ("accuracy", "unweighted_average_recall", "macro_f1")
-        )
+        cells = (_interval(each["measures"].get(name)) for name in _SHOWN)
         lines.append(f"| {each['corpus']}: {each['about']} | {each['n']} | {' | '.join(cells)} |")
     for each in (own, *others):
         lines += ["", f"Recall by class, {each['corpus']}:", "", "| class | recall | faces |", "| --- | --- | --- |"]

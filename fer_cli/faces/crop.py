@@ -7,7 +7,7 @@ import numpy as np
 
 from fer_cli.errors import PictureError
 from fer_cli.faces.align import CropTemplate
-from fer_cli.faces.detect import Detector, Face
+from fer_cli.faces.detect import Face, FaceDetector
 from fer_cli.files import read_bytes
 
 
@@ -30,7 +30,7 @@ def crop_face(
     pixels: np.ndarray,
     template: CropTemplate,
     *,
-    detector: Detector | None = None,
+    detector: FaceDetector | None = None,
     landmarks: np.ndarray | None = None,
 ) -> Crop:
     """The largest face in H×W×3 uint8 RGB ``pixels``.
@@ -49,7 +49,7 @@ def crop_face(
     return crop_faces(pixels, template, detector)[0]
 
 
-def crop_faces(pixels: np.ndarray, template: CropTemplate, detector: Detector) -> list[Crop]:
+def crop_faces(pixels: np.ndarray, template: CropTemplate, detector: FaceDetector) -> list[Crop]:
     """Every face that ``detector`` finds in ``pixels``, the largest first.
 
     Raises :class:`~fer_cli.errors.PictureError` if there is none.
@@ -128,7 +128,7 @@ class Way:
     part: str
 
 
-def best_way_up(pixels: np.ndarray, detector: Detector, *, turned: bool, halves: bool) -> tuple[np.ndarray, Way]:
+def best_way_up(pixels: np.ndarray, detector: FaceDetector, *, turned: bool, halves: bool) -> tuple[np.ndarray, Way]:
     """The picture as the detector is surest of a face in it, and how that is.
 
     A face lying on its side is found too, with a lower score and its eyes in the wrong places; the highest score is

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from fer_cli.errors import DetectorError
+from fer_cli.errors import DetectorError, UnreachableDetectorError
 from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular, read_bytes
 from fer_cli.progress import Progress, silent
 
@@ -98,8 +98,8 @@ SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 VARIABLE = "FER_YUNET"
 
 HINT = (
-    f"Type --detector-model PATH with {FILE}, set {VARIABLE} to it, or type --detector none if the pictures are faces "
-    "already cropped."
+    f"Type --detector-model PATH with {FILE}, set {VARIABLE} to it, type --detector cascade (frontal faces only), or "
+    "--detector none if the pictures are faces already cropped."
 )
 
 
@@ -134,7 +134,7 @@ def _downloaded() -> Path:
     try:
         file = Path(hf_hub_download(REPOSITORY, FILE, revision=REVISION))
     except Exception as error:  # the hub's errors, the network's, and the disk's
-        raise DetectorError(
+        raise UnreachableDetectorError(
             f"The face detector {FILE} is not in {constants.HF_HUB_CACHE} and cannot be downloaded from "
             f"{REPOSITORY} ({type(error).__name__}: {str(error).partition('. ')[0]}).",
             hint=HINT,

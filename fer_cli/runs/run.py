@@ -78,6 +78,16 @@ class _Versions(TypedDict):
     fer: str
 
 
+class Score(TypedDict):
+    """The accuracy of a published model, ``value`` with its interval, on ``n`` samples of a ``corpus``."""
+
+    corpus: str
+    n: int
+    value: float
+    low: NotRequired[float | None]
+    high: NotRequired[float | None]
+
+
 class StoredRun(TypedDict):
     """What is read of ``run.json``."""
 
@@ -94,6 +104,7 @@ class StoredRun(TypedDict):
     epoch_rule: str
     best: NotRequired[_Best]
     versions: _Versions
+    scores: NotRequired[list[Score]]
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,19 @@ class Run:
     def name(self) -> str:
         """The folder's name: the run's name."""
         return as_text(self.path.resolve().name)
+
+    @property
+    def about(self) -> str:
+        """The name, and of a published run the scores that it carries.
+
+        >>> Run(Path("faces"), {"scores": [{"corpus": "made", "n": 50, "value": 0.8, "low": 0.7, "high": 0.9}]}).about
+        'faces: accuracy 80.0% [70.0%, 90.0%] of 50 (made)'
+        """
+        scores = []
+        for score in self.card.get("scores", []):
+            between = "" if score.get("low") is None else f" [{score['low']:.1%}, {score['high']:.1%}]"
+            scores.append(f"{score['value']:.1%}{between} of {score['n']} ({score['corpus']})")
+        return f"{self.name}: accuracy {', '.join(scores)}" if scores else self.name
 
     @property
     def protocol(self) -> Protocol:
@@ -248,7 +272,8 @@ def pseudonym(corpus: str, subject: str) -> str:
     The same name of the same corpus always gives the same, so that a test on this subject is recognised. It hides a
     name from reading, not from somebody who has the corpus's list of names to compare with.
     """
-    return f"#{hashlib.sha256(f'{corpus}\0{subject}'.encode(errors='surrogateescape')).hexdigest()[:16]}"
+    name = "\0".join((corpus, subject)).encode(errors="surrogateescape")
+    return f"#{hashlib.sha256(name).hexdigest()[:16]}"
 
 
 def pseudonyms(seen: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
