@@ -16,7 +16,7 @@ from fer_cli.models.hub import load_published
 from fer_cli.models.inference import Classifier
 from fer_cli.prediction.neutral.identity import STAGE_1
 from fer_cli.prediction.pipeline import to_tensor
-from fer_cli.pretrained import NAME, packaged_model
+from fer_cli.pretrained import NAME, is_packaged, packaged_model, require_packaged
 from fer_cli.runs.run import CARD, Run, runs_in
 
 #: Of B×3×H×W uint8 crops and their B×D embeddings by the paired model: B×classes probabilities.
@@ -67,11 +67,13 @@ def choose_scorer(
 ) -> ClassifierScorer | DistanceScorer:
     """The scorer that finds the most neutral picture of a person, for a paired ``run``.
 
-    In order: ``wanted``, a run or a published model; the single-image classifier inside the run, or the one next to it
+    In order: ``wanted``, a run, a published model or ``faces``, the packaged one; the single-image classifier inside the run, or the one next to it
     that was finished last; the run itself against the average neutral face; each only if neutral is among its classes.
-    Else the packaged model, where fer comes with one; else the distance from the average neutral face. Raises :class:`~fer_cli.errors.ModelError` if ``wanted`` cannot be
-    had, or has no neutral class.
+    Else the packaged model, where fer comes with one; else the distance from the average neutral face. Raises
+    :class:`~fer_cli.errors.ModelError` if ``wanted`` cannot be had, or has no neutral class.
     """
+    if is_packaged(wanted):
+        return _packaged_scorer(classifier, Classifier.load(require_packaged(), device))
     if wanted is not None:
         chosen, _ = load_published(wanted, device)
         if chosen.paired or NEUTRAL not in chosen.classes:
@@ -98,8 +100,11 @@ def choose_scorer(
         return ClassifierScorer(classifier.classes, against_mean, about)
     folder = packaged_model()
     packaged = None if folder is None else _load_single(folder, device)
-    if packaged is None:
-        return DistanceScorer(mean)
+    return DistanceScorer(mean) if packaged is None else _packaged_scorer(classifier, packaged)
+
+
+def _packaged_scorer(classifier: Classifier, packaged: Classifier) -> ClassifierScorer:
+    """The packaged model's probability of neutral, for the crops that ``classifier`` takes."""
     seen, wanted = (each.preprocessing.face_crop for each in (classifier, packaged))
     return ClassifierScorer(
         packaged.classes,
