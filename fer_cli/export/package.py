@@ -203,5 +203,5 @@ def _readme(card: dict[str, Any], own: dict[str, Any], others: list[dict[str, An
 def _interval(measure: dict[str, float | None] | None) -> str:
     if measure is None or measure["value"] is None:
         return "–"
-    between = "" if measure["low"] is None else f" [{measure['low']:.3f}, {measure['high']:.3f}]"
+    between = "" if None in (measure["low"], measure["high"]) else f" [{measure['low']:.3f}, {measure['high']:.3f}]"
     return f"{measure['value']:.3f}{between}"

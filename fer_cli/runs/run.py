@@ -141,7 +141,8 @@ class Run:
         """
         scores = []
         for score in self.card.get("scores", []):
-            between = "" if score.get("low") is None else f" [{score['low']:.1%}, {score['high']:.1%}]"
+            low, high = score.get("low"), score.get("high")
+            between = "" if None in (low, high) else f" [{low:.1%}, {high:.1%}]"
             scores.append(f"{score['value']:.1%}{between} of {score['n']} ({score['corpus']})")
         return f"{self.name}: accuracy {', '.join(scores)}" if scores else self.name
 

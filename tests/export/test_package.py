@@ -50,6 +50,9 @@ def test_no_subject_and_no_folder_is_named(run, tmp_path):
     made = package(run, tmp_path / "faces")
     for path in made.path.iterdir():
         content = path.read_bytes()
+        if path.suffix == ".safetensors":
+            # The header alone: among the numbers any three letters may stand.
+            content = content[8 : 8 + int.from_bytes(content[:8], "little")]
         for word in (b"anna", b"P01", b"P02", b"P03", b"P04", b"Anna", str(tmp_path).encode()):
             assert word not in content, f"{path.name}: {word}"
     card = Run.open(made.path).card
@@ -99,7 +102,7 @@ def test_what_is_missing_or_in_the_way_is_said(run, tmp_path):
 
 def test_weights_beyond_float16_are_refused(run, tmp_path):
     tensors = load_file(run.path / "model.safetensors")
-    next(iter(tensors.values())).view(-1)[0] = 1e6
+    next(each for each in tensors.values() if each.is_floating_point()).view(-1)[0] = 1e6
     save_file(tensors, run.path / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match="float16"):
         package(run, tmp_path / "faces")

@@ -67,8 +67,9 @@ def choose_scorer(
 ) -> ClassifierScorer | DistanceScorer:
     """The scorer that finds the most neutral picture of a person, for a paired ``run``.
 
-    In order: ``wanted``, a run, a published model or ``faces``, the packaged one; the single-image classifier inside the run, or the one next to it
-    that was finished last; the run itself against the average neutral face; each only if neutral is among its classes.
+    In order: ``wanted``, a run, a published model or ``faces``, the packaged one; the single-image classifier inside
+    the run, or the one next to it that was finished last; the run itself against the average neutral face; each only if
+    neutral is among its classes.
     Else the packaged model, where fer comes with one; else the distance from the average neutral face. Raises
     :class:`~fer_cli.errors.ModelError` if ``wanted`` cannot be had, or has no neutral class.
     """
