@@ -14,7 +14,7 @@ import numpy as np
 from fer_cli.errors import PictureError, UnreachableDetectorError
 from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.detect import Detector, Face, FaceDetector
-from fer_cli.faces.yunet import find_detector_model
+from fer_cli.faces.yunet import can_be_had, find_detector_model
 from fer_cli.progress import Progress, silent
 
 #: The name of this detector, and what stands for it in the place of YuNet's file.
@@ -149,6 +149,8 @@ def choose_detector(
     """
     if wanted in ("none", CASCADE):
         return CASCADE if wanted == CASCADE else None
+    if wanted == "auto" and not can_be_had(model):
+        return CASCADE
     try:
         return find_detector_model(model, progress)
     except UnreachableDetectorError:
