@@ -1,6 +1,7 @@
 """The LBP cascade: frontal faces with their eyes where they are, and nothing where there is none."""
 
 import cv2
+import huggingface_hub
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from fer_cli.faces import cascade
 from fer_cli.faces.cascade import CASCADE, CascadeDetector, choose_detector, landmarks_of, open_detector
 from fer_cli.faces.decode import decode
 from fer_cli.faces.detect import Detector
+from fer_cli.faces.yunet import can_be_had
 from tests.conftest import SHARED
 
 detector = CascadeDetector()
@@ -99,19 +101,31 @@ def test_the_points_stand_in_their_order_and_follow_the_box():
     assert np.allclose(points[:, 0].mean(), 60)
 
 
-@pytest.fixture
-def unreachable(monkeypatch):
+@pytest.mark.parametrize("answers", [True, False], ids=["lost on the way", "no network"])
+def test_the_cascade_stands_in_where_the_file_cannot_be_had(monkeypatch, answers):
+    asked = []
+
     def fail(*_):
+        asked.append(1)
         raise UnreachableDetectorError("not here")
 
     monkeypatch.setattr(cascade, "find_detector_model", fail)
-
-
-def test_the_cascade_stands_in_only_where_nobody_named_a_file(tmp_path, monkeypatch, unreachable):
+    monkeypatch.setattr(cascade, "can_be_had", lambda path: answers)
     assert choose_detector("auto") == CASCADE
+    # Without a network nothing is waited for.
+    assert len(asked) == answers
     assert choose_detector("none") is None
     with pytest.raises(UnreachableDetectorError):
         choose_detector("yunet")
+
+
+def test_the_file_can_be_had_if_it_was_named_or_the_hub_answers(tmp_path, monkeypatch):
+    monkeypatch.delenv("FER_YUNET", raising=False)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: None)
+    assert not can_be_had()
+    assert can_be_had(tmp_path / "any.onnx")
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda url, timeout: None)
+    assert can_be_had()
 
 
 def test_a_file_that_was_named_and_is_not_there_is_an_error(tmp_path, monkeypatch):
