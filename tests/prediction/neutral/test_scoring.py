@@ -102,7 +102,7 @@ def test_without_a_classifier_of_its_own_the_packaged_model_scores(paired, tmp_p
 
 def test_crops_are_given_the_margin_that_the_scoring_model_was_trained_with():
     wide, tight = CropTemplate(96, 0.5), CropTemplate(96, 0.1)
-    pixels = np.random.default_rng(0).integers(0, 256, (30, 30, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     pixels = cv2.resize(pixels, (300, 300), interpolation=cv2.INTER_CUBIC)
     eyes = np.array([[110.0, 130.0], [190.0, 130.0]])
     crops = to_tensor([wide.align(pixels, eyes)])
