@@ -69,13 +69,15 @@ class Session:
 
     ``device`` is as :func:`~fer_cli.models.device.choose_device` takes it. ``allow_seen`` allows an evaluation on
     subjects that the model was trained on, which every result then says. ``command`` is the line that was typed, for
-    the record; empty where none was.
+    the record; empty where none was. ``tta`` replaces the test-time augmentation that is stored with a run: ``none`` or
+    ``flip``.
     """
 
     device: str = "auto"
     allow_seen: bool = False
     command: str = ""
     progress: Progress = silent
+    tta: str | None = None
 
 
 #: Any device, nothing allowed, nobody told.

@@ -65,6 +65,10 @@ def evaluate(
     embedding_map: Annotated[
         bool, typer.Option("--map", help="Show in the report a map of the embeddings, by expression and by person.")
     ] = False,
+    tta: Annotated[
+        Literal["none", "flip"] | None,
+        typer.Option(help="Average a picture and its mirror image, or not. Default: as the run was trained."),
+    ] = None,
     device: Device = "auto",
     allow_seen: AllowSeen = False,
 ) -> None:
@@ -85,7 +89,7 @@ def evaluate(
     output = output or choose.output_of_packaged(run, "evaluation", data.name if data else "")
     analysis = AnalysisOptions(identity_probe, explain, embedding_map)
     with Bars() as bars:
-        session = Session(device, allow_seen, shlex.join(["fer", *sys.argv[1:]]), bars)
+        session = Session(device, allow_seen, shlex.join(["fer", *sys.argv[1:]]), bars, tta)
         evaluation = evaluate_run(chosen, EvaluateOptions(data, split, output, attributes, analysis), session)
     show(evaluation)
 

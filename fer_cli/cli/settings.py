@@ -193,9 +193,7 @@ def defaults_from_unfinished(context: typer.Context, kind: type[Recipe], folder:
     }
 
 
-Device = Annotated[
-    str, typer.Option(help="auto (a GPU if there is one), cpu, cuda, cuda:N, mps or xpu.", rich_help_panel="Compute")
-]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N, mps or xpu.", rich_help_panel="Compute")]
 AllowSeen = Annotated[
     bool,
     typer.Option(

@@ -74,7 +74,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 metavar="FILE",
                 is_eager=True,
                 callback=from_file,
-                help="Settings from a TOML file, or from a run's run.json, which repeats it.",
+                help="Settings from a TOML file or a run's run.json.",
             ),
         ] = None,
         data: Annotated[
@@ -97,7 +97,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 "--resume",
                 is_eager=True,
                 callback=noting("resume"),
-                help="Go on with the unfinished training in --out, or the latest in ./runs.",
+                help="Go on with the training in --out, or the latest.",
             ),
         ] = False,
         device: Device = "auto",
@@ -148,9 +148,10 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
 def _report(result: "Run | CrossValidation", evaluation: "Evaluation") -> None:
     best = result.card.get("best")
     if best is not None:
+        recall = f", average recall {best['val_uar']:.1%}" if "val_uar" in best else ""
         say(
             f"epoch     {best['epoch']} of {result.card['recipe']['epochs']}: {result.card['epoch_rule']} "
-            f"({best['val_loss']:.3f}; accuracy there {best['val_accuracy']:.1%})"
+            f"(loss {best['val_loss']:.3f}, accuracy {best['val_accuracy']:.1%}{recall})"
         )
     show(evaluation)
 

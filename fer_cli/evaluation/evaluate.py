@@ -125,7 +125,8 @@ def _finish(
         classes = in_order(name for each in inferences for name in each.classes)
         folds, protocol = pd.DataFrame([_fold(each) for each in inferences]), trained.protocol
         sides = "every validation fold" if options.split == "val" else "every fold tested"
-        about = f"{protocol.name}; epoch by {first.run.card['epoch_rule']}; {sides} once, pooled{leakage.stamp}"
+        rule = f"epoch by {first.run.card['epoch_rule']}"
+        about = f"{protocol.name}; {rule}; {sides} once, pooled{first.views}{leakage.stamp}"
     runs = tuple(each.run for each in inferences)
     predictions = pd.concat([each.predictions for each in inferences], ignore_index=True)
     shares = [f"p_{name}" for name in classes]

@@ -1,5 +1,7 @@
 """A trained model with its preprocessing, on a device: crops in, probabilities out."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -85,33 +87,38 @@ class Classifier:
             if neutral is None:
                 neutral = self._encode(_mirrored(neutral_pixels) if mirrored else neutral_pixels)
             target = self._encode(_mirrored(pixels) if mirrored else pixels)
-            shares.append(self._classify({"embeddings": target, "neutral_embeddings": neutral}))
+            shares.append(self.classify({"embeddings": target, "neutral_embeddings": neutral}))
         return np.mean(shares, axis=0)
 
+    @torch.inference_mode()
     def classify(self, inputs: dict[str, Tensor]) -> np.ndarray:
         """B×classes probabilities for a batch of the model's own inputs, prepared already.
 
-        With ``tta`` pictures (``pixel_values`` and ``neutral_pixel_values``) are mirrored together; of embeddings there
-        is one view only. Raises :class:`~fer_cli.errors.ModelError` where the model's weights are such that they are
-        not finite.
+        Raises :class:`~fer_cli.errors.ModelError` where the model's weights are such that they are not finite.
         """
-        shares = self._classify(inputs)
+        return finite_probabilities(self.logits({name: value.to(self.device) for name, value in inputs.items()}))
+
+    def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """B×classes logits for the model's own inputs on its device, at the temperature of the calibration.
+
+        With ``tta`` they are the logarithms of the mean of two views' probabilities: pictures (``pixel_values`` and
+        ``neutral_pixel_values``) are mirrored together; of embeddings there is one view only.
+        """
+        logits = self._forward(inputs)
         if self.tta != FLIP or "pixel_values" not in inputs:
-            return shares
+            return logits / self.temperature
         mirrored = {
             name: _mirrored(value) if name.endswith("pixel_values") else value for name, value in inputs.items()
         }
-        return (shares + self._classify(mirrored)) / 2
+        views = (view.float().log_softmax(dim=-1) for view in (logits, self._forward(mirrored)))
+        return (torch.logaddexp(*views) - math.log(2)) / self.temperature
+
+    def _forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        return self.model(**inputs).logits
 
     @torch.inference_mode()
     def _encode(self, pixels: Tensor) -> Tensor:
         return self.model.encoder(pixels.to(self.device)).float().cpu()
-
-    @torch.inference_mode()
-    def _classify(self, inputs: dict[str, Tensor]) -> np.ndarray:
-        return finite_probabilities(
-            self.model(**{name: value.to(self.device) for name, value in inputs.items()}).logits / self.temperature
-        )
 
 
 def _mirrored(pixels: Tensor) -> Tensor:

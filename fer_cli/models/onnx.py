@@ -18,9 +18,8 @@ from torch import Tensor, nn
 import fer_cli
 from fer_cli.errors import DiskFullError, ModelError, UsageError
 from fer_cli.files import written_whole
-from fer_cli.models.base import TrainedModel
 from fer_cli.models.choices import ONNXRUNTIME, TORCH
-from fer_cli.models.inference import Classifier, finite_probabilities
+from fer_cli.models.inference import Classifier
 from fer_cli.models.loading import fingerprint
 from fer_cli.models.weights import cache_folder
 
@@ -150,28 +149,32 @@ class OnnxClassifier(Classifier):
             return super()._encode(pixels)
         return torch.from_numpy(run_graph(self._session, {"pixel_values": pixels}))
 
-    def _classify(self, inputs: dict[str, Tensor]) -> np.ndarray:
+    def _forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         if self.paired:
             # Of embeddings: a head of a few layers is nothing to gain by.
-            return super()._classify(inputs)
-        return finite_probabilities(torch.from_numpy(run_graph(self._session, inputs)))
+            return super()._forward(inputs)
+        return torch.from_numpy(run_graph(self._session, inputs))
 
 
 class _Graph(nn.Module):
-    """A model as a function of tensors that gives one tensor, for a graph."""
+    """A model as a function of tensors that gives one tensor, for a graph; logits are divided by ``temperature``."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module, temperature: float = 1.0):
         super().__init__()
         self.model = model
         self.traceable: bool = model.traceable
+        self._temperature = temperature
+
+    def _tempered(self, logits: Tensor) -> Tensor:
+        return logits if self._temperature == 1 else logits / self._temperature
 
 
 class Logits(_Graph):
-    """A network of single faces that gives its logits, at the temperature of its calibration."""
+    """A network of single faces that gives its logits."""
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """B×classes."""
-        return _tempered(self.model, self.model(pixel_values=pixel_values).logits)
+        return self._tempered(self.model(pixel_values=pixel_values).logits)
 
 
 class PairLogits(_Graph):
@@ -180,12 +183,7 @@ class PairLogits(_Graph):
     def forward(self, pixel_values: Tensor, neutral_pixel_values: Tensor) -> Tensor:
         """B×classes."""
         embeddings, neutrals = self.model.encoder(pixel_values), self.model.encoder(neutral_pixel_values)
-        return _tempered(self.model, self.model(embeddings=embeddings, neutral_embeddings=neutrals).logits)
-
-
-def _tempered(model: nn.Module, logits: Tensor) -> Tensor:
-    temperature = model.temperature if isinstance(model, TrainedModel) else 1.0
-    return logits if temperature == 1 else logits / temperature
+        return self._tempered(self.model(embeddings=embeddings, neutral_embeddings=neutrals).logits)
 
 
 def with_runtime(classifier: Classifier, wanted: str) -> tuple[Classifier, str]:
@@ -209,8 +207,6 @@ def with_runtime(classifier: Classifier, wanted: str) -> tuple[Classifier, str]:
     network = classifier.model.encoder if classifier.paired else Logits(classifier.model)
     size = classifier.preprocessing.size
     key = f"{fingerprint(network)} {size} fer {fer_cli.__version__} torch {torch.__version__}"
-    if classifier.temperature != 1:
-        key += f" temperature {classifier.temperature}"
     path = cache_folder() / "onnx" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.onnx"
     try:
         if path.is_file():

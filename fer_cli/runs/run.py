@@ -52,6 +52,7 @@ class StoredRecipe(TypedDict, total=False):
     identity: str
     epochs: int
     pairs_only: bool
+    refit: bool
 
 
 class StoredDataset(TypedDict):

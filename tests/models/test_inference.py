@@ -77,6 +77,15 @@ def test_a_temperature_that_is_none_is_refused(folder, temperature):
         Classifier.load(folder, "cpu")
 
 
+def test_of_two_views_the_mean_is_calibrated():
+    classifier = Classifier(made_model(features="target"), Preprocessing(32), torch.device("cpu"))
+    faces = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    classifier.tta = "flip"
+    mean = classifier.probabilities(faces)
+    classifier.temperature = 3.0
+    assert np.allclose(classifier.probabilities(faces), tempered(mean, 3.0), atol=1e-6)
+
+
 def test_onnx_runtime_answers_at_the_same_temperature(tmp_path):
     model = made_model(features="target")
     faces = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
@@ -108,3 +117,53 @@ def test_weights_stored_in_float16_are_computed_with_in_float32(folder):
     save_file(halved, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match="infinite"):
         Classifier.load(folder, "cpu")
+
+
+def mirrored_by_hand(classifier, faces, neutrals):
+    """The mean of what the classifier says of the pictures and of their mirror images, one view at a time."""
+    classifier.tta = None
+    views = [
+        classifier.probabilities(*(None if each is None else each.flip(-1) if flip else each for each in pair))
+        for pair, flip in (((faces, neutrals), False), ((faces, neutrals), True))
+    ]
+    classifier.tta = "flip"
+    return np.mean(views, axis=0)
+
+
+@pytest.mark.parametrize("features", ["target", "both"])
+def test_flip_averages_the_probabilities_of_a_picture_and_its_mirror_image(features):
+    classifier = Classifier(made_model(features=features), Preprocessing(32), torch.device("cpu"))
+    assert classifier.tta is None
+    faces = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    neutrals = faces.flip(0) if classifier.paired else None
+    one_view = classifier.probabilities(faces, neutrals)
+    expected = mirrored_by_hand(classifier, faces, neutrals)
+    found = classifier.probabilities(faces, neutrals)
+    assert np.allclose(found, expected, atol=1e-6)
+    assert not np.allclose(found, one_view, atol=1e-4)
+    # As evaluation asks, by the network's own inputs.
+    inputs = {"pixel_values": classifier.preprocessing(faces)}
+    if classifier.paired:
+        inputs["neutral_pixel_values"] = classifier.preprocessing(neutrals)
+    assert np.allclose(classifier.classify(inputs), expected, atol=1e-6)
+
+
+def test_an_embedded_neutral_face_is_the_same_for_both_views():
+    classifier = Classifier(made_model(), Preprocessing(32), torch.device("cpu"))
+    faces = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    neutral = classifier.embed(faces.flip(0))
+    expected = (
+        classifier.probabilities(faces, neutral_embeddings=neutral)
+        + classifier.probabilities(faces.flip(-1), neutral_embeddings=neutral)
+    ) / 2
+    classifier.tta = "flip"
+    assert np.allclose(classifier.probabilities(faces, neutral_embeddings=neutral), expected, atol=1e-6)
+
+
+def test_the_stored_augmentation_is_taken_unless_another_is_asked_for(tmp_path):
+    model = made_model(features="target")
+    model.config.tta = "flip"
+    model.save_pretrained(tmp_path)
+    Preprocessing(32).save(tmp_path)
+    assert Classifier.load(tmp_path, "cpu").tta == "flip"
+    assert Classifier.load(tmp_path, "cpu", tta="none").tta == "none"

@@ -5,6 +5,7 @@ import torch
 
 from fer_cli.errors import ModelError, UsageError
 from fer_cli.training.recipes.base import BuildContext
+from fer_cli.training.recipes.classifier import ClassifierRecipe
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from fer_cli.training.recipes.disentangled import DisentangledRecipe
 from fer_cli.training.recipes.vit_se import ViTSERecipe
@@ -27,6 +28,11 @@ START = BuildContext(("fear", "anger"), 64)
         ({"label_smoothing": -0.1}, "--label-smoothing"),
         ({"views": 0}, "--views"),
         ({"clip": float("nan")}, "--clip"),
+        ({"ema": 1.0}, "--ema"),
+        ({"encoder_lr": 0.0}, "--encoder-lr"),
+        ({"layer_decay": 1.1}, "--layer-decay"),
+        ({"freeze_epochs": -1}, "--freeze-epochs"),
+        ({"logit_adjustment": -0.1}, "--logit-adjustment"),
         ({"logger": ("tensorbored",)}, "--logger tensorbored"),
     ],
 )
@@ -78,7 +84,7 @@ def test_only_target_needs_no_pairs():
     ]
 
 
-RECIPES = (ViTSERecipe, DifferenceRecipe, DisentangledRecipe)
+RECIPES = (ClassifierRecipe, ViTSERecipe, DifferenceRecipe, DisentangledRecipe)
 
 
 @pytest.mark.parametrize("kind", RECIPES)
@@ -120,6 +126,7 @@ def test_a_recipe_comes_back_from_its_json(kind):
         (DisentangledRecipe(stage=1), "disentangled-stage1"),
         (DisentangledRecipe(stage=2), "disentangled"),
         (ViTSERecipe(), "vit-se"),
+        (ClassifierRecipe(), "classifier"),
     ],
 )
 def test_a_run_is_called_after_what_is_trained(recipe, title):

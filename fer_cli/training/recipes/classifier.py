@@ -10,7 +10,7 @@ from annotated_types import Interval
 
 from fer_cli.models.choices import IMAGENET, Backbone
 from fer_cli.options import Panel
-from fer_cli.training.recipes.base import BuildContext, Recipe
+from fer_cli.training.recipes.base import BuildContext, Recipe, Wild
 from fer_cli.training.recipes.difference import starting_file
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class ClassifierRecipe(Recipe):
         "fer train classifier --recipe wild --data data/ferplus",
         "fer train classifier --encoder scratch --size 64 --tta flip",
     )
+    published: ClassVar[Mapping[str, type]] = {"wild": Wild}
 
     encoder: Annotated[str, Doc("Starting weights: imagenet, scratch, a run, or a file."), Panel("Model")] = IMAGENET
     backbone: Annotated[Backbone | None, Doc("Encoder. Default: the starting weights'."), Panel("Model")] = None
