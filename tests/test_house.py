@@ -24,6 +24,7 @@ FLOORS = {
     "corpora": 2,
     "synthetic": 1,
     "faces": 1,
+    "pretrained": 1,
     "protocol": 0,
     "labels": 0,
     "errors": 0,

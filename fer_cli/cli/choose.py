@@ -40,15 +40,31 @@ def run(given: Path | None) -> "Run | CrossValidation":
 
 
 def run_to_use(given: Path | None) -> "Run":
-    """The run to predict with: at ``given``, or the one finished last in ``./runs``; says which."""
+    """The run at ``given``, or the one finished last in ``./runs``; says which."""
     from fer_cli.runs.run import Run
 
     return _opened(given, Run.open)
 
 
-def _opened(given: Path | None, opener: Callable[[Path], T]) -> T:
+def model_to_use(given: Path | None) -> Path:
+    """The run to predict with: at ``given``, or finished last in ``./runs``, or else the packaged model; says which."""
+    from fer_cli.pretrained import NAME, packaged_model
     from fer_cli.runs.run import runs_in
 
+    if given is None and not runs_in(RUNS) and packaged_model() is not None:
+        given = Path(NAME)
+    opened = run_to_use(given)
+    return given or opened.path
+
+
+def _opened(given: Path | None, opener: Callable[[Path], T]) -> T:
+    from fer_cli.pretrained import is_packaged, require_packaged
+    from fer_cli.runs.run import runs_in
+
+    if is_packaged(given):
+        opened = opener(require_packaged())
+        say(f"model     {opened.about}; trained on {opened.protocol.name}")
+        return opened
     path = given or next(iter(runs_in(RUNS)), None)
     if path is None:
         raise RunError(
@@ -58,6 +74,13 @@ def _opened(given: Path | None, opener: Callable[[Path], T]) -> T:
     opened = opener(path)
     say(f"run       {path}{'' if given else f' (the latest in ./{RUNS})'}: {opened.protocol.name}")
     return opened
+
+
+def output_of_packaged(given: Path | None, *names: str) -> Path | None:
+    """Where what is made from the packaged model goes if nobody says: into ``./runs/faces``; None for other runs."""
+    from fer_cli.pretrained import NAME, is_packaged
+
+    return RUNS.joinpath(NAME, *names) if is_packaged(given) else None
 
 
 def new_run(given: Path | None, recipe: "Recipe", data: "PreparedDataset", *, folds: bool = False) -> tuple[Path, bool]:

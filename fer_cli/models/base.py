@@ -46,6 +46,11 @@ class TrainedModel(PreTrainedModel):
             AutoModelForImageClassification.register(config, cls, exist_ok=True)
 
     @property
+    def temperature(self) -> float:
+        """What calibration divides the logits by before the softmax; 1 where nothing was calibrated."""
+        return float(getattr(self.config, "softmax_temperature", 1.0))
+
+    @property
     def frozen(self) -> dict[str, nn.Module]:
         """The parts that are not trained, by the name of the input that can stand in for what each computes."""
         return {}
