@@ -20,7 +20,6 @@ FLOORS = {
     "models": 3,
     "dataset": 3,
     "runs": 3,
-    "pretrained": 1,
     "corpora": 2,
     "synthetic": 1,
     "faces": 1,
