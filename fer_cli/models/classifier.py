@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
+from fer_cli.models.backbones import make_encoder
 from fer_cli.models.base import TrainedModel
 from fer_cli.models.encoder import (
     BackboneName,
@@ -14,7 +15,6 @@ from fer_cli.models.encoder import (
     HiddenSizes,
     ImageSize,
     initialise,
-    make_encoder,
     make_head,
     small_output,
 )

@@ -13,6 +13,7 @@ from transformers import PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
+from fer_cli.models.backbones import make_encoder
 from fer_cli.models.base import TrainedModel
 from fer_cli.models.choices import FEATURES, Features
 from fer_cli.models.encoder import (
@@ -23,7 +24,6 @@ from fer_cli.models.encoder import (
     ImageSize,
     Standardise,
     initialise,
-    make_encoder,
     make_head,
 )
 

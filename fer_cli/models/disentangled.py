@@ -16,6 +16,7 @@ from transformers import PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
+from fer_cli.models.backbones import make_encoder
 from fer_cli.models.base import TrainedModel
 from fer_cli.models.choices import DISENTANGLINGS, Disentangling, IdentityNetwork
 from fer_cli.models.encoder import (
@@ -25,7 +26,6 @@ from fer_cli.models.encoder import (
     HiddenSizes,
     ImageSize,
     initialise,
-    make_encoder,
     make_head,
 )
 from fer_cli.models.identity import identity_network

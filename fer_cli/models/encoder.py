@@ -15,7 +15,6 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from fer_cli.errors import ModelError
-from fer_cli.models.choices import BACKBONES, TIMM, VGGFACE2
 from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 #: torchvision's MobileNetV3 updates BatchNorm's running statistics by 0.01 a step, which suits the many steps of
@@ -92,28 +91,6 @@ class MobileNetV3(Encoder):
         self.avgpool = network.avgpool
         self.width = network.classifier[0].in_features
         self._faster_statistics()
-
-
-def make_encoder(backbone: str, image_size: int | None = None) -> Encoder:
-    """The encoder called ``backbone``, its weights random.
-
-    ``mobilenet_v3_large`` or ``_small`` of torchvision, ``timm/NAME``, or ``vggface2``. ``image_size`` is the side of
-    its pictures, which vision transformers are built for. Raises :class:`~fer_cli.errors.ModelError` for another name.
-    """
-    if backbone in BACKBONES:
-        return MobileNetV3(backbone)
-    if backbone.startswith(TIMM):
-        from fer_cli.models.timm_encoder import TimmEncoder
-
-        return TimmEncoder(backbone.removeprefix(TIMM), image_size)
-    if backbone == VGGFACE2:
-        from fer_cli.models.vggface2 import VGGFace2Backbone
-
-        return VGGFace2Backbone()
-    raise ModelError(
-        f"There is no backbone '{backbone[:100]}'.",
-        hint=f"The backbones are {', '.join(BACKBONES)}, {TIMM}NAME (any network of timm) and {VGGFACE2}.",
-    )
 
 
 #: The note's layers.

@@ -6,8 +6,7 @@ import torchvision
 from torch import nn
 
 from fer_cli.errors import ModelError
-from fer_cli.models.encoder import make_encoder
-from fer_cli.models.starting_weights import imagenet_weights, load_encoder, weights_from
+from fer_cli.models.backbones import imagenet_weights, load_encoder, make_encoder, weights_from
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from fer_cli.models import (
     ViTSEConfig,
     ViTSEModel,
 )
+from fer_cli.models.backbones import starting_encoder
 from fer_cli.models.hub import load_published
 from fer_cli.models.identity import identity_weights
 from fer_cli.models.loading import load_own, read_weights
 from fer_cli.models.preprocessing import Preprocessing
-from fer_cli.models.starting_weights import starting_encoder
 from fer_cli.models.vit_se import pretrained_vit
 from fer_cli.training.recipes.base import BuildContext
 from fer_cli.training.recipes.difference import DifferenceRecipe

@@ -7,10 +7,9 @@ import torch
 from safetensors.torch import save_file
 
 from fer_cli.errors import ModelError
+from fer_cli.models.backbones import make_encoder, require_embeddings, starting_point
 from fer_cli.models.difference import DifferenceConfig, DifferenceModel
-from fer_cli.models.encoder import make_encoder
 from fer_cli.models.loading import load_own
-from fer_cli.models.starting_weights import require_embeddings, starting_point
 from fer_cli.models.timm_encoder import published_weights
 
 timm = pytest.importorskip("timm")
@@ -132,8 +131,10 @@ def test_an_encoder_of_unknown_width_is_refused(monkeypatch):
     encoder.width = 95
     with pytest.raises(ModelError, match="unknown width: it was to give 1×95 numbers for a picture, and gave 1×96"):
         require_embeddings(encoder, 32, "timm/test_resnet")
-    with pytest.raises(ModelError, match="timm/test_vit cannot embed pictures of 32 pixels"):
-        require_embeddings(make_encoder("timm/test_vit", 64), 32, "timm/test_vit")
+    monkeypatch.setattr(encoder.network, "forward_features", lambda pixels: pixels @ torch.ones(7, 7))
+    with pytest.raises(ModelError, match="timm/test_resnet cannot embed pictures of 32 pixels") as caught:
+        require_embeddings(encoder, 32, "timm/test_resnet")
+    assert "--size" in caught.value.hint
 
 
 def test_grad_cam_is_of_feature_maps_whatever_their_order():

@@ -66,7 +66,7 @@ class Counted(MobileNetV3):
 
 
 def test_folds_epochs_and_variants_share_them(made, encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr("fer_cli.models.encoder.MobileNetV3", Counted)
+    monkeypatch.setattr("fer_cli.models.backbones.MobileNetV3", Counted)
     Counted.seen = 0
     for fold, features in ((0, "both"), (1, "both"), (1, "difference"), (2, "target")):
         recipe = DifferenceRecipe(encoder=encoder, fold=fold, features=features, **SMALL)
@@ -75,7 +75,7 @@ def test_folds_epochs_and_variants_share_them(made, encoder, tmp_path, monkeypat
 
 
 def test_augmented_views_are_as_many_as_asked_and_change_what_is_learned(made, encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr("fer_cli.models.encoder.MobileNetV3", Counted)
+    monkeypatch.setattr("fer_cli.models.backbones.MobileNetV3", Counted)
     Counted.seen = 0
     plain = DifferenceRecipe(encoder=encoder, **SMALL)
     varied = dataclasses.replace(plain, augment="light", views=3)

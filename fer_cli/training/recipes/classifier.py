@@ -15,9 +15,9 @@ from fer_cli.training.recipes.base import BuildContext, Recipe, Wild
 from fer_cli.training.recipes.difference import BACKBONE, ENCODER, preprocessing_of, starting_file
 
 if TYPE_CHECKING:
+    from fer_cli.models.backbones import StartingPoint
     from fer_cli.models.classifier import ClassifierModel
     from fer_cli.models.preprocessing import Preprocessing
-    from fer_cli.models.starting_weights import StartingPoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class ClassifierRecipe(Recipe):
         """The recipe with the encoder that ``auto`` comes to here."""
         if self.encoder != BEST:
             return self
-        from fer_cli.models.starting_weights import best_start
+        from fer_cli.models.backbones import best_start
 
         return dataclasses.replace(self, encoder=best_start(self.backbone))
 
@@ -58,8 +58,8 @@ class ClassifierRecipe(Recipe):
 
     def build(self, context: BuildContext) -> "ClassifierModel":
         """The model for the classes, its encoder initialised as asked."""
+        from fer_cli.models.backbones import load_encoder, require_embeddings
         from fer_cli.models.classifier import ClassifierConfig, ClassifierModel
-        from fer_cli.models.starting_weights import load_encoder, require_embeddings
 
         start = self._start()
         weights = start.weights(context.size)
@@ -83,6 +83,6 @@ class ClassifierRecipe(Recipe):
         return [*parts.values(), *starting_file(self.encoder)]
 
     def _start(self) -> "StartingPoint":
-        from fer_cli.models.starting_weights import starting_point
+        from fer_cli.models.backbones import starting_point
 
         return starting_point(self.encoder, self.backbone)

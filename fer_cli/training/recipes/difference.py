@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from fer_cli.dataset.prepared import PreparedDataset
+    from fer_cli.models.backbones import StartingPoint
     from fer_cli.models.difference import DifferenceModel
     from fer_cli.models.preprocessing import Preprocessing
-    from fer_cli.models.starting_weights import StartingPoint
 
 #: What is said of an encoder's starting weights and its network in every recipe.
 ENCODER = "Starting weights: auto, faces, imagenet, scratch, a run, a file."
@@ -95,7 +95,7 @@ class DifferenceRecipe(Recipe):
         """The recipe with the encoder that ``auto`` comes to here."""
         if self.encoder != BEST:
             return self
-        from fer_cli.models.starting_weights import best_start
+        from fer_cli.models.backbones import best_start
 
         return dataclasses.replace(self, encoder=best_start(self.backbone))
 
@@ -118,7 +118,7 @@ class DifferenceRecipe(Recipe):
         return [*parts.values(), *starting_file(self.encoder)]
 
     def _start(self) -> "StartingPoint":
-        from fer_cli.models.starting_weights import starting_point
+        from fer_cli.models.backbones import starting_point
 
         return starting_point(self.encoder, self.backbone)
 
@@ -154,9 +154,9 @@ def difference_model(
     ``head`` is the recipe with the head's ``hidden``, ``dropout`` and ``standardise``. Raises
     :class:`~fer_cli.errors.ModelError` for an encoder that cannot embed pictures of the size.
     """
+    from fer_cli.models.backbones import load_encoder, require_embeddings
     from fer_cli.models.difference import DifferenceConfig, DifferenceModel
     from fer_cli.models.encoder import small_output
-    from fer_cli.models.starting_weights import load_encoder, require_embeddings
 
     weights = start.weights(context.size)
     tune = tune or weights is None

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fer_cli.dataset.prepared import PreparedDataset
+    from fer_cli.models.backbones import StartingPoint
     from fer_cli.models.identity import IdentityModel
     from fer_cli.models.preprocessing import Preprocessing
-    from fer_cli.models.starting_weights import StartingPoint
 
 #: Sub-runs inside a run, by what they train.
 STAGE_1, IDENTITY = "stage1", "identity"
@@ -114,7 +114,7 @@ class DisentangledRecipe(Recipe):
 
     def resolved(self) -> "DisentangledRecipe":
         """The recipe with the encoder and the identity encoder that ``auto`` comes to here."""
-        from fer_cli.models.starting_weights import best_start
+        from fer_cli.models.backbones import best_start
         from fer_cli.models.weights import find
 
         found = {}
@@ -173,10 +173,10 @@ class DisentangledRecipe(Recipe):
         return {"subjects": torch.tensor([index[name] for name in rows["subject"]])}
 
     def _build_stage_1(self, context: BuildContext) -> Any:
+        from fer_cli.models.backbones import load_encoder, require_embeddings
         from fer_cli.models.disentangled import DisentangledConfig, DisentangledModel
         from fer_cli.models.encoder import small_output
         from fer_cli.models.preprocessing import IMAGENET_COLOURS
-        from fer_cli.models.starting_weights import load_encoder, require_embeddings
 
         start = self._start(context.parts)
         weights = start.weights(context.size)
@@ -207,7 +207,7 @@ class DisentangledRecipe(Recipe):
 
     def _start(self, parts: Mapping[str, Path]) -> "StartingPoint":
         """Where the emotion encoder begins: in stage 1 as asked, else with stage 1's."""
-        from fer_cli.models.starting_weights import starting_point
+        from fer_cli.models.backbones import starting_point
 
         if self.stage == 1:
             return starting_point(self.encoder or BEST, self.backbone)

@@ -1,4 +1,4 @@
-"""Starting weights of an encoder: those that were published, the packaged model's, a run's, or a file's."""
+"""Backbones by name, and their starting weights: what was published, the packaged model's, a run's, or a file's."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,11 @@ from fer_cli.documents import read_document
 from fer_cli.errors import ModelError
 from fer_cli.models.base import WEIGHTS
 from fer_cli.models.choices import BACKBONES, BEST, FACES, IMAGENET, SCRATCH, TIMM, VGGFACE2
-from fer_cli.models.encoder import BackboneName, Encoder, ImageSize, make_encoder
+from fer_cli.models.encoder import BackboneName, Encoder, ImageSize, MobileNetV3
 from fer_cli.models.loading import CONFIG, first_line, load_into, read_weights
 from fer_cli.models.preprocessing import FILE, Preprocessing
+from fer_cli.models.timm_encoder import TimmEncoder, pretrained_cfg, published_weights, weights_of_file
+from fer_cli.models.vggface2 import VGGFace2Backbone, load_published, published_part
 from fer_cli.models.weights import ALL, find
 
 #: What ``--encoder`` takes besides a run and a file.
@@ -28,6 +30,24 @@ class _Network(TypedDict):
 
     backbone: NotRequired[BackboneName]
     image_size: NotRequired[ImageSize]
+
+
+def make_encoder(backbone: str, image_size: int | None = None) -> Encoder:
+    """The encoder called ``backbone``, its weights random.
+
+    ``mobilenet_v3_large`` or ``_small`` of torchvision, ``timm/NAME``, or ``vggface2``. ``image_size`` is the side of
+    its pictures, which vision transformers are built for. Raises :class:`~fer_cli.errors.ModelError` for another name.
+    """
+    if backbone in BACKBONES:
+        return MobileNetV3(backbone)
+    if backbone.startswith(TIMM):
+        return TimmEncoder(backbone.removeprefix(TIMM), image_size)
+    if backbone == VGGFACE2:
+        return VGGFace2Backbone()
+    raise ModelError(
+        f"There is no backbone '{backbone[:100]}'.",
+        hint=f"The backbones are {', '.join(BACKBONES)}, {TIMM}NAME (any network of timm) and {VGGFACE2}.",
+    )
 
 
 @dataclass(frozen=True)
@@ -68,8 +88,6 @@ class StartingPoint:
         if self.source == SCRATCH:
             return None
         if self.backbone.startswith(TIMM):
-            from fer_cli.models.timm_encoder import pretrained_cfg
-
             return int(pretrained_cfg(self.backbone.removeprefix(TIMM))["input_size"][-1])
         return 224 if self.backbone == VGGFACE2 else None
 
@@ -254,11 +272,7 @@ def _published(backbone: str, image_size: int | None) -> dict[str, Tensor]:
     if backbone in BACKBONES:
         return imagenet_weights(backbone)
     if backbone == VGGFACE2:
-        from fer_cli.models.vggface2 import load_published
-
         return load_published(find(VGGFACE2).fetch())
-    from fer_cli.models.timm_encoder import published_weights
-
     return published_weights(backbone.removeprefix(TIMM), image_size)
 
 
@@ -268,12 +282,8 @@ def _of_file(path: Path, backbone: str, image_size: int | None) -> dict[str, Ten
     if any(name.startswith("encoder.") for name in tensors):
         return encoder_part(tensors)
     if backbone.startswith(TIMM):
-        from fer_cli.models.timm_encoder import weights_of_file
-
         return weights_of_file(backbone.removeprefix(TIMM), tensors, str(path), image_size)
     if backbone == VGGFACE2:
-        from fer_cli.models.vggface2 import published_part
-
         return published_part(tensors, str(path))
     return encoder_part(tensors)
 

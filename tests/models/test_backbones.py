@@ -5,9 +5,9 @@ import torch
 
 from fer_cli import pretrained
 from fer_cli.errors import ModelError
-from fer_cli.models import starting_weights
+from fer_cli.models import backbones
+from fer_cli.models.backbones import best_start, starting_point
 from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from fer_cli.models.starting_weights import best_start, starting_point
 from fer_cli.models.vggface2 import VGGFace2Backbone, VGGFace2Encoder
 from fer_cli.models.weights import ALL
 from fer_cli.training.recipes.difference import DifferenceRecipe, preprocessing_of, starting_file
@@ -96,7 +96,7 @@ def test_a_run_that_sees_grey_pictures_passes_it_on(faces):
 def test_torchvisions_networks_take_imagenets_colours_and_the_crops_size():
     start = starting_point("scratch", "mobilenet_v3_small")
     assert start.normalisation == (IMAGENET_MEAN, IMAGENET_STD)
-    assert starting_weights.starting_point("imagenet", None).size is None
+    assert backbones.starting_point("imagenet", None).size is None
 
 
 def test_auto_in_a_recipe_is_replaced_by_what_is_here(faces, nothing, monkeypatch):
