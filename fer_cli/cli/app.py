@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 import fer_cli
-from fer_cli import home
+from fer_cli import files
 from fer_cli.cli import compare, demo, evaluate, export, predict, prepare, train, weights
 from fer_cli.cli.console import INTERRUPTED, print_error, say, use_utf8, warn
 from fer_cli.cli.help import Commands, Group
@@ -73,10 +73,10 @@ def program(
 
     [bold]fer demo[/] shows the whole path in a few minutes, on drawn faces.
     """
-    if home.temporary is not None:
+    if files.temporary_home is not None:
         warn(
-            f"This user has no home folder: what is fetched is kept in {home.temporary} until this ends. Set HOME to a "
-            "folder that stays."
+            f"This user has no home folder: what is fetched is kept in {files.temporary_home} until this ends. Set "
+            "HOME to a folder that stays."
         )
 
 
