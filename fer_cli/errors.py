@@ -45,6 +45,10 @@ class DetectorError(FerError):
     """The face detector's model file cannot be had or is not the right one."""
 
 
+class UnreachableDetectorError(DetectorError):
+    """The face detector's model file was named by nobody, is not here, and cannot be downloaded."""
+
+
 class DatasetError(FerError):
     """A prepared dataset is absent, unfinished, in the way, or does not fit what is asked of it."""
 

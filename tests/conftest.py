@@ -20,6 +20,12 @@ def cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("FER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+@pytest.fixture(autouse=True)
+def no_packaged_model(tmp_path_factory, monkeypatch):
+    """Tests do not depend on the model that comes with fer; those that need one make their own."""
+    monkeypatch.setattr("fer_cli.pretrained.FOLDER", tmp_path_factory.getbasetemp() / "no packaged model")
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -23,6 +23,7 @@ FLOORS = {
     "corpora": 2,
     "synthetic": 1,
     "faces": 1,
+    "pretrained": 1,
     "protocol": 0,
     "labels": 0,
     "errors": 0,
@@ -37,7 +38,7 @@ FLOORS = {
 }
 DOORS = {"__init__", "__main__"}
 #: What takes seconds to import, and so must wait until a command needs it.
-HEAVY = {"torch", "torchvision", "transformers", "accelerate", "sklearn", "matplotlib", "cv2", "pandas"}
+HEAVY = {"torch", "torchvision", "transformers", "accelerate", "sklearn", "matplotlib", "cv2", "pandas", "timm"}
 
 
 def room(module: str) -> str:

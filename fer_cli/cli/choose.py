@@ -40,15 +40,31 @@ def run(given: Path | None) -> "Run | CrossValidation":
 
 
 def run_to_use(given: Path | None) -> "Run":
-    """The run to predict with: at ``given``, or the one finished last in ``./runs``; says which."""
+    """The run at ``given``, or the one finished last in ``./runs``; says which."""
     from fer_cli.runs.run import Run
 
     return _opened(given, Run.open)
 
 
-def _opened(given: Path | None, opener: Callable[[Path], T]) -> T:
+def model_to_use(given: Path | None) -> Path:
+    """The run to predict with: at ``given``, or finished last in ``./runs``, or else the packaged model; says which."""
+    from fer_cli.pretrained import NAME, packaged_model
     from fer_cli.runs.run import runs_in
 
+    if given is None and not runs_in(RUNS) and packaged_model() is not None:
+        given = Path(NAME)
+    opened = run_to_use(given)
+    return given or opened.path
+
+
+def _opened(given: Path | None, opener: Callable[[Path], T]) -> T:
+    from fer_cli.pretrained import is_packaged, require_packaged
+    from fer_cli.runs.run import runs_in
+
+    if is_packaged(given):
+        opened = opener(require_packaged())
+        say(f"model     {opened.about}; trained on {opened.protocol.name}")
+        return opened
     path = given or next(iter(runs_in(RUNS)), None)
     if path is None:
         raise RunError(
@@ -58,6 +74,13 @@ def _opened(given: Path | None, opener: Callable[[Path], T]) -> T:
     opened = opener(path)
     say(f"run       {path}{'' if given else f' (the latest in ./{RUNS})'}: {opened.protocol.name}")
     return opened
+
+
+def output_of_packaged(given: Path | None, *names: str) -> Path | None:
+    """Where what is made from the packaged model goes if nobody says: into ``./runs/faces``; None for other runs."""
+    from fer_cli.pretrained import NAME, is_packaged
+
+    return RUNS.joinpath(NAME, *names) if is_packaged(given) else None
 
 
 def new_run(given: Path | None, recipe: "Recipe", data: "PreparedDataset", *, folds: bool = False) -> tuple[Path, bool]:
@@ -94,9 +117,28 @@ def unfinished_run(given: Path | None, model: str) -> Path:
     )
 
 
+def resolved(recipe: "Recipe") -> "Recipe":
+    """The recipe with ``auto`` replaced by what it comes to here; says what that is, and why."""
+    found = recipe.resolved()
+    for name in ("encoder", "identity"):
+        value = getattr(found, name, None)
+        if value != getattr(recipe, name, None):
+            say(f"{name:<9} {value}{_WHY.get((name, value), '')} (auto)")
+    return found
+
+
+_WHY = {
+    ("encoder", "faces"): ": the packaged model's",
+    ("encoder", "imagenet"): ": the weights published with the network",
+    ("identity", "subjects"): ": trained on the people at hand, for VGGFace2's weights are not imported",
+    ("identity", "vggface2"): ": the imported weights",
+}
+
+
 def stage_1(recipe: "Recipe", data: "PreparedDataset", *, folds: bool) -> "Recipe":
     """The recipe with the run of stage 1 that it needs and does not name: the latest in ``./runs`` on these data."""
-    if getattr(recipe, "stage", None) != 2 or recipe.encoder is not None:
+    # ImageNet is where the note's stage 1 begins, whose settings may be asked for.
+    if getattr(recipe, "stage", None) != 2 or recipe.encoder not in (None, "auto", "imagenet"):
         return recipe
     from fer_cli.runs.run import CARD, CROSS_VALIDATION, CrossValidation, Run
 

@@ -31,7 +31,10 @@ _ROOM = 2
 def evaluate(
     run: Annotated[
         Path | None,
-        typer.Argument(help="The folder of a run, or of a cross-validation. Default: the latest run in ./runs."),
+        typer.Argument(
+            help="The folder of a run or a cross-validation, or faces, the packaged model. Default: the latest in "
+            "./runs."
+        ),
     ] = None,
     data: Annotated[
         Path | None,
@@ -83,6 +86,7 @@ def evaluate(
 
     attributes = _attributes(group_by or [], subjects)
     chosen = choose.run(run)
+    output = output or choose.output_of_packaged(run, "evaluation", data.name if data else "")
     analysis = AnalysisOptions(identity_probe, explain, embedding_map)
     with Bars() as bars:
         session = Session(device, allow_seen, shlex.join(["fer", *sys.argv[1:]]), bars, tta)

@@ -1,7 +1,7 @@
 """``fer export``."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,13 +10,26 @@ from fer_cli.cli.console import Bars, give, say
 from fer_cli.errors import UsageError
 from fer_cli.files import locked
 
+if TYPE_CHECKING:
+    from fer_cli.runs.run import Run
+
 
 def export(
-    run: Annotated[Path | None, typer.Argument(help="The folder of a run. Default: the latest in ./runs.")] = None,
-    format: Annotated[Literal["onnx"], typer.Option(help="The file's format.")] = "onnx",
+    run: Annotated[
+        Path | None, typer.Argument(help="The folder of a run, or faces. Default: the latest in ./runs.")
+    ] = None,
+    format: Annotated[
+        Literal["onnx", "package"],
+        typer.Option(
+            help="onnx: a file. package: a folder to publish, in float16, calibrated, without names of subjects."
+        ),
+    ] = "onnx",
     output: Annotated[
         Path | None,
-        typer.Option("--out", help="The file. Default: model.onnx in the run, or model-int8.onnx with --quantize."),
+        typer.Option(
+            "--out",
+            help="The file or folder. Default, in the run: model.onnx, model-int8.onnx with --quantize, or package.",
+        ),
     ] = None,
     quantize: Annotated[
         bool,
@@ -26,6 +39,13 @@ def export(
             "shown next to the original's.",
         ),
     ] = False,
+    scores: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="With --format package, another evaluation for its card (fer evaluate --out). Repeatable.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
     """Write a run's model as one file for other programs, with labels, preprocessing and protocol in its metadata.
@@ -36,8 +56,16 @@ def export(
 
     fer export runs/difference-ckplus-fold0 --quantize --out difference.onnx
     """
+    if format == "package" and quantize:
+        raise UsageError("--quantize is for --format onnx: a package holds weights in float16.")
+    if format == "onnx" and scores:
+        raise UsageError("--scores is for --format package.")
     chosen = choose.run_to_use(run)
-    path = output or chosen.path / f"model{'-int8' if quantize else ''}.{format}"
+    home = choose.output_of_packaged(run) or chosen.path
+    if format == "package":
+        _package(chosen, output or home / "package", scores or [])
+        return
+    path = output or home / f"model{'-int8' if quantize else ''}.onnx"
     from fer_cli.export.onnx import export as export_run
 
     with locked(path, "exporting to"):
@@ -58,3 +86,14 @@ def export(
         say(f"checked   probabilities differ from the run's by {exported.on_noise:.0e} on random pictures, {faces}")
     say(f"size      {path.stat().st_size / 1e6:.1f} MB")
     give(path)
+
+
+def _package(run: "Run", out: Path, scores: list[Path]) -> None:
+    from fer_cli.export.package import package
+
+    with locked(out, "exporting to"):
+        made = package(run, out, scores=scores)
+    say(f"softmax   temperature {made.temperature:.3f}, fitted on {made.fitted_on} validation faces")
+    say(f"checked   in float16 probabilities differ from the run's by {made.rounding:.0e} on random pictures")
+    say(f"size      {made.size / 1e6:.1f} MB")
+    give(out)

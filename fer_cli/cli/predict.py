@@ -39,7 +39,8 @@ def predict(
         ),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(help="The run to use. Default: the latest in ./runs.", rich_help_panel="Model")
+        Path | None,
+        typer.Option(help="The run. Default: the latest in ./runs, else faces, packaged.", rich_help_panel="Model"),
     ] = None,
     model: Annotated[
         str | None,
@@ -75,7 +76,7 @@ def predict(
     from fer_cli.models.device import choose_device, device_name
     from fer_cli.prediction.model import open_model
     from fer_cli.prediction.neutral import neutral_finder
-    from fer_cli.prediction.pipeline import is_cropped
+    from fer_cli.prediction.pipeline import is_cropped, settle_detector
     from fer_cli.prediction.run import check
     from fer_cli.prediction.run import run as run_prediction
 
@@ -84,15 +85,22 @@ def predict(
     if model is not None and run is not None:
         raise UsageError("--run and --model: one of them is possible.")
     device = str(own_device(choose_device(device)))
-    opened = open_model(model or choose.run_to_use(run).path, device=device, runtime=runtime)
+    opened = open_model(model or choose.model_to_use(run), device=device, runtime=runtime)
     classifier = opened.classifier
     if opened.labels:
         say(f"model     {opened.name}: {opened.labels}")
     say(f"device    {device_name(classifier.device)}, {opened.runtime}")
     if not classifier.paired and neutral.neutral != AUTO:
         say("neutral   not used: this model classifies single faces")
-    if is_cropped(classifier.preprocessing.face_crop, options.detector):
+    face_crop = classifier.preprocessing.face_crop
+    wanted, options = options.detector, settle_detector(face_crop, options)
+    if is_cropped(face_crop, options.detector):
         say("faces     each whole picture is taken as a face")
+    elif options.detector != wanted:
+        say(
+            "faces     found by scikit-image's LBP cascade, frontal ones only: YuNet's file is not here and cannot be "
+            "downloaded (FER_YUNET or --detector-model names it)"
+        )
     table = ResultTable(paired=classifier.paired)
     try:
         with Bars() as bars:

@@ -174,7 +174,8 @@ def _from_run(path: Path, kind: type[Recipe]) -> dict[str, Any]:
     if card["model"] != kind.name:
         raise UsageError(f"{path} is of {card['model']}.", hint=f"Type fer train {card['model']} --config {path}.")
     settings = {name: value for name, value in card["recipe"].items() if value is not None}
-    return {**settings, "data": card["dataset"]["path"], "cv": "folds" in card}
+    earlier = {name: value for name, value in kind.earlier.items() if name not in card["recipe"]}
+    return {**earlier, **settings, "data": card["dataset"]["path"], "cv": "folds" in card}
 
 
 def defaults_from_unfinished(context: typer.Context, kind: type[Recipe], folder: Path) -> None:

@@ -21,9 +21,10 @@ from PIL import Image
 from fer_cli.corpora.base import Frame
 from fer_cli.errors import DatasetError, DiskFullError, FerError, PictureError
 from fer_cli.faces.align import CropTemplate
+from fer_cli.faces.cascade import open_detector
 from fer_cli.faces.crop import align_cropped, best_way_up, crop_face, cut, read_landmarks
 from fer_cli.faces.decode import decode, pixel_row
-from fer_cli.faces.detect import Detector
+from fer_cli.faces.detect import FaceDetector
 from fer_cli.faces.video import video_frame
 from fer_cli.files import write_bytes
 from fer_cli.pools import process_pool
@@ -119,7 +120,7 @@ def _start_worker(template: CropTemplate, detector_model: Path | None, cropped: 
     # The processes are the parallelism: OpenCV's threads would only compete.
     cv2.setNumThreads(1)
     _worker["template"], _worker["cropped"] = template, cropped
-    _worker["detector"] = None if detector_model is None else Detector(detector_model)
+    _worker["detector"] = open_detector(detector_model)
 
 
 def _work(job: CropJob) -> CropResult:
@@ -131,7 +132,7 @@ def _work(job: CropJob) -> CropResult:
         return CropResult(job, reason=error.message)
 
 
-def _crop(job: CropJob, template: CropTemplate, detector: Detector | None, cropped: bool) -> dict[str, Any]:
+def _crop(job: CropJob, template: CropTemplate, detector: FaceDetector | None, cropped: bool) -> dict[str, Any]:
     landmarks, note = None, {}
     if job.frame.landmarks is not None:
         try:

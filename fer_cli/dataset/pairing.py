@@ -3,11 +3,15 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 from fer_cli.corpora.base import Frame, Sequence, Skipped, Still
 from fer_cli.errors import DatasetError, UsageError
 from fer_cli.labels import NEUTRAL
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: How the reasons end for which a picture has none to be compared with; it is kept as a single picture.
 UNPAIRED = "(unpaired)"
@@ -75,6 +79,40 @@ def pair(records: list[Sequence | Still], classes: tuple[str, ...]) -> Pairing:
         needed = {sample.neutral for sample in pairing.samples}
         pairing.samples = [sample for sample in pairing.samples if sample.role != "neutral" or sample.frame in needed]
     return pairing
+
+
+def neutral_pictures(metadata: "pd.DataFrame", count: int) -> dict[str, list[str]]:
+    """Up to ``count`` neutral pictures of its subject for each paired row of a dataset's ``metadata``, its own first.
+
+    By file names. The conditions are those of :func:`pair`, so that the set says no more of a class than its first
+    picture does: where ``neutral`` is a class, what the neutral pictures are compared with themselves, one after
+    another, none of the row's own sequence; elsewhere the neutral pictures of the subject's other sequences, for a
+    still's neutral pictures may be of other views.
+    """
+    neutral_of = metadata.set_index("file_name")["neutral_file_name"].dropna().to_dict()
+    sequence_of = metadata.set_index("file_name")["sequence"].dropna().to_dict()
+    resting = metadata[metadata["label"] == NEUTRAL]
+    across = resting["neutral_file_name"].notna().any()
+    of_subject = resting[resting["sequence"].notna()].groupby("subject")["file_name"].agg(list).to_dict()
+    subject_of = metadata.set_index("file_name")["subject"].dropna().to_dict()
+
+    @cache
+    def following(first: str) -> list[str]:
+        if not across:
+            others = of_subject.get(subject_of.get(first), [])
+            place = others.index(first) if first in others else len(others) - 1
+            return [first] + [name for name in others[place + 1 :] + others[: place + 1] if name != first]
+        chain = [first]
+        while (name := neutral_of.get(chain[-1])) is not None and name not in chain:
+            chain.append(name)
+        # The round ends with the picture that is compared with the first: the row's own, or one of its take.
+        return chain[:-1] if len(chain) > 1 and name is not None else chain
+
+    def allowed(row: str, first: str) -> list[str]:
+        own = sequence_of.get(row) if across else None
+        return [name for name in following(first) if name == first or own is None or sequence_of.get(name) != own]
+
+    return {row: allowed(row, first)[:count] for row, first in neutral_of.items()}
 
 
 def pairing_rule(records: list[Sequence | Still], classes: tuple[str, ...], session: str) -> str:

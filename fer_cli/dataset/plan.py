@@ -47,7 +47,9 @@ class Preparation:
         float, Interval(ge=0, le=1), Doc("Margin around the face, in sides of the tight crop."), _FACES
     ] = 0.15
     detector: Annotated[
-        Literal["auto", "none"], Doc("auto: the owners' landmarks, else YuNet. none: pictures are crops."), _FACES
+        Literal["auto", "cascade", "none"],
+        Doc("auto: the owners' landmarks, else YuNet; cascade: else frontal faces. none: pictures are crops."),
+        _FACES,
     ] = "auto"
     detector_model: Annotated[
         Path | None, Doc("YuNet's .onnx file. Default: FER_YUNET, else downloaded once."), _FACES

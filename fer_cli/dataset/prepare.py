@@ -30,8 +30,7 @@ from fer_cli.dataset.plan import (
 from fer_cli.documents import read_document
 from fer_cli.errors import DatasetError
 from fer_cli.faces.align import CropTemplate
-from fer_cli.faces.detect import Detector
-from fer_cli.faces.yunet import find_detector_model
+from fer_cli.faces.cascade import CASCADE, choose_detector, open_detector
 from fer_cli.files import as_text, locked, remove_abandoned
 from fer_cli.labels import EXPRESSIONS
 from fer_cli.progress import Progress, silent
@@ -156,14 +155,16 @@ def _detector_model(settings: Preparation, corpus: Corpus, frames: dict[Frame, s
         or all(frame.landmarks is not None for frame in frames)
     ):
         return None
-    model = find_detector_model(settings.detector_model, progress)
-    Detector(model)
+    # A dataset is found again by its settings, which must not depend on what can be downloaded today.
+    wanted = CASCADE if settings.detector == CASCADE else "yunet"
+    model = choose_detector(wanted, settings.detector_model, progress)
+    open_detector(model)
     return model
 
 
 def _aligned_by(settings: Preparation, corpus: Corpus, model: Path | None) -> str:
     if model is not None:
-        return "yunet"
+        return CASCADE if model == CASCADE else "yunet"
     return "none" if corpus.cropped or settings.detector == "none" else "landmarks"
 
 

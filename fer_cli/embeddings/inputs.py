@@ -1,6 +1,6 @@
 """Inputs of a model: pictures, and the embeddings that stand in for its frozen encoders."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel
 
+from fer_cli.dataset.pairing import neutral_pictures
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops, Faces
 from fer_cli.embeddings.embed import Embeddings, Views, embed, normalised
@@ -17,14 +18,17 @@ from fer_cli.progress import Progress, silent
 
 #: The input that replaces the pictures; any other is added to them.
 WHOLE = "embeddings"
+#: The mean embedding of several neutral pictures of a person, by the picture that is compared with them.
+NEUTRALS = "neutral_embeddings"
 
 
 class EmbeddedFaces(Dataset):
     """Rows of a dataset as embeddings: a face's, its class index, and with ``paired`` the neutral face's.
 
-    With ``varied`` an item is one of the embeddings' views, drawn anew each time, the same for a face and its neutral
-    face; else it is the first. Batches are taken at once: ``embeddings`` B×D, ``neutral_embeddings`` B×D, ``labels`` B,
-    or B×C where ``soft_labels`` are given, N×C.
+    The neutral face's embedding is that of the row's own neutral picture, or, with ``neutrals``, what these hold for
+    the row. With ``varied`` an item is one of the embeddings' views, drawn anew each time, the same for a face and its
+    neutral face; else it is the first. Batches are taken at once: ``embeddings`` B×D, ``neutral_embeddings`` B×D,
+    ``labels`` B, or B×C where ``soft_labels`` are given, N×C.
     """
 
     def __init__(
@@ -35,12 +39,15 @@ class EmbeddedFaces(Dataset):
         *,
         paired: bool,
         varied: bool = False,
+        neutrals: Embeddings | None = None,
         soft_labels: Tensor | None = None,
     ):
         views = slice(None) if varied else slice(1)
-        self._tables = {"embeddings": embeddings.of(rows["file_name"])[views]}
-        if paired:
-            self._tables["neutral_embeddings"] = embeddings.of(rows["neutral_file_name"])[views]
+        self._tables = {WHOLE: embeddings.of(rows["file_name"])[views]}
+        if paired and neutrals is not None:
+            self._tables[NEUTRALS] = neutrals.of(rows["file_name"])[views]
+        elif paired:
+            self._tables[NEUTRALS] = embeddings.of(rows["neutral_file_name"])[views]
         hard = torch.tensor([class_index[label] for label in rows["label"]])
         self._labels = hard if soft_labels is None else soft_labels
 
@@ -108,10 +115,11 @@ def embed_frozen(
 ) -> dict[str, Embeddings]:
     """The embeddings of ``model``'s frozen encoders, by the name of the input that each stands in for.
 
+    For a model that compares with several neutral pictures of a person, their means are added as :data:`NEUTRALS`.
     ``views`` are embedded only for an encoder in place of which no picture is seen: with pictures, which are augmented
     themselves, an embedding is that of the picture as it is.
     """
-    return {
+    frozen = {
         name: embed(
             encoder,
             dataset,
@@ -123,6 +131,34 @@ def embed_frozen(
         )
         for name, encoder in model.frozen.items()
     }
+    count = getattr(model.config, "neutrals", 1)
+    if WHOLE in frozen and model.paired and count > 1:
+        frozen[NEUTRALS] = mean_neutrals(frozen[WHOLE], neutral_pictures(dataset.metadata, count))
+    return frozen
+
+
+def mean_neutrals(embeddings: Embeddings, pictures: Mapping[str, Sequence[str]]) -> Embeddings:
+    """The mean embedding of each picture's neutral ``pictures``, all by names of crops, view by view."""
+    names = [name for name, neutrals in pictures.items() if neutrals]
+    total = torch.zeros(len(embeddings.table), len(names), embeddings.table.shape[-1])
+    most = max((len(pictures[name]) for name in names), default=0)
+    for place in range(most):
+        has = torch.tensor([place < len(pictures[name]) for name in names])
+        total[:, has] += embeddings.of([pictures[name][place] for name in names if place < len(pictures[name])])
+    counts = torch.tensor([len(pictures[name]) for name in names], dtype=torch.float32)
+    return Embeddings(names, total / counts[:, None])
+
+
+def standardise(model: PreTrainedModel, rows: pd.DataFrame, frozen: Mapping[str, Embeddings]) -> None:
+    """Give ``model`` the statistics of the training ``rows``, of pictures as they are and not of augmented views."""
+    fit = getattr(model, "standardise", None)
+    if fit is None:
+        return
+    inputs = EmbeddedFaces(
+        rows, frozen[WHOLE], model.config.label2id, paired=model.paired, neutrals=frozen.get(NEUTRALS)
+    )
+    batch = inputs.__getitems__(list(range(len(inputs))))
+    fit(batch[WHOLE], batch.get(NEUTRALS))
 
 
 def model_inputs(
@@ -142,6 +178,15 @@ def model_inputs(
     """
     index = model.config.label2id
     if WHOLE in frozen:
-        return EmbeddedFaces(rows, frozen[WHOLE], index, paired=model.paired, varied=varied, soft_labels=soft_labels)
+        neutrals = frozen.get(NEUTRALS)
+        return EmbeddedFaces(
+            rows,
+            frozen[WHOLE],
+            index,
+            paired=model.paired,
+            varied=varied,
+            neutrals=neutrals,
+            soft_labels=soft_labels,
+        )
     stored = {name: embeddings.of(rows["file_name"])[0] for name, embeddings in frozen.items()}
     return Faces(rows, crops, index, paired=model.paired, extra={**stored, **(extra or {})}, soft_labels=soft_labels)

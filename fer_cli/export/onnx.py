@@ -144,7 +144,7 @@ class _Faces:
 
 def _network(classifier: Classifier) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
     """The network to export and examples of its inputs."""
-    network = PairLogits(classifier.model) if classifier.paired else Logits(classifier.model)
+    network = (PairLogits if classifier.paired else Logits)(classifier.model, classifier.temperature)
     return network, _noise(classifier, count=2)
 
 

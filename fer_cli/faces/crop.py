@@ -8,7 +8,7 @@ from PIL import Image
 
 from fer_cli.errors import PictureError
 from fer_cli.faces.align import CropTemplate
-from fer_cli.faces.detect import Detector, Face
+from fer_cli.faces.detect import Face, FaceDetector
 from fer_cli.files import read_bytes
 
 
@@ -31,7 +31,7 @@ def crop_face(
     pixels: np.ndarray,
     template: CropTemplate,
     *,
-    detector: Detector | None = None,
+    detector: FaceDetector | None = None,
     landmarks: np.ndarray | None = None,
 ) -> Crop:
     """The largest face in H×W×3 uint8 RGB ``pixels``.
@@ -50,7 +50,7 @@ def crop_face(
     return crop_faces(pixels, template, detector)[0]
 
 
-def crop_faces(pixels: np.ndarray, template: CropTemplate, detector: Detector) -> list[Crop]:
+def crop_faces(pixels: np.ndarray, template: CropTemplate, detector: FaceDetector) -> list[Crop]:
     """Every face that ``detector`` finds in ``pixels``, the largest first.
 
     Raises :class:`~fer_cli.errors.PictureError` if there is none.
@@ -72,7 +72,7 @@ SIDES_OF_CROPS = (192, 256, 128)
 NEAREST_EYES = 0.15
 
 
-def align_cropped(pixels: np.ndarray, template: CropTemplate, detector: Detector) -> Crop:
+def align_cropped(pixels: np.ndarray, template: CropTemplate, detector: FaceDetector) -> Crop:
     """The face in H×W×3 uint8 RGB ``pixels`` that are the crop of one face, upright but not aligned.
 
     Of several faces the one nearest the middle is taken. Where none is found, or its eyes are too near each other to
@@ -173,7 +173,7 @@ class Way:
     part: str
 
 
-def best_way_up(pixels: np.ndarray, detector: Detector, *, turned: bool, halves: bool) -> tuple[np.ndarray, Way]:
+def best_way_up(pixels: np.ndarray, detector: FaceDetector, *, turned: bool, halves: bool) -> tuple[np.ndarray, Way]:
     """The picture as the detector is surest of a face in it, and how that is.
 
     A face lying on its side is found too, with a lower score and its eyes in the wrong places; the highest score is

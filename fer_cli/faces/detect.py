@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -55,6 +56,13 @@ class Face:
     def overlaps(self, other: "Face") -> bool:
         """Whether the middle of either's box lies in the other's: one face, or a part of it taken for another."""
         return _middle_inside(self.box, other.box) or _middle_inside(other.box, self.box)
+
+
+class FaceDetector(Protocol):
+    """What finds faces: :class:`Detector`, or :class:`~fer_cli.faces.cascade.CascadeDetector`."""
+
+    def detect(self, pixels: np.ndarray, *, any_way_up: bool = True) -> list[Face]:
+        """The faces in H×W×3 uint8 RGB ``pixels``, the largest first."""
 
 
 class Detector:

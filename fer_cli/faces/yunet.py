@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from fer_cli.errors import DetectorError
+from fer_cli.errors import DetectorError, UnreachableDetectorError
 from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular, read_bytes
 from fer_cli.progress import Progress, silent
 
@@ -97,9 +97,12 @@ REVISION = "3cc26e7f1014a5ee5d74a42acee58bafc9d0a310"
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 VARIABLE = "FER_YUNET"
 
+#: How long the Hub may take to answer, in seconds, before the cascade is taken.
+PATIENCE = 10
+
 HINT = (
-    f"Type --detector-model PATH with {FILE}, set {VARIABLE} to it, or type --detector none if the pictures are faces "
-    "already cropped."
+    f"Type --detector-model PATH with {FILE}, set {VARIABLE} to it, type --detector cascade (frontal faces only), or "
+    "--detector none if the pictures are faces already cropped."
 )
 
 
@@ -125,6 +128,22 @@ def find_detector_model(path: Path | None = None, progress: Progress = silent) -
     return given
 
 
+def can_be_had(path: Path | None = None) -> bool:
+    """Whether the detector's file was named (then it must be right), is in the Hub's cache, or the Hub answers.
+
+    Nothing is tried twice: to download it takes half a minute until a machine without a network gives up.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
+    if path or os.environ.get(VARIABLE) or isinstance(try_to_load_from_cache(REPOSITORY, FILE, revision=REVISION), str):
+        return True
+    try:
+        get_hf_file_metadata(hf_hub_url(REPOSITORY, FILE, revision=REVISION), timeout=PATIENCE)
+    except Exception:  # the hub's errors, and the network's
+        return False
+    return True
+
+
 def _downloaded() -> Path:
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.utils import disable_progress_bars, logging
@@ -134,7 +153,7 @@ def _downloaded() -> Path:
     try:
         file = Path(hf_hub_download(REPOSITORY, FILE, revision=REVISION))
     except Exception as error:  # the hub's errors, the network's, and the disk's
-        raise DetectorError(
+        raise UnreachableDetectorError(
             f"The face detector {FILE} is not in {constants.HF_HUB_CACHE} and cannot be downloaded from "
             f"{REPOSITORY} ({type(error).__name__}: {str(error).partition('. ')[0]}).",
             hint=HINT,

@@ -46,6 +46,11 @@ class TrainedModel(PreTrainedModel):
             AutoModelForImageClassification.register(config, cls, exist_ok=True)
 
     @property
+    def temperature(self) -> float:
+        """What calibration divides the logits by before the softmax; 1 where nothing was calibrated."""
+        return float(getattr(self.config, "softmax_temperature", 1.0))
+
+    @property
     def frozen(self) -> dict[str, nn.Module]:
         """The parts that are not trained, by the name of the input that can stand in for what each computes."""
         return {}
@@ -73,6 +78,24 @@ class TrainedModel(PreTrainedModel):
         ``pixels`` is 1×3×S×S, normalised; ``neutral``, of the same shape, the neutral face of a paired model.
         """
         raise NotImplementedError(f"{type(self).__name__} explains no answer")
+
+    @classmethod
+    def from_pretrained(cls, *sources: Any, **settings: Any) -> Any:
+        """Load as transformers does, then compute again the buffers that are not stored with weights.
+
+        transformers makes a model without memory and fills in what is stored; what a network of another library
+        computes when it is made, and does not store, would stay unset.
+        """
+        loaded = super().from_pretrained(*sources, **settings)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        unstored = {name for name, _ in model.named_buffers()} - model.state_dict().keys()
+        if unstored:
+            made = dict(cls(model.config).named_buffers())
+            for name in unstored:
+                holder, _, own = name.rpartition(".")
+                buffer = made[name].to(model.device)
+                model.get_submodule(holder).register_buffer(own, buffer, persistent=False)
+        return loaded
 
     def save_pretrained(self, save_directory: str | Path, **settings: Any) -> None:
         """Save as transformers does, then add what the model has seen to the header of its weights."""

@@ -5,6 +5,9 @@ from typing import Literal, get_args
 Backbone = Literal["mobilenet_v3_large", "mobilenet_v3_small"]
 BACKBONES: tuple[str, ...] = get_args(Backbone)
 
+#: What the name of a network of timm begins with, as in ``timm/resnet18``.
+TIMM = "timm/"
+
 #: The head's input: the difference of the embeddings and the target's, or one of the two.
 Features = Literal["both", "difference", "target"]
 FEATURES: tuple[str, ...] = get_args(Features)
@@ -26,8 +29,10 @@ VIT_B16, TINY_VIT = "google/vit-base-patch16-224-in21k", "tiny"
 #: The revision of it that is loaded, so that a run can be repeated.
 VIT_B16_REVISION = "b4569560a39a0f1af58e3ddaf17facf20ab919b0"
 
-#: Where an encoder starts that starts from no file and no run.
-IMAGENET, SCRATCH = "imagenet", "scratch"
+#: Where an encoder starts that starts from no file and no run: the packaged model, ImageNet (or what was published with
+#: the network), nothing; or the best of these that is here.
+FACES, IMAGENET, SCRATCH = "faces", "imagenet", "scratch"
+BEST = "auto"
 
 #: A network that tells people apart, as a model's configuration names it.
 IdentityNetwork = Literal["vggface2", "mobilenet_v3_large", "mobilenet_v3_small"]

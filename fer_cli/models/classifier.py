@@ -1,25 +1,30 @@
 """The classifier of single pictures: an encoder, dropout, and a head, trained end to end."""
 
-from typing import Annotated, Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
-from msgspec import Meta
 from torch import Tensor, nn
 from transformers import PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
+from fer_cli.models.backbones import make_encoder
 from fer_cli.models.base import TrainedModel
-from fer_cli.models.choices import Backbone
-from fer_cli.models.encoder import Encoder, HiddenSizes, initialise, make_head
-
-#: The standard deviation of the output layer's weights before training: all classes begin equally likely.
-OUTPUT_STD = 0.01
+from fer_cli.models.encoder import (
+    BackboneName,
+    Dropout,
+    HiddenSizes,
+    ImageSize,
+    initialise,
+    make_head,
+    small_output,
+)
 
 
 class _Stored(TypedDict):
-    backbone: Backbone
+    backbone: BackboneName
+    image_size: NotRequired[ImageSize]
     hidden_sizes: HiddenSizes
-    dropout: Annotated[float, Meta(ge=0, lt=1)]
+    dropout: Dropout
     tune_encoder: bool
     id2label: dict[str, str]
 
@@ -27,9 +32,10 @@ class _Stored(TypedDict):
 class ClassifierConfig(PretrainedConfig):
     """Configuration of :class:`ClassifierModel`.
 
-    ``hidden_sizes`` are the head's layers, none for a linear one. ``dropout`` is the part of the embedding that is set
-    to zero in training. ``tune_encoder`` False keeps the encoder frozen: no gradient, and BatchNorm in evaluation mode.
-    The classes are ``id2label``, in order.
+    ``backbone`` is the encoder's network, ``image_size`` the side of the pictures that a vision transformer is built
+    for. ``hidden_sizes`` are the head's layers, none for a linear one. ``dropout`` is the part of the embedding that is
+    set to zero in training. ``tune_encoder`` False keeps the encoder frozen: no gradient, and BatchNorm in evaluation
+    mode. The classes are ``id2label``, in order.
     """
 
     model_type = "fer-classifier"
@@ -42,9 +48,11 @@ class ClassifierConfig(PretrainedConfig):
         hidden_sizes: tuple[int, ...] | list[int] = (),
         dropout: float = 0.2,
         tune_encoder: bool = True,
+        image_size: int | None = None,
         **kwargs: Any,
     ):
         self.backbone = backbone
+        self.image_size = image_size
         self.hidden_sizes = list(hidden_sizes)
         self.dropout = dropout
         self.tune_encoder = tune_encoder
@@ -61,16 +69,25 @@ class ClassifierModel(TrainedModel):
     config_class = ClassifierConfig
     base_model_prefix = "encoder"
     main_input_name = "pixel_values"
-    convolutional = True
     saliency_method = "Grad-CAM"
 
     def __init__(self, config: ClassifierConfig):
         super().__init__(config)
-        self.encoder = Encoder(config.backbone)
+        self.encoder = make_encoder(config.backbone, config.image_size)
         self.dropout = nn.Dropout(config.dropout)
         self.head = make_head(self.encoder.width, config.hidden_sizes, config.num_labels)
         self.post_init()
         self.encoder.requires_grad_(config.tune_encoder)
+
+    @property
+    def convolutional(self) -> bool:
+        """Whether the encoder is a network of convolutions, which ONNX Runtime runs faster than torch on a CPU."""
+        return self.encoder.convolutional
+
+    @property
+    def traceable(self) -> bool:
+        """Whether torch's older ONNX exporter reads the encoder."""
+        return self.encoder.traceable
 
     @property
     def frozen(self) -> dict[str, nn.Module]:
@@ -108,6 +125,7 @@ class ClassifierModel(TrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         # The encoder comes initialised from its library.
-        initialise(module)
+        if any(module is layer for layer in self.head):
+            initialise(module)
         if module is self.head[-1]:
-            nn.init.normal_(module.weight, std=OUTPUT_STD)
+            small_output(self.head)

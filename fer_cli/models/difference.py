@@ -4,23 +4,38 @@ One encoder embeds both faces. The embedding of the target minus that of the neu
 common, which is the person; a small head classifies that difference and the target's own embedding.
 """
 
-from typing import Any, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 from transformers import PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
+from fer_cli.models.backbones import make_encoder
 from fer_cli.models.base import TrainedModel
-from fer_cli.models.choices import FEATURES, Backbone, Features
-from fer_cli.models.encoder import HIDDEN_SIZES, Encoder, HiddenSizes, initialise, make_head
+from fer_cli.models.choices import FEATURES, Features
+from fer_cli.models.encoder import (
+    HIDDEN_SIZES,
+    BackboneName,
+    Dropout,
+    HiddenSizes,
+    ImageSize,
+    Standardise,
+    initialise,
+    make_head,
+)
 
 
 class _Stored(TypedDict):
-    backbone: Backbone
+    backbone: BackboneName
+    image_size: NotRequired[ImageSize]
     features: Features
     hidden_sizes: HiddenSizes
+    dropout: NotRequired[Dropout]
+    standardise: NotRequired[bool]
+    neutrals: NotRequired[Annotated[int, Meta(ge=1, le=1000)]]
     tune_encoder: bool
     id2label: dict[str, str]
 
@@ -28,9 +43,12 @@ class _Stored(TypedDict):
 class DifferenceConfig(PretrainedConfig):
     """Configuration of :class:`DifferenceModel`.
 
-    ``features`` says what the head sees: ``both`` the difference and the target, ``difference`` or ``target`` alone.
-    ``hidden_sizes`` are the head's layers. ``tune_encoder`` False keeps the encoder frozen: no gradient, and BatchNorm
-    in evaluation mode. The classes are ``id2label``, in order.
+    ``backbone`` is the encoder's network, ``image_size`` the side of the pictures that a vision transformer is built
+    for. ``features`` says what the head sees: ``both`` the difference and the target, ``difference`` or ``target``
+    alone. With ``standardise`` it sees them standardised by the training's statistics. ``hidden_sizes`` are the head's
+    layers (none: a linear classifier), ``dropout`` the part of each one's inputs that is dropped in training.
+    ``neutrals`` is how many neutral pictures of a person were averaged. ``tune_encoder`` False keeps the encoder
+    frozen: no gradient, and BatchNorm in evaluation mode. The classes are ``id2label``, in order.
     """
 
     model_type = "fer-difference"
@@ -43,11 +61,19 @@ class DifferenceConfig(PretrainedConfig):
         features: str = "both",
         hidden_sizes: tuple[int, ...] | list[int] = HIDDEN_SIZES,
         tune_encoder: bool = False,
+        image_size: int | None = None,
+        dropout: float = 0.0,
+        standardise: bool = False,
+        neutrals: int = 1,
         **kwargs: Any,
     ):
         self.backbone = backbone
+        self.image_size = image_size
         self.features = features
         self.hidden_sizes = list(hidden_sizes)
+        self.dropout = dropout
+        self.standardise = standardise
+        self.neutrals = neutrals
         self.tune_encoder = tune_encoder
         super().__init__(**kwargs)
 
@@ -62,16 +88,16 @@ class DifferenceModel(TrainedModel):
     config_class = DifferenceConfig
     base_model_prefix = "encoder"
     main_input_name = "pixel_values"
-    convolutional = True
     saliency_method = "Grad-CAM"
 
     def __init__(self, config: DifferenceConfig):
         super().__init__(config)
         if config.features not in FEATURES:
             raise ModelError(f"features '{config.features}' is none of {', '.join(FEATURES)}.")
-        self.encoder = Encoder(config.backbone)
+        self.encoder = make_encoder(config.backbone, config.image_size)
         width = self.encoder.width * (2 if config.features == "both" else 1)
-        self.head = make_head(width, config.hidden_sizes, config.num_labels)
+        self.standardised = Standardise(width) if config.standardise else nn.Identity()
+        self.head = make_head(width, config.hidden_sizes, config.num_labels, config.dropout)
         self.post_init()
         self.encoder.requires_grad_(config.tune_encoder)
 
@@ -79,6 +105,16 @@ class DifferenceModel(TrainedModel):
     def paired(self) -> bool:
         """Whether a face is compared with its person's neutral face."""
         return self.config.features != "target"
+
+    @property
+    def convolutional(self) -> bool:
+        """Whether the encoder is a network of convolutions, which ONNX Runtime runs faster than torch on a CPU."""
+        return self.encoder.convolutional
+
+    @property
+    def traceable(self) -> bool:
+        """Whether torch's older ONNX exporter reads the encoder."""
+        return self.encoder.traceable
 
     @property
     def frozen(self) -> dict[str, nn.Module]:
@@ -115,9 +151,17 @@ class DifferenceModel(TrainedModel):
         """
         if embeddings is None:
             embeddings, neutral_embeddings = self._embed(pixel_values, neutral_pixel_values)
-        logits = self.head(self._features(embeddings, neutral_embeddings))
+        logits = self.head(self.standardised(self._features(embeddings, neutral_embeddings)))
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return ImageClassifierOutput(loss=loss, logits=logits)
+
+    def standardise(self, embeddings: Tensor, neutral_embeddings: Tensor | None = None) -> None:
+        """Standardise by the statistics of N×width embeddings of the training's faces, and of their neutral faces.
+
+        Nothing is done where the configuration does not say so.
+        """
+        if self.config.standardise:
+            self.standardised.fit(self._features(embeddings, neutral_embeddings if self.paired else None))
 
     def saliency(self, pixels: Tensor, index: int, neutral: Tensor | None = None) -> Tensor:
         """Grad-CAM of the target face for the class ``index``, h×w."""
@@ -145,5 +189,6 @@ class DifferenceModel(TrainedModel):
             return self.encoder(torch.cat([target, neutral])).chunk(2)
 
     def _init_weights(self, module: nn.Module) -> None:
-        # The encoder comes initialised from torchvision.
-        initialise(module)
+        # The encoder comes initialised from its library.
+        if any(module is layer for layer in self.head):
+            initialise(module)

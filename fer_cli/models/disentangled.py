@@ -6,7 +6,8 @@ this emotion encoder, frozen.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, TypedDict
+from functools import partial
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import torch
 from msgspec import Meta
@@ -15,16 +16,33 @@ from transformers import PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
+from fer_cli.models.backbones import make_encoder
 from fer_cli.models.base import TrainedModel
-from fer_cli.models.choices import DISENTANGLINGS, Backbone, Disentangling, IdentityNetwork
-from fer_cli.models.encoder import HIDDEN_SIZES, Encoder, HiddenSizes, initialise, make_head
+from fer_cli.models.choices import DISENTANGLINGS, Disentangling, IdentityNetwork
+from fer_cli.models.encoder import (
+    HIDDEN_SIZES,
+    BackboneName,
+    Dropout,
+    HiddenSizes,
+    ImageSize,
+    initialise,
+    make_head,
+)
 from fer_cli.models.identity import identity_network
+from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+
+#: The mean and the standard deviation of red, green and blue (0 to 1).
+Colours = Annotated[list[Annotated[float, Meta(ge=0, le=10)]], Meta(min_length=3, max_length=3)]
+Normalisation = Annotated[list[Colours], Meta(min_length=2, max_length=2)]
 
 
 class _Stored(TypedDict):
-    backbone: Backbone
+    backbone: BackboneName
+    image_size: NotRequired[ImageSize]
+    normalisation: NotRequired[Normalisation | None]
     identity: IdentityNetwork | None
     hidden_sizes: HiddenSizes
+    dropout: NotRequired[Dropout]
     disentangle: Disentangling
     disentangle_weight: float
     subjects: Annotated[int, Meta(ge=0, le=1_000_000)]
@@ -34,7 +52,11 @@ class _Stored(TypedDict):
 class DisentangledConfig(PretrainedConfig):
     """Configuration of :class:`DisentangledModel`.
 
-    ``identity`` names the identity encoder's network, or is None for no identity branch. ``disentangle`` says what is
+    ``backbone`` is the emotion encoder's network, ``image_size`` the side of the pictures that a vision transformer is
+    built for, ``normalisation`` the mean and the standard deviation of the pictures' colours, None for ImageNet's,
+    which the identity encoder takes. ``hidden_sizes`` are the head's layers, ``dropout`` the part of each one's inputs
+    that is dropped in training. ``identity`` names the identity encoder's network, or is None for no identity branch.
+    ``disentangle`` says what is
     done besides concatenating the two embeddings: ``concat`` nothing, ``adversarial`` a classifier of the training
     ``subjects`` (their number) on the emotion embedding whose gradient is reversed, ``orthogonal`` a penalty on what
     the two embeddings have in common; ``disentangle_weight`` weighs it against the cross-entropy.
@@ -52,9 +74,15 @@ class DisentangledConfig(PretrainedConfig):
         disentangle: str = "concat",
         disentangle_weight: float = 1.0,
         subjects: int = 0,
+        image_size: int | None = None,
+        normalisation: list[list[float]] | None = None,
+        dropout: float = 0.0,
         **kwargs: Any,
     ):
         self.backbone = backbone
+        self.image_size = image_size
+        self.normalisation = None if normalisation is None else [list(each) for each in normalisation]
+        self.dropout = dropout
         self.identity = identity
         self.hidden_sizes = list(hidden_sizes)
         self.disentangle = disentangle
@@ -76,7 +104,6 @@ class DisentangledModel(TrainedModel):
     config_class = DisentangledConfig
     base_model_prefix = "encoder"
     main_input_name = "pixel_values"
-    convolutional = True
     saliency_method = "Grad-CAM"
 
     def __init__(self, config: DisentangledConfig):
@@ -88,12 +115,14 @@ class DisentangledModel(TrainedModel):
                 "--disentangle orthogonal compares two embeddings, and there is no identity encoder.",
                 hint="Type another --identity than none, or --disentangle concat or adversarial.",
             )
-        self.encoder = Encoder(config.backbone)
+        self.encoder = make_encoder(config.backbone, config.image_size)
         self.identity = None if config.identity is None else identity_network(config.identity)
+        if self.identity is not None and config.normalisation is not None:
+            self.identity.register_forward_pre_hook(partial(_as_imagenet, config.normalisation))
         width = self.encoder.width + (self.identity.width if self.identity is not None else 0)
-        self.head = make_head(width, config.hidden_sizes, config.num_labels)
+        self.head = make_head(width, config.hidden_sizes, config.num_labels, config.dropout)
         if config.disentangle == "adversarial":
-            self.adversary = make_head(self.encoder.width, config.hidden_sizes[:1], config.subjects)
+            self.adversary = make_head(self.encoder.width, (config.hidden_sizes or HIDDEN_SIZES)[:1], config.subjects)
         self.post_init()
         self._freeze()
 
@@ -103,9 +132,14 @@ class DisentangledModel(TrainedModel):
         return {} if self.identity is None else {"identity_embeddings": self.identity}
 
     @property
+    def convolutional(self) -> bool:
+        """Whether the encoders are networks of convolutions, which ONNX Runtime runs faster than torch on a CPU."""
+        return self.encoder.convolutional
+
+    @property
     def traceable(self) -> bool:
-        """Whether torch's older ONNX exporter reads it, which the identity encoder decides."""
-        return self.identity is None or self.identity.traceable
+        """Whether torch's older ONNX exporter reads it, which the encoders decide."""
+        return self.encoder.traceable and (self.identity is None or self.identity.traceable)
 
     def train(self, mode: bool = True) -> "DisentangledModel":
         """Switch to training mode, which leaves the identity encoder frozen and its BatchNorm in evaluation mode."""
@@ -165,9 +199,18 @@ class DisentangledModel(TrainedModel):
             self.identity.eval()
 
     def _init_weights(self, module: nn.Module) -> None:
-        # The encoders come initialised from torchvision.
-        if module is not self.identity:
+        # The encoders come initialised from their libraries.
+        heads = (self.head, getattr(self, "adversary", ()))
+        if any(module is layer for head in heads for layer in head):
             initialise(module)
+
+
+def _as_imagenet(normalisation: list[list[float]], module: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    """Pictures normalised by ``normalisation`` as ImageNet's, which identity encoders take."""
+    mean, std, own_mean, own_std = (
+        inputs[0].new_tensor(each)[:, None, None] for each in (*normalisation, IMAGENET_MEAN, IMAGENET_STD)
+    )
+    return (inputs[0] * std + mean - own_mean) / own_std
 
 
 class _ReversedGradient(torch.autograd.Function):

@@ -1,12 +1,12 @@
 """Encoders, from an image to an embedding, and the head, from an embedding to the classes.
 
 MobileNetV3 (Howard et al. 2019, arXiv 1905.02244) as torchvision builds it, its features and average pool without the
-classifier: 960 numbers an image for ``mobilenet_v3_large``, 576 for ``mobilenet_v3_small``.
+classifier: 960 numbers an image for ``mobilenet_v3_large``, 576 for ``mobilenet_v3_small``. timm's networks are in
+:mod:`fer_cli.models.timm_encoder`, VGGFace2's ResNet-50 in :mod:`fer_cli.models.vggface2`.
 """
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -15,38 +15,34 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from fer_cli.errors import ModelError
-from fer_cli.models.base import WEIGHTS
-from fer_cli.models.choices import BACKBONES, IMAGENET, SCRATCH
-from fer_cli.models.loading import load_into, read_weights
-from fer_cli.models.weights import ALL
+from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 #: torchvision's MobileNetV3 updates BatchNorm's running statistics by 0.01 a step, which suits the many steps of
 #: ImageNet; in the few hundred steps of a face corpus they would hardly leave their initial values.
 BATCH_NORM_MOMENTUM = 0.1
-#: How many numbers an embedding has.
-WIDTHS = {"mobilenet_v3_large": 960, "mobilenet_v3_small": 576}
+#: The name of an encoder's network, as a stored configuration may have it.
+BackboneName = Annotated[str, Meta(max_length=200)]
+#: The side of the pictures that it was built for, for networks that need to know.
+ImageSize = Annotated[int, Meta(ge=1, le=4096)] | None
 
 
 class Encoder(nn.Module):
-    """A torchvision MobileNetV3 up to its average pool.
+    """The base of the encoders: B×3×H×W in, normalised by ``mean`` and ``std``, and B×``width`` out.
 
-    Input B×3×H×W, normalised; output B×``width``.
+    A subclass has ``features``, the last feature maps of a batch, and :meth:`pool`, what they come to.
     """
 
+    #: How many numbers an embedding has.
+    width: int
+    #: What red, green and blue (0 to 1) are normalised by.
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     #: Whether torch's older ONNX exporter reads it.
     traceable = True
-
-    def __init__(self, backbone: str):
-        super().__init__()
-        if backbone not in BACKBONES:
-            raise ModelError(f"There is no backbone '{backbone}'.", hint=f"The backbones are {', '.join(BACKBONES)}.")
-        network = getattr(torchvision.models, backbone)(weights=None)
-        self.features = network.features
-        self.avgpool = network.avgpool
-        self.width: int = network.classifier[0].in_features
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = BATCH_NORM_MOMENTUM
+    #: Whether it is a network of convolutions, which ONNX Runtime runs faster than torch on a CPU.
+    convolutional = True
+    #: The place of the channels in a feature map.
+    channels = 1
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """The embeddings of a batch of images."""
@@ -61,98 +57,40 @@ class Encoder(nn.Module):
 
         ``logit`` gives the class's logit for the face's embedding, 1×``width``. The last feature map's channels,
         weighed by the mean gradient of the logit and summed: R. R. Selvaraju et al., *Grad-CAM: Visual Explanations
-        from Deep Networks via Gradient-based Localization*, ICCV 2017, arXiv 1610.02391.
+        from Deep Networks via Gradient-based Localization*, ICCV 2017, arXiv 1610.02391. Raises
+        :class:`~fer_cli.errors.ModelError` for a network without feature maps.
         """
         with torch.no_grad():
             feature_map = self.features(pixels)
+        if feature_map.dim() != 4:
+            raise ModelError(
+                "Grad-CAM needs the feature maps of a convolutional encoder, B×C×h×w, and this one gives "
+                f"{'×'.join(map(str, feature_map.shape))}: it has none.",
+                hint="Leave saliency out, or train with a convolutional --backbone.",
+            )
         with torch.enable_grad():
             feature_map = feature_map.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(logit(self.pool(feature_map)), feature_map)
-        weights = gradient.mean(dim=(2, 3), keepdim=True)
-        return (weights * feature_map).sum(dim=1)[0].relu().detach()
+        places = tuple(axis for axis in (1, 2, 3) if axis != self.channels)
+        weights = gradient.mean(dim=places, keepdim=True)
+        return (weights * feature_map).sum(dim=self.channels)[0].relu().detach()
+
+    def _faster_statistics(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = BATCH_NORM_MOMENTUM
 
 
-def imagenet_weights(backbone: str) -> dict[str, Tensor]:
-    """torchvision's ImageNet weights for ``backbone``, downloaded once into torch's own cache and checked by its hash.
+class MobileNetV3(Encoder):
+    """A torchvision MobileNetV3 up to its average pool."""
 
-    Raises :class:`~fer_cli.errors.ModelError` where they can be neither found nor downloaded.
-    """
-    weights = ALL[backbone]
-    try:
-        return encoder_part(read_weights(weights.place() or weights.fetch()))
-    except ModelError as error:
-        raise ModelError(
-            f"The ImageNet weights of {backbone} cannot be had: {error.message}",
-            hint=f"Type fer weights fetch {backbone} where there is a network, or --encoder PATH with its .pth file, "
-            "--encoder RUN with a trained run, or --encoder scratch to train without.",
-        ) from error
-
-
-def starting_encoder(source: str, backbone: str | None) -> tuple[str, dict[str, Tensor] | None]:
-    """The backbone and the weights that ``source`` names: ``imagenet``, ``scratch`` (None), a folder or a file.
-
-    ``backbone`` None is that of the weights, and the large one where there are none. Raises
-    :class:`~fer_cli.errors.ModelError` if the weights cannot be had.
-    """
-    if source == SCRATCH:
-        return backbone or BACKBONES[0], None
-    if source == IMAGENET:
-        return backbone or BACKBONES[0], imagenet_weights(backbone or BACKBONES[0])
-    weights = weights_from(Path(source))
-    return backbone or backbone_of(weights, source), weights
-
-
-def weights_from(path: Path, *, option: str = "--encoder", others: str = f"{IMAGENET}, {SCRATCH}") -> dict[str, Tensor]:
-    """The encoder's weights in a file (.safetensors, or a .pth state dict named as torchvision's) or a model's folder.
-
-    No pickle is run: a .pth is read by torch's own reader of plain tensors. Raises as :func:`weights_file` and
-    :func:`~fer_cli.models.loading.read_weights` do.
-    """
-    return encoder_part(read_weights(weights_file(path, option=option, others=others)))
-
-
-def weights_file(path: Path, *, option: str, others: str) -> Path:
-    """The file of weights that ``path`` names: itself, or the one in a model's folder.
-
-    ``option`` and ``others`` are the flag that named the path and what else it takes, for the
-    :class:`~fer_cli.errors.ModelError` that is raised if there is none.
-    """
-    file = path / WEIGHTS if path.is_dir() else path
-    if not file.exists():
-        raise ModelError(
-            f"There are no weights at {file}.",
-            hint=f"{option} takes {others}, a run's folder, or a .safetensors or .pth file.",
-        )
-    return file
-
-
-def backbone_of(weights: dict[str, Tensor], source: str) -> str:
-    """Which of the backbones an encoder's ``weights`` are of, by the width of their widest layer.
-
-    Raises :class:`~fer_cli.errors.ModelError` if they are of none.
-    """
-    widest = max((tensor.shape[0] for tensor in weights.values() if tensor.dim()), default=0)
-    for backbone, width in WIDTHS.items():
-        if width == widest:
-            return backbone
-    raise ModelError(f"{source} holds the weights of none of the encoders {', '.join(BACKBONES)}.")
-
-
-def load_encoder(encoder: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    """Give ``encoder`` the weights, all of them or none.
-
-    Raises :class:`~fer_cli.errors.ModelError`, naming the layers that do not fit.
-    """
-    load_into(encoder, weights, source, hint="Type the --backbone that they were trained with.")
-
-
-def encoder_part(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The encoder's own names out of a model's (``encoder.features…``) or torchvision's (``features…``)."""
-    return {
-        name.removeprefix("encoder."): tensor
-        for name, tensor in state.items()
-        if isinstance(tensor, Tensor) and name.removeprefix("encoder.").startswith("features.")
-    }
+    def __init__(self, backbone: str):
+        super().__init__()
+        network = getattr(torchvision.models, backbone)(weights=None)
+        self.features = network.features
+        self.avgpool = network.avgpool
+        self.width = network.classifier[0].in_features
+        self._faster_statistics()
 
 
 #: The note's layers.
@@ -160,15 +98,60 @@ HIDDEN_SIZES = (256, 128, 64, 32)
 #: A layer's width, and the widths of a head's layers, as a stored configuration may have them.
 Width = Annotated[int, Meta(ge=1, le=65536)]
 HiddenSizes = Annotated[list[Width], Meta(max_length=32)]
+#: The part of a head's inputs that is dropped, as a stored configuration may have it.
+Dropout = Annotated[float, Meta(ge=0, lt=1)]
+#: The standard deviation of the weights of an output layer that begins with logits near zero.
+SMALL_OUTPUT = 0.01
 
 
-def make_head(width: int, hidden_sizes: Sequence[int], classes: int) -> nn.Sequential:
-    """``width`` → ``hidden_sizes`` → ``classes``, with ReLU between."""
+def make_head(width: int, hidden_sizes: Sequence[int], classes: int, dropout: float = 0.0) -> nn.Sequential:
+    """``width`` → ``hidden_sizes`` → ``classes``, with ReLU between; ``dropout`` of every layer's inputs.
+
+    Linear layers have the even places, so that heads with and without dropout have weights of the same names.
+    """
     widths = [width, *hidden_sizes]
     layers: list[nn.Module] = []
     for inward, outward in pairwise(widths):
-        layers += [nn.Linear(inward, outward), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], classes))
+        layers += [_Dropped(inward, outward, dropout), nn.ReLU()]
+    return nn.Sequential(*layers, _Dropped(widths[-1], classes, dropout))
+
+
+class _Dropped(nn.Linear):
+    """A linear layer that drops a part of its inputs in training."""
+
+    def __init__(self, inward: int, outward: int, dropout: float):
+        super().__init__(inward, outward)
+        self.dropout = dropout
+
+    def forward(self, values: Tensor) -> Tensor:
+        """B×outward."""
+        return super().forward(nn.functional.dropout(values, self.dropout, self.training))
+
+
+class Standardise(nn.Module):
+    """Standardisation of B×``width`` embeddings by the training's mean and standard deviation, which are not trained.
+
+    As ``sklearn.preprocessing.StandardScaler``: without it the embeddings of a network that was not trained on faces
+    differ by thousandths of their size, and a head sees nearly the same numbers for every face.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
+
+    def fit(self, embeddings: Tensor) -> None:
+        """Take the statistics of N×``width`` embeddings; what does not vary is left as it is, less its mean."""
+        values = embeddings.double()
+        std = values.std(dim=0, correction=0)
+        # A number that differs between faces by less than float32 can say has nothing in it but rounding.
+        constant = std <= 1e-6 * values.abs().amax(dim=0)
+        self.mean.copy_(values.mean(dim=0))
+        self.std.copy_(torch.where(constant, torch.ones_like(std), std))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """B×``width``."""
+        return (embeddings - self.mean) / self.std
 
 
 @torch.no_grad()
@@ -181,3 +164,10 @@ def initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def small_output(head: nn.Sequential) -> None:
+    """Begin with logits near zero, all classes alike, so that the first steps are not spent on unlearning chance."""
+    nn.init.normal_(head[-1].weight, std=SMALL_OUTPUT)
+    nn.init.zeros_(head[-1].bias)

@@ -9,9 +9,10 @@ from transformers import PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
+from fer_cli.models.backbones import backbone_of, encoder_part, weights_file
 from fer_cli.models.base import TrainedModel
 from fer_cli.models.choices import BACKBONES, VGGFACE2, Backbone
-from fer_cli.models.encoder import Encoder, backbone_of, encoder_part, weights_file
+from fer_cli.models.encoder import MobileNetV3
 from fer_cli.models.loading import read_weights, require_fit
 from fer_cli.models.vggface2 import VGGFace2Encoder, is_published, published_part
 
@@ -44,7 +45,7 @@ class IdentityModel(TrainedModel):
 
     def __init__(self, config: IdentityConfig):
         super().__init__(config)
-        self.encoder = Encoder(config.backbone)
+        self.encoder = MobileNetV3(config.backbone)
         self.classifier = nn.Linear(self.encoder.width, config.num_labels)
         self.post_init()
 
@@ -70,7 +71,7 @@ def identity_network(name: str) -> nn.Module:
         return VGGFace2Encoder()
     if name not in BACKBONES:
         raise ModelError(f"There is no identity network '{name}'.", hint=f"Type {VGGFACE2} or {', '.join(BACKBONES)}.")
-    return Encoder(name)
+    return MobileNetV3(name)
 
 
 def identity_weights(path: Path) -> tuple[str, dict[str, Tensor]]:

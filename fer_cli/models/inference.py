@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from fer_cli.errors import ModelError
+from fer_cli.models.base import TrainedModel
 from fer_cli.models.choices import FLIP
 from fer_cli.models.device import choose_device
 from fer_cli.models.loading import load_own
@@ -37,6 +38,8 @@ class Classifier:
         self.model = model.to(device=device, memory_format=torch.channels_last).eval()
         self.preprocessing = preprocessing
         self.device = device
+        #: What the logits are divided by before the softmax, as calibration on a validation split found it.
+        self.temperature: float = model.temperature if isinstance(model, TrainedModel) else 1.0
         names = model.config.id2label
         #: The classes, in the order of the probabilities: by the names that the model carries, if not by others.
         self.classes = classes or tuple(names[index] for index in range(len(names)))
@@ -96,19 +99,19 @@ class Classifier:
         return finite_probabilities(self.logits({name: value.to(self.device) for name, value in inputs.items()}))
 
     def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """B×classes logits for the model's own inputs on its device.
+        """B×classes logits for the model's own inputs on its device, at the temperature of the calibration.
 
         With ``tta`` they are the logarithms of the mean of two views' probabilities: pictures (``pixel_values`` and
         ``neutral_pixel_values``) are mirrored together; of embeddings there is one view only.
         """
         logits = self._forward(inputs)
         if self.tta != FLIP or "pixel_values" not in inputs:
-            return logits
+            return logits / self.temperature
         mirrored = {
             name: _mirrored(value) if name.endswith("pixel_values") else value for name, value in inputs.items()
         }
         views = (view.float().log_softmax(dim=-1) for view in (logits, self._forward(mirrored)))
-        return torch.logaddexp(*views) - math.log(2)
+        return (torch.logaddexp(*views) - math.log(2)) / self.temperature
 
     def _forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         return self.model(**inputs).logits

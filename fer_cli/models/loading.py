@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 import torch
@@ -121,6 +121,8 @@ class _Around(TypedDict, total=False):
     """The fields of any stored configuration of ours that say what is done around the network."""
 
     tta: TestTime | None
+    # transformers keeps the name "temperature" for the generation of text.
+    softmax_temperature: Annotated[float, msgspec.Meta(ge=0.01, le=100)]
 
 
 def load_own(folder: Path, wanted: type[TrainedModel] | None = None) -> TrainedModel:
@@ -143,10 +145,11 @@ def load_own(folder: Path, wanted: type[TrainedModel] | None = None) -> TrainedM
     declared = msgspec.convert(stored, fields)
     labels = _labels(declared.pop("id2label"), folder / CONFIG)
     # What is done around the network is no part of any one model's configuration.
-    tta = read_document(folder / CONFIG, _Around, ModelError).get("tta") or "none"
+    read_document(folder / CONFIG, _Around, ModelError)
+    around = {name: value for name, value in msgspec.convert(stored, _Around).items() if value not in (None, "none")}
     tensors = read_weights(folder / WEIGHTS)
     try:
-        config = kind.config_class(**declared, **labels, **({} if tta == "none" else {"tta": tta}))
+        config = kind.config_class(**declared, **labels, **around)
         with torch.device("meta"):
             needed = sum(tensor.numel() for tensor in kind(config).state_dict().values())
         stored_numbers = sum(tensor.numel() for tensor in tensors.values())

@@ -157,20 +157,24 @@ class OnnxClassifier(Classifier):
 
 
 class _Graph(nn.Module):
-    """A model as a function of tensors that gives one tensor, for a graph."""
+    """A model as a function of tensors that gives one tensor, for a graph; logits are divided by ``temperature``."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module, temperature: float = 1.0):
         super().__init__()
         self.model = model
         self.traceable: bool = model.traceable
+        self._temperature = temperature
+
+    def _tempered(self, logits: Tensor) -> Tensor:
+        return logits if self._temperature == 1 else logits / self._temperature
 
 
 class Logits(_Graph):
-    """A network of single faces that gives its logits as they are."""
+    """A network of single faces that gives its logits."""
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """B×classes."""
-        return self.model(pixel_values=pixel_values).logits
+        return self._tempered(self.model(pixel_values=pixel_values).logits)
 
 
 class PairLogits(_Graph):
@@ -179,7 +183,7 @@ class PairLogits(_Graph):
     def forward(self, pixel_values: Tensor, neutral_pixel_values: Tensor) -> Tensor:
         """B×classes."""
         embeddings, neutrals = self.model.encoder(pixel_values), self.model.encoder(neutral_pixel_values)
-        return self.model(embeddings=embeddings, neutral_embeddings=neutrals).logits
+        return self._tempered(self.model(embeddings=embeddings, neutral_embeddings=neutrals).logits)
 
 
 def with_runtime(classifier: Classifier, wanted: str) -> tuple[Classifier, str]:

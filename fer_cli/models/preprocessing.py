@@ -16,6 +16,7 @@ from fer_cli.errors import ModelError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_COLOURS = (IMAGENET_MEAN, IMAGENET_STD)
 #: The longest side that is asked of a picture, in pixels.
 MAX_SIDE = 4096
 FILE = "preprocessor_config.json"

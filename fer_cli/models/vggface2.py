@@ -17,6 +17,7 @@ from torchvision.transforms.v2 import functional
 
 from fer_cli.errors import ModelError
 from fer_cli.files import written_whole
+from fer_cli.models.encoder import Encoder
 from fer_cli.models.loading import read_weights, require_finite, save_tensors
 from fer_cli.models.pickles import read_arrays
 from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
@@ -62,6 +63,35 @@ class VGGFace2Encoder(nn.Module):
     def forward(self, pixel_values: Tensor) -> Tensor:
         """The identity embeddings of a batch of faces."""
         return self.network(as_published(pixel_values))
+
+
+class VGGFace2Backbone(Encoder):
+    """The published network as an encoder for expressions, at the size of its input and without resizing.
+
+    Input B×3×S×S RGB, normalised by its own ``mean`` and ``std``; output B×2048. At 224 pixels it computes what
+    :class:`VGGFace2Encoder` does.
+    """
+
+    width = 2048
+    mean = tuple(mean / 255 for mean in reversed(BGR_MEANS))
+    # The published network takes colours of 0 to 255.
+    std = (1 / 255,) * 3
+
+    def __init__(self):
+        super().__init__()
+        self.network = published_network()
+        self.network.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.network.fc = nn.Identity()
+
+    def features(self, pixel_values: Tensor) -> Tensor:
+        """The last feature maps, B×2048×h×w."""
+        network = self.network
+        maps = network.maxpool(network.relu(network.bn1(network.conv1(pixel_values.flip(1)))))
+        return network.layer4(network.layer3(network.layer2(network.layer1(maps))))
+
+    def pool(self, feature_map: Tensor) -> Tensor:
+        """The embeddings, B×2048."""
+        return torch.flatten(self.network.avgpool(feature_map), 1)
 
 
 def as_published(pixel_values: Tensor) -> Tensor:

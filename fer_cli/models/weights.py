@@ -4,6 +4,7 @@ import hashlib
 import os
 import socket
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -14,6 +15,7 @@ from fer_cli.errors import DetectorError, ModelError, UsageError
 from fer_cli.faces import yunet
 from fer_cli.files import locked
 from fer_cli.models.choices import BACKBONES, VGGFACE2, VIT_B16, VIT_B16_REVISION
+from fer_cli.pretrained import NAME, packaged_model, require_packaged
 from fer_cli.progress import Progress, silent
 
 #: Overrides where imported weights are kept.
@@ -198,6 +200,21 @@ class ImportedWeights(Weights):
         return self.target()
 
 
+@dataclass(frozen=True)
+class PackagedWeights(Weights):
+    """The model that comes with fer."""
+
+    def place(self) -> Path | None:
+        """Its folder; None where fer comes without it, or it is damaged."""
+        with suppress(ModelError):
+            return packaged_model()
+        return None
+
+    def fetch(self, progress: Progress = silent) -> Path:
+        """Its folder, checked."""
+        return require_packaged()
+
+
 ALL: dict[str, Weights] = {
     weights.name: weights
     for weights in (
@@ -234,10 +251,16 @@ ALL: dict[str, Weights] = {
             licence="code MIT; weights: the Oxford originals are to be read as non-commercial",
             published_as="resnet50_ft_weight.pkl",
         ),
+        PackagedWeights(
+            name=NAME,
+            used_for="predict without a run (--run faces); scoring neutral faces",
+            home="fer itself",
+            licence="code MIT; weights: see its README.md",
+        ),
     )
 }
 #: The names that ``fer weights fetch --all`` fetches.
-FETCHABLE = tuple(name for name, weights in ALL.items() if not isinstance(weights, ImportedWeights))
+FETCHABLE = tuple(name for name, weights in ALL.items() if not isinstance(weights, ImportedWeights | PackagedWeights))
 
 
 def find(name: str) -> Weights:

@@ -7,6 +7,7 @@ from fer_cli.models.choices import AUTO
 from fer_cli.models.hub import load_published
 from fer_cli.models.inference import Classifier
 from fer_cli.models.onnx import with_runtime
+from fer_cli.pretrained import is_packaged, require_packaged
 from fer_cli.runs.run import CARD, UNFINISHED, Run
 
 
@@ -15,7 +16,7 @@ class PredictionModel:
     """A model's ``name``, its ``classifier``, and its ``run``, where it has one.
 
     ``runtime`` names the inference backend and why it was chosen, ``labels`` how a published model's labels were
-    mapped.
+    mapped. ``about`` is the name for people, of a published run with its scores.
     """
 
     name: str
@@ -23,15 +24,18 @@ class PredictionModel:
     run: Run | None
     runtime: str
     labels: str = ""
+    about: str = ""
 
 
 def open_model(source: str | Path, *, device: str = "auto", runtime: str = AUTO) -> PredictionModel:
     """The model of a run, of a folder that ``save_pretrained`` wrote, or of the Hugging Face Hub (``ORG/NAME``).
 
+    ``faces`` is the packaged one.
+
     Raises :class:`~fer_cli.errors.RunError` or :class:`~fer_cli.errors.ModelError` if it cannot be had,
     :class:`~fer_cli.errors.UsageError` if the device or the runtime cannot.
     """
-    folder = Path(source)
+    folder = require_packaged() if is_packaged(source) else Path(source)
     run, labels = None, ""
     if folder.is_dir() and not _only_a_model(folder):
         run = Run.open(folder)
@@ -39,7 +43,7 @@ def open_model(source: str | Path, *, device: str = "auto", runtime: str = AUTO)
     else:
         classifier, labels = load_published(source, device)
     classifier, about = with_runtime(classifier, runtime)
-    return PredictionModel(str(source), classifier, run, about, labels)
+    return PredictionModel(str(source), classifier, run, about, labels, str(source) if run is None else run.about)
 
 
 def _only_a_model(folder: Path) -> bool:

@@ -69,7 +69,9 @@ class PredictOptions:
     faces: Annotated[Literal["all", "largest"], Doc("Which faces of a picture."), INPUT] = "all"
     max_pixels: Annotated[int, Doc("Skip pictures with more pixels than this."), Ge(1), INPUT] = 100_000_000
     detector: Annotated[
-        Literal["auto", "none"], Doc("auto: detect faces. none: each picture is a face already cropped."), INPUT
+        Literal["auto", "yunet", "cascade", "none"],
+        Doc("auto: YuNet, else the cascade (frontal faces). none: pictures are crops."),
+        INPUT,
     ] = "auto"
     detector_model: Annotated[
         Path | None, Doc("YuNet's .onnx file. Default: FER_YUNET, else downloaded once."), INPUT

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from fer_cli.errors import PictureError, UsageError
 from fer_cli.faces.align import CropTemplate
+from fer_cli.faces.cascade import CASCADE, DetectorChoice, choose_detector, open_detector
 from fer_cli.faces.crop import Crop, crop_face, crop_faces
 from fer_cli.faces.decode import MAX_PIXELS, decode
-from fer_cli.faces.detect import Detector
-from fer_cli.faces.yunet import find_detector_model
 from fer_cli.models.preprocessing import Preprocessing
+from fer_cli.prediction.options import PredictOptions
 from fer_cli.prediction.parallel import ThreadedMap
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Skipped
 from fer_cli.progress import Progress, silent
@@ -57,14 +57,14 @@ class FaceClassifier(Protocol):
 class FaceExtractor:
     """Detection and cropping of faces, as the model's ``face_crop`` states; any number of threads may call it at once.
 
-    ``detector_model`` None means that each picture is a face already cropped. Raises
-    :class:`~fer_cli.errors.DetectorError` if it is not the detector's file.
+    ``detector_model`` is YuNet's file, ``cascade`` for the cascade, or None where each picture is a face already
+    cropped. Raises :class:`~fer_cli.errors.DetectorError` if it is not YuNet's file.
     """
 
     def __init__(
         self,
         face_crop: Mapping[str, Any],
-        detector_model: Path | None,
+        detector_model: Path | Literal["cascade"] | None,
         *,
         faces: Literal["all", "largest"] = "all",
         max_pixels: int = MAX_PIXELS,
@@ -72,13 +72,13 @@ class FaceExtractor:
         self._template = CropTemplate(face_crop["size"], face_crop["margin"])
         self._largest = faces == "largest"
         self._max_pixels = max_pixels
-        self._detector = None if detector_model is None else Detector(detector_model)
+        self._detector = open_detector(detector_model)
 
     @classmethod
     def of(
         cls,
         face_crop: Mapping[str, Any],
-        detector: Literal["auto", "none"],
+        detector: DetectorChoice,
         detector_model: Path | None,
         *,
         progress: Progress = silent,
@@ -86,7 +86,7 @@ class FaceExtractor:
     ) -> "FaceExtractor":
         """The extractor with the detector's file found or downloaded, where faces are to be detected."""
         cropped = is_cropped(face_crop, detector)
-        return cls(face_crop, None if cropped else find_detector_model(detector_model, progress), **settings)
+        return cls(face_crop, None if cropped else choose_detector(detector, detector_model, progress), **settings)
 
     def __call__(self, frame: Frame) -> FrameResult:
         """The faces of ``frame``, without probabilities; an unusable picture is skipped without an exception."""
@@ -134,6 +134,19 @@ class FaceExtractor:
 def is_cropped(face_crop: Mapping[str, Any], detector: str) -> bool:
     """Whether pictures are taken as faces already cropped, as a model's ``face_crop`` or ``detector`` states."""
     return detector == "none" or face_crop.get("detector") == "none"
+
+
+def settle_detector(
+    face_crop: Mapping[str, Any], options: PredictOptions, progress: Progress = silent
+) -> PredictOptions:
+    """The options with ``cascade`` for ``auto`` where faces are to be detected and YuNet's file cannot be had.
+
+    Raises :class:`~fer_cli.errors.DetectorError` as :func:`~fer_cli.faces.cascade.choose_detector` does.
+    """
+    if options.detector != "auto" or is_cropped(face_crop, options.detector):
+        return options
+    cascade = choose_detector("auto", options.detector_model, progress) == CASCADE
+    return replace(options, detector=CASCADE) if cascade else options
 
 
 def _face(number: int, crop: Crop) -> FacePrediction:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from fer_cli.errors import PictureError
+from fer_cli.faces.cascade import DetectorChoice
 from fer_cli.faces.decode import decode
 from fer_cli.models.choices import AUTO, Runtime
 from fer_cli.prediction.model import open_model
@@ -16,6 +17,7 @@ from fer_cli.prediction.neutral.given import FixedNeutral
 from fer_cli.prediction.options import NeutralOptions
 from fer_cli.prediction.pipeline import FaceExtractor, Neutral, NeutralFinder, predict
 from fer_cli.prediction.results import FacePrediction, Frame
+from fer_cli.pretrained import NAME
 
 #: A path; a Pillow image; or an array of uint8, H×W×3 RGB or H×W grey.
 Picture = str | Path | Image.Image | np.ndarray
@@ -25,13 +27,15 @@ class Predictor:
     """Names the expressions in pictures, with a trained model and the cropping that it was trained with.
 
     >>> from fer_cli import Predictor
+    >>> predictor = Predictor()  # the model that comes with fer  # doctest: +SKIP
     >>> predictor = Predictor("runs/difference-ckplus-fold0")  # doctest: +SKIP
     >>> for face in predictor("group.jpg"):  # doctest: +SKIP
     ...     print(face.label, f"{face.confidence:.0%}", face.box)
     >>> album = predictor(["anna-1.jpg", "anna-2.jpg"])  # a list of faces for each picture  # doctest: +SKIP
     >>> predictor(frame, neutral="anna-at-rest.jpg")  # an array, H×W×3 RGB  # doctest: +SKIP
 
-    ``model`` is a run's folder, or any image classification model: a folder, or a name of the Hugging Face Hub.
+    ``model`` is a run's folder, or any image classification model: a folder, or a name of the Hugging Face Hub. Without
+    one it is the model that comes with fer, ``faces``; :attr:`about` says with which scores.
     ``neutral`` is what a paired model compares faces with where a call does not say: ``auto`` (each person's most
     neutral picture among those of the call, and the training's average for people without), ``mean`` (that average),
     or a picture. ``device``, ``runtime``, ``detector`` (``none``: pictures are faces already cropped),
@@ -42,19 +46,24 @@ class Predictor:
 
     def __init__(
         self,
-        model: str | Path,
+        model: str | Path | None = None,
         *,
         neutral: Picture = AUTO,
         device: str = "auto",
         runtime: Runtime = "auto",
-        detector: Literal["auto", "none"] = "auto",
+        detector: DetectorChoice = "auto",
         detector_model: Path | None = None,
         faces: Literal["all", "largest"] = "all",
     ):
-        self._model = open_model(model, device=device, runtime=runtime)
+        self._model = open_model(NAME if model is None else model, device=device, runtime=runtime)
         self._device, self._neutral = device, neutral
         face_crop = self._model.classifier.preprocessing.face_crop
         self._extract = FaceExtractor.of(face_crop, detector, detector_model, faces=faces)
+
+    @property
+    def about(self) -> str:
+        """The model's name, and of the packaged one its scores."""
+        return self._model.about
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -144,7 +144,7 @@ def _run(
         settings = {
             "sources": list(names),
             "model": model,
-            "detector": "none" if pipeline.is_cropped(face_crop, options.detector) else "auto",
+            "detector": "none" if pipeline.is_cropped(face_crop, options.detector) else options.detector,
             **{name: getattr(options, name) for name in ("faces", "max_pixels", "every", "smooth")},
         }
         _run_with_checkpoint(sources, results, sinks, settings, options, [summary.count, show], progress)

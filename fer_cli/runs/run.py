@@ -1,6 +1,8 @@
 """The run and the cross-validation, opened for reading, and the subjects that are behind a model's weights."""
 
-from collections.abc import Mapping
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,8 @@ COMPARISON = "comparison.json"
 #: TensorBoard's.
 LOGS = "tensorboard"
 WEIGHTS = "model.safetensors"
+
+_PSEUDONYM = re.compile("#[0-9a-f]{16}")
 
 #: Raised when a change makes older runs unreadable.
 VERSION = 1
@@ -80,6 +84,16 @@ class _Versions(TypedDict):
     fer: str
 
 
+class Score(TypedDict):
+    """The accuracy of a published model, ``value`` with its interval, on ``n`` samples of a ``corpus``."""
+
+    corpus: str
+    n: int
+    value: float
+    low: NotRequired[float | None]
+    high: NotRequired[float | None]
+
+
 class StoredRun(TypedDict):
     """What is read of ``run.json``."""
 
@@ -97,6 +111,7 @@ class StoredRun(TypedDict):
     best: NotRequired[_Best]
     extra_data: NotRequired[list[_ExtraData]]
     versions: _Versions
+    scores: NotRequired[list[Score]]
 
 
 @dataclass(frozen=True)
@@ -123,6 +138,20 @@ class Run:
     def name(self) -> str:
         """The folder's name: the run's name."""
         return as_text(self.path.resolve().name)
+
+    @property
+    def about(self) -> str:
+        """The name, and of a published run the scores that it carries.
+
+        >>> Run(Path("faces"), {"scores": [{"corpus": "made", "n": 50, "value": 0.8, "low": 0.7, "high": 0.9}]}).about
+        'faces: accuracy 80.0% [70.0%, 90.0%] of 50 (made)'
+        """
+        scores = []
+        for score in self.card.get("scores", []):
+            low, high = score.get("low"), score.get("high")
+            between = "" if None in (low, high) else f" [{low:.1%}, {high:.1%}]"
+            scores.append(f"{score['value']:.1%}{between} of {score['n']} ({score['corpus']})")
+        return f"{self.name}: accuracy {', '.join(scores)}" if scores else self.name
 
     @property
     def protocol(self) -> Protocol:
@@ -240,8 +269,27 @@ def merged(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> dict
 
 
 def shared_subjects(seen: dict[str, list[str]], corpus: str, subjects: set[str]) -> list[str]:
-    """The ``subjects`` of ``corpus`` that are among those ``seen``, sorted."""
-    return sorted(subjects.intersection(seen.get(corpus, [])))
+    """The ``subjects`` of ``corpus`` that are among those ``seen``, by name or by :func:`pseudonym`, sorted."""
+    known = set(seen.get(corpus, []))
+    return sorted(name for name in subjects if name in known or pseudonym(corpus, name) in known)
+
+
+def pseudonym(corpus: str, subject: str) -> str:
+    """What stands for a subject's name in published weights: ``#`` and 16 hexadecimal digits.
+
+    The same name of the same corpus always gives the same, so that a test on this subject is recognised. It hides a
+    name from reading, not from somebody who has the corpus's list of names to compare with.
+    """
+    name = "\0".join((corpus, subject)).encode(errors="surrogateescape")
+    return f"#{hashlib.sha256(name).hexdigest()[:16]}"
+
+
+def pseudonyms(seen: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """The subjects by corpus, each as its :func:`pseudonym`, sorted; those that have one keep it."""
+    return {
+        corpus: sorted({name if _PSEUDONYM.fullmatch(name) else pseudonym(corpus, name) for name in subjects})
+        for corpus, subjects in seen.items()
+    }
 
 
 def names(subjects: list[str], most: int = 20) -> str:

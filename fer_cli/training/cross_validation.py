@@ -34,7 +34,7 @@ def cross_validate(
     interrupted cross-validation is continued by the same call. Raises as :func:`~fer_cli.training.fit.fit` does, and
     :class:`~fer_cli.errors.DatasetError` if the dataset has no folds.
     """
-    folds = dataset.protocol.folds
+    recipe, folds = recipe.resolved(), dataset.protocol.folds
     if not folds:
         raise DatasetError(
             f"{dataset.path} has no folds, for its corpus does not say who is shown.", hint="Leave --cv out."
@@ -102,6 +102,7 @@ def train(
     process is training into ``out``.
     """
     work = cross_validate if cross_validation else fit
+    recipe = recipe.resolved()
 
     def one(variant: Recipe, folder: Path) -> Run | CrossValidation:
         return work(variant, dataset, folder, device=device, allow_seen=allow_seen, command=command, progress=progress)

@@ -23,7 +23,7 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
 from fer_cli.distributed import broadcast, is_main_process, main_process_first, own_device, world_size
 from fer_cli.embeddings.embed import Embeddings, Views
-from fer_cli.embeddings.inputs import WHOLE, Collator, embed_frozen, model_inputs
+from fer_cli.embeddings.inputs import WHOLE, Collator, embed_frozen, model_inputs, standardise
 from fer_cli.embeddings.neutral import neutral_mean
 from fer_cli.files import read_json, remove_abandoned, write_json, written_whole
 from fer_cli.models.device import choose_device, device_name
@@ -69,6 +69,7 @@ def fit(
     record.
     """
     chosen = own_device(choose_device(device))
+    recipe = recipe.resolved()
     parts = recipe.prerequisites()
     if recipe.refit:
         parts = {**parts, SELECTION: dataclasses.replace(recipe, refit=False)}
@@ -91,7 +92,7 @@ def fit(
         model.seen = seen
         if recipe.tta != "none":
             model.config.tta = recipe.tta
-        preprocessing = Preprocessing(context.size, *recipe.normalisation, face_crop=dataset.crop, grey=recipe.grey)
+        preprocessing = recipe.preprocessing(context.size, dataset.crop, folders)
         end_after = None if selection is None else selection["epoch"]
         trainer, frozen = _trainer(
             recipe, dataset, sides, extra, context, model, preprocessing, chosen, out, end_after, progress
@@ -201,6 +202,8 @@ def _trainer(
     for each, own in zip(extra, labels[1:], strict=True):
         parts.append(faces(main_process_first(partial(load, each.dataset), device), each.rows, own))
     crops, frozen = loaded
+    if WHOLE in frozen:
+        standardise(model, sides["train"], frozen)
     trainer = make_trainer(
         model,
         recipe,
@@ -222,7 +225,9 @@ def _size(recipe: Recipe, dataset: PreparedDataset, parts: dict[str, Path]) -> i
     """The pictures' side: as asked for, else as the run saw them whose encoder this starts from, else the crops'."""
     runs = [run_behind(source) for source in recipe.ancestors(parts)]
     before = [folder for folder in runs if folder is not None and (folder / CARD).is_file()]
-    return recipe.size or (Preprocessing.load(before[-1]).size if before else dataset.crop["size"])
+    if recipe.size or not before:
+        return recipe.size or recipe.input_size(parts) or dataset.crop["size"]
+    return Preprocessing.load(before[-1]).size
 
 
 def _labels(

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from fer_cli.cli.app import app
 
-HEAVY = ("torch", "torchvision", "transformers", "sklearn", "matplotlib", "cv2", "pandas", "PIL")
+HEAVY = ("torch", "timm", "torchvision", "transformers", "sklearn", "matplotlib", "cv2", "pandas", "PIL")
 
 
 def commands(group=None, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

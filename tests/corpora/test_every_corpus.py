@@ -253,7 +253,7 @@ def test_what_a_sample_is_compared_with_is_part_of_the_protocols_line(tmp_path):
         assert type(protocol).from_dict(earlier).pairing == ""
 
 
-def drawn(jobs, template, model, *, workers=None) -> Iterator[CropResult]:
+def drawn(jobs, template, model, *, cropped=False, workers=None) -> Iterator[CropResult]:
     """A grey square for each crop, in the place of what the corpora's pictures would come to."""
     for job in jobs:
         job.target.parent.mkdir(parents=True, exist_ok=True)

@@ -62,6 +62,15 @@ def _fer2013(root: Path) -> None:
     written(root / "fer2013new.csv", "\n".join([header, *votes, "PrivateTest,fer2.png,1,1,1,1,1,1,1,1,1,1", ""]))
 
 
+def _ferplus(root: Path) -> None:
+    for number, (folder, votes) in enumerate(
+        (("FER2013Train", "0,9"), ("FER2013Train", "0,5"), ("FER2013Test", "8,1"))
+    ):
+        written(root / folder / f"fer{number}.png", "x")
+        with (root / folder / "label.csv").open("a") as file:
+            file.write(f'fer{number}.png,"(0, 0, 48, 48)",{votes},0,0,4,0,0,0,0,0\n')
+
+
 def _affectnet_table(root: Path) -> None:
     for name in ("1/a.jpg", "1/b.jpg"):
         written(root / "Manually_Annotated_Images" / name, "x")
@@ -326,6 +335,7 @@ DOORS = [
     Door("landmarks", _landmarks, "a_landmarks.txt", _read_landmarks),
     _corpus("fer2013", "fer2013.csv", make=_fer2013),
     _corpus("fer2013", "fer2013new.csv", "--ferplus", "fer2013new.csv", make=_fer2013),
+    _corpus("fer2013", "FER2013Train/label.csv", make=_ferplus),
     Door("row of pixels", _fer2013, "fer2013.csv", _read_pixels),
     _corpus("affectnet", "training.csv", make=_affectnet_table),
     _corpus("affectnet", "train_set/annotations/0_exp.npy"),

@@ -8,6 +8,7 @@ from transformers import AutoModelForImageClassification
 from fer_cli.errors import ModelError
 from fer_cli.models import DisentangledConfig, DisentangledModel
 from fer_cli.models.disentangled import shared_part
+from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 CLASSES = ("anger", "fear", "happiness")
 SMALL = "mobilenet_v3_small"
@@ -163,3 +164,17 @@ def test_what_cannot_be_is_refused():
         model(disentangle="orthogonal", identity=None)
     with pytest.raises(ModelError, match="no identity network 'resnet18'"):
         model(identity="resnet18")
+
+
+def test_the_identity_encoder_sees_imagenets_colours_whatever_the_emotion_encoder_takes():
+    torch.manual_seed(0)
+    labels = {"id2label": {0: "anger", 1: "fear"}, "label2id": {"anger": 0, "fear": 1}}
+    config = {"backbone": "mobilenet_v3_small", "identity": "mobilenet_v3_small", **labels}
+    plain = DisentangledModel(DisentangledConfig(**config)).eval()
+    other = DisentangledModel(DisentangledConfig(normalisation=[[0.5] * 3, [0.25] * 3], **config)).eval()
+    other.load_state_dict(plain.state_dict())
+    colours = torch.rand(2, 3, 64, 64)
+    mean, std = (torch.tensor(each)[:, None, None] for each in (IMAGENET_MEAN, IMAGENET_STD))
+    with torch.no_grad():
+        expected = plain.identity((colours - mean) / std)
+        assert torch.allclose(other.identity((colours - 0.5) / 0.25), expected, atol=1e-5)

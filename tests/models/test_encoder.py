@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 
 from fer_cli.errors import ModelError
-from fer_cli.models.encoder import Encoder, imagenet_weights, load_encoder, weights_from
+from fer_cli.models.backbones import imagenet_weights, load_encoder, make_encoder, weights_from
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def network():
 
 def test_it_is_torchvisions_network_up_to_the_average_pool(network, tmp_path):
     torch.save(network.state_dict(), tmp_path / "weights.pth")
-    encoder = Encoder("mobilenet_v3_small").eval()
+    encoder = make_encoder("mobilenet_v3_small").eval()
     load_encoder(encoder, weights_from(tmp_path / "weights.pth"), "a file")
     picture = torch.randn(1, 3, 64, 64)
     network.eval()
@@ -29,7 +29,7 @@ def test_it_is_torchvisions_network_up_to_the_average_pool(network, tmp_path):
 
 def test_its_statistics_move_faster_than_torchvisions():
     momenta = {
-        module.momentum for module in Encoder("mobilenet_v3_small").modules() if isinstance(module, nn.BatchNorm2d)
+        module.momentum for module in make_encoder("mobilenet_v3_small").modules() if isinstance(module, nn.BatchNorm2d)
     }
     assert momenta == {0.1}
 
@@ -37,7 +37,7 @@ def test_its_statistics_move_faster_than_torchvisions():
 def test_weights_of_another_network_are_refused_by_name(network, tmp_path):
     torch.save(network.state_dict(), tmp_path / "small.pth")
     with pytest.raises(ModelError, match=r"lack features\.\S+"):
-        load_encoder(Encoder("mobilenet_v3_large"), weights_from(tmp_path / "small.pth"), "small.pth")
+        load_encoder(make_encoder("mobilenet_v3_large"), weights_from(tmp_path / "small.pth"), "small.pth")
 
 
 def test_no_pickle_is_run(tmp_path):

@@ -19,7 +19,7 @@ from fer_cli.models import (
     ViTSEConfig,
     ViTSEModel,
 )
-from fer_cli.models.encoder import starting_encoder
+from fer_cli.models.backbones import starting_encoder
 from fer_cli.models.hub import load_published
 from fer_cli.models.identity import identity_weights
 from fer_cli.models.loading import load_own, read_weights

@@ -1,8 +1,8 @@
 """Scores of how neutral a face is: a classifier's probability, or the distance from the average neutral face."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,10 +10,13 @@ from torch import Tensor
 
 from fer_cli.embeddings.neutral import NeutralMean
 from fer_cli.errors import ModelError, RunError
+from fer_cli.faces.align import CropTemplate
 from fer_cli.labels import NEUTRAL
 from fer_cli.models.hub import load_published
 from fer_cli.models.inference import Classifier
 from fer_cli.prediction.neutral.identity import STAGE_1
+from fer_cli.prediction.pipeline import to_tensor
+from fer_cli.pretrained import NAME, is_packaged, packaged_model, require_packaged
 from fer_cli.runs.run import CARD, Run, runs_in
 
 #: Of B×3×H×W uint8 crops and their B×D embeddings by the paired model: B×classes probabilities.
@@ -64,11 +67,14 @@ def choose_scorer(
 ) -> ClassifierScorer | DistanceScorer:
     """The scorer that finds the most neutral picture of a person, for a paired ``run``.
 
-    In order: ``wanted``, a run or a published model; the single-image classifier inside the run, or the one next to it
-    that was finished last; the run itself against the average neutral face; each only if neutral is among its classes.
-    Else the distance from the average neutral face. Raises :class:`~fer_cli.errors.ModelError` if ``wanted`` cannot be
-    had, or has no neutral class.
+    In order: ``wanted``, a run, a published model or ``faces``, the packaged one; the single-image classifier inside
+    the run, or the one next to it that was finished last; the run itself against the average neutral face; each only if
+    neutral is among its classes.
+    Else the packaged model, where fer comes with one; else the distance from the average neutral face. Raises
+    :class:`~fer_cli.errors.ModelError` if ``wanted`` cannot be had, or has no neutral class.
     """
+    if is_packaged(wanted):
+        return _packaged_scorer(classifier, Classifier.load(require_packaged(), device))
     if wanted is not None:
         chosen, _ = load_published(wanted, device)
         if chosen.paired or NEUTRAL not in chosen.classes:
@@ -93,7 +99,31 @@ def choose_scorer(
 
         about = f"{run.path} itself, against its training's average neutral face"
         return ClassifierScorer(classifier.classes, against_mean, about)
-    return DistanceScorer(mean)
+    folder = packaged_model()
+    packaged = None if folder is None else _load_single(folder, device)
+    return DistanceScorer(mean) if packaged is None else _packaged_scorer(classifier, packaged)
+
+
+def _packaged_scorer(classifier: Classifier, packaged: Classifier) -> ClassifierScorer:
+    """The packaged model's probability of neutral, for the crops that ``classifier`` takes."""
+    seen, wanted = (each.preprocessing.face_crop for each in (classifier, packaged))
+    return ClassifierScorer(
+        packaged.classes,
+        lambda crops, _: packaged.probabilities(recropped(crops, seen, wanted)),
+        f"{NAME}, the model that comes with fer",
+    )
+
+
+def recropped(crops: Tensor, seen: Mapping[str, Any], wanted: Mapping[str, Any]) -> Tensor:
+    """B×3×H×W uint8 crops, made as one model's ``face_crop`` states, with the margin that another's states.
+
+    What lies outside repeats the edge. Pictures that were taken for crops as they are stay so.
+    """
+    margins = seen.get("margin"), wanted.get("margin")
+    if None in margins or margins[0] == margins[1] or seen.get("detector") == "none":
+        return crops
+    before, after = (CropTemplate(crops.shape[-1], margin) for margin in margins)
+    return to_tensor([after.align(crop.permute(1, 2, 0).numpy(), before.eyes) for crop in crops])
 
 
 def _single_scorer(classifier: Classifier, about: str) -> ClassifierScorer:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fer_cli.dataset.prepared import PreparedDataset
+    from fer_cli.models.preprocessing import Preprocessing
 
 
 LOGGERS = ("tensorboard", "wandb", "mlflow", "none")
@@ -61,6 +62,9 @@ class Recipe(ABC):
     examples: ClassVar[tuple[str, ...]] = ()
     #: Published settings by name, each a dataclass whose fields are defaults in place of ours.
     published: ClassVar[Mapping[str, type]] = {}
+
+    #: What trainings of before had in the place of settings that they do not name, and that have other defaults now.
+    earlier: ClassVar[Mapping[str, Any]] = {}
 
     fold: Annotated[int, Ge(0), Doc("Test fold; the next one validates."), Panel("Data")] = 0
     extra_data: Annotated[tuple[str, ...], Doc("Dataset that trains too; may be repeated."), Panel("Data")] = ()
@@ -169,6 +173,20 @@ class Recipe(ABC):
         from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
         return IMAGENET_MEAN, IMAGENET_STD
+
+    def resolved(self) -> "Recipe":
+        """The recipe with ``auto`` replaced by what it comes to here; the line that trains it again says that."""
+        return self
+
+    def preprocessing(self, size: int, crop: Mapping[str, Any], parts: Mapping[str, Path]) -> "Preprocessing":
+        """How a crop of the dataset (``crop``: its size and margin) becomes the network's input of ``size`` pixels."""
+        from fer_cli.models.preprocessing import Preprocessing
+
+        return Preprocessing(size, *self.normalisation, face_crop=crop, grey=self.grey)
+
+    def input_size(self, parts: Mapping[str, Path]) -> int | None:
+        """The side of the pictures that the starting weights were made for; None for that of the crops."""
+        return None
 
     def prerequisites(self) -> "dict[str, Recipe]":
         """Recipes that must be trained first, on the same data, by the name of the folder inside this one's run."""

@@ -10,11 +10,17 @@ from annotated_doc import Doc
 from annotated_types import Ge, Interval
 
 from fer_cli.errors import DatasetError, ModelError, UsageError
-from fer_cli.models.choices import IMAGENET, NO_IDENTITY, SUBJECTS, VGGFACE2, Backbone, Disentangling
+from fer_cli.models.choices import BEST, NO_IDENTITY, SUBJECTS, VGGFACE2, Backbone, Disentangling
 from fer_cli.options import Panel
 from fer_cli.runs.run import Run
-from fer_cli.training.recipes.base import BuildContext, Note, Recipe
-from fer_cli.training.recipes.difference import difference_model, starting_file
+from fer_cli.training.recipes.base import BuildContext, Recipe
+from fer_cli.training.recipes.difference import (
+    BACKBONE,
+    NoteDifference,
+    difference_model,
+    preprocessing_of,
+    starting_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +29,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fer_cli.dataset.prepared import PreparedDataset
+    from fer_cli.models.backbones import StartingPoint
     from fer_cli.models.identity import IdentityModel
+    from fer_cli.models.preprocessing import Preprocessing
 
 #: Sub-runs inside a run, by what they train.
 STAGE_1, IDENTITY = "stage1", "identity"
@@ -38,6 +46,13 @@ _EXPRESSIONS = frozenset(
 WEIGHTS = {"concat": 0.0, "adversarial": 0.1, "orthogonal": 1.0}
 
 
+@dataclass(frozen=True)
+class NoteDisentangled(NoteDifference):
+    """The note's: the published identity network, and the head of Difference of Embeddings in both stages."""
+
+    identity: str = VGGFACE2
+
+
 @dataclass(frozen=True, kw_only=True)
 class DisentangledRecipe(Recipe):
     """First an emotion encoder, with a frozen identity encoder, then the difference on that emotion encoder."""
@@ -49,7 +64,8 @@ class DisentangledRecipe(Recipe):
         "fer train disentangled --stage 2 --encoder runs/disentangled-stage1-ckplus-fold0",
         "fer train disentangled --cv --encoder scratch --identity subjects --disentangle adversarial",
     )
-    published: ClassVar[Mapping[str, type]] = {"note": Note}
+    published: ClassVar[Mapping[str, type]] = {"note": NoteDisentangled}
+    earlier: ClassVar[Mapping[str, Any]] = {"hidden": [256, 128, 64, 32], "standardise": False}
 
     stage: Annotated[
         int | None,
@@ -59,14 +75,16 @@ class DisentangledRecipe(Recipe):
     ] = None
     encoder: Annotated[
         str | None,
-        Doc("Stage 1: imagenet (default), scratch, a run or a file. Stage 2: a run of stage 1 (default: latest)."),
+        Doc("Stage 1: auto (default), faces, imagenet, scratch, a run or a file. Stage 2: a run of stage 1."),
         Panel("Model"),
     ] = None
     identity: Annotated[
         str,
-        Doc("Identity encoder: vggface2, subjects (trained first), a run, a file, or none."),
+        Doc(
+            "Identity encoder: vggface2, subjects (trained first), auto (the first that is here), a run, a file, none."
+        ),
         Panel("Model"),
-    ] = VGGFACE2
+    ] = BEST
     disentangle: Annotated[
         Disentangling,
         Doc("How stage 1 keeps identity out of the emotion encoder."),
@@ -78,11 +96,11 @@ class DisentangledRecipe(Recipe):
         Doc("Weight of that penalty. Default: 0.1 for adversarial, 1 for orthogonal."),
         Panel("Model"),
     ] = None
-    backbone: Annotated[
-        Backbone | None,
-        Doc("Emotion encoder. Default: that of the starting weights, else mobilenet_v3_large."),
-        Panel("Model"),
-    ] = None
+    backbone: Annotated[str | None, Doc(BACKBONE), Panel("Model")] = None
+    hidden: Annotated[tuple[int, ...], Doc("A hidden layer's width; repeatable. Default: linear."), Panel("Model")] = ()
+    dropout: Annotated[float, Interval(ge=0, lt=1), Doc("Dropout in the heads."), Panel("Model")] = 0.0
+    standardise: Annotated[bool, Doc("Standardise embeddings; begin with small logits."), Panel("Model")] = True
+    neutrals: Annotated[int, Ge(1), Doc("Neutral pictures of a person averaged."), Panel("Model")] = 1
 
     @property
     def title(self) -> str:
@@ -93,6 +111,26 @@ class DisentangledRecipe(Recipe):
     def paired(self) -> bool:
         """Stage 2 compares a face with the same person's neutral face."""
         return self.stage != 1
+
+    def resolved(self) -> "DisentangledRecipe":
+        """The recipe with the encoder and the identity encoder that ``auto`` comes to here."""
+        from fer_cli.models.backbones import best_start
+        from fer_cli.models.weights import find
+
+        found = {}
+        if self.stage != 2 and self.encoder in (None, BEST):
+            found["encoder"] = best_start(self.backbone)
+        if self.stage != 2 and self.identity == BEST:
+            found["identity"] = SUBJECTS if find(VGGFACE2).place() is None else VGGFACE2
+        return dataclasses.replace(self, **found) if found else self
+
+    def preprocessing(self, size: int, crop: Mapping[str, Any], parts: Mapping[str, Path]) -> "Preprocessing":
+        """As the emotion encoder's starting weights saw their pictures, or stage 1 did."""
+        return preprocessing_of(self._start(parts), size, crop, grey=self.grey)
+
+    def input_size(self, parts: Mapping[str, Path]) -> int | None:
+        """That of the pictures that the starting weights were trained on."""
+        return self._start(parts).size
 
     def prerequisites(self) -> dict[str, Recipe]:
         """Stage 1 before both, and before stage 1 the identity encoder that is trained on the subjects at hand."""
@@ -112,8 +150,8 @@ class DisentangledRecipe(Recipe):
             # Stage 2 needs more of stage 1 than its weights.
             folders.append(Run.open(self._stage_1(parts)).path)
         if self.stage == 1:
-            folders += starting_file(self.encoder or IMAGENET)
-            folders += [Path(self.identity)] if self.identity not in (VGGFACE2, SUBJECTS, NO_IDENTITY) else []
+            folders += starting_file(self.encoder or BEST)
+            folders += [Path(self.identity)] if self.identity not in (BEST, VGGFACE2, SUBJECTS, NO_IDENTITY) else []
         return folders
 
     def build(self, context: BuildContext) -> Any:
@@ -135,16 +173,22 @@ class DisentangledRecipe(Recipe):
         return {"subjects": torch.tensor([index[name] for name in rows["subject"]])}
 
     def _build_stage_1(self, context: BuildContext) -> Any:
+        from fer_cli.models.backbones import load_encoder, require_embeddings
         from fer_cli.models.disentangled import DisentangledConfig, DisentangledModel
-        from fer_cli.models.encoder import load_encoder, starting_encoder
+        from fer_cli.models.encoder import small_output
+        from fer_cli.models.preprocessing import IMAGENET_COLOURS
 
-        source = self.encoder or IMAGENET
-        backbone, weights = starting_encoder(source, self.backbone)
+        start = self._start(context.parts)
+        weights = start.weights(context.size)
         network, identity = self._identity(context.parts)
         weight = self.disentangle_weight
         model = DisentangledModel(
             DisentangledConfig(
-                backbone=backbone,
+                backbone=start.backbone,
+                image_size=context.size,
+                normalisation=None if start.normalisation == IMAGENET_COLOURS else start.normalisation,
+                hidden_sizes=self.hidden,
+                dropout=self.dropout,
                 identity=network,
                 disentangle=self.disentangle,
                 disentangle_weight=WEIGHTS[self.disentangle] if weight is None else weight,
@@ -152,11 +196,22 @@ class DisentangledRecipe(Recipe):
                 **context.labels,
             )
         )
+        require_embeddings(model.encoder, context.size, start.backbone)
         if weights is not None:
-            load_encoder(model.encoder, weights, source)
+            load_encoder(model.encoder, weights, start.source)
         if identity is not None:
             load_encoder(model.identity, identity, self.identity)
+        if self.standardise:
+            small_output(model.head)
         return model
+
+    def _start(self, parts: Mapping[str, Path]) -> "StartingPoint":
+        """Where the emotion encoder begins: in stage 1 as asked, else with stage 1's."""
+        from fer_cli.models.backbones import starting_point
+
+        if self.stage == 1:
+            return starting_point(self.encoder or BEST, self.backbone)
+        return starting_point(str(self._stage_1(parts)), None)
 
     def _identity(self, parts: Mapping[str, Path]) -> tuple[str | None, "dict[str, Tensor] | None"]:
         """The identity encoder's network and weights."""
@@ -178,11 +233,8 @@ class DisentangledRecipe(Recipe):
         return identity_weights(parts.get(IDENTITY, Path(self.identity)))
 
     def _build_stage_2(self, context: BuildContext) -> Any:
-        from fer_cli.models.encoder import starting_encoder
-
-        source = str(self._stage_1(context.parts))
-        backbone, weights = starting_encoder(source, None)
-        return difference_model(context, backbone, weights, features="both", tune=False, source=source)
+        start = self._start(context.parts)
+        return difference_model(context, start, self, features="both", tune=False, neutrals=self.neutrals)
 
     def _stage_1(self, parts: Mapping[str, Path]) -> Path:
         """The run of stage 1: the one just trained, the one named, or this fold's in the cross-validation named."""

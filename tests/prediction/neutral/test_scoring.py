@@ -1,14 +1,19 @@
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from fer_cli import pretrained
 from fer_cli.embeddings.neutral import NeutralMean
 from fer_cli.errors import ModelError
+from fer_cli.faces.align import CropTemplate
 from fer_cli.models import Classifier, Preprocessing
-from fer_cli.prediction.neutral.scoring import ClassifierScorer, DistanceScorer, choose_scorer
+from fer_cli.prediction.neutral.scoring import ClassifierScorer, DistanceScorer, choose_scorer, recropped
+from fer_cli.prediction.pipeline import to_tensor
 from fer_cli.runs.run import Run
 from tests.made import CLASSES, made_model
 from tests.prediction.runs import write_run
+from tests.pretrained.made import packaged_stand_in
 
 MEAN = NeutralMean(torch.zeros(576), 3)
 WITH_NEUTRAL = ("neutral", *CLASSES)
@@ -79,3 +84,32 @@ def test_one_that_cannot_tell_is_refused(paired, tmp_path, features, said):
     other = write_run(tmp_path / "other", features=features, classes=CLASSES)
     with pytest.raises(ModelError, match=said):
         chosen(paired, wanted=str(other.path))
+
+
+def test_without_a_classifier_of_its_own_the_packaged_model_scores(paired, tmp_path, monkeypatch):
+    packaged = packaged_stand_in(tmp_path / "installed" / "faces")
+    monkeypatch.setattr(pretrained, "FOLDER", packaged)
+    scorer = chosen(paired)
+    assert scorer.about == "faces, the model that comes with fer"
+    expected = Classifier.load(packaged, "cpu").probabilities(faces())
+    place = Classifier.load(packaged, "cpu").classes.index("neutral")
+    assert scorer(faces(), None).scores == pytest.approx(expected[:, place])
+    # What a run has of its own goes before it, unless it is named.
+    write_run(paired.path.parent / "fit", features="target", classes=WITH_NEUTRAL)
+    assert chosen(paired).about.endswith("runs/fit")
+    assert chosen(paired, wanted="faces").about == scorer.about
+
+
+def test_crops_are_given_the_margin_that_the_scoring_model_was_trained_with():
+    wide, tight = CropTemplate(96, 0.5), CropTemplate(96, 0.1)
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    pixels = cv2.resize(pixels, (300, 300), interpolation=cv2.INTER_CUBIC)
+    eyes = np.array([[110.0, 130.0], [190.0, 130.0]])
+    crops = to_tensor([wide.align(pixels, eyes)])
+    found = recropped(crops, {"margin": 0.5, "detector": "yunet"}, {"margin": 0.1})
+    expected = to_tensor([tight.align(pixels, eyes)])
+    assert (found.float() - expected.float()).abs().mean() < 4
+    assert (crops.float() - expected.float()).abs().mean() > 20
+    # Without alignment, or with the same margin, nothing is moved.
+    for seen in ({"margin": 0.5, "detector": "none"}, {"margin": 0.1}, {}):
+        assert recropped(crops, seen, {"margin": 0.1}) is crops

@@ -1,0 +1,78 @@
+"""The packaged model: a run folder that comes with fer, so that a face is labelled right after installation."""
+
+import hashlib
+import re
+from functools import cache
+from pathlib import Path
+
+from fer_cli.errors import ModelError
+from fer_cli.files import read_bytes
+
+#: The name by which a command takes the packaged model in the place of a run's folder.
+NAME = "faces"
+FOLDER = Path(__file__).parent / NAME
+#: The digests of the folder's files, as ``sha256sum`` writes and checks them. Written last: without it there is no
+#: model.
+CHECKSUMS = "SHA256SUMS"
+#: What lies in the current folder under the same name and is meant by it: a run, or a saved model.
+_MODEL_FILES = ("run.json", "unfinished.json", "config.json")
+_LINE = re.compile(r"([0-9a-f]{64})  ([\w.-]+)")
+_HINT = "Install fer-cli again: pip install --force-reinstall --no-deps fer-cli."
+
+
+def packaged_model() -> Path | None:
+    """The folder of the packaged model, every file of it checked once a process; None where fer comes without one.
+
+    Raises :class:`~fer_cli.errors.ModelError`, naming the file, where one is missing or damaged.
+    """
+    if not (FOLDER / CHECKSUMS).is_file():
+        return None
+    _verify(FOLDER)
+    return FOLDER
+
+
+def is_packaged(source: str | Path | None) -> bool:
+    """Whether ``source`` names the packaged model; a run or a model in the current folder's ``faces`` comes first."""
+    return str(source) == NAME and not any((Path(NAME) / file).is_file() for file in _MODEL_FILES)
+
+
+def require_packaged() -> Path:
+    """The folder of the packaged model; raises :class:`~fer_cli.errors.ModelError` where there is none."""
+    folder = packaged_model()
+    if folder is None:
+        raise ModelError(
+            f"This installation of fer has no packaged model: there is no {FOLDER / CHECKSUMS}.",
+            hint="Install fer-cli from its wheel, or name a run's folder.",
+        )
+    return folder
+
+
+def write_checksums(folder: Path) -> None:
+    """Write the digests of all files in ``folder``."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != CHECKSUMS)
+    lines = (f"{_digest(path)}  {path.name}\n" for path in files)
+    (folder / CHECKSUMS).write_text("".join(lines), encoding="ascii")
+
+
+@cache
+def _verify(folder: Path) -> None:
+    try:
+        text = read_bytes(folder / CHECKSUMS, 100_000).decode("ascii")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder / CHECKSUMS} cannot be read: {error}.", hint=_HINT) from error
+    found = [_LINE.fullmatch(line) for line in text.splitlines()]
+    if not found or None in found:
+        raise ModelError(f"{folder / CHECKSUMS} is damaged: it is no list of SHA-256 digests.", hint=_HINT)
+    for expected, name in (line.groups() for line in found):
+        try:
+            digest = _digest(folder / name)
+        except OSError as error:
+            raise ModelError(
+                f"The packaged model is damaged: {folder / name} cannot be read ({error.strerror}).", hint=_HINT
+            ) from error
+        if digest != expected:
+            raise ModelError(f"The packaged model is damaged: the checksum of {folder / name} differs.", hint=_HINT)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(read_bytes(path)).hexdigest()

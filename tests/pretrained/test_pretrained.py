@@ -1,0 +1,57 @@
+"""The packaged model: whole or refused, and named only where nothing else of its name is meant."""
+
+import pytest
+
+from fer_cli import pretrained
+from fer_cli.errors import ModelError
+from fer_cli.models import Classifier
+from fer_cli.pretrained import CHECKSUMS, is_packaged, packaged_model, require_packaged
+
+
+def test_a_whole_folder_is_the_packaged_model(packaged):
+    assert packaged_model() == require_packaged() == packaged
+    assert "neutral" in Classifier.load(packaged, "cpu").classes
+
+
+def test_without_the_folder_there_is_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    assert packaged_model() is None
+    with pytest.raises(ModelError, match="no packaged model"):
+        require_packaged()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "run.json", "README.md"])
+def test_a_damaged_file_is_named_with_what_to_do(packaged, name):
+    content = bytearray((packaged / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (packaged / name).write_bytes(content)
+    with pytest.raises(ModelError, match="checksum") as caught:
+        packaged_model()
+    assert str(packaged / name) in caught.value.message
+    assert "pip install --force-reinstall" in caught.value.hint
+
+
+def test_a_missing_file_is_named(packaged):
+    (packaged / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"config\.json cannot be read"):
+        packaged_model()
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", f"{'0' * 64}  ../run.json"])
+def test_a_list_that_is_none_is_refused(packaged, text):
+    (packaged / CHECKSUMS).write_text(text)
+    with pytest.raises(ModelError, match=CHECKSUMS):
+        packaged_model()
+
+
+def test_what_lies_here_under_the_same_name_comes_first_if_it_is_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert is_packaged("faces")
+    assert not is_packaged("runs/faces")
+    assert not is_packaged(None)
+    # A folder of pictures is no run.
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "001.jpg").touch()
+    assert is_packaged("faces")
+    (tmp_path / "faces" / "run.json").touch()
+    assert not is_packaged("faces")
