@@ -29,13 +29,13 @@ PARTS = {
     ),
     "recipes": (
         ["fer_cli/training/recipes/*.py"],
-        [f"tests/training/test_{name}.py" for name in ("disentangled", "given", "recipe")],
+        [f"tests/training/test_{name}.py" for name in ("disentangled", "given", "recipe", "starts")],
     ),
     "fit": (
         [f"fer_cli/training/{name}.py" for name in ("cross_validation", "fit", "folder", "leakage")],
         [
             f"tests/training/test_{name}.py"
-            for name in ("cross_validation", "fit", "given", "history", "neutral_mean", "variants")
+            for name in ("cross_validation", "fit", "folder", "given", "history", "leakage", "neutral_mean", "variants")
         ],
     ),
     "pairing": (

@@ -186,22 +186,31 @@ def test_a_folder_that_cannot_be_made_is_said(identity, tmp_path):
     assert caught.value.hint.startswith("Type --out FOLDER")
 
 
+def with_error(out: Path, identity: dict, *, part: str = "") -> None:
+    """Reserve ``out``, train a ``part`` into it if there is one, and meet an error that a person must correct."""
+
+    def stopped() -> None:
+        with reserved(out, identity, CPU):
+            assert will_resume(identity, out)
+            if part:
+                write(out / part / RUN)
+            raise UsageError("That cannot be meant.")
+
+    with pytest.raises(UsageError, match="cannot be meant"):
+        stopped()
+
+
 def test_an_error_to_correct_leaves_no_new_folder_behind(identity, tmp_path):
     out = tmp_path / "runs" / "mine"
-    with pytest.raises(UsageError), reserved(out, identity, CPU):
-        assert will_resume(identity, out)
-        raise UsageError("That cannot be meant.")
+    with_error(out, identity)
     assert not out.parent.exists()
 
 
 def test_an_error_to_correct_leaves_a_folder_that_was_there_and_a_part_that_is_trained(identity, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError), reserved(tmp_path / "empty", identity, CPU):
-        raise UsageError("That cannot be meant.")
+    with_error(tmp_path / "empty", identity)
     assert will_resume(identity, tmp_path / "empty")
-    with pytest.raises(UsageError), reserved(tmp_path / "new", identity, CPU):
-        write(tmp_path / "new" / "stage1" / RUN)
-        raise UsageError("That cannot be meant.")
+    with_error(tmp_path / "new", identity, part="stage1")
     assert (tmp_path / "new" / "stage1" / RUN).is_file()
     assert will_resume(identity, tmp_path / "new")
 

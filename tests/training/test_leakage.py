@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from fer_cli.errors import RunError
@@ -82,10 +83,10 @@ def test_a_part_trained_before_in_the_same_training_is_asked_too(made, tmp_path)
 
 def test_pictures_that_name_nobody_add_nobody(made, tmp_path):
     start = run(tmp_path / "start", {"made": ["P01"]})
-    sides = SCRATCH.sides(made)
-    nameless = {side: rows.assign(subject=rows["subject"].mask(rows["subject"] == "P03")) for side, rows in sides.items()}
-    found, _ = seen_subjects(SCRATCH, made, nameless, {}, allow_seen=False)
-    assert found == {"made": ["P02", "P05", "P06", "P08", "P09"]}
-    nobody = {side: rows.assign(subject=rows["subject"].mask(rows["fold"] >= 0)) for side, rows in sides.items()}
     knowing = dataclasses.replace(SCRATCH, encoder=str(start))
-    assert seen_subjects(knowing, made, nobody, {}, allow_seen=False) == ({"made": ["P01"]}, [])
+    for nameless, named in ((["P03"], ["P02", "P05", "P06", "P08", "P09"]), (TRAINED + VALIDATED + TESTED, [])):
+        sides = {side: rows.copy() for side, rows in SCRATCH.sides(made).items()}
+        for rows in sides.values():
+            rows.loc[rows["subject"].isin(nameless), "subject"] = pd.NA
+        assert seen_subjects(SCRATCH, made, sides, {}, allow_seen=False)[0] == {"made": named}
+    assert seen_subjects(knowing, made, sides, {}, allow_seen=False) == ({"made": ["P01"]}, [])
