@@ -28,7 +28,8 @@ PARTS = {
         [f"tests/training/test_{name}.py" for name in ("augmentation", "decay", "given", "precision", "trainer")],
     ),
     "recipes": (
-        ["fer_cli/training/recipes/*.py"],
+        # Not __init__: it runs when it is imported, before mutmut turns a mutant on.
+        ["fer_cli/training/recipes/[!_]*.py"],
         [f"tests/training/test_{name}.py" for name in ("disentangled", "given", "recipe", "starts")],
     ),
     "fit": (
