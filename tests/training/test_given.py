@@ -61,6 +61,8 @@ def test_a_class_weighs_as_much_as_it_is_rare_among_the_training_faces(given, un
     seen = given(dataclasses.replace(SCRATCH, class_weights=True), uneven)
     index = seen["model"].config.label2id
     counts = {"anger": 2, "happiness": 3, "surprise": 1}
+    # Of the logits' own type, without which there is no loss.
+    assert seen["class_weights"].dtype == torch.float32
     for label, count in counts.items():
         # As scikit-learn's "balanced": faces in all, by classes times faces of the class.
         assert seen["class_weights"][index[label]] == pytest.approx(6 / (3 * count))
@@ -130,6 +132,22 @@ def test_of_a_frozen_encoder_training_sees_augmented_views_and_validation_the_cr
         assert 2 < len(drawn) <= 6
         # By itself a frozen encoder sees nothing varied.
         assert len({plain["train"][place]["embeddings"].numpy().tobytes() for _ in range(10)}) == 1
+
+
+def test_the_views_of_a_frozen_encoder_are_the_augmentations_and_the_seeds(given, made, tmp_path):
+    made_model(features="target").save_pretrained(tmp_path / "encoder")
+    frozen = DifferenceRecipe(encoder=str(tmp_path / "encoder"), augment="light", views=2, logger=("none",))
+
+    def views(recipe: DifferenceRecipe) -> set[bytes]:
+        train = given(recipe, made)["train"]
+        return {train[0]["embeddings"].numpy().tobytes() for _ in range(40)}
+
+    first = views(frozen)
+    assert len(first) > 1
+    assert views(frozen) == first
+    for other in ({"seed": 1}, {"augment": "paper"}):
+        # The crop as it is may be among both.
+        assert len(views(dataclasses.replace(frozen, **other)) & first) <= 1
 
 
 @pytest.mark.parametrize(
