@@ -25,6 +25,9 @@ SPELLINGS = {
     **{"neutrality": "neutral", "natural": "neutral", "normal": "neutral", "no emotion": "neutral"},
 }
 
+#: What raters may vote for, in the order in which their votes are counted: FER+ has two votes that are no expression.
+VOTES = (*EXPRESSIONS, "unknown", "no_face")
+
 BASIC_SIX = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 
 #: Published work says "seven classes" of two different sets, so the seventh is part of the name.

@@ -1,4 +1,4 @@
-"""Options declared as fields of a dataclass: the panel of the help that shows them, and their bounds.
+"""Options declared as fields of a dataclass (their panel in the help, their bounds), and the options of every call.
 
 A field's type is ``Annotated[int, Ge(0), Doc("…"), Panel("Data")]``. The command line reads all of it;
 :func:`check_bounds` checks the values.
@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from annotated_types import Ge, Gt, Interval, Le, Lt
 
 from fer_cli.errors import UsageError
+from fer_cli.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -60,3 +61,24 @@ def check_bounds(options: Any) -> None:
             [limit] = dataclasses.astuple(bound)
             if not holds(value, limit):
                 raise UsageError(f"{flag(field.name)} {value}: a number of {words} {limit} is needed.")
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where a call computes, what it allows, how it was typed, and whom it tells how far it is.
+
+    ``device`` is as :func:`~fer_cli.models.device.choose_device` takes it. ``allow_seen`` allows an evaluation on
+    subjects that the model was trained on, which every result then says. ``command`` is the line that was typed, for
+    the record; empty where none was. ``tta`` replaces the test-time augmentation that is stored with a run: ``none`` or
+    ``flip``.
+    """
+
+    device: str = "auto"
+    allow_seen: bool = False
+    command: str = ""
+    progress: Progress = silent
+    tta: str | None = None
+
+
+#: Any device, nothing allowed, nobody told.
+DEFAULT_SESSION = Session()

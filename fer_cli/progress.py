@@ -12,7 +12,7 @@ class Progress(Protocol):
     """Called with a stage's name, how many of its steps are done, how many there are, and facts worth showing."""
 
     def __call__(self, stage: str, done: int, total: int | None, /, **facts: float | str) -> None:
-        """Take note of it."""
+        """Take note of it; a fact called ``note`` is a sentence that the person should read."""
 
 
 def silent(stage: str, done: int, total: int | None, /, **facts: float | str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_cli.walk import walk
+from fer_cli.files import walk
 
 
 def made(root: Path, *names: str) -> Path:

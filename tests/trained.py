@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from fer_cli.evaluation.inference import run_inference
+from fer_cli.options import Session
 from fer_cli.runs.run import Run
-from fer_cli.session import Session
 from fer_cli.training.cross_validation import cross_validate
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.made import made_dataset, made_model

@@ -143,7 +143,9 @@ class Bars:
         self._progress.stop()
 
     def __call__(self, stage: str, done: int, total: int | None, /, **facts: float | str) -> None:
-        """Move the stage's bar."""
+        """Move the stage's bar; a ``note`` is printed, also where there are no bars."""
+        if (note := facts.pop("note", None)) is not None:
+            say(f"note      {note}")
         brief = time.monotonic() - self._begun.setdefault(stage, time.monotonic()) < self.PATIENCE
         if brief and total is not None:
             return

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from fer_cli.cli import choose, figures
 from fer_cli.cli.console import Bars, out, say, warn
-from fer_cli.cli.options import AllowSeen, Device
+from fer_cli.cli.settings import AllowSeen, Device
 from fer_cli.errors import UsageError
-from fer_cli.session import Session
+from fer_cli.options import Session
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +62,10 @@ def evaluate(
     embedding_map: Annotated[
         bool, typer.Option("--map", help="Show in the report a map of the embeddings, by expression and by person.")
     ] = False,
+    tta: Annotated[
+        Literal["none", "flip"] | None,
+        typer.Option(help="Average a picture and its mirror image, or not. Default: as the run was trained."),
+    ] = None,
     device: Device = "auto",
     allow_seen: AllowSeen = False,
 ) -> None:
@@ -81,7 +85,7 @@ def evaluate(
     chosen = choose.run(run)
     analysis = AnalysisOptions(identity_probe, explain, embedding_map)
     with Bars() as bars:
-        session = Session(device, allow_seen, shlex.join(["fer", *sys.argv[1:]]), bars)
+        session = Session(device, allow_seen, shlex.join(["fer", *sys.argv[1:]]), bars, tta)
         evaluation = evaluate_run(chosen, EvaluateOptions(data, split, output, attributes, analysis), session)
     show(evaluation)
 

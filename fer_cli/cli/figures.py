@@ -1,8 +1,8 @@
 """Tables of metrics for a terminal of 80 columns, on a dark or a light ground."""
 
+import math
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
@@ -28,7 +28,7 @@ def plain(*columns: str) -> Table:
 
 def number(value: float, percent: bool, *, signed: bool = False) -> str:
     """``86.1`` per cent, or ``.861``; a dash for what is not defined."""
-    if np.isnan(value):
+    if math.isnan(value):
         return "–"
     text = f"{100 * value:.1f}" if percent else f"{value:.3f}".replace("0.", ".", 1)
     return f"+{text}" if signed and value > 0 else text
@@ -37,7 +37,7 @@ def number(value: float, percent: bool, *, signed: bool = False) -> str:
 def with_interval(value: float, low: float, high: float, percent: bool, *, signed: bool = False) -> Text:
     """``86.1 [80.2, 91.0]``."""
     text = number(value, percent, signed=signed)
-    if not np.isnan(value) and not np.isnan(low):
+    if not math.isnan(value) and not math.isnan(low):
         text += f" [{number(low, percent, signed=signed)}, {number(high, percent, signed=signed)}]"
     return Text(text)
 
@@ -65,6 +65,8 @@ def legend() -> str:
 
 def matrix(counts: "pd.DataFrame", *, normalised: bool) -> Table:
     """The confusion matrix, true classes down and predicted ones across: counts, or shares of the true class."""
+    import numpy as np
+
     from fer_cli.evaluation.metrics import normalize
 
     classes, counts = list(counts.columns), counts.to_numpy()
@@ -117,7 +119,7 @@ def probe_table(analysis: "Analysis") -> Table:
 def _ground(share: float) -> Style:
     place = share * (len(_BLUES) - 1)
     lower = min(int(place), len(_BLUES) - 2)
-    mixed = np.array(_BLUES[lower]) + (place - lower) * (np.array(_BLUES[lower + 1]) - _BLUES[lower])
-    red, green, blue = (int(part) for part in mixed)
+    ends = zip(_BLUES[lower], _BLUES[lower + 1], strict=True)
+    red, green, blue = (int(low + (place - lower) * (high - low)) for low, high in ends)
     ink = "rgb(255,255,255)" if share > 0.7 else "rgb(0,0,0)"
     return Style(bgcolor=f"rgb({red},{green},{blue})", color=ink)

@@ -22,7 +22,7 @@ from fer_cli.cli.console import PlainConsole
 #: The order of the panels; others follow in the order of their first option, and options of no panel come last.
 ORDER = (
     *("Arguments", "Input", "Corpus", "Model", "Neutral face", "Data", "Faces", "Protocol", "Optimisation"),
-    *("Augmentation", "Output", "Compute", "Logging"),
+    *("Augmentation", "Output", "Compute"),
 )
 #: What stands for an option's value, by its type.
 PLACEHOLDERS = {int: "N", float: "X", Path: "PATH", str: "TEXT"}

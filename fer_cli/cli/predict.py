@@ -11,8 +11,7 @@ from rich.table import Table
 
 from fer_cli.cli import choose
 from fer_cli.cli.console import INTERRUPTED, SOME_SKIPPED, Bars, err, out, say, warn
-from fer_cli.cli.options import Device
-from fer_cli.cli.settings import with_settings
+from fer_cli.cli.settings import Device, with_settings
 from fer_cli.errors import UsageError
 from fer_cli.files import as_text
 from fer_cli.models.choices import Runtime

@@ -14,6 +14,7 @@ from fer_cli.cli.help import Commands
 from fer_cli.cli.settings import with_settings
 from fer_cli.corpora.base import Corpus
 from fer_cli.corpora.registry import corpora, detect
+from fer_cli.dataset.pairing import UNPAIRED
 from fer_cli.dataset.plan import Preparation
 from fer_cli.errors import DatasetError, UsageError
 
@@ -110,9 +111,13 @@ def _show_prepared(prepared: "Prepared") -> None:
     table.add_row("classes", ", ".join(f"{name} {count}" for name, count in counts["per_class"].items()))
     if counts["pictures_with_several_faces"]:
         table.add_row("several", f"faces in {counts['pictures_with_several_faces']} pictures: the largest is taken")
+    if counts.get("pictures_without_a_face"):
+        table.add_row("no face", f"to align by in {counts['pictures_without_a_face']} pictures: taken as they are")
+    if counts.get("without_label"):
+        table.add_row("unlabelled", f"{counts['without_label']} training pictures, kept for their votes")
     for entry in prepared.skipped:
         example = f" (such as {entry['paths'][0]})" if entry["fault"] else ""
-        mark = Text("skipped", "red" if entry["fault"] else "")
+        mark = Text("unpaired" if _is_kept(entry) else "skipped", "red" if entry["fault"] else "")
         table.add_row(mark, f"{entry['count']}  {entry['reason']}{example}")
     out.print(table)
     made = f"{prepared.made} crops made now" if prepared.made else "it was complete already"
@@ -120,6 +125,11 @@ def _show_prepared(prepared: "Prepared") -> None:
     if prepared.faults:
         say(f"{prepared.faults} inputs could not be used; {prepared.path / 'dataset.json'} lists them all.")
     say(f"next      {_next(prepared)}")
+
+
+def _is_kept(entry: dict[str, Any]) -> bool:
+    """Whether the pictures have nothing to be compared with, and are in the dataset all the same."""
+    return entry["reason"].endswith(UNPAIRED)
 
 
 def _next(prepared: "Prepared") -> str:
@@ -157,7 +167,8 @@ def show_check(corpus: Corpus, root: Path, settings: Preparation) -> None:
             for path in entry["paths"]:
                 out.print(f"     {path}", soft_wrap=True)
         else:
-            out.print(f"{entry['count']}  skipped: {entry['reason']}", soft_wrap=True)
+            what = "unpaired" if _is_kept(entry) else "skipped"
+            out.print(f"{entry['count']}  {what}: {entry['reason']}", soft_wrap=True)
     say("Nothing was written." + ("" if checked.as_promised else " Not every count is the one promised."))
     if plan.faults:
         raise typer.Exit(SOME_SKIPPED)

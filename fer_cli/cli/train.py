@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from fer_cli.cli import choose, config, figures
+from fer_cli.cli import choose, figures, settings
 from fer_cli.cli.console import Bars, out, say
 from fer_cli.cli.evaluate import show
 from fer_cli.cli.help import Commands
-from fer_cli.cli.options import AllowSeen, Device
-from fer_cli.cli.settings import with_settings
-from fer_cli.session import Session
+from fer_cli.cli.settings import AllowSeen, Device, with_settings
+from fer_cli.options import Session
 from fer_cli.training.recipes import RECIPES
 from fer_cli.training.recipes.base import Recipe
 
@@ -34,11 +33,11 @@ app = Commands(
 
 def _command(kind: type[Recipe]) -> Callable[..., None]:
     def from_recipe(context: typer.Context, name: str | None) -> str | None:
-        config.defaults_from_recipe(context, kind, name)
+        settings.defaults_from_recipe(context, kind, name)
         return name
 
     def from_file(context: typer.Context, path: Path | None) -> Path | None:
-        config.defaults_from_file(context, kind, path)
+        settings.defaults_from_file(context, kind, path)
         return path
 
     def noting(name: str) -> Callable[[typer.Context, Any], Any]:
@@ -47,7 +46,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
             # The two come in the order in which they are typed.
             if {"out", "resume"} <= context.meta.keys() and context.meta["resume"]:
                 context.meta["out"] = choose.unfinished_run(context.meta["out"], kind.name)
-                config.defaults_from_unfinished(context, kind, context.meta["out"])
+                settings.defaults_from_unfinished(context, kind, context.meta["out"])
             return value
 
         return note
@@ -68,14 +67,14 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 help=f"Published settings in place of ours: {published}.",
             ),
         ] = None,
-        settings: Annotated[
+        config: Annotated[
             Path | None,
             typer.Option(
                 "--config",
                 metavar="FILE",
                 is_eager=True,
                 callback=from_file,
-                help="Settings from a TOML file, or from a run's run.json, which repeats it.",
+                help="Settings from a TOML file or a run's run.json.",
             ),
         ] = None,
         data: Annotated[
@@ -98,7 +97,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 "--resume",
                 is_eager=True,
                 callback=noting("resume"),
-                help="Go on with the unfinished training in --out, or the latest in ./runs.",
+                help="Go on with the training in --out, or the latest.",
             ),
         ] = False,
         device: Device = "auto",
@@ -149,9 +148,10 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
 def _report(result: "Run | CrossValidation", evaluation: "Evaluation") -> None:
     best = result.card.get("best")
     if best is not None:
+        recall = f", average recall {best['val_uar']:.1%}" if "val_uar" in best else ""
         say(
             f"epoch     {best['epoch']} of {result.card['recipe']['epochs']}: {result.card['epoch_rule']} "
-            f"({best['val_loss']:.3f}; accuracy there {best['val_accuracy']:.1%})"
+            f"(loss {best['val_loss']:.3f}, accuracy {best['val_accuracy']:.1%}{recall})"
         )
     show(evaluation)
 

@@ -15,6 +15,7 @@ from fer_cli.corpora.archives import OTHERS, UNPACKED, archives_in, unpack_all
 from fer_cli.corpora.io import what_is_there
 from fer_cli.errors import CorpusError
 from fer_cli.files import as_text
+from fer_cli.labels import VOTES
 from fer_cli.progress import Progress, silent
 
 
@@ -79,6 +80,8 @@ class Sequence:
 class Still:
     """One picture with a label. ``subject`` is None in corpora that do not say who is shown.
 
+    ``votes`` are how many raters voted for each of :data:`fer_cli.labels.VOTES`, where the owners publish that. A
+    ``label`` of None means that the votes agree on none: such a picture is kept for its votes alone, to train on.
     ``split`` is the owners' own split (``train``, ``val``, ``test``) where there is one. ``view`` is what a face shares
     with the neutral face that it is compared with: the camera's angle, the light. ``session`` is what was recorded in
     one go with a neutral picture of its own: a session, a gaze, a take. Whether the two share it is decided for all
@@ -86,14 +89,17 @@ class Still:
     """
 
     frame: Frame
-    label: str
+    label: str | None
     subject: str | None = None
     split: str | None = None
     view: str | None = None
     session: str | None = None
+    votes: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         _make_text(self, "subject", "label")
+        if self.votes is not None and len(self.votes) != len(VOTES):
+            raise ValueError(f"{len(self.votes)} numbers of votes for the {len(VOTES)} things to vote for")
 
 
 def spelled(codes: Mapping[int | str, str]) -> str:
@@ -163,8 +169,10 @@ class Corpus(ABC):
     promises: ClassVar[Mapping[str, int]] = {}
     #: What a still's ``session`` is in this corpus, in a word for the protocol's line.
     session_name: ClassVar[str] = "session"
-    #: Pictures are faces already cropped, so that no detector is needed.
+    #: Pictures are faces already cropped, one each.
     cropped: ClassVar[bool] = False
+    #: Cropped faces are also aligned by the owners, so that no detector is needed.
+    aligned: ClassVar[bool] = True
     #: Whether a folder can be recognised by its layout alone.
     detectable: ClassVar[bool] = True
     #: Where it is unless a person says otherwise.
@@ -200,6 +208,10 @@ class Corpus(ABC):
     def title_at(self, root: Path) -> str:
         """Name of the corpus at ``root`` in the protocol's line."""
         return self.title
+
+    def promises_at(self, root: Path) -> Mapping[str, int]:
+        """The owners' counts of what is at ``root``, where they ship several things."""
+        return self.promises
 
     def absent(self, root: Path) -> CorpusError:
         """The error for a ``root`` that is not this corpus: what is there, and the expected layout."""

@@ -17,10 +17,9 @@ from fer_cli.corpora import archives
 from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence, Still, spelled
 from fer_cli.corpora.io import children, folders_below, folders_in, is_dir, what_is_there
 from fer_cli.errors import CorpusError
-from fer_cli.files import read_bytes
+from fer_cli.files import Entered, read_bytes
 from fer_cli.labels import expression
 from fer_cli.progress import Progress, silent
-from fer_cli.walk import Entered
 
 #: A label file holds sixteen bytes; one that is much larger is something else.
 MAX_LABEL_BYTES = 1024

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from fer_cli.errors import CorpusError, PictureError
 from fer_cli.faces.formats import is_picture
-from fer_cli.files import LFS_POINTER, is_lfs_pointer, read_bytes
+from fer_cli.files import LFS_POINTER, Entered, is_folder, is_lfs_pointer, listed, read_bytes, walk
 from fer_cli.labels import folded
-from fer_cli.walk import Entered, is_folder, listed, walk
 
 #: How many folders are listed for an error message.
 LISTED = 500

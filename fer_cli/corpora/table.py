@@ -5,10 +5,11 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cached_property
+from itertools import islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from fer_cli.corpora.base import Reading, Skipped
-from fer_cli.corpora.io import files_below, is_file, split_named
+from fer_cli.corpora.io import files_below, folders_in, is_file, split_named
 from fer_cli.errors import CorpusError
 from fer_cli.tables import LABEL_COLUMNS, PATH_COLUMNS, SUBJECT_COLUMNS, Table
 
@@ -16,14 +17,18 @@ from fer_cli.tables import LABEL_COLUMNS, PATH_COLUMNS, SUBJECT_COLUMNS, Table
 NEEDED = {"path": PATH_COLUMNS, "label": LABEL_COLUMNS}
 OPTIONAL = {"subject": SUBJECT_COLUMNS, "sequence": ("sequence",), "frame": ("frame",), "split": ("split",)}
 REPEATED = "a row that repeats an earlier one"
+#: How many rows tell which folder the paths are from.
+FIRST_ROWS = 20
 CONTRADICTING = "a row that contradicts another of the same picture"
 
 
 def rows_of(
     table: Path, root: Path, reading: Reading, meaning: Callable[[str], str]
 ) -> list[tuple[Path, dict[str, str]]]:
-    """Each row's picture and what the table says of it; ``path`` is from ``root`` and may not leave it.
+    """Each row's picture and what the table says of it.
 
+    ``path`` is from ``root`` and may not leave it, or, where none of the first rows' pictures is there, from the first
+    folder in it that has one: tables often stand next to the folder of their pictures.
     A row that repeats another is dropped. Where rows say different things of one picture (two raters), nobody knows
     which is right: none is used, and each is a fault. ``meaning`` gives labels that mean the same one form. What cannot
     be used is added to ``reading``. Raises :class:`~fer_cli.errors.CorpusError` if the table cannot be read, lacks a
@@ -37,7 +42,7 @@ def rows_of(
             f"{table} lacks the columns {', '.join(missing)}: it has {', '.join(filter(None, rows.columns))}.",
             hint=f"It needs {' and '.join(NEEDED)}, and may have {', '.join(OPTIONAL)}.",
         )
-    places = _Places(root)
+    places = _Places(_folder_of(rows, columns["path"], root))
     found: dict[tuple[Path, str | None], list[tuple[str, dict[str, str]]]] = defaultdict(list)
     for row in rows:
         where = f"{table.name}:{row.line}"
@@ -66,6 +71,15 @@ def rows_of(
     return kept
 
 
+def _folder_of(table: Table, column: str, root: Path) -> Path:
+    first = [value for row in islice(table, FIRST_ROWS) if (value := row.values.get(column, ""))]
+    for folder in (root, *folders_in(root)):
+        places = _Places(folder)
+        if any(places.there(text) for text in first):
+            return folder
+    return root
+
+
 class _Places:
     """Finds the pictures that a table names below a folder."""
 
@@ -75,14 +89,19 @@ class _Places:
 
     def find(self, text: str) -> Path | str:
         """The file that ``text`` names, or why there is none."""
-        for spelled in dict.fromkeys((text, text.replace("\\", "/"))):
+        if (path := self.there(text)) is not None:
+            return path
+        for spelled in _spelled(text):
             inside = self._inside(spelled)
             if inside is None:
                 return "a path that leaves the folder"
-            if is_file(self._root / inside):
-                return self._root / inside
         composed = unicodedata.normalize("NFC", inside.as_posix())
         return self._composed.get(composed, "a picture of the table that is not there")
+
+    def there(self, text: str) -> Path | None:
+        """The file of just this name, if it is there."""
+        inside = [self._inside(spelled) for spelled in _spelled(text)]
+        return next((self._root / path for path in inside if path is not None and is_file(self._root / path)), None)
 
     def _inside(self, text: str) -> PurePosixPath | Path | None:
         path = Path(os.path.normpath(text))
@@ -99,3 +118,8 @@ class _Places:
             unicodedata.normalize("NFC", path.relative_to(self._root).as_posix()): path
             for path in files_below(self._root)
         }
+
+
+def _spelled(text: str) -> list[str]:
+    """``text`` with its own slashes, and with those of Windows turned."""
+    return list(dict.fromkeys((text, text.replace("\\", "/"))))

@@ -21,7 +21,7 @@ from PIL import Image
 from fer_cli.corpora.base import Frame
 from fer_cli.errors import DatasetError, DiskFullError, FerError, PictureError
 from fer_cli.faces.align import CropTemplate
-from fer_cli.faces.crop import best_way_up, crop_face, cut, read_landmarks
+from fer_cli.faces.crop import align_cropped, best_way_up, crop_face, cut, read_landmarks
 from fer_cli.faces.decode import decode, pixel_row
 from fer_cli.faces.detect import Detector
 from fer_cli.faces.video import video_frame
@@ -47,20 +47,27 @@ class CropResult:
 
 
 def make_crops(
-    jobs: list[CropJob], template: CropTemplate, detector_model: Path | None, *, workers: int | None = None
+    jobs: list[CropJob],
+    template: CropTemplate,
+    detector_model: Path | None,
+    *,
+    cropped: bool = False,
+    workers: int | None = None,
 ) -> Iterator[CropResult]:
     """Make each job's crop, yielding results as they come, in no particular order.
 
-    ``detector_model`` None means that pictures without landmarks are already cropped. A picture that cannot be used
+    ``detector_model`` None means that pictures without landmarks are taken as they are. ``cropped`` says that each
+    shows one face and little else, see :func:`fer_cli.faces.crop.align_cropped`. A picture that cannot be used
     gives a reason, never an exception; one that brings a worker process down is tried again alone, and then named.
     Raises :class:`~fer_cli.errors.DatasetError` or :class:`~fer_cli.errors.DiskFullError` for a crop that cannot be
     written, which is no fault of the picture's.
     """
     pending = list(jobs)
+    setting = (template, detector_model, cropped)
     workers = min(workers or os.cpu_count() or 1, max(1, len(pending)))
     while pending:
         suspects: list[CropJob] = []
-        with _pool(workers, template, detector_model) as pool:
+        with _pool(workers, *setting) as pool:
             done = set()
             for result in _through(pool, pending, workers, suspects):
                 done.add(result.job)
@@ -68,11 +75,11 @@ def make_crops(
         pending = [job for job in pending if job not in done]
         for job in suspects:
             pending.remove(job)
-            yield _alone(job, template, detector_model)
+            yield _alone(job, *setting)
 
 
-def _pool(workers: int, template: CropTemplate, detector_model: Path | None) -> Executor:
-    return process_pool(workers, _start_worker, template, detector_model)
+def _pool(workers: int, *setting: Any) -> Executor:
+    return process_pool(workers, _start_worker, *setting)
 
 
 def _through(pool: Executor, jobs: list[CropJob], workers: int, suspects: list[CropJob]) -> Iterator[CropResult]:
@@ -97,8 +104,8 @@ def _through(pool: Executor, jobs: list[CropJob], workers: int, suspects: list[C
         raise
 
 
-def _alone(job: CropJob, template: CropTemplate, detector_model: Path | None) -> CropResult:
-    with _pool(1, template, detector_model) as pool:
+def _alone(job: CropJob, *setting: Any) -> CropResult:
+    with _pool(1, *setting) as pool:
         try:
             return pool.submit(_work, job).result()
         except BrokenProcessPool:
@@ -108,23 +115,23 @@ def _alone(job: CropJob, template: CropTemplate, detector_model: Path | None) ->
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(template: CropTemplate, detector_model: Path | None) -> None:
+def _start_worker(template: CropTemplate, detector_model: Path | None, cropped: bool) -> None:
     # The processes are the parallelism: OpenCV's threads would only compete.
     cv2.setNumThreads(1)
-    _worker["template"] = template
+    _worker["template"], _worker["cropped"] = template, cropped
     _worker["detector"] = None if detector_model is None else Detector(detector_model)
 
 
 def _work(job: CropJob) -> CropResult:
     try:
-        return CropResult(job, facts=_crop(job, _worker["template"], _worker["detector"]))
+        return CropResult(job, facts=_crop(job, **_worker))
     except (DatasetError, DiskFullError):
         raise
     except FerError as error:
         return CropResult(job, reason=error.message)
 
 
-def _crop(job: CropJob, template: CropTemplate, detector: Detector | None) -> dict[str, Any]:
+def _crop(job: CropJob, template: CropTemplate, detector: Detector | None, cropped: bool) -> dict[str, Any]:
     landmarks, note = None, {}
     if job.frame.landmarks is not None:
         try:
@@ -139,7 +146,10 @@ def _crop(job: CropJob, template: CropTemplate, detector: Detector | None) -> di
     if detector is not None and (job.frame.turned or job.frame.halves):
         pixels, way = best_way_up(pixels, detector, turned=job.frame.turned, halves=job.frame.halves)
         note |= {"turn": way.turn, "part": way.part}
-    crop = crop_face(pixels, template, detector=detector, landmarks=landmarks)
+    if cropped and detector is not None and landmarks is None:
+        crop = align_cropped(pixels, template, detector)
+    else:
+        crop = crop_face(pixels, template, detector=detector, landmarks=landmarks)
     encoded = BytesIO()
     Image.fromarray(crop.pixels).save(encoded, format="PNG", compress_level=3)
     try:

@@ -66,7 +66,8 @@ def _clear(out: Path) -> None:
     names = [name for name in Journal(out).entries if _inside(name)]
     for name in (schema.CARD, schema.METADATA, schema.UNFINISHED, *names, schema.FACES):
         (out / name).unlink(missing_ok=True)
-    shutil.rmtree(out / schema.EMBEDDINGS, ignore_errors=True)
+    for name in (schema.EMBEDDINGS, schema.DECODED):
+        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def _lines(path: Path) -> Iterator[bytes]:

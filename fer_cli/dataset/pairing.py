@@ -9,22 +9,27 @@ from fer_cli.corpora.base import Frame, Sequence, Skipped, Still
 from fer_cli.errors import DatasetError, UsageError
 from fer_cli.labels import NEUTRAL
 
+#: How the reasons end for which a picture has none to be compared with; it is kept as a single picture.
+UNPAIRED = "(unpaired)"
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One picture that the dataset needs.
 
     ``role`` is ``neutral`` for a face at rest, ``apex`` for one that shows its label. ``neutral`` is the picture of
-    the same subject that it is compared with, never itself, and None where there is no other.
+    the same subject that it is compared with, never itself, and None where there is no other. ``votes`` are as in
+    :class:`~fer_cli.corpora.base.Still`, and ``label`` is None where they agree on none.
     """
 
     frame: Frame
-    label: str
+    label: str | None
     subject: str | None
     sequence: str | None
     role: str
     neutral: Frame | None = None
     split: str | None = None
+    votes: tuple[int, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -49,7 +54,7 @@ def pair(records: list[Sequence | Still], classes: tuple[str, ...]) -> Pairing:
     A still without a session is a take of its own. It stands with any neutral picture of its subject and view, with
     ``neutral`` among ``classes`` the first of each class with the first, the second with the second and so on, so that
     all classes are compared with the same pictures. A sample without such a neutral picture is unpaired, and listed
-    among the skipped.
+    among the skipped. A still without a label that has votes is a sample, unpaired.
     """
     pairing = Pairing()
     wanted = [record for record in records if _belongs(record, classes, pairing.skipped)]
@@ -59,7 +64,7 @@ def pair(records: list[Sequence | Still], classes: tuple[str, ...]) -> Pairing:
     ranks: Counter[tuple] = Counter()
     for record in wanted:
         neutral = None
-        if record.subject is not None and (across or record.label != NEUTRAL):
+        if record.label is not None and record.subject is not None and (across or record.label != NEUTRAL):
             neutrals = at_rest.get((record.subject, record.view), _AtRest())
             neutral = neutrals.across(record, ranks) if across else neutrals.within(record)
             if neutral is None:
@@ -82,12 +87,14 @@ def pairing_rule(records: list[Sequence | Still], classes: tuple[str, ...], sess
 
 
 def unpaired(samples: list[Sample], classes: tuple[str, ...]) -> list[Sample]:
-    """The samples that show one of ``classes``, compared with nothing."""
-    return [replace(sample, neutral=None) for sample in samples if sample.label in classes]
+    """The samples that show one of ``classes``, or are kept for their votes alone, compared with nothing."""
+    return [replace(sample, neutral=None) for sample in samples if sample.label in classes or sample.label is None]
 
 
 def _belongs(record: Sequence | Still, classes: tuple[str, ...], skipped: list[Skipped]) -> bool:
     where = _place(record)
+    if record.label is None and isinstance(record, Still) and record.votes is not None:
+        return True
     if record.label is None:
         skipped.append(Skipped(where, "no emotion label", fault=False))
         return False
@@ -185,17 +192,17 @@ def _at_rest(records: list[Sequence | Still]) -> dict[tuple[str, str | None], _A
 
 def _why(record: Sequence | Still, neutral_subjects: set[str], across: bool) -> str:
     if record.subject not in neutral_subjects:
-        return "no neutral picture of this subject (unpaired)"
+        return f"no neutral picture of this subject {UNPAIRED}"
     if across:
-        return "no second neutral picture of this subject (unpaired)"
-    return "no neutral picture of this subject under the same conditions (unpaired)"
+        return f"no second neutral picture of this subject {UNPAIRED}"
+    return f"no neutral picture of this subject under the same conditions {UNPAIRED}"
 
 
 def _samples(record: Sequence | Still, neutral: Frame | None, across: bool) -> list[Sample]:
     """The record's samples, compared with ``neutral``; its own neutral frame only ``across`` takes."""
     if isinstance(record, Still):
         role = "neutral" if record.label == NEUTRAL else "apex"
-        return [Sample(record.frame, record.label, record.subject, None, role, neutral, record.split)]
+        return [Sample(record.frame, record.label, record.subject, None, role, neutral, record.split, record.votes)]
 
     def sample(index: int, role: str, label: str, other: Frame | None) -> Sample:
         return Sample(record.frames[index], label, record.subject, record.sequence, role, other)

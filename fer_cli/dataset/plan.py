@@ -98,13 +98,17 @@ def make_plan(corpus: Corpus, root: Path, settings: Preparation) -> Plan:
     pairing = pair(reading.records, classes)
     if settings.neutral == "none":
         pairing.samples = unpaired(pairing.samples, classes)
-    if not pairing.samples:
+    if all(sample.label is None for sample in pairing.samples):
         raise DatasetError(
             f"No picture in {root} shows any of {', '.join(classes)}.", hint=main_reasons(pairing.skipped)
         )
     folds, rule = settings.folds or corpus.folds, settings.fold_rule or corpus.fold_rule
     named = [(sample.subject, sample.label) for sample in pairing.samples if sample.subject and sample.label in classes]
     fold_of = assign_folds(named, folds, rule) if named else {}
+    # Without a label, a subject of whom there is nothing else is in no fold.
+    pairing.samples = [
+        sample for sample in pairing.samples if sample.label or not sample.subject or sample.subject in fold_of
+    ]
     frames = _frame_rule(reading) + (", unpaired" if settings.neutral == "none" else "")
     compared = "" if settings.neutral == "none" else pairing_rule(reading.records, classes, corpus.session_name)
     protocol = Protocol(corpus.title_at(root), classes, frames, folds if named else 0, rule, pairing=compared)

@@ -89,7 +89,8 @@ def _prepare(corpus: Corpus, root: Path, out: Path, settings: Preparation, progr
     lost: list[Skipped] = []
     if missing:
         with journal:
-            for done, result in enumerate(make_crops(missing, template, model, workers=settings.jobs), start=1):
+            results = make_crops(missing, template, model, cropped=corpus.cropped, workers=settings.jobs)
+            for done, result in enumerate(results, start=1):
                 frame = result.job.frame
                 if result.facts is None:
                     lost.append(Skipped(_place(frame), result.reason or "unknown"))
@@ -149,7 +150,11 @@ def _identity(corpus: Corpus, root: Path, settings: Preparation, protocol: Proto
 
 def _detector_model(settings: Preparation, corpus: Corpus, frames: dict[Frame, str], progress: Progress) -> Path | None:
     """The detector's file if any picture needs it, loaded once here so that a wrong one fails before work begins."""
-    if settings.detector == "none" or corpus.cropped or all(frame.landmarks is not None for frame in frames):
+    if (
+        settings.detector == "none"
+        or (corpus.cropped and corpus.aligned)
+        or all(frame.landmarks is not None for frame in frames)
+    ):
         return None
     model = find_detector_model(settings.detector_model, progress)
     Detector(model)
@@ -179,11 +184,14 @@ def _metadata(samples: list[Sample], made: dict[Frame, str], fold_of: dict[str, 
             "neutral_file_name": made.get(sample.neutral) if sample.neutral else None,
             "split": sample.split,
             "fold": fold_of.get(sample.subject) if sample.subject else None,
+            **dict(zip(schema.VOTE_COLUMNS, sample.votes or (), strict=sample.votes is not None)),
         }
         for sample in samples
         if sample.frame in made
     ]
-    table = pd.DataFrame(rows, columns=list(schema.COLUMNS)).astype({"fold": "Int64"})
+    columns = [*schema.COLUMNS, *(schema.VOTE_COLUMNS if any(sample.votes for sample in samples) else ())]
+    whole = {name: "Int64" for name in columns if name == "fold" or name in schema.VOTE_COLUMNS}
+    table = pd.DataFrame(rows, columns=columns).astype(whole)
     return table.sort_values(["subject", "sequence", "file_name"], na_position="last", ignore_index=True)
 
 
@@ -192,7 +200,7 @@ def _counts(
 ) -> dict[str, Any]:
     apexes = metadata[metadata["role"] == "apex"]
     unnamed = metadata["subject"].isna() & metadata["label"].isin(protocol.classes)
-    several = sum(1 for name in made.values() if journal.entries[name]["faces_found"] > 1)
+    faces_found = [journal.entries[name]["faces_found"] for name in made.values()]
     return {
         "found": dict(reading.found),
         "crops": len(metadata),
@@ -201,7 +209,9 @@ def _counts(
         "pairs": int(metadata["neutral_file_name"].notna().sum()),
         "without_subject": int(unnamed.sum()) if protocol.folds else 0,
         "per_class": {name: count for name in EXPRESSIONS if (count := int((metadata["label"] == name).sum()))},
-        "pictures_with_several_faces": several,
+        "pictures_with_several_faces": sum(count > 1 for count in faces_found),
+        "pictures_without_a_face": sum(count == 0 for count in faces_found),
+        "without_label": int(metadata["label"].isna().sum()),
     }
 
 
@@ -239,9 +249,10 @@ def check(corpus: Corpus, root: Path, settings: Preparation | None = None) -> Ch
     subjects = {record.subject for record in records if record.subject is not None}
     if subjects:
         found["subjects"] = len(subjects)
-    names = [*found, *(name for name in corpus.promises if name not in found)]
+    promises = corpus.promises_at(plan.root)
+    names = [*found, *(name for name in promises if name not in found)]
     counts = pd.DataFrame(
-        {"found": [found[name] for name in names], "promised": [corpus.promises.get(name) for name in names]},
+        {"found": [found[name] for name in names], "promised": [promises.get(name) for name in names]},
         index=pd.Index(names, name="what"),
     ).astype("Int64")
     shown = [sample for sample in plan.samples if sample.label in plan.protocol.classes]

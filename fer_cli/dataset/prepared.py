@@ -20,7 +20,9 @@ class PreparedDataset:
     """A folder that ``fer prepare`` wrote: its ``path``, its ``card`` (``dataset.json``) and its rows.
 
     ``metadata`` has one row a crop, with the columns of :data:`fer_cli.dataset.schema.COLUMNS`; ``fold`` is a nullable
-    integer, every other column a string with NA for what is not known.
+    integer, every other column a string with NA for what is not known. Where the corpus publishes how raters voted,
+    there are the nullable integers of :data:`fer_cli.dataset.schema.VOTE_COLUMNS` too, and rows without a ``label``
+    that are there for their votes alone: :meth:`samples` leaves them out.
 
     >>> dataset = PreparedDataset.open("data/ckplus")  # doctest: +SKIP
     >>> dataset.protocol.name  # doctest: +SKIP
@@ -88,13 +90,26 @@ class PreparedDataset:
             )
         return rows
 
-    def split(self, fold: int, *, paired: bool) -> dict[str, pd.DataFrame]:
+    def split(self, fold: int, *, paired: bool, unlabelled: bool = False) -> dict[str, pd.DataFrame]:
         """The samples to train on, to choose the epoch by, and to test on: ``train``, ``val``, ``test``.
 
         The test fold is ``fold``, the validation fold the next one round, and a subject is on one side only. Pictures
         that name no subject are on none, for they may show any. A corpus that does not say who is shown has no folds:
-        there the owners' split is taken, and fold 0 means it.
+        there the owners' split is taken, and fold 0 means it. ``unlabelled`` adds to those to train on the rows that
+        have votes and no label, without a pair.
         """
+        sides = self._labelled_split(fold, paired=paired)
+        rows = self.metadata[self.metadata["label"].isna()]
+        if not unlabelled or paired or rows.empty:
+            return sides
+        if self.protocol.folds:
+            others = [fold, (fold + 1) % self.protocol.folds]
+            rows = rows[rows["subject"].notna() & ~rows["fold"].isin(others)]
+        else:
+            rows = rows[rows["split"] == "train"]
+        return sides | {"train": pd.concat([sides["train"], rows]).sort_index()}
+
+    def _labelled_split(self, fold: int, *, paired: bool) -> dict[str, pd.DataFrame]:
         folds = self.protocol.folds
         if not folds:
             return self._owners_split(fold, self.samples(paired=paired))

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from fer_cli.errors import DatasetError
 from fer_cli.files import open_regular, read_bytes
-from fer_cli.labels import EXPRESSIONS, NEUTRAL
+from fer_cli.labels import EXPRESSIONS, NEUTRAL, VOTES
 from fer_cli.protocol import StoredProtocol
 
 #: One row a crop; the name that Hugging Face's ImageFolder looks for.
@@ -27,6 +27,8 @@ UNFINISHED = "unfinished.json"
 IMAGES = "images"
 #: What frozen encoders made of the crops, a file an encoder.
 EMBEDDINGS = "embeddings"
+#: The decoded crops of a large dataset, a file for each size in pixels.
+DECODED = "decoded"
 
 #: The key in :data:`CARD` of what was skipped, as datasets of all versions have it.
 SKIPPED = "left_out"
@@ -45,6 +47,9 @@ COLUMNS = (
     "split",
     "fold",
 )
+
+#: How many raters voted for what, a column each; in a dataset whose corpus publishes votes.
+VOTE_COLUMNS = tuple(f"votes_{name}" for name in VOTES)
 
 ROLES = ("neutral", "apex")
 
@@ -102,6 +107,8 @@ class Counts(TypedDict):
     without_subject: int
     per_class: dict[str, int]
     pictures_with_several_faces: int
+    pictures_without_a_face: NotRequired[int]
+    without_label: NotRequired[int]
 
 
 class SkippedDocument(TypedDict):
@@ -135,13 +142,14 @@ def read_metadata(folder: Path, *, folds: int, size: int) -> pd.DataFrame:
     ``folds`` is how many folds its protocol has, ``size`` the side of its crops in pixels. Raises
     :class:`~fer_cli.errors.DatasetError`, naming the row, counted from 1, its field and its value, for what no
     preparation writes: a value that means nothing, a row twice, a neutral picture that is no row, not neutral or of
-    another subject, a subject in two folds, a crop that is not there, of another size or outside ``folder``.
+    another subject, a subject in two folds, votes that are no numbers or all zero, a row without a label that has no
+    votes or is not for training, a crop that is not there, of another size or outside ``folder``.
     """
     path = folder / METADATA
     try:
         rows = pd.read_csv(
             io.BytesIO(read_bytes(path)),
-            dtype=dict.fromkeys(COLUMNS, "string"),
+            dtype=dict.fromkeys((*COLUMNS, *VOTE_COLUMNS), "string"),
             keep_default_na=False,
             na_values=[""],
         )
@@ -152,22 +160,63 @@ def read_metadata(folder: Path, *, folds: int, size: int) -> pd.DataFrame:
     missing = [column for column in COLUMNS if column not in rows]
     if missing:
         raise DatasetError(f"{path} lacks the columns {', '.join(missing)}.")
-    columns = {column: [None if pd.isna(value) else value for value in rows[column]] for column in COLUMNS}
-    problem = next(_problems(columns, folds), None) or next(_crop_problems(columns["file_name"], folder, size), None)
+    voted = any(column in rows for column in VOTE_COLUMNS)
+    missing = [column for column in VOTE_COLUMNS if voted and column not in rows]
+    if missing:
+        raise DatasetError(f"{path} has votes, and lacks the columns {', '.join(missing)}.")
+    columns = {
+        column: [None if pd.isna(value) else value for value in rows[column]]
+        for column in (*COLUMNS, *(VOTE_COLUMNS if voted else ()))
+    }
+    votes = {name: columns[name] for name in VOTE_COLUMNS if voted}
+    problem = (
+        next(_vote_problems(votes), None)
+        or next(_problems({name: columns[name] for name in COLUMNS}, _for_expressions(votes), folds), None)
+        or next(_crop_problems(columns["file_name"], folder, size), None)
+    )
     if problem is not None:
         place, column, why, *hint = problem
         value = columns[column][place]
         shown = "empty" if value is None else repr(value if len(value) <= 80 else f"{value[:80]}…")
         raise DatasetError(f"{path}, row {place + 1}: '{column}' is {shown}, {why}.", hint="".join(hint))
     numbers = [None if text is None else int(text.partition(".")[0]) for text in columns["fold"]]
-    return rows.assign(fold=pd.array(numbers, dtype="Int64"))
+    counted = {name: pd.array(list(map(_whole, values)), dtype="Int64") for name, values in votes.items()}
+    return rows.assign(fold=pd.array(numbers, dtype="Int64"), **counted)
 
 
-def _problems(columns: dict[str, list[str | None]], folds: int) -> Iterator[Problem]:
+#: A number of votes; programs that keep tables may have written 3 as 3.0.
+_NUMBER = re.compile(r"([0-9]{1,9})(?:\.0*)?")
+
+
+def _whole(text: str | None) -> int | None:
+    return None if text is None else int(_NUMBER.fullmatch(text)[1])
+
+
+def _vote_problems(votes: dict[str, list[str | None]]) -> Iterator[Problem]:
+    for place, row in enumerate(zip(*votes.values(), strict=True)):
+        if all(value is None for value in row):
+            continue
+        for name, value in zip(votes, row, strict=True):
+            if value is None or not _NUMBER.fullmatch(value):
+                yield place, name, "no number of votes"
+        if not any(map(_whole, row)):
+            yield place, VOTE_COLUMNS[0], "as all votes of its row are"
+
+
+def _for_expressions(votes: dict[str, list[str | None]]) -> set[int]:
+    """The places of the rows with a vote for an expression; of what :func:`_vote_problems` has passed."""
+    counts = [votes[f"votes_{name}"] for name in EXPRESSIONS] if votes else []
+    return {place for place, row in enumerate(zip(*counts, strict=True)) if any(map(_whole, row))}
+
+
+def _problems(columns: dict[str, list[str | None]], voted: set[int], folds: int) -> Iterator[Problem]:
     place_of: dict[str | None, int] = {}
     fold_of: dict[str, str] = {}
     for place, row in enumerate(map(Row._make, zip(*columns.values(), strict=True))):
-        if row.label not in EXPRESSIONS:
+        if row.label is None and place in voted:
+            if row.split not in (None, "train"):
+                yield place, "label", "though the row is not one to train on"
+        elif row.label not in EXPRESSIONS:
             yield place, "label", f"none of {', '.join(EXPRESSIONS)}"
         if row.role not in ROLES:
             yield place, "role", f"none of {', '.join(ROLES)}"

@@ -1,6 +1,6 @@
 """Inputs of a model: pictures, and the embeddings that stand in for its frozen encoders."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops, Faces
-from fer_cli.embeddings.embed import Embeddings, Views, embed
+from fer_cli.embeddings.embed import Embeddings, Views, embed, normalised
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
 
@@ -23,7 +23,8 @@ class EmbeddedFaces(Dataset):
     """Rows of a dataset as embeddings: a face's, its class index, and with ``paired`` the neutral face's.
 
     With ``varied`` an item is one of the embeddings' views, drawn anew each time, the same for a face and its neutral
-    face; else it is the first. Batches are taken at once: ``embeddings`` B×D, ``neutral_embeddings`` B×D, ``labels`` B.
+    face; else it is the first. Batches are taken at once: ``embeddings`` B×D, ``neutral_embeddings`` B×D, ``labels`` B,
+    or B×C where ``soft_labels`` are given, N×C.
     """
 
     def __init__(
@@ -34,12 +35,14 @@ class EmbeddedFaces(Dataset):
         *,
         paired: bool,
         varied: bool = False,
+        soft_labels: Tensor | None = None,
     ):
         views = slice(None) if varied else slice(1)
         self._tables = {"embeddings": embeddings.of(rows["file_name"])[views]}
         if paired:
             self._tables["neutral_embeddings"] = embeddings.of(rows["neutral_file_name"])[views]
-        self._labels = torch.tensor([class_index[label] for label in rows["label"]])
+        hard = torch.tensor([class_index[label] for label in rows["label"]])
+        self._labels = hard if soft_labels is None else soft_labels
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -55,25 +58,42 @@ class EmbeddedFaces(Dataset):
 
 
 class Collator:
-    """Stacks samples into a batch, as the network takes it."""
+    """Stacks samples into a batch, and makes of it on the network's device what the network takes.
 
-    def __init__(self, preprocessing: Preprocessing):
+    ``vary`` augments a batch's pictures in training: it takes and gives a batch whose pictures are B×3×S×S uint8, and
+    may give them as floats from 0 to 1. ``mix`` takes the normalised pictures and the labels of a training batch, and
+    gives mixtures of both: torchvision's MixUp, say.
+    """
+
+    def __init__(
+        self,
+        preprocessing: Preprocessing,
+        *,
+        vary: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+        mix: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+    ):
         self._preprocessing = preprocessing
+        self._vary = vary
+        self._mix = mix
 
     def __call__(self, samples: list[dict[str, Any]] | dict[str, Tensor]) -> dict[str, Tensor]:
-        """``pixel_values`` and ``neutral_pixel_values``, B×3×S×S normalised; whatever else samples have; ``labels``, B.
+        """The samples' inputs, each B×…: pictures as they are, uint8, a quarter of what the network takes; ``labels``.
 
-        A batch of embeddings comes whole, and stays as it is.
+        A batch that comes whole stays as it is.
         """
         if isinstance(samples, dict):
             return samples
-        batch = {name: self._stack(name, [sample[name] for sample in samples]) for name in samples[0]}
-        return {**batch, "labels": torch.tensor([sample["labels"] for sample in samples])}
+        return {name: torch.stack([torch.as_tensor(sample[name]) for sample in samples]) for name in samples[0]}
 
-    def _stack(self, name: str, values: list[Any]) -> Tensor:
-        if name.endswith("pixel_values"):
-            return self._preprocessing.normalise(torch.stack(values))
-        return torch.stack([torch.as_tensor(value) for value in values])
+    def prepare(self, batch: Mapping[str, Tensor], *, training: bool) -> dict[str, Tensor]:
+        """The network's inputs from a batch, on the batch's device: pictures augmented in ``training``, normalised."""
+        batch = dict(batch)
+        if training and self._vary is not None:
+            batch = self._vary(batch)
+        batch = normalised(batch, self._preprocessing)
+        if training and self._mix is not None:
+            batch["pixel_values"], batch["labels"] = self._mix(batch["pixel_values"], batch["labels"])
+        return batch
 
 
 def embed_frozen(
@@ -111,16 +131,17 @@ def model_inputs(
     crops: Crops,
     frozen: Mapping[str, Embeddings],
     *,
-    transform: Any = None,
     varied: bool = False,
     extra: Mapping[str, Tensor] | None = None,
+    soft_labels: Tensor | None = None,
 ) -> Dataset:
     """``rows`` as ``model`` takes them, labels by its own ``label2id``, what is ``frozen`` standing in for encoders.
 
-    ``transform`` and ``varied`` augment pictures and embeddings in training; ``extra`` are further inputs by row.
+    ``varied`` takes augmented views of embeddings in training. ``extra`` are further inputs by row, ``soft_labels``,
+    N×C, what stands in for the labels.
     """
     index = model.config.label2id
     if WHOLE in frozen:
-        return EmbeddedFaces(rows, frozen[WHOLE], index, paired=model.paired, varied=varied)
+        return EmbeddedFaces(rows, frozen[WHOLE], index, paired=model.paired, varied=varied, soft_labels=soft_labels)
     stored = {name: embeddings.of(rows["file_name"])[0] for name, embeddings in frozen.items()}
-    return Faces(rows, crops, index, paired=model.paired, transform=transform, extra={**stored, **(extra or {})})
+    return Faces(rows, crops, index, paired=model.paired, extra={**stored, **(extra or {})}, soft_labels=soft_labels)

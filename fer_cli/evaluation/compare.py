@@ -19,8 +19,8 @@ from fer_cli.evaluation.results import StoredEvaluation
 from fer_cli.evaluation.significance import EXCHANGES, RECALL, Pair, compare_pair, holm
 from fer_cli.files import as_text, write_json, written_whole
 from fer_cli.labels import in_order
-from fer_cli.runs.ancestry import names as some_names
 from fer_cli.runs.run import COMPARISON
+from fer_cli.runs.run import names as some_names
 
 CSV, JSON, PNG = "comparison.csv", "comparison.json", "comparison.png"
 #: The level of the tests, as that of the intervals.

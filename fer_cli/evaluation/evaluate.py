@@ -19,8 +19,8 @@ from fer_cli.evaluation.sequences import by_sequence
 from fer_cli.evaluation.subgroups import by_group
 from fer_cli.files import locked
 from fer_cli.labels import in_order
+from fer_cli.options import DEFAULT_SESSION, Session
 from fer_cli.runs.run import EVALUATION, CrossValidation, Run
-from fer_cli.session import DEFAULT_SESSION, Session
 
 #: The temperature of a model (None: it has none), the validation faces it was fitted on, the predictions it is for.
 Temperature = tuple[float | None, int, int]
@@ -125,7 +125,8 @@ def _finish(
         classes = in_order(name for each in inferences for name in each.classes)
         folds, protocol = pd.DataFrame([_fold(each) for each in inferences]), trained.protocol
         sides = "every validation fold" if options.split == "val" else "every fold tested"
-        about = f"{protocol.name}; epoch by {first.run.card['epoch_rule']}; {sides} once, pooled{leakage.stamp}"
+        rule = f"epoch by {first.run.card['epoch_rule']}"
+        about = f"{protocol.name}; {rule}; {sides} once, pooled{first.views}{leakage.stamp}"
     runs = tuple(each.run for each in inferences)
     predictions = pd.concat([each.predictions for each in inferences], ignore_index=True)
     shares = [f"p_{name}" for name in classes]

@@ -7,21 +7,21 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from torch.utils.data import DataLoader
+from torch import Tensor
 
 from fer_cli.dataset.prepared import PreparedDataset
-from fer_cli.dataset.tensors import Crops
-from fer_cli.embeddings.inputs import Collator, embed_frozen, model_inputs
+from fer_cli.dataset.tensors import Crops, prefetched
+from fer_cli.embeddings.embed import batch_size, encode
+from fer_cli.embeddings.inputs import embed_frozen, model_inputs
 from fer_cli.errors import DatasetError
 from fer_cli.evaluation.calibration import fit_temperature
 from fer_cli.evaluation.leakage import Leakage, check_leakage
 from fer_cli.labels import in_order
-from fer_cli.models.classifier import Classifier
+from fer_cli.models.choices import FLIP
+from fer_cli.models.inference import Classifier, finite_probabilities
+from fer_cli.options import DEFAULT_SESSION, Session
 from fer_cli.progress import Progress
 from fer_cli.runs.run import Run
-from fer_cli.session import DEFAULT_SESSION, Session
-
-BATCH = 32
 
 Split = Literal["test", "val", "all"]
 
@@ -79,7 +79,8 @@ class Inference:
 
     ``predictions`` is as :class:`~fer_cli.evaluation.results.Evaluation` has it; ``about`` says whose faces these are,
     ``notes`` what a reader of the numbers should know. ``temperature`` was fitted on ``fitted_on`` faces of the run's
-    own validation fold; None where there is none, or where the validation fold is among what was tested.
+    own validation fold; None where there is none, or where the validation fold is among what was tested. ``views`` says
+    what was averaged for a face, where it was more than one view.
     """
 
     run: Run
@@ -91,6 +92,7 @@ class Inference:
     notes: tuple[str, ...]
     temperature: float | None = None
     fitted_on: int = 0
+    views: str = ""
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -112,7 +114,7 @@ def run_inference(
     """
     dataset = own_dataset(run) if data is None else PreparedDataset.open(data)
     split = split or ("test" if data is None else "all")
-    classifier = Classifier.load(run.path, session.device)
+    classifier = Classifier.load(run.path, session.device, tta=session.tta)
     rows = _rows(run, dataset, classifier, split)
     leakage = check_leakage(run, dataset, rows, allow_seen=session.allow_seen)
     labels = rows["label"] if _is_own(run, dataset) else dataset.samples(paired=classifier.paired)["label"]
@@ -128,9 +130,11 @@ def run_inference(
         dataset,
         shared.classes,
         _table(rows, probabilities, shared.classes),
-        f"{dataset.protocol.name}; epoch by {run.card['epoch_rule']}; {_which(dataset, run, split)}{leakage.stamp}",
+        f"{dataset.protocol.name}; epoch by {run.card['epoch_rule']}; {_which(dataset, run, split)}{_views(classifier)}"
+        f"{leakage.stamp}",
         leakage,
         tuple(notes),
+        views=_views(classifier),
     )
     return _with_temperature(inference, split, classifier, shared, session.progress)
 
@@ -169,12 +173,19 @@ def _which(dataset: PreparedDataset, run: Run, split: Split) -> str:
     return f"test fold {run.fold}" if folds else "the owners' split"
 
 
+def _views(classifier: Classifier) -> str:
+    return "; averaged over the picture and its mirror image" if classifier.tta == FLIP else ""
+
+
 def _with_temperature(
     found: Inference, split: Split, classifier: Classifier, shared: SharedClasses, progress: Progress
 ) -> Inference:
     own = _is_own(found.run, found.dataset)
     if found.leakage and not (own and split == "test"):
         note = "No temperature is fitted: the validation fold is, or may be, among what is tested."
+        return replace(found, notes=(*found.notes, note))
+    if found.run.card["recipe"].get("refit"):
+        note = "No temperature is fitted: the model was trained again on its validation rows too."
         return replace(found, notes=(*found.notes, note))
     try:
         dataset = found.dataset if own else own_dataset(found.run)
@@ -194,15 +205,25 @@ def _probabilities(
     classifier: Classifier, dataset: PreparedDataset, rows: pd.DataFrame, progress: Progress
 ) -> np.ndarray:
     model, preprocessing = classifier.model, classifier.preprocessing
-    crops = Crops(dataset.path)
-    frozen = embed_frozen(model, dataset, preprocessing, device=classifier.device, crops=crops, progress=progress)
+    crops = Crops(dataset.path, size=preprocessing.size)
+    # What is stored of the encoders is of one view.
+    frozen = {}
+    if classifier.tta != FLIP:
+        frozen = embed_frozen(model, dataset, preprocessing, device=classifier.device, crops=crops, progress=progress)
     # The labels are not needed here, and may be of a class that the model does not have.
-    faces = model_inputs(model, rows.assign(label=classifier.classes[0]), crops, frozen, transform=preprocessing.resize)
-    parts = []
-    for batch in DataLoader(faces, batch_size=BATCH, collate_fn=Collator(preprocessing)):
-        parts.append(classifier.classify({name: value for name, value in batch.items() if name != "labels"}))
-        progress("evaluating", sum(map(len, parts)), len(faces))
-    return np.concatenate(parts)
+    faces = model_inputs(model, rows.assign(label=classifier.classes[0]), crops, frozen)
+
+    def load(places: range) -> dict[str, Tensor]:
+        return {name: values for name, values in faces.__getitems__(places).items() if name != "labels"}
+
+    logits = encode(
+        lambda **inputs: classifier.logits(inputs),
+        prefetched(load, len(faces), batch_size(classifier.device)),
+        preprocessing,
+        classifier.device,
+        lambda done: progress("evaluating", done, len(faces)),
+    )
+    return finite_probabilities(logits)
 
 
 def _table(rows: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:

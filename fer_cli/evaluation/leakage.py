@@ -6,8 +6,7 @@ import pandas as pd
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import DatasetError, RunError
-from fer_cli.runs.ancestry import names, seen_behind, shared_subjects
-from fer_cli.runs.run import Run
+from fer_cli.runs.run import Run, names, seen_behind, shared_subjects
 
 
 @dataclass(frozen=True)

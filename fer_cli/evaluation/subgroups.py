@@ -11,7 +11,7 @@ import pandas as pd
 from fer_cli.errors import DatasetError, UsageError
 from fer_cli.evaluation.bootstrap import SEED
 from fer_cli.evaluation.metrics import METRICS, LabelledPredictions
-from fer_cli.runs.ancestry import names
+from fer_cli.runs.run import names
 from fer_cli.tables import SUBJECT_COLUMNS, Table
 
 #: A group of fewer subjects or fewer samples is too small for a conclusion.

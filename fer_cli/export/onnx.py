@@ -12,7 +12,7 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
 from fer_cli.errors import DatasetError, ModelError
 from fer_cli.export.quantization import smallest_graph
-from fer_cli.models.classifier import Classifier
+from fer_cli.models.inference import Classifier
 from fer_cli.models.loading import fingerprint
 from fer_cli.models.onnx import (
     TOLERANCE,
@@ -59,7 +59,8 @@ def export(run: Run, out: Path, *, quantize: bool = False, progress: Progress = 
     ``onnx.checker`` and gave torch's probabilities within 1e-4. Raises :class:`~fer_cli.errors.ModelError` if it cannot
     be exported or differs, :class:`~fer_cli.errors.DatasetError` where ``quantize`` finds no dataset to calibrate by.
     """
-    classifier = Classifier.load(run.path, "cpu")
+    # The graph is the network of one view; its metadata say what is averaged around it.
+    classifier = Classifier.load(run.path, "cpu", tta="none")
     faces = _Faces.of(run, classifier)
     if faces is None and quantize:
         raise DatasetError(
@@ -167,12 +168,13 @@ def _metadata(run: Run, classifier: Classifier) -> dict:
         "preprocessing": {
             "face_crop": dict(preprocessing.face_crop),
             "size": preprocessing.size,
-            "channels": "RGB",
+            "channels": "RGB, grey in all three" if preprocessing.grey else "RGB",
             "scale": "0 to 1",
             "mean": list(preprocessing.mean),
             "std": list(preprocessing.std),
         },
         "output": "logits; softmax over the classes makes probabilities of them",
+        "tta": getattr(classifier.model.config, "tta", None) or "none",
         "protocol": run.protocol.to_dict(),
         "fold": str(run.fold),
         "run": run.name,

@@ -75,10 +75,15 @@ class CropTemplate:
         warped = _warped(pixels, finer, OVERSAMPLING * self.size)
         return cv2.resize(warped, (self.size, self.size), interpolation=cv2.INTER_AREA)
 
-    def fit(self, pixels: np.ndarray) -> np.ndarray:
-        """The whole of a face already cropped as size×size×3; the shorter side is filled up by repeating its edge."""
+    def fit(self, pixels: np.ndarray, *, tight: bool = False) -> np.ndarray:
+        """The whole of a face already cropped as size×size×3; the shorter side is filled up by repeating its edge.
+
+        With ``tight`` it takes the square without margin, and the margin is filled up likewise.
+        """
         height, width = pixels.shape[:2]
         scale = self.size / max(height, width)
+        if tight:
+            scale /= 1 + 2 * self.margin
         inside = (max(1, round(width * scale)), max(1, round(height * scale)))
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         resized = cv2.resize(pixels, inside, interpolation=method)

@@ -70,14 +70,14 @@ class Detector:
         except Exception as error:  # whatever a file that is no network makes its readers raise
             raise DetectorError(f"{model} is not the face detector YuNet.", hint=HINT) from error
 
-    def detect(self, pixels: np.ndarray, *, any_way_up: bool = True) -> list[Face]:
-        """The faces in H×W×3 uint8 RGB ``pixels``, the largest first.
+    def detect(self, pixels: np.ndarray, *, any_way_up: bool = True, sides: tuple[int, ...] = SIDES) -> list[Face]:
+        """The faces in H×W×3 uint8 RGB ``pixels``, the largest first; ``sides`` are as :data:`SIDES`.
 
         One that lies on its side or upside down is found with its points in the wrong places. With ``any_way_up`` each
         face that is not surely upright is detected in four turns, and taken as it scores highest.
         """
         faces: list[Face] = []
-        for side in SIDES:
+        for side in sides:
             faces = self._find(pixels, side)
             if faces:
                 break

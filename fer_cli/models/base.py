@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
 
 import fer_cli.models
-from fer_cli.header import write_seen
+from fer_cli.documents import write_seen
 
 WEIGHTS = "model.safetensors"
 #: Every model of ours that has been defined, by its configuration's ``model_type``.
@@ -35,6 +35,7 @@ class TrainedModel(PreTrainedModel):
     traceable = True
     #: The name of the method of :meth:`saliency`.
     saliency_method = ""
+    _encoder_frozen = False
 
     def __init_subclass__(cls, **settings: Any):
         super().__init_subclass__(**settings)
@@ -48,6 +49,19 @@ class TrainedModel(PreTrainedModel):
     def frozen(self) -> dict[str, nn.Module]:
         """The parts that are not trained, by the name of the input that can stand in for what each computes."""
         return {}
+
+    def freeze_encoder(self, frozen: bool) -> None:
+        """Freeze the encoder for a while, or train it again: no gradient, and BatchNorm in evaluation mode."""
+        self._encoder_frozen = frozen
+        self.base_model.requires_grad_(not frozen)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "TrainedModel":
+        """Switch to training mode, which leaves an encoder that :meth:`freeze_encoder` froze in evaluation mode."""
+        super().train(mode)
+        if self._encoder_frozen:
+            self.base_model.eval()
+        return self
 
     def features(self, pixels: Tensor) -> Tensor:
         """The embeddings that the classifier sees of B faces, ``pixels`` B×3×S×S, normalised: B×D."""

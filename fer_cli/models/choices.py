@@ -38,3 +38,7 @@ VGGFACE2, SUBJECTS, NO_IDENTITY = "vggface2", "subjects", "none"
 #: The inference backend.
 Runtime = Literal["auto", "torch", "onnxruntime"]
 AUTO, TORCH, ONNXRUNTIME = get_args(Runtime)
+
+#: The test-time augmentation that a model's configuration may store.
+TestTime = Literal["none", "flip"]
+FLIP: str = "flip"

@@ -1,90 +1,113 @@
-"""A trained model with its preprocessing, on a device: crops in, probabilities out."""
+"""The classifier of single pictures: an encoder, dropout, and a head, trained end to end."""
 
-from pathlib import Path
+from typing import Annotated, Any, TypedDict
 
-import numpy as np
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel
+from msgspec import Meta
+from torch import Tensor, nn
+from transformers import PretrainedConfig
+from transformers.modeling_outputs import ImageClassifierOutput
 
-from fer_cli.errors import ModelError
-from fer_cli.models.device import choose_device
-from fer_cli.models.loading import load_own
-from fer_cli.models.preprocessing import Preprocessing
+from fer_cli.models.base import TrainedModel
+from fer_cli.models.choices import Backbone
+from fer_cli.models.encoder import Encoder, HiddenSizes, initialise, make_head
+
+#: The standard deviation of the output layer's weights before training: all classes begin equally likely.
+OUTPUT_STD = 0.01
 
 
-class Classifier:
-    """A model in evaluation mode, with all that turns a crop into probabilities.
+class _Stored(TypedDict):
+    backbone: Backbone
+    hidden_sizes: HiddenSizes
+    dropout: Annotated[float, Meta(ge=0, lt=1)]
+    tune_encoder: bool
+    id2label: dict[str, str]
 
-    >>> classifier = Classifier.load("runs/difference-ckplus-fold0")  # doctest: +SKIP
-    >>> classifier.probabilities(crops, neutrals).shape  # doctest: +SKIP
-    (8, 7)
+
+class ClassifierConfig(PretrainedConfig):
+    """Configuration of :class:`ClassifierModel`.
+
+    ``hidden_sizes`` are the head's layers, none for a linear one. ``dropout`` is the part of the embedding that is set
+    to zero in training. ``tune_encoder`` False keeps the encoder frozen: no gradient, and BatchNorm in evaluation mode.
+    The classes are ``id2label``, in order.
     """
+
+    model_type = "fer-classifier"
+    #: The fields that are read of a stored configuration.
+    stored = _Stored
 
     def __init__(
         self,
-        model: PreTrainedModel,
-        preprocessing: Preprocessing,
-        device: torch.device,
-        classes: tuple[str, ...] | None = None,
+        backbone: str = "mobilenet_v3_large",
+        hidden_sizes: tuple[int, ...] | list[int] = (),
+        dropout: float = 0.2,
+        tune_encoder: bool = True,
+        **kwargs: Any,
     ):
-        self.model = model.to(device=device, memory_format=torch.channels_last).eval()
-        self.preprocessing = preprocessing
-        self.device = device
-        names = model.config.id2label
-        #: The classes, in the order of the probabilities: by the names that the model carries, if not by others.
-        self.classes = classes or tuple(names[index] for index in range(len(names)))
+        self.backbone = backbone
+        self.hidden_sizes = list(hidden_sizes)
+        self.dropout = dropout
+        self.tune_encoder = tune_encoder
+        super().__init__(**kwargs)
 
-    @classmethod
-    def load(cls, folder: Path | str, device: str = "auto") -> "Classifier":
-        """Load the model that training saved in ``folder``.
 
-        Raises :class:`~fer_cli.errors.ModelError` if there is no model of ours there, or it is not whole.
-        """
-        folder = Path(folder)
-        return cls(load_own(folder), Preprocessing.load(folder), choose_device(device))
+class ClassifierModel(TrainedModel):
+    """A classifier of single pictures as a ``transformers`` model: ``encoder``, ``dropout``, ``head``.
+
+    >>> from fer_cli.models import ClassifierModel  # doctest: +SKIP
+    >>> model = ClassifierModel.from_pretrained("runs/classifier-ferplus-fold0")  # doctest: +SKIP
+    """
+
+    config_class = ClassifierConfig
+    base_model_prefix = "encoder"
+    main_input_name = "pixel_values"
+    convolutional = True
+    saliency_method = "Grad-CAM"
+
+    def __init__(self, config: ClassifierConfig):
+        super().__init__(config)
+        self.encoder = Encoder(config.backbone)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = make_head(self.encoder.width, config.hidden_sizes, config.num_labels)
+        self.post_init()
+        self.encoder.requires_grad_(config.tune_encoder)
 
     @property
-    def paired(self) -> bool:
-        """Whether a face is compared with its person's neutral face."""
-        return self.model.paired
+    def frozen(self) -> dict[str, nn.Module]:
+        """The encoder, where it is frozen, by the name of the input that can stand in for what it computes."""
+        return {} if self.config.tune_encoder else {"embeddings": self.encoder}
 
-    @torch.inference_mode()
-    def embed(self, crops: Tensor) -> Tensor:
-        """B×width embeddings by the model's own encoder, on the CPU, of B×3×H×W uint8 crops."""
-        return self.model.encoder(self.preprocessing(crops).to(self.device)).float().cpu()
+    def train(self, mode: bool = True) -> "ClassifierModel":
+        """Switch to training mode, which leaves a frozen encoder's BatchNorm in evaluation mode."""
+        super().train(mode)
+        if not self.config.tune_encoder:
+            # Said here again because from_pretrained makes every parameter trainable.
+            self.encoder.requires_grad_(False).eval()
+        return self
 
-    def probabilities(
-        self, crops: Tensor, neutrals: Tensor | None = None, *, neutral_embeddings: Tensor | None = None
-    ) -> np.ndarray:
-        """B×classes probabilities for B×3×H×W uint8 crops and, for a paired model, the same persons' neutral faces.
+    def forward(
+        self, pixel_values: Tensor | None = None, embeddings: Tensor | None = None, labels: Tensor | None = None
+    ) -> ImageClassifierOutput:
+        """Classify B faces.
 
-        Those are crops too, or what :meth:`embed` made of them. Raises ``ValueError`` where they are needed and absent.
+        ``pixel_values`` are B×3×H×W, normalised; in their place ``embeddings``, B×width, may hold what the encoder made
+        of them before. ``labels`` are B class indices, or B×classes probabilities. Returns ``logits``, B×classes, and
+        with labels the cross-entropy ``loss``.
         """
-        if not self.paired:
-            return self.classify({"pixel_values": self.preprocessing(crops)})
-        if neutral_embeddings is None:
-            if neutrals is None:
-                raise ValueError("neutrals: this model compares a face with the person's neutral face")
-            neutral_embeddings = self.embed(neutrals)
-        return self.classify({"embeddings": self.embed(crops), "neutral_embeddings": neutral_embeddings})
+        if embeddings is None:
+            with torch.set_grad_enabled(self.config.tune_encoder and torch.is_grad_enabled()):
+                embeddings = self.encoder(pixel_values)
+        logits = self.head(self.dropout(embeddings))
+        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        return ImageClassifierOutput(loss=loss, logits=logits)
 
-    @torch.inference_mode()
-    def classify(self, inputs: dict[str, Tensor]) -> np.ndarray:
-        """B×classes probabilities for a batch of the model's own inputs, prepared already.
+    def saliency(self, pixels: Tensor, index: int, neutral: Tensor | None = None) -> Tensor:
+        """Grad-CAM of the face for the class ``index``, h×w."""
+        return self.encoder.grad_cam(pixels, lambda embeddings: self(embeddings=embeddings).logits[0, index])
 
-        Raises :class:`~fer_cli.errors.ModelError` where the model's weights are such that they are not finite.
-        """
-        return finite_probabilities(
-            self.model(**{name: value.to(self.device) for name, value in inputs.items()}).logits
-        )
-
-
-def finite_probabilities(logits: Tensor) -> np.ndarray:
-    """B×classes probabilities for B×classes logits; raises :class:`~fer_cli.errors.ModelError` for NaN and infinity."""
-    probabilities = torch.softmax(logits.float(), dim=-1).cpu()
-    if not torch.isfinite(probabilities).all():
-        raise ModelError(
-            "The model's answers are NaN or infinite: its weights are damaged.", hint="Train or fetch it again."
-        )
-    return probabilities.numpy()
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        # The encoder comes initialised from its library.
+        initialise(module)
+        if module is self.head[-1]:
+            nn.init.normal_(module.weight, std=OUTPUT_STD)

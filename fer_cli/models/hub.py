@@ -11,8 +11,8 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Pr
 from fer_cli.errors import ModelError
 from fer_cli.labels import EXPRESSIONS, expression
 from fer_cli.models.base import own_model
-from fer_cli.models.classifier import Classifier
 from fer_cli.models.device import choose_device
+from fer_cli.models.inference import Classifier
 from fer_cli.models.loading import first_line, foreign_config, load_foreign
 from fer_cli.models.preprocessing import MAX_SIDE
 

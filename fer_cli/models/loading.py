@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 import torch
@@ -21,11 +21,11 @@ from transformers import (
 )
 from transformers.utils import cached_file, logging
 
-from fer_cli.documents import read_document
+from fer_cli.documents import read_document, write_metadata
 from fer_cli.errors import ModelError, RunError
 from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular
-from fer_cli.header import write_metadata
 from fer_cli.models.base import WEIGHTS, TrainedModel, own_model
+from fer_cli.models.choices import TestTime
 from fer_cli.models.pickles import PickleRefusedError, require_plain_state_dict
 
 CONFIG = "config.json"
@@ -117,6 +117,12 @@ def load_into(network: nn.Module, tensors: Mapping[str, Tensor], source: str, *,
     network.load_state_dict({**network.state_dict(), **tensors})
 
 
+class _Around(TypedDict, total=False):
+    """The fields of any stored configuration of ours that say what is done around the network."""
+
+    tta: TestTime | None
+
+
 def load_own(folder: Path, wanted: type[TrainedModel] | None = None) -> TrainedModel:
     """The model that training saved in ``folder``: of the kind ``wanted``, or any that classifies expressions.
 
@@ -136,9 +142,11 @@ def load_own(folder: Path, wanted: type[TrainedModel] | None = None) -> TrainedM
     # What the type does not declare stays behind.
     declared = msgspec.convert(stored, fields)
     labels = _labels(declared.pop("id2label"), folder / CONFIG)
+    # What is done around the network is no part of any one model's configuration.
+    tta = read_document(folder / CONFIG, _Around, ModelError).get("tta") or "none"
     tensors = read_weights(folder / WEIGHTS)
     try:
-        config = kind.config_class(**declared, **labels)
+        config = kind.config_class(**declared, **labels, **({} if tta == "none" else {"tta": tta}))
         with torch.device("meta"):
             needed = sum(tensor.numel() for tensor in kind(config).state_dict().values())
         stored_numbers = sum(tensor.numel() for tensor in tensors.values())

@@ -19,7 +19,7 @@ import fer_cli
 from fer_cli.errors import DiskFullError, ModelError, UsageError
 from fer_cli.files import written_whole
 from fer_cli.models.choices import ONNXRUNTIME, TORCH
-from fer_cli.models.classifier import Classifier, finite_probabilities
+from fer_cli.models.inference import Classifier
 from fer_cli.models.loading import fingerprint
 from fer_cli.models.weights import cache_folder
 
@@ -141,20 +141,19 @@ class OnnxClassifier(Classifier):
 
     def __init__(self, classifier: Classifier, session: "InferenceSession"):
         super().__init__(classifier.model, classifier.preprocessing, classifier.device, classifier.classes)
+        self.tta = classifier.tta
         self._session = session
 
-    def embed(self, crops: Tensor) -> Tensor:
-        """B×width embeddings, as torch gives them."""
+    def _encode(self, pixels: Tensor) -> Tensor:
         if not self.paired:
-            return super().embed(crops)
-        return torch.from_numpy(run_graph(self._session, {"pixel_values": self.preprocessing(crops)}))
+            return super()._encode(pixels)
+        return torch.from_numpy(run_graph(self._session, {"pixel_values": pixels}))
 
-    def classify(self, inputs: dict[str, Tensor]) -> np.ndarray:
-        """B×classes probabilities, as torch gives them."""
+    def _forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         if self.paired:
             # Of embeddings: a head of a few layers is nothing to gain by.
-            return super().classify(inputs)
-        return finite_probabilities(torch.from_numpy(run_graph(self._session, inputs)))
+            return super()._forward(inputs)
+        return torch.from_numpy(run_graph(self._session, inputs))
 
 
 class _Graph(nn.Module):

@@ -42,6 +42,7 @@ class _Stored(TypedDict):
     image_mean: Annotated[list[Annotated[float, Meta(ge=0, le=1)]], Meta(min_length=3, max_length=3)]
     image_std: Annotated[list[Annotated[float, Meta(ge=0.001, le=10)]], Meta(min_length=3, max_length=3)]
     face_crop: FaceCrop
+    grey: NotRequired[bool]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Preprocessing:
     """Resize to ``size`` pixels a side, scale to 0–1, subtract ``mean`` and divide by ``std`` (RGB).
 
     ``face_crop`` holds the ``size`` and ``margin`` of the crops that the model was trained on, so that a picture met
-    later is cropped in the same way. It is saved as a ``preprocessor_config.json`` which
+    later is cropped in the same way. With ``grey`` a network sees pictures without their colours: one that was trained
+    on grey pictures would meet in colours what it has not learned. It is saved as a ``preprocessor_config.json`` which
     ``transformers.AutoImageProcessor`` opens too.
     """
 
@@ -57,6 +59,7 @@ class Preprocessing:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     face_crop: Mapping[str, Any] = field(default_factory=dict)
+    grey: bool = False
 
     def __call__(self, crops: Tensor) -> Tensor:
         """B×3×size×size float32 for B×3×H×W uint8 crops."""
@@ -70,6 +73,8 @@ class Preprocessing:
 
     def normalise(self, crops: Tensor) -> Tensor:
         """The crops as the network takes them."""
+        if self.grey:
+            crops = functional.rgb_to_grayscale(crops, num_output_channels=3)
         scaled = functional.to_dtype(crops, torch.float32, scale=True)
         # Convolutions run up to twice as fast on this order of memory; the numbers are the same.
         return functional.normalize(scaled, list(self.mean), list(self.std)).contiguous(
@@ -84,6 +89,7 @@ class Preprocessing:
             image_mean=list(self.mean),
             image_std=list(self.std),
             face_crop=dict(self.face_crop),
+            **({"grey": True} if self.grey else {}),
         ).save_pretrained(folder)
 
     @classmethod
@@ -94,4 +100,4 @@ class Preprocessing:
         """
         stored = read_document(folder / FILE, _Stored, ModelError)
         mean, std = (tuple(map(float, stored[name])) for name in ("image_mean", "image_std"))
-        return cls(stored["size"]["height"], mean, std, stored["face_crop"])
+        return cls(stored["size"]["height"], mean, std, stored["face_crop"], grey=stored.get("grey", False))

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fer_cli.errors import FerError, PictureError
-from fer_cli.files import open_regular
+from fer_cli.files import above, identity_of, is_folder, listed, open_regular
 from fer_cli.tables import PATH_COLUMNS, SUBJECT_COLUMNS, Table
-from fer_cli.walk import above, identity_of, is_folder, listed
 
 TEXT, TABLE = ".txt", ".csv"
 #: A name longer than this is no name.

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_cli.models.choices import AUTO
-from fer_cli.models.classifier import Classifier
 from fer_cli.models.hub import load_published
+from fer_cli.models.inference import Classifier
 from fer_cli.models.onnx import with_runtime
 from fer_cli.runs.run import CARD, UNFINISHED, Run
 

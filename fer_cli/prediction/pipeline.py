@@ -33,7 +33,7 @@ TOO_LARGE = "too large for this machine"
 
 
 class FaceClassifier(Protocol):
-    """A model of crops: :class:`~fer_cli.models.classifier.Classifier`, or one of another runtime.
+    """A model of crops: :class:`~fer_cli.models.inference.Classifier`, or one of another runtime.
 
     ``probabilities`` is called by several threads at once, each of which may compute on one core, and always with
     :data:`BATCH` faces: a batch is filled up, so that a face's probabilities do not depend on its neighbours.

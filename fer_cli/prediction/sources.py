@@ -18,9 +18,9 @@ from fer_cli.errors import FerError, PictureError
 from fer_cli.faces.decode import MAX_PIXELS, begins_as_picture
 from fer_cli.faces.formats import is_picture, is_video
 from fer_cli.faces.video import Every, sampled_frames
+from fer_cli.files import walk
 from fer_cli.prediction.listing import TABLE, TEXT, matching, names_in, read_list, standard_input
 from fer_cli.prediction.results import Frame, FrameResult
-from fer_cli.walk import walk
 
 STANDARD_INPUT, CAMERA = "-", "camera:"
 NO_FRAMES = "a video without frames"

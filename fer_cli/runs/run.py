@@ -1,12 +1,14 @@
-"""The run and the cross-validation: what ``fer train`` wrote into a folder, opened for reading."""
+"""The run and the cross-validation, opened for reading, and the subjects that are behind a model's weights."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
 from msgspec import Meta
 
-from fer_cli.documents import read_document
+from fer_cli.documents import read_document, read_seen
 from fer_cli.errors import RunError
 from fer_cli.files import as_text
 from fer_cli.protocol import Protocol, StoredProtocol
@@ -46,6 +48,7 @@ class StoredRecipe(TypedDict, total=False):
     identity: str
     epochs: int
     pairs_only: bool
+    refit: bool
 
 
 class StoredDataset(TypedDict):
@@ -195,3 +198,46 @@ class CrossValidation:
 def open_any(path: Path | str) -> Run | CrossValidation:
     """The run or the cross-validation in the folder ``path``."""
     return CrossValidation.open(path) if (Path(path) / CROSS_VALIDATION).is_file() else Run.open(path)
+
+
+def run_behind(source: Path) -> Path | None:
+    """The folder of the run, finished or not, that ``source``, a folder or a file of weights, is or lies in."""
+    for start in (source.absolute(), source.resolve()):
+        for folder in (start, *start.parents):
+            # A folder above that may not be looked into is no run's.
+            with suppress(OSError):
+                if any((folder / card).is_file() for card in (CARD, UNFINISHED)):
+                    return folder
+    return None
+
+
+def seen_behind(source: Path) -> dict[str, list[str]]:
+    """By corpus, the subjects whom the weights of ``source``, a folder or a file, were trained on or chosen by.
+
+    They are those that the header of the weights names, which a copy keeps, and those of the run around them. Raises
+    :class:`~fer_cli.errors.RunError` where they lie in a training that has not been finished and do not name them.
+    """
+    file = source / WEIGHTS if source.is_dir() else source
+    try:
+        noted = read_seen(file) if file.is_file() else None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} does not say on whom it was trained: {error}.") from error
+    folder = run_behind(source)
+    if folder is None or (noted is not None and not (folder / CARD).is_file()):
+        return noted or {}
+    return merged(noted or {}, Run.open(folder).seen)
+
+
+def merged(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """The subjects of both, by corpus, sorted."""
+    return {name: sorted({*one.get(name, []), *other.get(name, [])}) for name in {**one, **other}}
+
+
+def shared_subjects(seen: dict[str, list[str]], corpus: str, subjects: set[str]) -> list[str]:
+    """The ``subjects`` of ``corpus`` that are among those ``seen``, sorted."""
+    return sorted(subjects.intersection(seen.get(corpus, [])))
+
+
+def names(subjects: list[str], most: int = 20) -> str:
+    """The subjects' names for a sentence, cut short after ``most``."""
+    return ", ".join(subjects[:most]) + (f" and {len(subjects) - most} more" if len(subjects) > most else "")

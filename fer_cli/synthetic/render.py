@@ -6,8 +6,14 @@ import numpy as np
 from fer_cli.synthetic.action_units import folds, move_landmarks
 from fer_cli.synthetic.canvas import Canvas
 from fer_cli.synthetic.face import HEIGHT, WIDTH, Face, Pose, neutral_landmarks
-from fer_cli.synthetic.features import paint_brows, paint_eyes, paint_mouth, paint_nose
-from fer_cli.synthetic.hair import paint_hair_before, paint_hair_behind
+from fer_cli.synthetic.features import (
+    paint_brows,
+    paint_eyes,
+    paint_hair_before,
+    paint_hair_behind,
+    paint_mouth,
+    paint_nose,
+)
 from fer_cli.synthetic.head import paint_background, paint_body, paint_ears, paint_folds, paint_head
 from fer_cli.synthetic.person import Identity, Performance, activation_at
 

@@ -15,6 +15,7 @@ from fer_cli.training.fit import already_trained, fit
 from fer_cli.training.folder import identity_of, reserved
 from fer_cli.training.leakage import seen_subjects
 from fer_cli.training.recipes.base import Recipe
+from fer_cli.training.samples import open_extra
 
 
 def cross_validate(
@@ -43,7 +44,9 @@ def cross_validate(
     with reserved(out, identity_of(recipes[0], dataset, folds=True), chosen):
         # A run to start from that knows some fold's subjects is refused before hours have gone into the others.
         for each in recipes:
-            seen_subjects(each, dataset, each.sides(dataset), {}, allow_seen=allow_seen)
+            sides = each.sides(dataset)
+            extra = open_extra(each, dataset, each.classes(dataset, sides))
+            seen_subjects(each, dataset, sides, {}, extra, allow_seen=allow_seen)
         for each in recipes:
             folder = out / f"fold{each.fold}"
             if not already_trained(folder):

@@ -1,9 +1,11 @@
 """Training of one fold: a recipe and a prepared dataset in, a run out."""
 
+import dataclasses
 import platform
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ import torch
 import torchvision
 import transformers
 from sklearn.utils.class_weight import compute_class_weight
-from torchvision.transforms import v2
+from torch import Tensor
+from torch.utils.data import Dataset
 from transformers import PreTrainedModel
 
 import fer_cli
@@ -26,13 +29,25 @@ from fer_cli.files import read_json, remove_abandoned, write_json, written_whole
 from fer_cli.models.device import choose_device, device_name
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
-from fer_cli.runs.ancestry import run_behind
-from fer_cli.runs.run import CARD, CHECKPOINTS, EPOCHS, LOGS, UNFINISHED, VERSION, Run
-from fer_cli.training.augmentation import augmentation
+from fer_cli.runs.run import CARD, CHECKPOINTS, EPOCHS, LOGS, UNFINISHED, VERSION, Run, run_behind
+from fer_cli.training.augmentation import augmentation_of, mixing_of
 from fer_cli.training.folder import finished, identity_of, reserved
 from fer_cli.training.leakage import seen_subjects
+from fer_cli.training.precision import choose_precision
 from fer_cli.training.recipes.base import BuildContext, Recipe
-from fer_cli.training.trainer import EPOCH_RULE, FoldTrainer, choose_precision, everything_saved, make_trainer
+from fer_cli.training.samples import ExtraData, JoinedFaces, open_extra, refuse_extra, soft_labels, training_sides
+from fer_cli.training.trainer import (
+    EPOCH_RULES,
+    REFIT_RULE,
+    FoldTrainer,
+    everything_saved,
+    make_trainer,
+)
+
+#: What is measured on the validation rows after each epoch.
+METRICS = ("loss", "accuracy", "uar")
+#: The folder inside a run that was trained again, of the training that chose its epoch.
+SELECTION = "selection"
 
 
 def fit(
@@ -55,25 +70,37 @@ def fit(
     """
     chosen = own_device(choose_device(device))
     parts = recipe.prerequisites()
+    if recipe.refit:
+        parts = {**parts, SELECTION: dataclasses.replace(recipe, refit=False)}
     sides = recipe.sides(dataset)
     classes = recipe.classes(dataset, sides)
+    extra = open_extra(recipe, dataset, classes)
+    sides = training_sides(recipe, dataset, sides, classes)
     with reserved(out, identity_of(recipe, dataset), chosen):
         folders = {}
         for name, part in parts.items():
             folders[name] = out / name
             if not already_trained(out / name):
                 fit(part, dataset, out / name, device=device, allow_seen=allow_seen, command=command, progress=progress)
-        seen, insisted_on = seen_subjects(recipe, dataset, sides, folders, allow_seen=allow_seen)
+        seen, insisted_on = seen_subjects(recipe, dataset, sides, folders, extra, allow_seen=allow_seen)
+        selection = Run.open(folders[SELECTION]).card["best"] if recipe.refit else None
         transformers.set_seed(recipe.seed)
         subjects = tuple(sorted(sides["train"]["subject"].dropna().unique()))
         context = BuildContext(classes, _size(recipe, dataset, folders), subjects, folders)
         model = recipe.build(context)
         model.seen = seen
-        preprocessing = Preprocessing(context.size, *recipe.normalisation, face_crop=dataset.crop)
-        trainer, frozen = _trainer(recipe, dataset, sides, context, model, preprocessing, chosen, out, progress)
+        if recipe.tta != "none":
+            model.config.tta = recipe.tta
+        preprocessing = Preprocessing(context.size, *recipe.normalisation, face_crop=dataset.crop, grey=recipe.grey)
+        end_after = None if selection is None else selection["epoch"]
+        trainer, frozen = _trainer(
+            recipe, dataset, sides, extra, context, model, preprocessing, chosen, out, end_after, progress
+        )
 
     checkpoint = broadcast(last_whole_checkpoint(out / CHECKPOINTS), chosen)
     trainer.train(resume_from_checkpoint=checkpoint)
+    if recipe.refit:
+        trainer.keep_last()
     if not trainer.is_world_process_zero():
         main_process_first(lambda: None, chosen)
         return Run.open(out)
@@ -105,8 +132,9 @@ def fit(
             "seen": seen,
             "insisted_on": insisted_on,
             "counts": {side: len(rows) for side, rows in sides.items()},
-            "epoch_rule": EPOCH_RULE,
-            "best": best(epochs),
+            **({"extra_data": [each.to_dict() for each in extra]} if extra else {}),
+            "epoch_rule": EPOCH_RULES[recipe.select] + (REFIT_RULE if recipe.refit else ""),
+            "best": selection or best(epochs, recipe.select),
             "device": device_name(chosen),
             "processes": world_size(),
             "precision": choose_precision(recipe.precision, chosen),
@@ -140,48 +168,51 @@ def _trainer(
     recipe: Recipe,
     dataset: PreparedDataset,
     sides: dict[str, pd.DataFrame],
+    extra: list[ExtraData],
     context: BuildContext,
     model: PreTrainedModel,
     preprocessing: Preprocessing,
     device: torch.device,
     out: Path,
+    end_after: int | None,
     progress: Progress,
 ) -> tuple[FoldTrainer, dict[str, Embeddings]]:
     """The trainer of ``model``, and what the encoders frozen in it made of the dataset, over which they run once."""
-    crops = Crops(dataset.path)
-    frozen_alone = WHOLE in model.frozen
-    name = recipe.augment if recipe.augment != "auto" else ("none" if frozen_alone else "light")
-    vary = augmentation(name, context.size)
-    frozen = main_process_first(
-        lambda: embed_frozen(
-            model,
-            dataset,
-            preprocessing,
-            device=device,
-            crops=crops,
-            views=None if name == "none" else Views(recipe.views, recipe.seed, name, vary),
-            progress=progress,
-        ),
-        device,
-    )
+    inputs = recipe.extra_inputs(sides["train"], context)
+    refuse_extra(recipe, extra, inputs)
+    vary, mix = augmentation_of(recipe, model), mixing_of(recipe, model, inputs)
+    labels = _labels(recipe, dataset, sides["train"], extra, context.classes)
+
+    def load(one: PreparedDataset) -> tuple[Crops, dict[str, Embeddings]]:
+        # A frozen encoder sees each crop once, which is decoded for that and not kept.
+        passes = WHOLE not in model.frozen
+        crops = Crops.of(one, context.size, progress=progress) if passes else Crops(one.path, size=context.size)
+        views = None if vary.is_none else Views(recipe.views, recipe.seed, recipe.augment, vary)
+        return crops, embed_frozen(
+            model, one, preprocessing, device=device, crops=crops, views=views, progress=progress
+        )
+
+    def faces(loaded: tuple[Crops, dict[str, Embeddings]], rows: pd.DataFrame, labels: Tensor) -> Dataset:
+        shares = labels if recipe.soft_labels else None
+        return model_inputs(model, rows, *loaded, varied=True, extra=inputs, soft_labels=shares)
+
+    loaded = main_process_first(lambda: load(dataset), device)
+    parts = [faces(loaded, sides["train"], labels[0])]
+    for each, own in zip(extra, labels[1:], strict=True):
+        parts.append(faces(main_process_first(partial(load, each.dataset), device), each.rows, own))
+    crops, frozen = loaded
     trainer = make_trainer(
         model,
         recipe,
-        model_inputs(
-            model,
-            sides["train"],
-            crops,
-            frozen,
-            transform=v2.Compose([preprocessing.resize, vary]),
-            varied=True,
-            extra=recipe.extra_inputs(sides["train"], context),
-        ),
-        model_inputs(model, sides["val"], crops, frozen, transform=preprocessing.resize),
-        Collator(preprocessing),
+        parts[0] if len(parts) == 1 else JoinedFaces(parts),
+        model_inputs(model, sides["val"], crops, frozen),
+        Collator(preprocessing, vary=vary.batch, mix=mix),
         device,
         out / CHECKPOINTS,
         progress,
-        class_weights=_class_weights(sides["train"], context.classes) if recipe.class_weights else None,
+        class_weights=_class_weights(torch.cat(labels)) if recipe.class_weights else None,
+        labels=torch.cat(labels),
+        end_after=end_after,
         logs=out / LOGS,
     )
     return trainer, frozen
@@ -194,9 +225,19 @@ def _size(recipe: Recipe, dataset: PreparedDataset, parts: dict[str, Path]) -> i
     return recipe.size or (Preprocessing.load(before[-1]).size if before else dataset.crop["size"])
 
 
-def _class_weights(rows: pd.DataFrame, classes: tuple[str, ...]) -> torch.Tensor:
-    weights = compute_class_weight("balanced", classes=np.array(classes), y=rows["label"].to_numpy(dtype=str))
-    return torch.tensor(weights, dtype=torch.float32)
+def _labels(
+    recipe: Recipe, dataset: PreparedDataset, rows: pd.DataFrame, extra: list[ExtraData], classes: tuple[str, ...]
+) -> list[Tensor]:
+    """The labels of the training ``rows`` and of those of each ``extra`` dataset: N class indices or N×C shares."""
+    parts = [(dataset, rows), *((each.dataset, each.rows) for each in extra)]
+    if recipe.soft_labels:
+        return [soft_labels(one, chosen, classes) for one, chosen in parts]
+    return [torch.from_numpy(pd.Index(classes).get_indexer(chosen["label"])) for _, chosen in parts]
+
+
+def _class_weights(labels: Tensor) -> Tensor:
+    hard = (labels.argmax(dim=1) if labels.dim() == 2 else labels).numpy()
+    return torch.tensor(compute_class_weight("balanced", classes=np.unique(hard), y=hard), dtype=torch.float32)
 
 
 def remember_people(
@@ -240,27 +281,32 @@ def last_whole_checkpoint(folder: Path) -> str | None:
 
 
 def by_epoch(history: list[dict[str, float]]) -> pd.DataFrame:
-    """The training's history: ``epoch, loss, val_loss, val_accuracy``, the loss being the epoch's mean."""
+    """The training's history: ``epoch, loss, val_loss, val_accuracy, val_uar``, the loss being the epoch's mean.
+
+    Of a training that validates nothing there are no more than the first two.
+    """
     epochs, total, logged, begun = [], 0.0, 0, 0
+    validated = any("eval_loss" in entry for entry in history)
     for entry in history:
         if "loss" in entry:
             # The mean of the steps since the last entry, which an epoch's last entry has fewer of.
             total += entry["loss"] * (entry["step"] - logged)
             logged = entry["step"]
-        if "eval_loss" in entry:
+        whole = "loss" in entry and float(entry["epoch"]).is_integer()
+        if "eval_loss" in entry if validated else whole:
             epochs.append(
                 {
                     "epoch": round(entry["epoch"]),
                     "loss": total / (logged - begun),
-                    "val_loss": entry["eval_loss"],
-                    "val_accuracy": entry["eval_accuracy"],
+                    **{f"val_{name}": entry[f"eval_{name}"] for name in METRICS if f"eval_{name}" in entry},
                 }
             )
             total, begun = 0.0, logged
     return pd.DataFrame(epochs)
 
 
-def best(epochs: pd.DataFrame) -> dict[str, float]:
-    """The epoch that was kept: ``epoch, val_loss, val_accuracy``."""
-    kept = epochs.loc[epochs["val_loss"].idxmin()]
-    return {"epoch": int(kept["epoch"]), **{name: float(kept[name]) for name in ("val_loss", "val_accuracy")}}
+def best(epochs: pd.DataFrame, select: str = "loss") -> dict[str, float]:
+    """The epoch that was kept, the first with the best ``select``: ``epoch, val_loss, val_accuracy, val_uar``."""
+    metric = epochs[f"val_{select}"]
+    kept = epochs.loc[metric.idxmin() if select == "loss" else metric.idxmax()]
+    return {"epoch": int(kept["epoch"]), **{name: float(kept[name]) for name in epochs if name.startswith("val_")}}

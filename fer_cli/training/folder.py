@@ -29,13 +29,16 @@ class StoredTraining(TypedDict):
     dataset: str
     path: str
     cross_validation: bool
+    extra_data: NotRequired[list[str]]
 
 
 def identity_of(recipe: Recipe, dataset: PreparedDataset, *, folds: bool = False) -> dict[str, Any]:
     """All that decides what the trained weights are; ``folds`` where every fold is trained."""
     if folds:
         recipe = dataclasses.replace(recipe, fold=0)
+    extra = [PreparedDataset.open(Path(path)).fingerprint for path in recipe.extra_data]
     return {
+        **({"extra_data": extra} if extra else {}),
         "version": FORMAT,
         "model": recipe.name,
         "recipe": recipe.to_dict(),
@@ -77,7 +80,9 @@ def _identity_in(out: Path) -> dict[str, Any] | None:
     for name in (COMPARISON, CROSS_VALIDATION, CARD):
         try:
             card = read_json(out / name)
+            extra = [each["fingerprint"] for each in card.get("extra_data", [])]
             identity = {
+                **({"extra_data": extra} if extra else {}),
                 "version": FORMAT,
                 "model": card["model"],
                 "recipe": card["recipe"],
@@ -140,5 +145,16 @@ def reserve(out: Path, identity: dict[str, Any]) -> None:
 
 
 def _same(one: dict[str, Any] | None, other: dict[str, Any]) -> bool:
-    # Where the dataset is has no part in what is trained.
-    return one is not None and {**one, "path": ""} == {**other, "path": ""}
+    return one is not None and _decisive(one) == _decisive(other)
+
+
+def _decisive(identity: dict[str, Any]) -> dict[str, Any]:
+    """The part of an ``identity`` that decides what is trained.
+
+    Where the dataset is and who loads it do not; of the batch only the product that a step sees does, so that a
+    training for which a GPU had no memory goes on in smaller batches.
+    """
+    recipe = {name: value for name, value in identity["recipe"].items() if name != "workers"}
+    with suppress(KeyError, TypeError):
+        recipe["batch_size"] *= recipe.pop("accumulate")
+    return {**identity, "path": "", "recipe": recipe}

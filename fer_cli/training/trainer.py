@@ -1,6 +1,8 @@
-"""transformers' Trainer for one device, its precision and callbacks; the epoch is chosen by the validation fold."""
+"""transformers' Trainer for one device, and its precision; the epoch is chosen by the validation fold."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -8,16 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import patch_environment
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, recall_score
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import (
     EvalPrediction,
     PreTrainedModel,
     Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
 )
 from transformers.integrations import TensorBoardCallback
@@ -29,35 +28,65 @@ from fer_cli.embeddings.inputs import Collator
 from fer_cli.errors import TrainingError, UsageError
 from fer_cli.models.loading import hush, load_checkpoint
 from fer_cli.progress import Progress
+from fer_cli.training.balance import ClassSampler, TrainingLoss, class_frequencies
+from fer_cli.training.callbacks import Averaging, EndAfter, Freeze, Patience, Reporter, epochs_without_improvement
+from fer_cli.training.ema import WeightAverage
+from fer_cli.training.loaders import explaining_failures, seeded_apart, workers_for
+from fer_cli.training.optimizer import (
+    OPTIMIZERS,
+    STEP_EPOCHS,
+    STEP_FACTOR,
+    decayed_parameters,
+    parameter_groups,
+    refuse_without_encoder,
+)
+from fer_cli.training.precision import choose_precision, has_tf32
 from fer_cli.training.recipes.base import Recipe
 
-#: The epoch whose model is kept is the one with the lowest loss on the validation fold. Accuracy would be tied
-#: between many epochs there, a fold holding a few dozen faces.
-EPOCH_RULE = "lowest loss on the validation fold"
-
-#: The step schedule of ViT-SE's author.
-STEP_EPOCHS, STEP_FACTOR = 10, 0.2
-_OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, float]]] = {
-    "adamw": (torch.optim.AdamW, {}),
-    "adam": (torch.optim.Adam, {}),
-    "sgd": (torch.optim.SGD, {"momentum": 0.9}),
+#: How the epoch is chosen whose model is kept, by ``--select``. Accuracy is tied between many epochs where a fold holds
+#: a few dozen faces; the first of them is kept.
+EPOCH_RULES = {
+    "loss": "lowest loss on the validation fold",
+    "accuracy": "highest accuracy on the validation fold",
+    "uar": "highest average recall on the validation fold",
 }
-#: The ViT's parameters that are matrices by their shape alone.
-_NOT_DECAYED = ("cls_token", "mask_token", "position_embeddings")
+#: What is added to the rule where the model was trained again on all of training and validation.
+REFIT_RULE = ", then trained again for as many epochs on training and validation"
+
 _SCHEDULES = {"cosine": "cosine", "constant": "constant_with_warmup", "step": "constant_with_warmup"}
 
 
 class FoldTrainer(Trainer):
-    """A Trainer with the recipe's loss in training, and the plain cross-entropy, which compares epochs, elsewhere."""
+    """A Trainer with the recipe's loss in training, and the plain cross-entropy, which compares epochs, elsewhere.
+
+    ``labels`` are those of the training samples, N class indices or N×C probabilities; None where classes are taken as
+    they come. ``end_after`` is the epoch that the training ends with, where that is known before.
+    """
 
     # What compute_loss gives is the mean of a batch.
     loss_is_scaled_for_ga = False
 
-    def __init__(self, *, recipe: Recipe, class_weights: Tensor | None, **settings: Any):
-        optimizer, options = _OPTIMIZERS[recipe.optimizer]
+    def __init__(
+        self,
+        *,
+        recipe: Recipe,
+        class_weights: Tensor | None,
+        labels: Tensor | None = None,
+        end_after: int | None = None,
+        **settings: Any,
+    ):
+        optimizer, options = OPTIMIZERS[recipe.optimizer]
         super().__init__(optimizer_cls_and_kwargs=(optimizer, {"lr": recipe.lr, "fused": True, **options}), **settings)
         self._recipe = recipe
-        self._class_weights = class_weights
+        self._labels = labels
+        self._end_after = end_after
+        classes = self._bare_model().config.num_labels
+        frequencies = None if labels is None else class_frequencies(labels, classes, recipe.sampling)
+        self._training_loss = TrainingLoss(recipe, class_weights, frequencies).to(self.args.device)
+        self._average = WeightAverage(self._bare_model(), recipe.ema) if recipe.ema else None
+        self._first_not_finite = torch.zeros((), dtype=torch.long, device=self.args.device)
+        if self._average is not None:
+            self.add_callback(Averaging(self._average))
 
     def compute_loss(
         self,
@@ -66,15 +95,12 @@ class FoldTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The cross-entropy; in training with class weights, smoothing and the model's own penalty."""
+        """The cross-entropy; in training as :class:`TrainingLoss` has it, with the model's own penalty."""
         inputs = dict(inputs)
         labels = inputs.pop("labels")
         outputs = model(**inputs)
         if model.training:
-            weights = None if self._class_weights is None else self._class_weights.to(outputs.logits)
-            loss = nn.functional.cross_entropy(
-                outputs.logits, labels, weight=weights, label_smoothing=self._recipe.label_smoothing
-            )
+            loss = self._training_loss(outputs.logits, labels)
             if (penalty := outputs.get("penalty")) is not None:
                 loss = loss + penalty
         else:
@@ -82,17 +108,17 @@ class FoldTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """The weights of linear and convolutional layers, which alone weight decay falls on.
+        """The parameters that weight decay falls on, as :func:`~fer_cli.training.optimizer.decayed_parameters`."""
+        return decayed_parameters(model)
 
-        Not the scales of BatchNorm and LayerNorm, biases, class token and position embeddings: as
-        ``param_groups_weight_decay`` of timm. transformers' own rule goes by names, and torchvision gives its BatchNorm
-        none.
-        """
-        return [
-            name
-            for name, parameter in model.named_parameters()
-            if parameter.ndim > 1 and name.rpartition(".")[2] not in _NOT_DECAYED
-        ]
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The recipe's optimizer; of parameter groups with a rate each where it has several."""
+        recipe, bare = self._recipe, self._bare_model()
+        if self.optimizer is None and (recipe.encoder_lr, recipe.layer_decay) != (1, 1):
+            kind, options = self.optimizer_cls_and_kwargs
+            groups = parameter_groups(bare, recipe, decayed_parameters(bare))
+            self.optimizer_cls_and_kwargs = (kind, {**options, "params": groups})
+        return super().create_optimizer(model)
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -112,30 +138,77 @@ class FoldTrainer(Trainer):
         # The setting is read by validation's data loader too, which must give every sample.
         self.args.dataloader_drop_last = samples > size and samples % size == 1
         try:
-            return super().get_train_dataloader()
+            return seeded_apart(super().get_train_dataloader())
         finally:
             self.args.dataloader_drop_last = False
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+        if self._recipe.sampling == "natural" or self._labels is None:
+            return super()._get_train_sampler(train_dataset)
+        labels = self._labels.argmax(dim=1) if self._labels.dim() == 2 else self._labels
+        return ClassSampler(labels, self._recipe.sampling, self._recipe.seed)
+
+    def get_eval_dataloader(self, *arguments: Any, **settings: Any) -> DataLoader:
+        """The validation batches."""
+        return seeded_apart(super().get_eval_dataloader(*arguments, **settings))
+
+    def train(self, *arguments: Any, **settings: Any) -> Any:
+        """Train; raises :class:`~fer_cli.errors.TrainingError` where a loader dies or the GPU's memory is full."""
+        with explaining_failures(self._recipe):
+            return super().train(*arguments, **settings)
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        # Pictures come to the device as bytes, and are augmented and normalised there.
+        return self.data_collator.prepare(super()._prepare_inputs(inputs), training=self.model.training)
 
     def training_step(self, *arguments: Any, **settings: Any) -> Tensor:
         """One batch forward and backward; raises :class:`~fer_cli.errors.TrainingError` if its loss is not finite."""
         loss = super().training_step(*arguments, **settings)
-        if not torch.isfinite(loss):
-            epoch = int(self.state.epoch or 0) + 1
-            raise self._diverged(loss, f"at step {self.state.global_step + 1}, in epoch {epoch}")
+        if loss.device.type == "cpu":
+            if not torch.isfinite(loss):
+                raise self._diverged_at(loss, self.state.global_step + 1)
+        else:
+            # To look at a number on a GPU is to wait for it: it is noted there, and read with the mean loss.
+            bad = ~torch.isfinite(loss) & (self._first_not_finite == 0)
+            self._first_not_finite.masked_fill_(bad, self.state.global_step + 1)
         return loss
+
+    def log(self, logs: dict[str, float], *arguments: Any, **settings: Any) -> None:
+        """Log; raises :class:`~fer_cli.errors.TrainingError` if a step's loss since the last time was not finite."""
+        if not math.isfinite(logs.get("loss", 0.0)) and (step := int(self._first_not_finite)):
+            raise self._diverged_at(logs["loss"], step)
+        super().log(logs, *arguments, **settings)
 
     def evaluation_loop(self, *arguments: Any, **settings: Any) -> EvalLoopOutput:
         """The validation fold's metrics, the loss being the mean over its samples and not over batches or processes.
 
         Raises :class:`~fer_cli.errors.TrainingError` if it is not finite.
         """
-        output = super().evaluation_loop(*arguments, **settings)
+        with self._averaged():
+            output = super().evaluation_loop(*arguments, **settings)
         logits, labels = (torch.from_numpy(np.asarray(part)) for part in (output.predictions, output.label_ids))
         loss = nn.functional.cross_entropy(logits.double(), labels.long()).item()
         if not math.isfinite(loss):
             raise self._diverged(loss, f"on the validation fold, after epoch {round(self.state.epoch or 0)}")
         output.metrics["eval_loss"] = loss
         return output
+
+    def keep_last(self) -> None:
+        """Take the last step's weights, or their average, where there is no validation to choose an epoch by."""
+        if self._average is not None:
+            self._average.take()
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        if self._average is None:
+            yield
+        else:
+            with self._average.applied():
+                yield
+
+    def _diverged_at(self, loss: Tensor | float, step: int) -> TrainingError:
+        epoch = math.ceil(step / self.state.max_steps * self._recipe.epochs)
+        return self._diverged(loss, f"at step {step}, in epoch {epoch}")
 
     def _diverged(self, loss: Tensor | float, where: str) -> TrainingError:
         recipe = self._recipe
@@ -155,12 +228,24 @@ class FoldTrainer(Trainer):
             best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
             self.state.best_model_checkpoint = str(Path(self.args.output_dir) / best)
         # Killed after its patience was spent, it has no epoch left; the trainer itself would begin another one.
-        spent = 0 < self._recipe.patience <= epochs_without_improvement(self.state.log_history)
+        waited = epochs_without_improvement(self.state.log_history, self._recipe.select)
+        spent = 0 < self._recipe.patience <= waited
+        if self._end_after is not None:
+            spent = begun[0] >= self._end_after
         return (num_train_epochs, 0) if spent else begun
+
+    # A checkpoint's model is what was evaluated: with an average that, and the last step's weights lie next to it.
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        with self._averaged():
+            super()._save(output_dir, state_dict)
+        if self._average is not None and self.args.should_save:
+            self._average.save_last_step(Path(output_dir or self.args.output_dir))
 
     # The trainer's own two load whatever keys they find and pass over the others.
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         load_checkpoint(self._bare_model(), Path(resume_from_checkpoint))
+        if self._average is not None:
+            self._average.load(Path(resume_from_checkpoint))
 
     def _load_best_model(self) -> None:
         load_checkpoint(self._bare_model(), Path(self.state.best_model_checkpoint))
@@ -180,34 +265,46 @@ def make_trainer(
     progress: Progress,
     *,
     class_weights: Tensor | None = None,
+    labels: Tensor | None = None,
+    end_after: int | None = None,
     logs: Path | None = None,
 ) -> FoldTrainer:
     """A trainer that writes a checkpoint an epoch into ``out`` and ends with the best epoch's weights.
 
-    ``logs`` is the folder for TensorBoard. Raises :class:`~fer_cli.errors.UsageError` if the recipe logs to what is not
-    installed, or wants a precision that the device has not.
+    ``labels`` are those of ``train``, see :class:`FoldTrainer`; with ``end_after`` nothing is validated, and the
+    training ends with that epoch. ``logs`` is the folder for TensorBoard. Raises
+    :class:`~fer_cli.errors.UsageError` if the recipe logs to what is not installed, wants a precision that the device
+    has not, or trains an encoder in ways of its own that is frozen.
     """
     hush()
+    refuse_without_encoder(model, recipe)
     # What is frozen is not written with every checkpoint: it does not change.
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     model._keys_to_ignore_on_save = [
         name for prefix in _frozen(model) for name in model.state_dict() if name.startswith(prefix)
     ]
     assert not trained.intersection(model._keys_to_ignore_on_save)
+    workers = workers_for(recipe.workers, train)
     trainer = FoldTrainer(
         recipe=recipe,
         class_weights=class_weights,
+        labels=labels,
+        end_after=end_after,
         model=model.to(memory_format=torch.channels_last),
-        args=_arguments(recipe, device, out, samples=len(train)),
+        args=_arguments(recipe, device, out, samples=len(train), workers=workers, validate=end_after is None),
         train_dataset=train,
         eval_dataset=val,
         data_collator=collate,
-        compute_metrics=_accuracy,
+        compute_metrics=_validation_metrics,
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Reporter(progress))
-    if recipe.patience:
-        trainer.add_callback(Patience(recipe.patience))
+    if recipe.freeze_epochs:
+        trainer.add_callback(Freeze(model, recipe.freeze_epochs))
+    if end_after is not None:
+        trainer.add_callback(EndAfter(end_after))
+    elif recipe.patience:
+        trainer.add_callback(Patience(recipe.patience, recipe.select))
     if "tensorboard" in recipe.logger and is_main_process() and logs is not None:
         trainer.add_callback(_tensorboard(logs))
     return trainer
@@ -224,7 +321,9 @@ def _frozen(model: PreTrainedModel) -> list[str]:
     return [f"{name}." for name, module in model.named_children() if id(module) in frozen]
 
 
-def _arguments(recipe: Recipe, device: torch.device, out: Path, *, samples: int) -> TrainingArguments:
+def _arguments(
+    recipe: Recipe, device: torch.device, out: Path, *, samples: int, workers: int, validate: bool
+) -> TrainingArguments:
     precision = choose_precision(recipe.precision, device)
     # TrainingArguments takes the first GPU, or all of them in one process; accelerate reads its device from here.
     chosen = {} if device.type == "cpu" else {"ACCELERATE_TORCH_DEVICE": str(device)}
@@ -246,19 +345,21 @@ def _arguments(recipe: Recipe, device: torch.device, out: Path, *, samples: int)
             tf32=True if has_tf32(device) else None,
             torch_compile=recipe.compile,
             seed=recipe.seed,
-            eval_strategy="epoch",
+            eval_strategy="epoch" if validate else "no",
             save_strategy="epoch",
             save_total_limit=2,
-            load_best_model_at_end=True,
-            metric_for_best_model="eval_loss",
-            greater_is_better=False,
+            load_best_model_at_end=validate,
+            metric_for_best_model=f"eval_{recipe.select}",
+            greater_is_better=recipe.select != "loss",
             logging_strategy="steps",
             logging_steps=max(1, samples // recipe.batch_size // 20),
             logging_nan_inf_filter=False,
             remove_unused_columns=False,
             label_names=["labels"],
             dataloader_pin_memory=device.type == "cuda",
-            ddp_find_unused_parameters=False,
+            dataloader_num_workers=workers,
+            dataloader_persistent_workers=workers > 0,
+            ddp_find_unused_parameters=recipe.freeze_epochs > 0,
             disable_tqdm=True,
             report_to=_reporters(recipe.logger),
             log_level="error",
@@ -284,79 +385,8 @@ def _tensorboard(folder: Path) -> TensorBoardCallback:
     return TensorBoardCallback(SummaryWriter(str(folder)))
 
 
-def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
-    return {"accuracy": float(accuracy_score(prediction.label_ids, np.argmax(prediction.predictions, axis=-1)))}
-
-
-def choose_precision(wanted: str, device: torch.device) -> str:
-    """``float32``, ``bfloat16`` or ``float16``, for ``wanted`` or, if that is ``auto``, for what ``device`` does well.
-
-    Processors without AMX compute bfloat16 two to three times slower than float32. Raises
-    :class:`~fer_cli.errors.UsageError` if float16 is wanted of a processor, which cannot train with it.
-    """
-    if wanted == "float16" and device.type != "cuda":
-        raise UsageError(f"--precision float16: not on {device.type}.", hint="Type --precision auto.")
-    if wanted != "auto":
-        return wanted
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    if device.type == "cpu":
-        return "bfloat16" if torch.cpu.get_capabilities().get("amx_bf16", False) else "float32"
-    return "float32"
-
-
-def has_tf32(device: torch.device) -> bool:
-    """Whether ``device`` multiplies float32 in TF32 (NVIDIA's since Ampere)."""
-    return device.type == "cuda" and torch.version.cuda is not None and torch.cuda.get_device_capability(device)[0] >= 8
-
-
-class Reporter(TrainerCallback):
-    """Calls ``progress("training", step, steps, epoch=…, loss=…, val_accuracy=…)`` after every step."""
-
-    def __init__(self, progress: Progress):
-        self._progress = progress
-        self._facts: dict[str, Any] = {}
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **_: Any,
-    ) -> None:
-        """Note the latest loss and validation accuracy."""
-        logs = logs or {}
-        self._facts |= {
-            name: logs[key] for key, name in (("loss", "loss"), ("eval_accuracy", "val_accuracy")) if key in logs
-        }
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Pass on how far the training is."""
-        epoch = f"{min(int(state.epoch or 0) + 1, int(args.num_train_epochs))}/{int(args.num_train_epochs)}"
-        self._progress("training", state.global_step, state.max_steps, epoch=epoch, **self._facts)
-
-    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Log the epoch's last steps with it: a training resumed from its checkpoint knows nothing of them."""
-        control.should_log = True
-
-
-class Patience(TrainerCallback):
-    """Ends a training after ``epochs`` without a lower loss on the validation fold.
-
-    They are counted in the trainer's history, which checkpoints hold, so that a resumed training counts on.
-    """
-
-    def __init__(self, epochs: int):
-        self._epochs = epochs
-
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Stop, if there were that many."""
-        if epochs_without_improvement(state.log_history) >= self._epochs:
-            control.should_training_stop = True
-
-
-def epochs_without_improvement(history: list[dict[str, float]]) -> int:
-    """How many epochs the trainer's ``history`` has after the one with the lowest loss on the validation fold."""
-    losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
-    return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    """The accuracy, and the mean recall over the classes that are shown."""
+    truth, predicted = prediction.label_ids, np.argmax(prediction.predictions, axis=-1)
+    recall = recall_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
+    return {"accuracy": float(accuracy_score(truth, predicted)), "uar": float(recall)}

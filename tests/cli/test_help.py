@@ -46,7 +46,8 @@ def test_every_command_has_help_with_a_description_of_every_option(words):
 
 
 @pytest.mark.parametrize(
-    ("words", "most"), [(("train", "difference"), 95), (("train", "vit-se"), 100), (("predict",), 90)]
+    ("words", "most"),
+    [(("train", "difference"), 95), (("train", "vit-se"), 100), (("train", "classifier"), 95), (("predict",), 90)],
 )
 def test_help_is_short_on_a_terminal_of_80_columns(words, most):
     lines = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80", "TERM": "dumb"}).output.splitlines()

@@ -101,6 +101,7 @@ def test_ours_are_found_by_their_type_before_anybody_has_imported_them():
 
 
 def test_a_model_that_explains_itself_gives_a_map_of_a_face():
+    from fer_cli.training.recipes.classifier import ClassifierRecipe
     from fer_cli.training.recipes.disentangled import DisentangledRecipe
     from fer_cli.training.recipes.vit_se import ViTSERecipe
     from tests.made import CLASSES, made_model
@@ -109,6 +110,7 @@ def test_a_model_that_explains_itself_gives_a_map_of_a_face():
     small = {"encoder": "scratch", "backbone": "mobilenet_v3_small", "stage": 1, "identity": "none"}
     faces = torch.randn(2, 3, 64, 64)
     for model in (
+        ClassifierRecipe(encoder="scratch", backbone="mobilenet_v3_small").build(context).eval(),
         made_model(),
         made_model(features="target"),
         DisentangledRecipe(**small).build(context).eval(),

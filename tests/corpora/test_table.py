@@ -254,3 +254,21 @@ def test_case_29_what_is_excluded_has_changed_the_label_all_the_same(root):
 def test_a_sequence_of_one_label_still_runs_from_neutral_to_its_apex(root):
     [record] = read(root, per_frame(root, "hhhh")).records
     assert (record.label, record.neutral, record.apexes) == ("happiness", 0, (1, 2, 3))
+
+
+def test_paths_may_be_from_the_folder_of_pictures_that_a_table_stands_next_to(tmp_path):
+    for name in ("corpus/images/P1/0.png", "corpus/images/P1/1.png", "corpus/other/x.png", "outside/P1/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    root = tmp_path / "corpus"
+    rows = "P1/0.png,P1,happiness\nP1/1.png,P1,neutral\n../../outside/P1/2.png,P1,fear\n"
+    reading = read(root, f"file,subject,label\n{rows}")
+    assert [still.frame.path.relative_to(root).as_posix() for still in reading.records] == [
+        "images/P1/0.png",
+        "images/P1/1.png",
+    ]
+    assert [entry.reason for entry in reading.skipped] == ["a path that leaves the folder"]
+    # Where the folder itself has one of them, the paths are from there.
+    (root / "P1").mkdir()
+    (root / "P1" / "1.png").touch()
+    assert [still.frame.path for still in read(root, f"file,subject,label\n{rows}").records] == [root / "P1/1.png"]

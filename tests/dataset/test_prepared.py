@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -7,6 +8,7 @@ from PIL import Image
 
 from fer_cli.dataset.prepared import PreparedDataset, latest_dataset
 from fer_cli.errors import DatasetError
+from fer_cli.labels import VOTES
 from tests.made import CLASSES, made_dataset, unnamed
 
 
@@ -284,3 +286,73 @@ def test_without_folds_and_split_training_is_refused_with_the_reason(tmp_path):
     made = made_dataset(tmp_path / "made", subjects=12)
     with pytest.raises(DatasetError, match="does not say who is shown"):
         unnamed(made, {"a": None}).split(0, paired=False)
+
+
+def with_votes(made: PreparedDataset, **changes: str) -> Path:
+    """The dataset as of a corpus that publishes votes: eight for each row's label, and ``changes`` in row 2."""
+    rows = pd.read_csv(made.path / "metadata.csv", dtype="string")
+    for name in VOTES:
+        rows[f"votes_{name}"] = [str(8 * (label == name)) for label in rows["label"]]
+    for column, value in changes.items():
+        rows.loc[1, column] = value or pd.NA
+    rows.to_csv(made.path / "metadata.csv", index=False)
+    return made.path
+
+
+def test_votes_are_whole_numbers(made):
+    rows = PreparedDataset.open(with_votes(made, votes_fear="2.0")).metadata
+    assert rows["votes_fear"].dtype == "Int64"
+    assert rows.loc[1, [f"votes_{name}" for name in ("neutral", "anger", "fear")]].tolist() == [0, 8, 2]
+    assert (rows["votes_unknown"] == 0).all()
+
+
+def test_rows_may_be_without_votes(made):
+    rows = PreparedDataset.open(with_votes(made, **dict.fromkeys((f"votes_{name}" for name in VOTES), ""))).metadata
+    assert rows.loc[1, "votes_anger"] is pd.NA
+    assert rows["votes_anger"].notna().sum() == len(rows) - 1
+
+
+@pytest.mark.parametrize("number", ["-1", "nan", "inf", "1.5", "1e3", "9" * 5000, "²", "many", ""])
+def test_votes_that_are_no_numbers_are_refused_with_their_row(number, made):
+    with pytest.raises(DatasetError, match=r"row 2: 'votes_fear' is .*, no number of votes"):
+        PreparedDataset.open(with_votes(made, votes_fear=number))
+
+
+def test_a_row_of_no_votes_at_all_is_refused(made):
+    with pytest.raises(DatasetError, match=r"row 2: 'votes_neutral' is '0', as all votes of its row are"):
+        PreparedDataset.open(with_votes(made, votes_anger="0"))
+
+
+def test_votes_for_some_things_alone_are_refused(made):
+    rows = pd.read_csv(with_votes(made) / "metadata.csv", dtype="string")
+    rows.drop(columns=["votes_fear", "votes_unknown"]).to_csv(made.path / "metadata.csv", index=False)
+    with pytest.raises(DatasetError, match="has votes, and lacks the columns votes_fear, votes_unknown"):
+        PreparedDataset.open(made.path)
+
+
+def test_a_row_without_a_label_is_there_for_its_votes_and_met_by_none_but_a_training_by_them(made):
+    dataset = PreparedDataset.open(with_votes(made, label=""))
+    name, fold = dataset.metadata.loc[1, ["file_name", "fold"]]
+    assert name not in dataset.samples(paired=False)["file_name"].tolist()
+    for tested in range(3):
+        plain = dataset.split(tested, paired=False)
+        more = dataset.split(tested, paired=False, unlabelled=True)
+        assert name not in pd.concat(plain.values())["file_name"].tolist()
+        # In no fold but its own subject's, and on no side but that to train on.
+        trains = (fold - tested) % 3 == 2
+        assert (name in more["train"]["file_name"].tolist()) == trains
+        assert len(more["train"]) == len(plain["train"]) + trains
+        assert more["val"].equals(plain["val"])
+        assert more["test"].equals(plain["test"])
+        assert dataset.split(tested, paired=True, unlabelled=True)["train"]["label"].notna().all()
+
+
+def test_a_row_without_a_label_has_votes_for_expressions(made):
+    with pytest.raises(DatasetError, match="row 2: 'label' is empty, none of neutral"):
+        PreparedDataset.open(with_votes(made, label="", votes_anger="0", votes_unknown="8"))
+
+
+def test_a_row_without_a_label_is_no_test_picture(made):
+    unnamed(made, {"a": "train", "b": "test"})
+    with pytest.raises(DatasetError, match="row 2: 'label' is empty, though the row is not one to train on"):
+        PreparedDataset.open(with_votes(made, label=""))

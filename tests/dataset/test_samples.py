@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from fer_cli.corpora.base import Frame, Sequence, Skipped, Still
-from fer_cli.dataset.pairing import Sample, pair
+from fer_cli.dataset.pairing import Sample, pair, unpaired
 
 CLASSES = ("fear", "happiness")
 
@@ -84,3 +86,26 @@ def test_a_neutral_picture_without_a_second_one_stays_unpaired_and_is_said():
     assert [(sample.frame, sample.neutral) for sample in pairing.samples] == [(only.frame, None)]
     reason = "no second neutral picture of this subject (unpaired)"
     assert pairing.skipped == [Skipped(str(only.frame.path), reason, fault=False)]
+
+
+@pytest.mark.parametrize("subject", ["S1", None])
+def test_a_still_without_a_label_is_kept_for_its_votes_and_compared_with_nothing(subject):
+    votes = (4, 3, 0, 0, 2, 0, 1, 0, 0, 0)
+    voted = Still(Frame(Path("corpus/voted.png")), None, subject, "train", votes=votes)
+    resting = Still(Frame(Path("corpus/resting.png")), "neutral", "S1", votes=(9, *votes[1:]))
+    unvoted = Still(Frame(Path("corpus/unvoted.png")), None)
+    pairing = pair([voted, still("afraid", "fear"), resting, unvoted], CLASSES)
+    assert [(sample.label, sample.neutral, sample.votes) for sample in pairing.samples] == [
+        (None, None, votes),
+        ("fear", resting.frame, None),
+        ("neutral", None, resting.votes),
+    ]
+    assert [(entry.path, entry.reason) for entry in pairing.skipped] == [
+        (str(Path("corpus/unvoted.png")), "no emotion label"),
+    ]
+    assert [sample.label for sample in unpaired(pairing.samples, CLASSES)] == [None, "fear"]
+
+
+def test_votes_are_one_number_for_each_thing_to_vote_for():
+    with pytest.raises(ValueError, match="3 numbers of votes for the 10 things"):
+        Still(Frame(Path("a.png")), "fear", votes=(1, 2, 3))

@@ -31,21 +31,6 @@ def test_without_pairs_there_is_no_neutral_face(made):
     }
 
 
-def test_a_transform_sees_a_face_and_its_neutral_face_together(made):
-    shapes = []
-
-    def mirror(pictures: torch.Tensor) -> torch.Tensor:
-        shapes.append(tuple(pictures.shape))
-        return pictures.flip(-1)
-
-    rows = made.samples(paired=True)
-    plain = Faces(rows, Crops(made.path), INDEX, paired=True)[0]
-    mirrored = Faces(rows, Crops(made.path), INDEX, paired=True, transform=mirror)[0]
-    assert shapes == [(2, 3, 32, 32)]
-    for name in ("pixel_values", "neutral_pixel_values"):
-        assert torch.equal(mirrored[name], plain[name].flip(-1))
-
-
 def test_crops_are_kept_in_memory_only_as_far_as_there_is_room(made):
     name = made.metadata["file_name"][0]
     roomy, narrow = Crops(made.path), Crops(made.path, kept_bytes=0)

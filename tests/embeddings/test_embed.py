@@ -7,7 +7,7 @@ from torchvision.transforms import v2
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
 from fer_cli.embeddings import embed as embedding
-from fer_cli.embeddings.embed import Views, embed, fingerprint
+from fer_cli.embeddings.embed import Views, embed, encode, fingerprint
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.training.augmentation import augmentation
 from tests.made import made_dataset, made_model
@@ -80,7 +80,7 @@ def test_a_fingerprint_tells_encoders_by_weights_and_statistics(encoder):
 
 
 def test_augmented_views_follow_the_crop_and_vary_a_subject_alike(encoder, made):
-    views = Views(3, 0, "light", augmentation("light", 32))
+    views = Views(3, 0, "light", augmentation("light"))
     embeddings = embed(encoder, made, Preprocessing(32), device=CPU, views=views)
     count = len(made.metadata)
     assert embeddings.table.shape == (4, count, encoder.width)
@@ -100,7 +100,7 @@ def test_augmented_views_follow_the_crop_and_vary_a_subject_alike(encoder, made)
 
 
 def test_views_are_the_same_whenever_they_are_drawn_and_leave_the_random_numbers_alone(encoder, made, tmp_path):
-    views = Views(2, 7, "light", augmentation("light", 32))
+    views = Views(2, 7, "light", augmentation("light"))
     torch.manual_seed(5)
     before = torch.rand(1)
     torch.manual_seed(5)
@@ -128,3 +128,69 @@ def test_where_nothing_can_be_written_they_are_computed_all_the_same(encoder, ma
 
     monkeypatch.setattr(embedding.Embeddings, "save", full)
     assert embed(encoder, made, Preprocessing(32), device=CPU).table.shape[1] == len(made.metadata)
+
+
+def pictures(count: int) -> list[dict[str, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    return [{"pixel_values": torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)}]
+
+
+def means(pixel_values: torch.Tensor) -> torch.Tensor:
+    return pixel_values.mean(dim=(2, 3))
+
+
+def test_a_batch_that_a_gpu_has_no_memory_for_is_computed_by_halves():
+    sizes = []
+
+    def network(pixel_values):
+        sizes.append(len(pixel_values))
+        if len(pixel_values) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return means(pixel_values)
+
+    found = encode(network, pictures(10), Preprocessing(32), CPU)
+    assert torch.equal(found, encode(means, pictures(10), Preprocessing(32), CPU))
+    assert sizes == [10, 5, 2, 3, 5, 2, 3]
+
+
+def test_a_gpu_that_has_no_memory_for_one_picture_says_so():
+    def network(pixel_values):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        encode(network, pictures(3), Preprocessing(32), CPU)
+
+
+@pytest.mark.parametrize(("kind", "dtype", "batch"), [("cpu", None, 32), ("cuda", torch.float16, 256)])
+def test_a_gpu_computes_in_half_precision_and_large_batches_and_a_processor_does_not(kind, dtype, batch):
+    assert embedding.inference_dtype(torch.device(kind)) is dtype
+    assert embedding.batch_size(torch.device(kind)) == batch
+
+
+def test_what_overflows_in_half_precision_is_computed_again_in_full(monkeypatch):
+    """On a processor in bfloat16, which stands in for a GPU's float16."""
+    layer = torch.nn.Linear(3, 2)
+    kinds = []
+
+    def network(pixel_values):
+        output = layer(means(pixel_values))
+        kinds.append(output.dtype)
+        return output * (float("inf") if overflows and output.dtype == torch.bfloat16 else 1)
+
+    monkeypatch.setattr(embedding, "inference_dtype", lambda device: torch.bfloat16)
+    overflows = False
+    half = encode(network, pictures(4), Preprocessing(32), CPU)
+    overflows = True
+    full = encode(network, pictures(4), Preprocessing(32), CPU)
+    assert kinds == [torch.bfloat16, torch.bfloat16, torch.float32]
+    expected = layer(means(Preprocessing(32)(pictures(4)[0]["pixel_values"])))
+    assert torch.allclose(full, expected, atol=1e-6)
+    assert not torch.equal(half, full)
+    assert torch.allclose(half, full, atol=0.02)
+
+
+def test_embeddings_in_another_precision_are_others(made, monkeypatch):
+    embed(Counting(), made, Preprocessing(32), device=CPU)
+    monkeypatch.setattr(embedding, "inference_dtype", lambda device: torch.bfloat16)
+    embed(Counting(), made, Preprocessing(32), device=CPU)
+    assert len(list((made.path / "embeddings").iterdir())) == 2

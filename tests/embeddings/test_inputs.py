@@ -16,8 +16,10 @@ INDEX = {name: place for place, name in enumerate(CLASSES)}
 def batches(model, made, frozen):
     rows = made.samples(paired=model.paired)
     preprocessing = Preprocessing(32)
-    faces = model_inputs(model, rows, Crops(made.path), frozen, transform=preprocessing.resize)
-    return list(DataLoader(faces, batch_size=5, collate_fn=Collator(preprocessing)))
+    collator = Collator(preprocessing)
+    faces = model_inputs(model, rows, Crops(made.path, size=32), frozen)
+    loader = DataLoader(faces, batch_size=5, collate_fn=collator)
+    return [collator.prepare(batch, training=False) for batch in loader]
 
 
 @pytest.mark.parametrize("features", ["both", "difference", "target"])
@@ -48,17 +50,24 @@ def test_identity_embeddings_stand_beside_the_pictures_of_stage_1(made):
             assert torch.allclose(model(**beside).logits, model(**alone).logits, atol=1e-5)
 
 
-def test_pictures_are_transformed_and_what_stands_beside_them_is_the_rows_own(made):
+def test_pictures_are_the_rows_own_and_so_is_what_stands_beside_them(made):
     rows = made.samples(paired=True)
     marks = torch.arange(len(rows))
-    faces = model_inputs(
-        made_model(), rows, Crops(made.path), {}, transform=lambda pictures: 255 - pictures, extra={"marks": marks}
-    )
+    faces = model_inputs(made_model(), rows, Crops(made.path), {}, extra={"marks": marks})
     crops = Crops(made.path)
     for place, (name, neutral) in enumerate(zip(rows["file_name"], rows["neutral_file_name"], strict=True)):
-        assert torch.equal(faces[place]["pixel_values"], 255 - crops[name])
-        assert torch.equal(faces[place]["neutral_pixel_values"], 255 - crops[neutral])
+        assert torch.equal(faces[place]["pixel_values"], crops[name])
+        assert torch.equal(faces[place]["neutral_pixel_values"], crops[neutral])
         assert faces[place]["marks"] == place
+
+
+def test_soft_labels_stand_in_for_the_classes(made):
+    rows = made.samples(paired=True)
+    votes = torch.rand(len(rows), 3).softmax(dim=1)
+    for frozen in ({}, {"embeddings": stored(made, 1)}):
+        faces = model_inputs(made_model(), rows, Crops(made.path), frozen, soft_labels=votes)
+        assert torch.equal(faces.__getitems__([4, 1])["labels"], votes[[4, 1]])
+        assert torch.equal(faces[4]["labels"], votes[4])
 
 
 def stored(made, views: int) -> Embeddings:
@@ -86,19 +95,43 @@ def test_elsewhere_only_the_crop_as_it_is_is_seen(made):
     assert all(faces[place]["embeddings"] < 1000 for place in range(len(faces)))
 
 
-def test_a_batch_of_pictures_is_what_the_network_takes():
-    samples = [
+def shades(*values: int) -> list[dict]:
+    return [
         {
             "pixel_values": torch.full((3, 16, 16), shade, dtype=torch.uint8),
             "neutral_pixel_values": torch.zeros((3, 16, 16), dtype=torch.uint8),
             "identity_embeddings": torch.tensor([shade, 1.0]),
             "labels": shade,
         }
-        for shade in (0, 1, 2)
+        for shade in values
     ]
+
+
+def test_a_batch_comes_in_bytes_and_becomes_what_the_network_takes_on_the_device():
+    samples = shades(0, 1, 2)
     preprocessing = Preprocessing(16)
-    batch = Collator(preprocessing)(samples)
+    collator = Collator(preprocessing)
+    raw = collator(samples)
+    assert raw["pixel_values"].dtype == raw["neutral_pixel_values"].dtype == torch.uint8
+    batch = collator.prepare(raw, training=True)
     assert batch["labels"].tolist() == [0, 1, 2]
     assert torch.equal(batch["pixel_values"][2], preprocessing(samples[2]["pixel_values"][None])[0])
     assert torch.equal(batch["neutral_pixel_values"][2], batch["pixel_values"][0])
     assert batch["identity_embeddings"].tolist() == [[0, 1], [1, 1], [2, 1]]
+
+
+def test_only_training_batches_are_augmented_and_mixed():
+    def vary(batch):
+        return {**batch, "pixel_values": 255 - batch["pixel_values"]}
+
+    def mix(pictures, labels):
+        return pictures.flip(0), torch.eye(3)[labels]
+
+    preprocessing = Preprocessing(16)
+    collator = Collator(preprocessing, vary=vary, mix=mix)
+    raw = collator(shades(0, 1, 2))
+    plain, training = (collator.prepare(raw, training=training) for training in (False, True))
+    assert torch.equal(plain["pixel_values"], preprocessing(raw["pixel_values"]))
+    assert torch.equal(training["pixel_values"], preprocessing(255 - raw["pixel_values"]).flip(0))
+    assert torch.equal(training["labels"], torch.eye(3))
+    assert raw["labels"].tolist() == plain["labels"].tolist() == [0, 1, 2]

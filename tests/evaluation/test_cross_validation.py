@@ -9,8 +9,8 @@ from fer_cli.errors import RunError, UsageError
 from fer_cli.evaluation.evaluate import EvaluateOptions, evaluate
 from fer_cli.evaluation.inference import run_inference
 from fer_cli.evaluation.metrics import LabelledPredictions, compute_metrics
+from fer_cli.options import Session
 from fer_cli.runs.run import CrossValidation
-from fer_cli.session import Session
 
 
 def test_each_sample_is_tested_once_by_the_run_that_has_not_seen_it(home, made):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from fer_cli.errors import DatasetError, UsageError
 from fer_cli.evaluation.evaluate import EvaluateOptions, evaluate
-from fer_cli.session import Session
+from fer_cli.options import Session
 from tests.made import CLASSES, made_dataset
 
 SHARES = [f"p_{name}" for name in CLASSES]

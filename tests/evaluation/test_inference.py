@@ -7,8 +7,8 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import DatasetError, RunError
 from fer_cli.evaluation.calibration import fit_temperature
 from fer_cli.evaluation.inference import run_inference
+from fer_cli.options import Session
 from fer_cli.runs.run import Run
-from fer_cli.session import Session
 from tests.made import CLASSES, made_dataset, made_model, unnamed
 
 

@@ -5,10 +5,11 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fer_cli.errors import PictureError
 from fer_cli.faces.align import CropTemplate
-from fer_cli.faces.crop import crop_face, crop_faces, cut, five_points, read_landmarks
+from fer_cli.faces.crop import align_cropped, crop_face, crop_faces, cut, five_points, read_landmarks
 from fer_cli.faces.decode import decode
 from fer_cli.faces.detect import Face
 
@@ -204,3 +205,77 @@ def test_case_25_a_pipe_or_a_device_holds_no_landmarks(tmp_path):
     for name in ("pipe.txt", "zero.txt"):
         with pytest.raises(PictureError, match="landmarks that cannot be read"):
             read_landmarks(tmp_path / name)
+
+
+class SeesCrops(Sees):
+    """A detector that notes what it is given, and finds its faces there."""
+
+    def detect(self, pixels: np.ndarray, *, any_way_up: bool, sides: tuple[int, ...]) -> list[Face]:
+        self.shape, self.any_way_up = pixels.shape, any_way_up
+        return self.faces
+
+
+CROPPED = np.random.default_rng(1).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+
+
+def test_a_small_crop_is_enlarged_once_and_its_face_aligned():
+    found = face(20, 150)
+    detector = SeesCrops(found)
+    crop = align_cropped(CROPPED, TEMPLATE, detector)
+    # Nothing in a crop of a face lies on its side.
+    assert (detector.shape, detector.any_way_up) == ((192, 192, 3), False)
+    assert (crop.source, crop.faces_found) == ("detector", 1)
+    enlarged = np.array(Image.fromarray(CROPPED).resize((192, 192), Image.Resampling.BICUBIC))
+    assert (crop.pixels == TEMPLATE.align(enlarged, found.landmarks)).all()
+    # What is noted of the face is in the picture's own pixels, four times fewer.
+    assert crop.face.box == (5, 2.5, 37.5, 37.5)
+    assert crop.face.landmarks + 0.5 == pytest.approx((found.landmarks + 0.5) / 4)
+
+
+def test_a_large_crop_is_not_enlarged():
+    detector = SeesCrops(face(20, 150))
+    align_cropped(np.zeros((300, 200, 3), np.uint8), TEMPLATE, detector)
+    assert detector.shape == (300, 200, 3)
+
+
+def test_of_several_faces_in_a_crop_the_one_in_the_middle_is_taken():
+    # As wide as the picture is high, but at its edge; and one in the middle.
+    edge, middle = Face((-80.0, 0.0, 160.0, 160.0), face(-80, 160).landmarks, 0.9), face(60, 100)
+    for order in ((edge, middle), (middle, edge)):
+        crop = align_cropped(CROPPED, TEMPLATE, SeesCrops(*order))
+        assert crop.face.box == (15, 2.5, 25, 25)
+        assert crop.faces_found == 2
+
+
+@pytest.mark.parametrize("faces", [(), (face(80, 60),)], ids=["none", "a profile"])
+def test_a_crop_without_a_face_to_align_takes_the_tight_square(faces):
+    # The eyes of the second are 0.4 × 60 of 192 pixels apart.
+    crop = align_cropped(CROPPED, CropTemplate(130), SeesCrops(*faces))
+    assert (crop.source, crop.face, crop.faces_found) == ("none", None, 0)
+    assert crop.pixels.shape == (130, 130, 3)
+    # A margin of 0.15 on each side of 100 pixels, in which the edge is repeated.
+    enlarged = np.array(Image.fromarray(CROPPED).resize((192, 192), Image.Resampling.BICUBIC))
+    tight = crop.pixels[15:115, 15:115]
+    assert (tight == CropTemplate(100, 0).fit(enlarged)).all()
+    assert (crop.pixels[:15, 15:115] == tight[:1]).all()
+    assert (crop.pixels[15:115, 115:] == tight[:, -1:]).all()
+    assert (crop.pixels[115:, :15] == tight[-1, 0]).all()
+
+
+def test_small_pictures_of_real_faces_are_aligned_by_their_eyes(shared):
+    from fer_cli.faces.detect import Detector
+
+    detector = Detector(shared / "models/face_detection_yunet_2023mar.onnx")
+    picture = decode(shared / "data/london/neutral/001.jpg")
+    template = CropTemplate(112)
+    whole = crop_face(picture, template, detector=detector)
+    # The face as FER2013 has it: cropped roughly, off its middle, and 48 pixels wide.
+    x, y, width, height = whole.face.box
+    side = int(1.3 * max(width, height))
+    left, top = int(x - 0.1 * width), int(y - 0.15 * height)
+    small = np.array(Image.fromarray(picture[top : top + side, left : left + side]).resize((48, 48)))
+    crop = align_cropped(small, template, detector)
+    assert crop.source == "detector"
+    found = np.array(crop.face.landmarks) * side / 48 + [left, top]
+    apart = np.linalg.norm(whole.face.landmarks[0] - whole.face.landmarks[1])
+    assert np.abs(found[:2] - whole.face.landmarks[:2]).max() < 0.1 * apart

@@ -44,3 +44,13 @@ def test_what_says_nothing_is_refused(tmp_path, text):
         (tmp_path / "preprocessor_config.json").write_text(text)
     with pytest.raises(ModelError, match="preprocessor_config"):
         Preprocessing.load(tmp_path)
+
+
+def test_a_network_that_sees_grey_is_given_a_coloured_picture_as_its_grey_one(tmp_path, crop):
+    ours = Preprocessing(48, grey=True)
+    ours.save(tmp_path)
+    assert Preprocessing.load(tmp_path) == ours
+    grey = Image.fromarray(crop).convert("L").convert("RGB")
+    coloured = ours(tensor(crop))
+    assert torch.allclose(coloured, Preprocessing(48)(tensor(np.array(grey))), atol=0.05)
+    assert not torch.allclose(coloured, Preprocessing(48)(tensor(crop)), atol=0.5)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fer_cli.cli import choose
-from fer_cli.cli.config import defaults_from_file, defaults_from_unfinished
+from fer_cli.cli.settings import defaults_from_file, defaults_from_unfinished
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import FerError, ModelError, RunError, UsageError
 from fer_cli.evaluation.compare import variants
@@ -17,10 +17,9 @@ from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.evaluation.report import page
 from fer_cli.evaluation.results import StoredEvaluation, refuse_foreign
 from fer_cli.export.onnx import _metadata
+from fer_cli.options import Session
 from fer_cli.prediction.model import open_model
-from fer_cli.runs.ancestry import seen_behind
-from fer_cli.runs.run import CrossValidation, Run, open_any
-from fer_cli.session import Session
+from fer_cli.runs.run import CrossValidation, Run, open_any, seen_behind
 from fer_cli.training.folder import interrupted, will_resume
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.trained import trained

@@ -4,8 +4,7 @@ import os
 import pytest
 
 from fer_cli.errors import RunError
-from fer_cli.runs.ancestry import names, shared_subjects
-from fer_cli.runs.run import Run, runs_in
+from fer_cli.runs.run import Run, names, runs_in, shared_subjects
 from tests.made import run_card
 
 CARD = run_card(("anger", "fear"), fold=1, seen={"made": ["A", "B"]})

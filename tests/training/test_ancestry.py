@@ -8,12 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fer_cli.documents import read_seen
 from fer_cli.errors import RunError
 from fer_cli.evaluation.evaluate import EvaluateOptions, evaluate
-from fer_cli.header import read_seen
-from fer_cli.runs.ancestry import seen_behind
-from fer_cli.runs.run import Run
-from fer_cli.session import Session
+from fer_cli.options import Session
+from fer_cli.runs.run import Run, seen_behind
 from fer_cli.training.fit import fit
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from fer_cli.training.recipes.disentangled import DisentangledRecipe
@@ -164,7 +163,7 @@ def test_weights_of_nobody_knows_whom_name_nobody(tmp_path):
 
 
 def test_a_damaged_note_is_said(home, tmp_path):
-    from fer_cli.header import write_metadata
+    from fer_cli.documents import write_metadata
 
     file = shutil.copy(home / "difference" / "model.safetensors", tmp_path / "m.safetensors")
     write_metadata(file, {"seen_subjects": "[1]"})

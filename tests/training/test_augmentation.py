@@ -1,18 +1,22 @@
 """Each thing that augmentation varies, measured on a picture that shows it, over many draws; and what it leaves."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from fer_cli.training.augmentation import augmentation
+from fer_cli.errors import UsageError
+from fer_cli.training.augmentation import Augmentation, augmentation, mixing_of
+from fer_cli.training.recipes.difference import DifferenceRecipe
 
 SIZE, MIDDLE = 112, 56
 DRAWS = 200
 
 
-@pytest.mark.parametrize("name", ["light", "paper"])
+@pytest.mark.parametrize("name", ["light", "paper", "wild"])
 def test_a_face_and_its_neutral_face_are_varied_alike(name):
     face = torch.randint(0, 256, (3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    vary = augmentation(name, 40)
+    vary = augmentation(name)
     for seed in range(10):
         torch.manual_seed(seed)
         one, other = vary(torch.stack([face, face]))
@@ -25,12 +29,12 @@ def test_a_face_and_its_neutral_face_are_varied_alike(name):
 def test_pictures_are_varied_as_asked(name, different):
     face = torch.randint(0, 256, (1, 3, 40, 40), dtype=torch.uint8)
     torch.manual_seed(0)
-    assert len({augmentation(name, 40)(face).numpy().tobytes() for _ in range(8)}) == different
+    assert len({augmentation(name)(face).numpy().tobytes() for _ in range(8)}) == different
 
 
 def drawn(name: str, picture: torch.Tensor, times: int = DRAWS) -> torch.Tensor:
     """``times`` variations of a 3×S×S picture, as floats: times×3×S×S."""
-    vary = augmentation(name, picture.shape[-1])
+    vary = augmentation(name)
     torch.manual_seed(0)
     return torch.cat([vary(picture[None].clone()) for _ in range(times)]).float()
 
@@ -183,3 +187,144 @@ def test_a_part_of_half_of_papers_pictures_is_cut_out():
     assert 0.4 < cut.float().mean() < 0.6
     assert part[cut].min() > 0.015
     assert 0.2 < part[cut].max() < 0.35
+
+
+def noise(count: int, size: int = 24) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("name", ["light", "paper", "wild"])
+def test_the_samples_of_a_batch_are_varied_each_by_itself(name):
+    batch = {"pixel_values": noise(1).repeat(8, 1, 1, 1)}
+    torch.manual_seed(0)
+    varied = augmentation(name).batch(batch)["pixel_values"]
+    assert varied.shape == batch["pixel_values"].shape
+    assert 0 <= varied.min() < varied.max() <= 1
+    assert len({picture.numpy().tobytes() for picture in varied}) == 8
+
+
+@pytest.mark.parametrize("options", [{"name": "light"}, {"name": "paper"}, {"name": "wild", "randaugment": 2}])
+def test_in_a_batch_a_face_is_varied_as_its_neutral_faces_are(options):
+    faces = noise(10)
+    batch = {
+        "pixel_values": faces,
+        "neutral_pixel_values": torch.stack([faces, faces], dim=1),
+        "identity_embeddings": torch.ones(10, 4),
+        "labels": torch.arange(10),
+    }
+    torch.manual_seed(0)
+    varied = augmentation(**options).batch(batch)
+    assert varied["neutral_pixel_values"].shape == batch["neutral_pixel_values"].shape
+    for number in range(2):
+        assert torch.equal(varied["pixel_values"], varied["neutral_pixel_values"][:, number])
+    assert not torch.allclose(varied["pixel_values"], faces / 255)
+    for name in ("identity_embeddings", "labels"):
+        assert varied[name] is batch[name]
+
+
+@pytest.mark.parametrize("name", ["none", "light", "paper", "wild"])
+def test_embeddings_are_left_as_they_are(name):
+    batch = {"embeddings": torch.ones(2, 4), "labels": torch.arange(2)}
+    assert augmentation(name).batch(batch) == batch
+
+
+@pytest.mark.parametrize("name", ["light", "paper", "wild"])
+def test_a_batch_is_varied_the_same_from_the_same_random_numbers(name):
+    torch.manual_seed(5)
+    first = augmentation(name).batch({"pixel_values": noise(4)})["pixel_values"]
+    torch.manual_seed(5)
+    assert torch.equal(augmentation(name).batch({"pixel_values": noise(4)})["pixel_values"], first)
+
+
+def test_none_leaves_the_very_bytes():
+    batch = {"pixel_values": noise(4)}
+    assert augmentation("none").batch(batch)["pixel_values"] is batch["pixel_values"]
+
+
+def test_wild_turns_shifts_and_scales_as_far_as_it_says():
+    vary = Augmentation(degrees=12, translate=0.08, scale=0.15)
+    wild = augmentation("wild")
+    assert (wild.degrees, wild.translate, wild.scale) == (12, 0.08, 0.15)
+    pictures = torch.stack([spots((20, MIDDLE)), spots((92, MIDDLE))])
+    torch.manual_seed(0)
+    varied = vary.batch({"pixel_values": pictures[None].expand(DRAWS, -1, -1, -1, -1)})["pixel_values"]
+    first, second = (centre(varied[:, place]) for place in range(2))
+    across = second - first
+    degrees = torch.rad2deg(torch.atan2(across[:, 1], across[:, 0]))
+    assert (degrees.min(), degrees.max()) == (pytest.approx(-12, abs=1), pytest.approx(12, abs=1))
+    scale = across.norm(dim=1) / 72
+    assert (scale.min(), scale.max()) == (pytest.approx(0.85, abs=0.02), pytest.approx(1.15, abs=0.02))
+    moved = ((first + second) / 2 - MIDDLE) / SIZE
+    assert moved.abs().max() == pytest.approx(0.08, abs=0.01)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
+def test_as_many_are_erased_as_asked(probability):
+    white = torch.full((DRAWS, 3, 32, 32), 255, dtype=torch.uint8)
+    torch.manual_seed(0)
+    varied = augmentation("none", erasing=probability).batch({"pixel_values": white})["pixel_values"]
+    part = (varied == 0).all(dim=1).float().mean(dim=(1, 2))
+    assert (part > 0).float().mean() == pytest.approx(probability, abs=0.08)
+    # What is erased is one rectangle.
+    for picture in (varied[part > 0] == 0).all(dim=1)[:20]:
+        rows, columns = picture.any(dim=1).sum(), picture.any(dim=0).sum()
+        assert picture.sum() == rows * columns
+
+
+def test_erasing_asked_for_replaces_an_augmentations_own():
+    assert augmentation("wild").erasing > 0
+    assert augmentation("wild", erasing=0.0).erasing == 0
+    assert augmentation("light", erasing=0.7).erasing == 0.7
+
+
+def test_some_pictures_are_softened_and_none_of_them_moved():
+    checks = ((torch.arange(32)[:, None] + torch.arange(32)) % 2 * 255).to(torch.uint8).expand(DRAWS, 3, 32, 32)
+    torch.manual_seed(0)
+    varied = Augmentation(soften=0.25).batch({"pixel_values": checks})["pixel_values"]
+    contrast = varied.std(dim=(1, 2, 3))
+    softened = contrast < 0.4
+    assert softened.float().mean() == pytest.approx(0.25, abs=0.08)
+    assert torch.equal(varied[~softened], (checks / 255)[~softened])
+    assert torch.allclose(varied.mean(dim=(1, 2, 3)), torch.tensor(0.5), atol=0.02)
+
+
+def test_randaugment_varies_eight_samples_at_a_time_and_not_all_alike():
+    batch = {"pixel_values": noise(1).repeat(64, 1, 1, 1)}
+    torch.manual_seed(0)
+    varied = augmentation("none", randaugment=2).batch(batch)["pixel_values"]
+    assert varied.dtype == torch.uint8
+    assert 4 < len({picture.numpy().tobytes() for picture in varied}) <= 8
+
+
+#: What is asked of a model of three classes whose encoder is trained.
+TRAINED = SimpleNamespace(frozen={}, config=SimpleNamespace(num_labels=3))
+
+
+def test_either_mix_is_drawn_where_both_are_asked_for_and_labels_follow_the_pictures():
+    """Pictures whose one shade is their class: what a mixed label says is how much of each the picture shows."""
+    mix = mixing_of(DifferenceRecipe(features="target", mixup=1.0, cutmix=1.0), TRAINED, {})
+    labels = torch.tensor([0, 1, 2, 1])
+    pictures = torch.eye(3)[labels][:, :, None, None].expand(-1, -1, 16, 16)
+    torch.manual_seed(0)
+    kinds = set()
+    for _ in range(20):
+        mixed, soft = mix(pictures.clone(), labels)
+        assert torch.allclose(mixed.mean(dim=(2, 3)), soft, atol=1e-5)
+        assert torch.allclose(soft.sum(dim=1), torch.ones(4))
+        kinds.add(bool((mixed == mixed[:, :, :1, :1]).all()))
+    assert kinds == {True, False}
+
+
+def test_votes_are_mixed_as_they_are():
+    mix = mixing_of(DifferenceRecipe(features="target", mixup=1.0), TRAINED, {})
+    votes = torch.tensor([[0.7, 0.2, 0.1], [0.0, 0.5, 0.5]])
+    torch.manual_seed(0)
+    mixed, soft = mix(votes[:, :, None, None].expand(-1, -1, 4, 4), votes)
+    assert torch.allclose(mixed.mean(dim=(2, 3)), soft)
+
+
+def test_a_model_that_is_told_who_is_shown_is_not_given_mixtures():
+    recipe = DifferenceRecipe(features="target", cutmix=1.0)
+    with pytest.raises(UsageError, match="who is shown"):
+        mixing_of(recipe, TRAINED, {"subjects": torch.arange(3)})
+    assert mixing_of(DifferenceRecipe(), TRAINED, {"subjects": torch.arange(3)}) is None

@@ -5,8 +5,8 @@ import pytest
 
 from fer_cli.errors import DatasetError, RunError
 from fer_cli.evaluation.evaluate import evaluate
+from fer_cli.options import Session
 from fer_cli.runs.run import CrossValidation, Run, open_any
-from fer_cli.session import Session
 from fer_cli.training import cross_validation as folds
 from fer_cli.training.cross_validation import cross_validate
 from fer_cli.training.fit import fit

@@ -9,8 +9,8 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import DatasetError, ModelError, RunError, UsageError
 from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.models import DifferenceModel, DisentangledModel
+from fer_cli.options import Session
 from fer_cli.runs.run import Run
-from fer_cli.session import Session
 from fer_cli.training.fit import fit
 from fer_cli.training.recipes.base import BuildContext
 from fer_cli.training.recipes.disentangled import DisentangledRecipe, IdentityRecipe

@@ -11,14 +11,14 @@ from safetensors.torch import load_file
 
 import fer_cli
 from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.documents import read_seen
 from fer_cli.errors import DatasetError, RunError
 from fer_cli.evaluation.evaluate import evaluate
-from fer_cli.header import read_seen
 from fer_cli.models import DifferenceModel
 from fer_cli.models.device import device_name
 from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from fer_cli.options import Session
 from fer_cli.runs.run import Run
-from fer_cli.session import Session
 from fer_cli.training.fit import fit, last_whole_checkpoint
 from fer_cli.training.folder import identity_of, will_resume
 from fer_cli.training.recipes.difference import DifferenceRecipe
@@ -98,7 +98,7 @@ def test_subjects_are_on_one_side_and_the_test_folds_are_unseen(run, made):
 
 def test_the_epochs_are_written_down_and_the_best_is_by_validation_loss(run):
     epochs = pd.read_csv(run.path / "epochs.csv")
-    assert list(epochs.columns) == ["epoch", "loss", "val_loss", "val_accuracy"]
+    assert list(epochs.columns) == ["epoch", "loss", "val_loss", "val_accuracy", "val_uar"]
     assert list(epochs["epoch"]) == [1, 2]
     assert epochs.notna().all(axis=None)
     assert run.card["best"]["val_loss"] == pytest.approx(epochs["val_loss"].min())

@@ -12,7 +12,7 @@ from fer_cli.errors import RunError, UsageError
 from fer_cli.training.fit import already_trained
 from fer_cli.training.folder import FORMAT, finished, identity_of, interrupted, is_free, reserve, reserved, will_resume
 from fer_cli.training.recipes.difference import DifferenceRecipe
-from tests.made import abandoned, run_card
+from tests.made import abandoned, made_dataset, run_card
 
 RECIPE = DifferenceRecipe(encoder="scratch", fold=1, epochs=3)
 CPU = torch.device("cpu")
@@ -72,6 +72,26 @@ def test_only_the_same_training_is_resumed_and_wherever_its_dataset_is_now(ident
     }.items():
         assert not will_resume({**identity, name: other}, tmp_path / "out"), name
     assert not will_resume(identity, tmp_path / "nowhere")
+
+
+def test_who_loads_the_pictures_and_how_a_steps_batch_is_divided_is_not_what_is_trained(made, tmp_path):
+    """So a training for which there was no memory goes on in smaller batches."""
+    write(tmp_path / "unfinished.json", identity_of(dataclasses.replace(RECIPE, batch_size=32, accumulate=1), made))
+    for same in ({"batch_size": 8, "accumulate": 4}, {"batch_size": 32, "workers": "3"}):
+        assert will_resume(identity_of(dataclasses.replace(RECIPE, **same), made), tmp_path), same
+    for other in ({"batch_size": 8}, {"accumulate": 2}):
+        assert not will_resume(identity_of(dataclasses.replace(RECIPE, **other), made), tmp_path), other
+
+
+def test_further_data_is_part_of_what_is_trained(made, tmp_path):
+    other = made_dataset(tmp_path / "data" / "other", corpus="other")
+    recipe = dataclasses.replace(RECIPE, extra_data=(str(other.path),))
+    identity = identity_of(recipe, made)
+    assert identity["extra_data"] == [other.fingerprint]
+    write(tmp_path / "run" / RUN, card(identity, extra_data=[{"fingerprint": other.fingerprint}]))
+    assert will_resume(identity, tmp_path / "run")
+    write(tmp_path / "changed" / RUN, card(identity, extra_data=[{"fingerprint": "0"}]))
+    assert not will_resume(identity, tmp_path / "changed")
 
 
 def test_checkpoints_of_an_earlier_format_are_not_gone_on_with(identity, tmp_path):

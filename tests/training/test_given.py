@@ -10,7 +10,8 @@ import torch
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
-from fer_cli.header import write_metadata
+from fer_cli.documents import write_metadata
+from fer_cli.errors import UsageError
 from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from fer_cli.training import fit as fitting
 from fer_cli.training.recipes.base import Recipe
@@ -78,30 +79,69 @@ def crops_of(dataset: PreparedDataset, side: str) -> list[torch.Tensor]:
     return [preprocessing.resize(crops[name]) for name in dataset.split(0, paired=True)[side]["file_name"]]
 
 
-@pytest.mark.parametrize("augment", ["auto", "light", "paper"])
+def batches(seen: dict[str, Any], side: str, times: int) -> list[torch.Tensor]:
+    """The pictures of a side as the network gets them, in one batch, several times over."""
+    data, collate = seen[side], seen["collate"]
+    raw = collate(data.__getitems__(range(len(data))))
+    return [collate.prepare(raw, training=side == "train")["pixel_values"] for _ in range(times)]
+
+
+@pytest.mark.parametrize("augment", ["auto", "light", "paper", "wild"])
 def test_validation_pictures_are_the_crops_as_they_are(given, made, augment):
-    val = given(dataclasses.replace(SCRATCH, augment=augment), made)["val"]
-    expected = crops_of(made, "val")
-    assert len(val) == len(expected) == 9
-    for _ in range(3):
-        for place, crop in enumerate(expected):
-            assert torch.equal(val[place]["pixel_values"], crop)
+    seen = given(dataclasses.replace(SCRATCH, augment=augment), made)
+    expected = Preprocessing(32).normalise(torch.stack(crops_of(made, "val")))
+    assert len(expected) == 9
+    assert all(torch.equal(batch, expected) for batch in batches(seen, "val", 3))
 
 
-@pytest.mark.parametrize("augment", ["auto", "light", "paper"])
+@pytest.mark.parametrize("augment", ["auto", "light", "paper", "wild"])
 def test_training_pictures_are_varied_each_time_anew(given, made, augment):
-    train = given(dataclasses.replace(SCRATCH, augment=augment), made)["train"]
-    for place, crop in enumerate(crops_of(made, "train")):
-        views = [train[place]["pixel_values"] for _ in range(4)]
-        assert len({view.numpy().tobytes() for view in views}) == 4
-        assert any(not torch.equal(view, crop) for view in views)
-        assert {view.shape for view in views} == {crop.shape}
+    seen = given(dataclasses.replace(SCRATCH, augment=augment), made)
+    plain = Preprocessing(32).normalise(torch.stack(crops_of(made, "train")))
+    views = torch.stack(batches(seen, "train", 4))
+    assert views.shape == (4, *plain.shape)
+    for place, crop in enumerate(plain):
+        assert len({view.numpy().tobytes() for view in views[:, place]}) == 4
+        assert any(not torch.equal(view, crop) for view in views[:, place])
 
 
 def test_training_pictures_are_the_crops_themselves_where_none_is_asked_for(given, made):
-    train = given(dataclasses.replace(SCRATCH, augment="none"), made)["train"]
-    for place, crop in enumerate(crops_of(made, "train")):
-        assert torch.equal(train[place]["pixel_values"], crop)
+    [batch] = batches(given(dataclasses.replace(SCRATCH, augment="none"), made), "train", 1)
+    assert torch.equal(batch, Preprocessing(32).normalise(torch.stack(crops_of(made, "train"))))
+
+
+SINGLE = dataclasses.replace(SCRATCH, features="target")
+
+
+@pytest.mark.parametrize("options", [{"erasing": 1.0}, {"randaugment": 2}, {"mixup": 0.2}, {"cutmix": 1.0}])
+def test_each_augmentation_works_by_itself(given, made, options):
+    seen = given(dataclasses.replace(SINGLE, augment="none", **options), made)
+    plain = Preprocessing(32).normalise(torch.stack(crops_of(made, "train")))
+    torch.manual_seed(0)
+    [batch] = batches(seen, "train", 1)
+    assert batch.shape == plain.shape
+    assert not torch.allclose(batch, plain)
+
+
+def test_mixed_pictures_are_trained_on_with_mixed_labels(made, tmp_path):
+    recipe = dataclasses.replace(SINGLE, mixup=0.4, cutmix=1.0, augment="wild", randaugment=1, batch_size=3)
+    run = fitting.fit(recipe, made, tmp_path / "run", device="cpu")
+    assert run.card["recipe"]["mixup"] == 0.4
+
+
+def test_what_a_paired_model_compares_is_not_mixed():
+    with pytest.raises(UsageError, match="no neutral face") as caught:
+        dataclasses.replace(SCRATCH, cutmix=1.0)
+    assert "--cutmix" in caught.value.hint
+
+
+def test_embeddings_computed_once_are_not_mixed(given, made, tmp_path):
+    made_model(features="target").save_pretrained(tmp_path / "encoder")
+    frozen = dataclasses.replace(SINGLE, encoder=str(tmp_path / "encoder"), backbone=None, mixup=0.2)
+    with pytest.raises(UsageError, match="frozen") as caught:
+        fitting.fit(frozen, made, tmp_path / "run", device="cpu")
+    assert "--tune-encoder" in caught.value.hint
+    assert not (tmp_path / "run").exists()
 
 
 def test_pictures_come_in_the_size_asked_for(given, made):
@@ -157,8 +197,8 @@ def test_the_views_of_a_frozen_encoder_are_the_augmentations_and_the_seeds(given
 )
 def test_a_batch_is_normalised_as_the_published_weights_were(given, made, recipe, mean, deviation):
     seen = given(dataclasses.replace(recipe, augment="none"), made)
-    batch = seen["collate"]([seen["train"][place] for place in (0, 1)])
-    for pixels, crop in zip(batch["pixel_values"], crops_of(made, "train"), strict=False):
+    [batch] = batches(seen, "train", 1)
+    for pixels, crop in zip(batch, crops_of(made, "train"), strict=True):
         for channel in range(3):
             expected = (crop[channel] / 255 - mean[channel]) / deviation[channel]
             torch.testing.assert_close(pixels[channel], expected)

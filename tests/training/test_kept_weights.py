@@ -13,12 +13,13 @@ from safetensors.torch import load_file, save_file
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
 from fer_cli.errors import RunError
-from fer_cli.models.classifier import Classifier
+from fer_cli.models.inference import Classifier
 from fer_cli.models.loading import load_checkpoint
 from fer_cli.runs.run import Run
 from fer_cli.training import fit as fitting
 from fer_cli.training.fit import fit
 from fer_cli.training.recipes.base import Recipe
+from fer_cli.training.recipes.classifier import ClassifierRecipe
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from fer_cli.training.recipes.disentangled import DisentangledRecipe
 from fer_cli.training.recipes.vit_se import ViTSERecipe
@@ -29,6 +30,7 @@ SCRATCH = {"encoder": "scratch", "backbone": "mobilenet_v3_small", "lr": 1e-2}
 RECIPES = {
     "vit-se": ViTSERecipe(backbone="tiny", lr=1e-3, **COMMON),
     "difference": DifferenceRecipe(**SCRATCH, **COMMON),
+    "classifier": ClassifierRecipe(**SCRATCH, **COMMON, ema=0.5),
     "disentangled": DisentangledRecipe(identity="none", **SCRATCH, **COMMON),
 }
 

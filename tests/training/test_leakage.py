@@ -11,6 +11,7 @@ from fer_cli.errors import RunError
 from fer_cli.training.leakage import seen_subjects
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from fer_cli.training.recipes.disentangled import DisentangledRecipe
+from fer_cli.training.samples import ExtraData
 from tests.made import made_dataset, run_card
 
 SCRATCH = DifferenceRecipe(encoder="scratch", fold=0)
@@ -79,6 +80,21 @@ def test_a_part_trained_before_in_the_same_training_is_asked_too(made, tmp_path)
     with pytest.raises(RunError, match="P04"):
         seen(recipe, made, {"identity": part})
     assert seen(recipe, made, {"identity": part}, allow_seen=True)[1] == ["P04"]
+
+
+def test_those_of_further_data_are_added_and_may_not_be_tested_either(made, tmp_path):
+    other = made_dataset(tmp_path / "data" / "other", corpus="other")
+    sides = SCRATCH.sides(made)
+    extra = ExtraData(other, other.split(0, paired=True)["val"])
+    found, insisted_on = seen_subjects(SCRATCH, made, sides, {}, [extra], allow_seen=False)
+    assert found == {"made": sorted(TRAINED + VALIDATED), "other": VALIDATED}
+    assert insisted_on == []
+    again = ExtraData(made, made.split(1, paired=True)["test"].iloc[:1])
+    tested = ExtraData(made, sides["test"])
+    assert seen_subjects(SCRATCH, made, sides, {}, [again], allow_seen=False)[1] == []
+    with pytest.raises(RunError, match=r"^--extra-data .*made shows 3 of the made subjects that fold 0 tests"):
+        seen_subjects(SCRATCH, made, sides, {}, [again, tested], allow_seen=False)
+    assert seen_subjects(SCRATCH, made, sides, {}, [tested], allow_seen=True)[1] == TESTED
 
 
 def test_pictures_that_name_nobody_add_nobody(made, tmp_path):

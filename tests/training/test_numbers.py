@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from fer_cli.evaluation.inference import run_inference
 from fer_cli.models import DifferenceModel
+from fer_cli.options import Session
 from fer_cli.runs.run import Run
-from fer_cli.session import Session
 from fer_cli.training.fit import fit
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.made import made_dataset, made_model

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fer_cli.errors import UsageError
-from fer_cli.training.trainer import choose_precision, has_tf32
+from fer_cli.training.precision import choose_precision, has_tf32
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -13,10 +13,30 @@ def test_a_processor_computes_bfloat16_only_with_amx(monkeypatch, amx, expected)
     assert choose_precision("auto", CPU) == expected
 
 
-@pytest.mark.parametrize(("able", "expected"), [(True, "bfloat16"), (False, "float32")])
-def test_a_gpu_computes_bfloat16_where_it_has_it(monkeypatch, able, expected):
+@pytest.mark.parametrize(
+    ("able", "capability", "expected"),
+    [
+        (True, (8, 0), "bfloat16"),
+        # T4 and V100 have units for float16; Pascal's float16 is slower than its float32.
+        (False, (7, 5), "float16"),
+        (False, (7, 0), "float16"),
+        (False, (6, 1), "float32"),
+    ],
+)
+def test_a_gpu_computes_in_the_half_precision_that_it_has(monkeypatch, able, capability, expected):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: able)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert choose_precision("auto", GPU) == expected
+
+
+@pytest.mark.parametrize(("able", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_intels_gpus_compute_bfloat16_where_they_have_it(monkeypatch, able, expected):
+    monkeypatch.setattr(torch.xpu, "is_bf16_supported", lambda including_emulation=True: able or including_emulation)
+    assert choose_precision("auto", torch.device("xpu", 0)) == expected
+
+
+def test_apples_gpus_compute_float32():
+    assert choose_precision("auto", torch.device("mps", 0)) == "float32"
 
 
 @pytest.mark.parametrize("wanted", ["float32", "bfloat16"])

@@ -13,6 +13,7 @@ from fer_cli.errors import ModelError, UsageError
 from fer_cli.models import DifferenceConfig, DifferenceModel, DisentangledModel
 from fer_cli.models.identity import IdentityConfig, IdentityModel
 from fer_cli.training.recipes.base import BuildContext, Recipe
+from fer_cli.training.recipes.classifier import ClassifierRecipe
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from fer_cli.training.recipes.disentangled import DisentangledRecipe, IdentityRecipe
 from fer_cli.training.recipes.vit_se import ViTSERecipe
@@ -52,6 +53,7 @@ def first_layer(network: nn.Module) -> Tensor:
 
 
 RECIPES = {
+    "classifier": ClassifierRecipe(encoder="scratch", backbone=SMALL),
     "difference": DifferenceRecipe(encoder="scratch", backbone=SMALL),
     "stage 1": STAGE_1,
     "identity": IdentityRecipe(),
@@ -66,6 +68,9 @@ def test_a_model_tells_the_classes_apart_in_their_order(name):
     assert config.label2id == {"surprise": 0, "anger": 1, "fear": 2}
 
 
+TOLD = (ClassifierRecipe(), DifferenceRecipe(), DisentangledRecipe(stage=1, identity="none"))
+
+
 @pytest.mark.parametrize("features", ["both", "difference", "target"])
 def test_the_head_takes_the_embedding_that_was_asked_for(features, home):
     scratch = DifferenceRecipe(encoder="scratch", backbone=SMALL, features=features)
@@ -73,15 +78,27 @@ def test_the_head_takes_the_embedding_that_was_asked_for(features, home):
     assert dataclasses.replace(scratch, encoder=str(home / "encoder")).build(START).config.features == features
 
 
+def test_a_classifier_has_the_head_that_was_asked_for_and_trains_its_encoder_unless_told_not_to(home):
+    plain = RECIPES["classifier"]
+    config = built(dataclasses.replace(plain, hidden=(16, 8), dropout=0.4)).config
+    assert (list(config.hidden_sizes), config.dropout) == ([16, 8], 0.4)
+    for encoder, freeze, tuned in (("encoder", False, True), ("encoder", True, False), ("scratch", True, True)):
+        encoder = encoder if encoder == "scratch" else str(home / encoder)
+        recipe = dataclasses.replace(plain, encoder=encoder, freeze_encoder=freeze)
+        assert recipe.build(START).config.tune_encoder is tuned
+
+
 @pytest.mark.parametrize("backbone", [SMALL, LARGE])
-@pytest.mark.parametrize("recipe", [RECIPES["difference"], STAGE_1, IdentityRecipe()], ids=lambda recipe: recipe.title)
+@pytest.mark.parametrize(
+    "recipe", [RECIPES["classifier"], RECIPES["difference"], STAGE_1, IdentityRecipe()], ids=lambda recipe: recipe.title
+)
 def test_an_encoder_from_nothing_is_the_backbone_that_was_asked_for(recipe, backbone):
     model = built(dataclasses.replace(recipe, backbone=backbone))
     assert model.config.backbone == backbone
     assert model.encoder.width == {SMALL: 576, LARGE: 960}[backbone]
 
 
-@pytest.mark.parametrize("recipe", [DifferenceRecipe(), DisentangledRecipe(stage=1, identity="none")])
+@pytest.mark.parametrize("recipe", TOLD, ids=lambda recipe: recipe.title)
 def test_an_encoder_starts_with_the_weights_that_it_was_told_and_as_their_backbone(recipe, home):
     expected = DifferenceModel.from_pretrained(home / "encoder").encoder
     for place in ("encoder", "encoder/model.safetensors"):
@@ -92,7 +109,7 @@ def test_an_encoder_starts_with_the_weights_that_it_was_told_and_as_their_backbo
     assert not torch.equal(first_layer(scratch.encoder), first_layer(expected))
 
 
-@pytest.mark.parametrize("recipe", [DifferenceRecipe(), DisentangledRecipe(stage=1, identity="none")])
+@pytest.mark.parametrize("recipe", TOLD, ids=lambda recipe: recipe.title)
 def test_weights_that_do_not_fit_the_backbone_are_refused_by_where_they_are(recipe, home):
     encoder = str(home / "encoder")
     with pytest.raises(ModelError) as caught:
@@ -200,8 +217,10 @@ def test_weights_behind_a_training_are_those_that_it_was_told(tmp_path):
     run, part = tmp_path / "run", tmp_path / "part"
     both = {"identity": part}
     for nothing in ("imagenet", "scratch"):
+        assert ClassifierRecipe(encoder=nothing).ancestors({}) == []
         assert DifferenceRecipe(encoder=nothing).ancestors({}) == []
         assert DisentangledRecipe(stage=1, encoder=nothing).ancestors({}) == []
+    assert ClassifierRecipe(encoder=str(run)).ancestors(both) == [part, run]
     assert DifferenceRecipe(encoder=str(run)).ancestors({}) == [run]
     assert DifferenceRecipe(encoder=str(run)).ancestors(both) == [part, run]
     assert DifferenceRecipe(encoder="scratch").ancestors(both) == [part]

@@ -10,9 +10,10 @@ from fer_cli.errors import TrainingError, UsageError
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import silent
 from fer_cli.training import trainer as training
+from fer_cli.training.callbacks import Reporter
 from fer_cli.training.fit import by_epoch
 from fer_cli.training.recipes.difference import DifferenceRecipe
-from fer_cli.training.trainer import Reporter, make_trainer
+from fer_cli.training.trainer import make_trainer
 from tests.made import made_model
 
 CPU = torch.device("cpu")

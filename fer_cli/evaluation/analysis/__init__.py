@@ -13,9 +13,9 @@ from fer_cli.evaluation.analysis.embeddings import DIFFERENCE, IDENTITY, Embeddi
 from fer_cli.evaluation.analysis.identity_probe import probe_identity
 from fer_cli.evaluation.analysis.saliency import Explanation, choose, explain
 from fer_cli.evaluation.bootstrap import interval, resample
-from fer_cli.models.classifier import Classifier
+from fer_cli.models.inference import Classifier
+from fer_cli.options import DEFAULT_SESSION, Session
 from fer_cli.runs.run import Run
-from fer_cli.session import DEFAULT_SESSION, Session
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
 from fer_cli.embeddings.embed import embed, encode_crops
 from fer_cli.errors import ModelError
-from fer_cli.models.classifier import Classifier
+from fer_cli.models.inference import Classifier
 from fer_cli.progress import Progress, silent
 from fer_cli.runs.run import Run, runs_in
 

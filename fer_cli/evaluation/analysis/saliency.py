@@ -8,7 +8,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from fer_cli.dataset.tensors import Crops
-from fer_cli.models.classifier import Classifier
+from fer_cli.models.inference import Classifier
 from fer_cli.progress import Progress, silent
 
 #: How much of an overlay is the colour where the saliency is highest.

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from fer_cli.embeddings.neutral import NeutralMean
-from fer_cli.models.classifier import Classifier
+from fer_cli.models.inference import Classifier
 from fer_cli.prediction.neutral.identity import AT_ONCE, IdentityEncoder, cluster
 from fer_cli.prediction.neutral.scoring import ClassifierScorer, DistanceScorer
 from fer_cli.prediction.options import MEAN

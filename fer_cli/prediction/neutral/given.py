@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from fer_cli.errors import PictureError, UsageError
+from fer_cli.files import identity_of
 from fer_cli.prediction.listing import TABLE, read_table
 from fer_cli.prediction.pipeline import FaceExtractor, Neutral
 from fer_cli.prediction.results import FacePrediction, Frame, Skipped
 from fer_cli.prediction.sources import list_inputs, open_sources
 from fer_cli.tables import PATH_COLUMNS, SUBJECT_COLUMNS
-from fer_cli.walk import identity_of
 
 #: Neutral crops kept in memory; one of another subject is read again.
 CACHED = 256

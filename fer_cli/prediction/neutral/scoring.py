@@ -11,8 +11,8 @@ from torch import Tensor
 from fer_cli.embeddings.neutral import NeutralMean
 from fer_cli.errors import ModelError, RunError
 from fer_cli.labels import NEUTRAL
-from fer_cli.models.classifier import Classifier
 from fer_cli.models.hub import load_published
+from fer_cli.models.inference import Classifier
 from fer_cli.prediction.neutral.identity import STAGE_1
 from fer_cli.runs.run import CARD, Run, runs_in
 

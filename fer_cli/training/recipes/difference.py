@@ -26,28 +26,24 @@ class DifferenceRecipe(Recipe):
     name: ClassVar[str] = "difference"
     examples: ClassVar[tuple[str, ...]] = (
         "fer train difference",
-        "fer train difference --ablation --cv   # target, difference and both, on the same folds",
-        "fer train difference --features target --encoder scratch --backbone mobilenet_v3_small --size 112",
-        "fer train difference --encoder runs/difference-synthetic-fold3 --tune-encoder --fold 3",
+        "fer train difference --ablation --cv",
+        "fer train difference --features target --encoder scratch --size 112",
+        "fer train difference --encoder runs/classifier-ferplus --tune-encoder",
     )
     published: ClassVar[Mapping[str, type]] = {"note": Note}
 
     features: Annotated[
         Features,
-        Doc("Embedding that the head takes; target needs no neutral picture."),
+        Doc("Input of the head."),
         Panel("Model"),
     ] = "both"
-    ablation: Annotated[
-        bool, Doc("Train target, difference and both on the same pairs, and compare them."), Panel("Model")
-    ] = False
-    pairs_only: Annotated[bool, Doc("With --features target: skip faces without a neutral picture."), Panel("Data")] = (
-        False
-    )
+    ablation: Annotated[bool, Doc("Train and compare all three, on the same pairs."), Panel("Model")] = False
+    pairs_only: Annotated[bool, Doc("Skip faces without a neutral picture."), Panel("Data")] = False
     encoder: Annotated[str, Doc("Starting weights: imagenet, scratch, a run, or a file."), Panel("Model")] = IMAGENET
     tune_encoder: Annotated[bool, Doc("Train the encoder too; scratch implies it."), Panel("Model")] = False
     backbone: Annotated[
         Backbone | None,
-        Doc("Encoder. Default: that of the starting weights, else mobilenet_v3_large."),
+        Doc("Encoder. Default: the starting weights'."),
         Panel("Model"),
     ] = None
 

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 #: Sub-runs inside a run, by what they train.
 STAGE_1, IDENTITY = "stage1", "identity"
+#: The shared settings that the identity encoder is trained without.
+_EXPRESSIONS = frozenset(
+    (
+        *("extra_data", "soft_labels", "sampling", "logit_adjustment", "select", "refit", "tta"),
+        *("encoder_lr", "layer_decay", "freeze_epochs"),
+    )
+)
 #: The default weight of each penalty against the cross-entropy.
 WEIGHTS = {"concat": 0.0, "adversarial": 0.1, "orthogonal": 1.0}
 
@@ -93,7 +100,9 @@ class DisentangledRecipe(Recipe):
             return {STAGE_1: dataclasses.replace(self, stage=1)}
         if self.stage == 1 and self.identity == SUBJECTS:
             common = {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}
-            return {IDENTITY: IdentityRecipe(**common)}
+            # What is about expressions, or about one training's encoder, has no part in telling people apart.
+            defaults = {field.name: field.default for field in dataclasses.fields(Recipe) if field.name in _EXPRESSIONS}
+            return {IDENTITY: IdentityRecipe(**{**common, **defaults})}
         return {}
 
     def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:

@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le
 
 from fer_cli.models.choices import TINY_VIT, VIT_B16, Gate, Pooling
 from fer_cli.options import Panel
-from fer_cli.training.recipes.base import BuildContext, Note, Recipe
+from fer_cli.training.recipes.base import BuildContext, Note, Recipe, Wild
 
 if TYPE_CHECKING:
     from fer_cli.models.vit_se import ViTSEModel
@@ -43,6 +43,15 @@ class PaperViTSE:
     se_gate: str = "sigmoid"
 
 
+@dataclass(frozen=True)
+class WildViTSE(Wild):
+    """As for other networks, at the rates that a pretrained transformer bears."""
+
+    batch_size: int = 64
+    lr: float = 2e-4
+    layer_decay: float = 0.75
+
+
 @dataclass(frozen=True, kw_only=True)
 class ViTSERecipe(Recipe):
     """A Vision Transformer whose image embedding passes a squeeze-and-excitation gate, then a linear classifier."""
@@ -53,7 +62,7 @@ class ViTSERecipe(Recipe):
         "fer train vit-se --recipe paper --cv",
         "fer train vit-se --no-pretrained --backbone tiny --size 64 --lr 1e-3   # a trial",
     )
-    published: ClassVar[Mapping[str, type]] = {"note": NoteViTSE, "paper": PaperViTSE}
+    published: ClassVar[Mapping[str, type]] = {"note": NoteViTSE, "paper": PaperViTSE, "wild": WildViTSE}
 
     # Higher rates undo what a pretrained transformer knows.
     lr: Annotated[float, Gt(0), Le(1), Doc("Peak learning rate."), Panel("Optimisation")] = 1e-4

@@ -6,8 +6,8 @@ import pytest
 from fer_cli.errors import DatasetError, UsageError
 from fer_cli.evaluation.analysis import NO_ANALYSIS, Analysis, AnalysisOptions, merge
 from fer_cli.evaluation.evaluate import EvaluateOptions, evaluate
+from fer_cli.options import Session
 from fer_cli.runs.run import CrossValidation
-from fer_cli.session import Session
 from fer_cli.training.cross_validation import cross_validate
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.made import made_dataset

@@ -5,9 +5,9 @@ from transformers import ViTConfig
 
 from fer_cli.dataset.tensors import Crops
 from fer_cli.evaluation.analysis.embeddings import DIFFERENCE, EMOTION, IDENTITY, encode
-from fer_cli.models.classifier import Classifier
 from fer_cli.models.difference import DifferenceConfig, DifferenceModel
 from fer_cli.models.disentangled import DisentangledConfig, DisentangledModel
+from fer_cli.models.inference import Classifier
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.models.vit_se import TINY, ViTSEConfig, ViTSEModel
 from fer_cli.runs.run import Run

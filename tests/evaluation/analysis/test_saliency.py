@@ -6,9 +6,9 @@ from transformers import ViTConfig
 
 from fer_cli.dataset.tensors import Crops
 from fer_cli.evaluation.analysis.saliency import choose, explain
-from fer_cli.models.classifier import Classifier
 from fer_cli.models.difference import DifferenceConfig, DifferenceModel
 from fer_cli.models.disentangled import DisentangledConfig, DisentangledModel
+from fer_cli.models.inference import Classifier
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.models.vit_se import TINY, ViTSEConfig, ViTSEModel, attention_rollout
 from tests.made import CLASSES

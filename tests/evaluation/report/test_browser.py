@@ -14,7 +14,7 @@ from fer_cli.evaluation.evaluate import summarize
 from fer_cli.evaluation.leakage import Leakage
 from fer_cli.evaluation.report.page import render
 from fer_cli.models.preprocessing import Preprocessing
-from fer_cli.session import Session
+from fer_cli.options import Session
 from tests.evaluation.report.conftest import made_predictions, made_run, origin_of
 from tests.made import CLASSES, made_dataset, made_model
 

@@ -13,11 +13,10 @@ from fer_cli.dataset.tensors import Crops
 from fer_cli.errors import DatasetError
 from fer_cli.evaluation.analysis import AnalysisOptions, analyze
 from fer_cli.evaluation.evaluate import summarize
-from fer_cli.evaluation.report.page import render, write_report
-from fer_cli.evaluation.report.published import PUBLISHED
+from fer_cli.evaluation.report.page import PUBLISHED, render, write_report
 from fer_cli.evaluation.results import REPORT
 from fer_cli.models.preprocessing import Preprocessing
-from fer_cli.session import Session
+from fer_cli.options import Session
 from tests.evaluation.report.conftest import HOSTILE, Page, made_predictions, made_run, origin_of
 from tests.made import CLASSES, made_model
 

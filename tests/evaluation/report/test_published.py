@@ -1,4 +1,4 @@
-from fer_cli.evaluation.report.published import PUBLISHED, published_on
+from fer_cli.evaluation.report.page import PUBLISHED, published_on
 
 
 def test_those_on_the_corpus_at_hand_come_first_and_none_is_lost():

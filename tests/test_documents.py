@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from fer_cli.header import read_metadata, read_seen, write_metadata, write_seen
+from fer_cli.documents import read_metadata, read_seen, write_metadata, write_seen
 
 TENSORS = {"b": torch.arange(6.0).view(2, 3), "a": torch.tensor(1, dtype=torch.int64), "none": torch.zeros(0, 3)}
 

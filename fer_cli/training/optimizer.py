@@ -1,0 +1,100 @@
+"""The optimizer's parameter groups: what decays, and the learning rate of each layer; and the schedule by steps."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from fer_cli.errors import UsageError
+from fer_cli.options import flag
+from fer_cli.training.recipes.base import Recipe
+
+OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, float]]] = {
+    "adamw": (torch.optim.AdamW, {}),
+    "adam": (torch.optim.Adam, {}),
+    "sgd": (torch.optim.SGD, {"momentum": 0.9}),
+}
+#: The step schedule of ViT-SE's author.
+STEP_EPOCHS, STEP_FACTOR = 10, 0.2
+#: The parameters of vision transformers that are matrices by their shape alone.
+_NOT_DECAYED = ("cls_token", "mask_token", "position_embeddings", "pos_embed")
+
+
+def decayed_parameters(model: nn.Module) -> list[str]:
+    """The names of the weights of linear and convolutional layers, which alone weight decay falls on.
+
+    Not the scales of BatchNorm and LayerNorm, biases, class token and position embeddings: as
+    ``param_groups_weight_decay`` of timm. transformers' own rule goes by names, and torchvision gives its BatchNorm
+    none.
+    """
+    return [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.ndim > 1 and name.rpartition(".")[2] not in _NOT_DECAYED
+    ]
+
+
+def trained_encoder(model: PreTrainedModel) -> nn.Module | None:
+    """The part of ``model`` below its head, if it has one that is trained."""
+    encoder = model.base_model
+    if encoder is model or not any(parameter.requires_grad for parameter in encoder.parameters()):
+        return None
+    return encoder
+
+
+def parameter_groups(model: PreTrainedModel, recipe: Recipe, decayed: Iterable[str]) -> list[dict[str, Any]]:
+    """The groups of trained parameters that an optimizer takes: ``params``, ``lr`` and ``weight_decay`` of each.
+
+    The head learns at the recipe's rate. The encoder's last layer learns at that times ``encoder_lr`` and
+    ``layer_decay``, each layer before it at ``layer_decay`` times the rate of the next: H. Bao et al., *BEiT*, arXiv
+    2106.08254, appendix.
+    """
+    decayed = set(decayed)
+    encoder = trained_encoder(model)
+    prefix = f"{model.base_model_prefix}."
+    depth = {} if encoder is None else layer_depths(name for name, _ in encoder.named_parameters())
+    layers = max(depth.values(), default=-1) + 1
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            factor = 1.0
+            if depth and name.startswith(prefix):
+                factor = recipe.encoder_lr * recipe.layer_decay ** (layers - depth[name.removeprefix(prefix)])
+            groups.setdefault((factor, name in decayed), []).append(parameter)
+    return [
+        {"params": parameters, "lr": recipe.lr * factor, "weight_decay": recipe.weight_decay if decays else 0.0}
+        for (factor, decays), parameters in groups.items()
+    ]
+
+
+def layer_depths(names: Iterable[str]) -> dict[str, int]:
+    """The depth from 0 of each of an encoder's parameters, given their ``names`` in the order of its layers.
+
+    A layer is what shares a name up to its first number (``features.3.``, ``blocks.3.``, ``layer2.1.``). What comes
+    before the first such layer, a stem or the embedding of patches, is the first layer; what has no number after that,
+    a last norm, belongs to the layer before it.
+    """
+    depths: dict[str, int] = {}
+    layer, depth = "", 0
+    for name in names:
+        numbered = re.match(r".*?(?<![^.])[0-9]+\.", name)
+        if numbered and numbered[0] != layer:
+            depth += bool(depths)
+            layer = numbered[0]
+        depths[name] = depth
+    return depths
+
+
+def refuse_without_encoder(model: PreTrainedModel, recipe: Recipe) -> None:
+    """Raise :class:`~fer_cli.errors.UsageError` where an option says how to train an encoder that is not trained."""
+    if trained_encoder(model) is not None:
+        return
+    for name, unused in (("encoder_lr", 1.0), ("layer_decay", 1.0), ("freeze_epochs", 0)):
+        if getattr(recipe, name) != unused:
+            raise UsageError(
+                f"{flag(name)} {getattr(recipe, name):g}: the encoder of this model is not trained.",
+                hint="Leave it out, or train the encoder: --tune-encoder, or no --freeze-encoder.",
+            )

@@ -1,0 +1,201 @@
+"""What a training learns from: its rows, those of further datasets, and their labels or the votes for them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.dataset.schema import METADATA
+from fer_cli.errors import DatasetError, UsageError
+from fer_cli.training.recipes.base import Recipe
+
+#: What the columns of a dataset's table begin with that count the votes for a class.
+VOTES = "votes_"
+
+
+@dataclass(frozen=True)
+class ExtraData:
+    """Rows of another prepared ``dataset`` that train too."""
+
+    dataset: PreparedDataset
+    rows: pd.DataFrame
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the run's record says of it."""
+        return {
+            "path": str(self.dataset.path.resolve()),
+            "name": self.dataset.name,
+            "corpus": self.dataset.card["corpus"],
+            "fingerprint": self.dataset.fingerprint,
+            "count": len(self.rows),
+            "subjects": sorted(self.rows["subject"].dropna().unique()),
+        }
+
+
+def open_extra(recipe: Recipe, dataset: PreparedDataset, classes: tuple[str, ...]) -> list[ExtraData]:
+    """The datasets of ``--extra-data`` with their rows of ``classes`` that may train beside those of ``dataset``.
+
+    Of a dataset with folds those are all folds but the recipe's test and validation folds, of one with its owners'
+    split the training part, of another all rows. Raises :class:`~fer_cli.errors.DatasetError` if a dataset is that of
+    the training itself, was cropped with another margin, or shows none of the classes.
+    """
+    found = []
+    for path in recipe.extra_data:
+        extra = PreparedDataset.open(Path(path))
+        ours, theirs = dataset.crop["margin"], extra.crop["margin"]
+        if ours != theirs:
+            raise DatasetError(
+                f"--extra-data {path}: its crops have a margin of {theirs:g} around the face, and those of "
+                f"{dataset.path} one of {ours:g}: the faces would be of two sizes.",
+                hint=f"Type its fer prepare line again with --margin {ours:g} and another --out.",
+            )
+        if extra.fingerprint == dataset.fingerprint or any(extra.fingerprint == e.dataset.fingerprint for e in found):
+            raise DatasetError(f"--extra-data {path}: this dataset trains already.", hint="Leave it out.")
+        rows = _training_rows(extra, recipe)
+        labelled = rows[rows["label"].isin(classes)]
+        if recipe.soft_labels and has_votes(extra):
+            labelled = pd.concat([labelled, _voted(extra, rows[rows["label"].isna()], classes)])
+        if labelled.empty:
+            raise DatasetError(
+                f"--extra-data {path} has no training {'pair' if recipe.paired else 'picture'} of {', '.join(classes)}."
+            )
+        found.append(ExtraData(extra, labelled))
+    return found
+
+
+def _training_rows(dataset: PreparedDataset, recipe: Recipe) -> pd.DataFrame:
+    """The rows of ``dataset`` that no test or validation of it holds, labelled or not."""
+    rows = dataset.metadata
+    if recipe.paired:
+        rows = rows[rows["neutral_file_name"].notna()]
+    folds = dataset.protocol.folds
+    if folds:
+        if recipe.fold >= folds:
+            raise DatasetError(
+                f"There is no fold {recipe.fold} in {dataset.path}.", hint=f"Its folds are 0 to {folds - 1}."
+            )
+        return rows[rows["fold"].notna() & ~rows["fold"].isin([recipe.fold, (recipe.fold + 1) % folds])]
+    return rows[rows["split"] == "train"] if rows["split"].notna().any() else rows
+
+
+def training_sides(
+    recipe: Recipe, dataset: PreparedDataset, sides: Mapping[str, pd.DataFrame], classes: tuple[str, ...]
+) -> dict[str, pd.DataFrame]:
+    """The ``sides`` of a fold as ``recipe`` trains on them.
+
+    With ``soft_labels`` pictures train too on whose label the votes did not agree; with ``refit`` the validation rows.
+    Raises :class:`~fer_cli.errors.DatasetError` where there are no votes.
+    """
+    sides = dict(sides)
+    if recipe.soft_labels:
+        if not has_votes(dataset):
+            raise DatasetError(
+                f"--soft-labels: {dataset.path / METADATA} has no column of votes ({VOTES}{classes[0]} and so on).",
+                hint="Leave --soft-labels out, or prepare a corpus whose labels are the votes of several people.",
+            )
+        rows = _training_rows(dataset, recipe)
+        sides["train"] = pd.concat([sides["train"], _voted(dataset, rows[rows["label"].isna()], classes)])
+    if recipe.refit:
+        sides["train"], sides["val"] = pd.concat([sides["train"], sides["val"]]), sides["val"].iloc[:0]
+    return sides
+
+
+def has_votes(dataset: PreparedDataset) -> bool:
+    """Whether the dataset's table has columns of votes."""
+    return any(column.startswith(VOTES) for column in dataset.metadata)
+
+
+def _voted(dataset: PreparedDataset, rows: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
+    """The unlabelled ``rows`` with votes for any of ``classes``, each labelled by the one that has most."""
+    votes = _votes(dataset, rows, classes)
+    some = votes.sum(axis=1) > 0
+    return rows[some].assign(label=np.array(classes)[votes[some].argmax(axis=1)])
+
+
+def soft_labels(dataset: PreparedDataset, rows: pd.DataFrame, classes: tuple[str, ...]) -> Tensor:
+    """The shares of the votes for ``classes``, N×C float32, each row's summing to 1.
+
+    Of a dataset without votes, that of the label is 1. Raises :class:`~fer_cli.errors.DatasetError`, naming the row,
+    for votes that are no numbers, negative, or all zero.
+    """
+    if not has_votes(dataset):
+        places = torch.from_numpy(pd.Index(classes).get_indexer(rows["label"]))
+        return torch.nn.functional.one_hot(places, len(classes)).float()
+    votes = _votes(dataset, rows, classes)
+    total = votes.sum(axis=1, keepdims=True)
+    if (empty := np.flatnonzero(total == 0)).size:
+        _refuse(dataset, rows.index[empty[0]], f"none of its votes is for {', '.join(classes)}")
+    return torch.from_numpy(votes / total).float()
+
+
+def _votes(dataset: PreparedDataset, rows: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
+    """The votes for each of ``classes``, N×C, 0 where there is no column."""
+    columns = [column for column in rows if column.startswith(VOTES)]
+    table = rows[columns].apply(pd.to_numeric, errors="coerce").astype("Float64")
+    counts = table.to_numpy(float, na_value=np.nan)
+    for wrong, why in ((~np.isfinite(counts), "is no number"), (counts < 0, "is negative")):
+        if wrong.any():
+            place, column = np.argwhere(wrong)[0]
+            _refuse(dataset, rows.index[place], f"'{columns[column]}' {why} ({rows[columns[column]].iloc[place]})")
+    if (empty := np.flatnonzero(counts.sum(axis=1) == 0)).size:
+        _refuse(dataset, rows.index[empty[0]], "all its votes are 0")
+    return table.reindex(columns=[f"{VOTES}{name}" for name in classes], fill_value=0).to_numpy(float)
+
+
+def _refuse(dataset: PreparedDataset, row: int, why: str) -> None:
+    raise DatasetError(
+        f"{dataset.path / METADATA}, row {row + 1}: {why}.",
+        hint="Prepare the dataset again, or leave --soft-labels out.",
+    )
+
+
+class JoinedFaces(Dataset):
+    """Several datasets of faces as one, in order. Batches are taken of each at once, and put in the order asked for."""
+
+    def __init__(self, parts: list[Dataset]):
+        self._parts = parts
+        self._ends = np.cumsum([len(part) for part in parts])
+        once = [getattr(part, "decoded_once", None) for part in parts]
+        #: Whether each crop is decoded but once; None where there are none to decode.
+        self.decoded_once = None if None in once else all(once)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        part = int(np.searchsorted(self._ends, index, side="right"))
+        return self._parts[part][index - (self._ends[part] - len(self._parts[part]))]
+
+    def __getitems__(self, indices: list[int]) -> dict[str, Tensor] | list[dict[str, Any]]:
+        indices = np.asarray(indices)
+        which = np.searchsorted(self._ends, indices, side="right")
+        batches, places = [], []
+        for number, part in enumerate(self._parts):
+            of_part = np.flatnonzero(which == number)
+            if of_part.size:
+                wanted = (indices[of_part] - (self._ends[number] - len(part))).tolist()
+                whole = hasattr(part, "__getitems__")
+                batches.append(part.__getitems__(wanted) if whole else [part[index] for index in wanted])
+                places.append(of_part)
+        order = np.argsort(np.concatenate(places))
+        if isinstance(batches[0], dict):
+            order = torch.from_numpy(order)
+            return {name: torch.cat([batch[name] for batch in batches])[order] for name in batches[0]}
+        samples = [sample for batch in batches for sample in batch]
+        return [samples[place] for place in order]
+
+
+def refuse_extra(recipe: Recipe, extra: list[ExtraData], inputs: Mapping[str, Tensor]) -> None:
+    """Raise :class:`~fer_cli.errors.UsageError` where training ``inputs`` are known of the dataset's own rows alone."""
+    if extra and inputs:
+        raise UsageError(
+            f"--extra-data: {', '.join(inputs)} of other datasets cannot be told apart from this one's.",
+            hint="Type --disentangle concat or orthogonal, or leave --extra-data out.",
+        )

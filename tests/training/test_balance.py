@@ -1,0 +1,82 @@
+"""Class imbalance: the loss with its adjustments, and the sampler, by hand."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from fer_cli.training.balance import ClassSampler, TrainingLoss, class_frequencies
+from fer_cli.training.recipes.classifier import ClassifierRecipe
+
+LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 0.5], [0.0, 3.0, 1.0]])
+LABELS = torch.tensor([0, 2, 1])
+SHARES = torch.tensor([[0.7, 0.2, 0.1], [0.0, 0.5, 0.5], [0.0, 1.0, 0.0]])
+
+
+def loss(labels, *, class_weights=None, frequencies=None, **settings) -> float:
+    return TrainingLoss(ClassifierRecipe(**settings), class_weights, frequencies)(LOGITS, labels).item()
+
+
+def test_without_options_it_is_the_cross_entropy():
+    assert loss(LABELS, frequencies=torch.tensor([5.0, 3.0, 2.0])) == functional.cross_entropy(LOGITS, LABELS).item()
+
+
+def test_soft_labels_weigh_each_classs_logarithm():
+    rows = LOGITS.tolist()
+    by_hand = 0.0
+    for logits, shares in zip(rows, SHARES.tolist(), strict=True):
+        total = math.log(sum(math.exp(value) for value in logits))
+        by_hand -= sum(share * (value - total) for value, share in zip(logits, shares, strict=True))
+    assert loss(SHARES) == pytest.approx(by_hand / 3)
+
+
+def test_labels_of_one_class_each_are_the_same_as_indices_and_as_shares():
+    one_hot = functional.one_hot(LABELS, 3).float()
+    weights = torch.tensor([0.5, 1.0, 4.0])
+    assert loss(one_hot) == pytest.approx(loss(LABELS))
+    assert loss(one_hot, class_weights=weights) == pytest.approx(loss(LABELS, class_weights=weights))
+
+
+def test_logit_adjustment_adds_the_logarithm_of_the_prior():
+    """Menon et al.: 80 % and 20 % of two classes, logits equal: the loss of the rare one is that of a fifth."""
+    recipe = ClassifierRecipe(logit_adjustment=1.0)
+    adjusted = TrainingLoss(recipe, None, torch.tensor([8.0, 2.0]))
+    flat = torch.zeros(1, 2, requires_grad=True)
+    value = adjusted(flat, torch.tensor([1]))
+    assert value.item() == pytest.approx(-math.log(0.2))
+    value.backward()
+    # Softmax less truth: as if the model had given the classes their shares.
+    assert flat.grad.tolist() == [pytest.approx([0.8, -0.8])]
+    half = TrainingLoss(ClassifierRecipe(logit_adjustment=0.5), None, torch.tensor([8.0, 2.0]))
+    assert half(torch.zeros(1, 2), torch.tensor([1])).item() == pytest.approx(-math.log(1 / 3))
+
+
+def test_frequencies_are_those_that_sampling_leaves():
+    labels = torch.tensor([0] * 16 + [1] * 4)
+    assert class_frequencies(labels, 2, "natural").tolist() == [16, 4]
+    assert class_frequencies(labels, 2, "sqrt").tolist() == pytest.approx([4, 2])
+    assert class_frequencies(labels, 2, "balanced").tolist() == [1, 1]
+    assert class_frequencies(SHARES, 3, "natural").tolist() == pytest.approx([0.7, 1.7, 0.6])
+
+
+@pytest.mark.parametrize(("sampling", "expected"), [("balanced", [1 / 3] * 3), ("sqrt", [4 / 7, 2 / 7, 1 / 7])])
+def test_classes_are_drawn_as_often_as_asked(sampling, expected):
+    labels = torch.repeat_interleave(torch.arange(3), torch.tensor([16_000, 4_000, 1_000]))
+    drawn = labels[list(ClassSampler(labels, sampling, seed=0))]
+    assert len(drawn) == len(labels)
+    assert (torch.bincount(drawn) / len(drawn)).tolist() == pytest.approx(expected, abs=0.015)
+
+
+def test_a_draw_depends_on_seed_and_epoch_alone():
+    labels = torch.tensor([0] * 50 + [1] * 5)
+
+    def draw(seed: int, epoch: int) -> list[int]:
+        sampler = ClassSampler(labels, "balanced", seed)
+        torch.rand(seed + 1)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert draw(0, 3) == draw(0, 3)
+    assert draw(0, 3) != draw(0, 4)
+    assert draw(0, 3) != draw(1, 3)
