@@ -1,7 +1,6 @@
 """The packaged model on real faces that it has not seen.
 
     python benchmarks/pretrained.py london FOLDER [--model RUN]       portraits of 102 people, neutral and smiling
-    python benchmarks/pretrained.py peer FOLDER                       the same pictures by the program `fer` of PyPI
     fer evaluate RUN --data data/ferplus-test --tta none|flip         FER+'s test pictures by their majority
     fer evaluate RUN --data data/wild --split test                    the fifth of the people of press photographs
 
@@ -11,6 +10,7 @@ picture's score is the logarithm of the odds of happiness against neutral. The i
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +39,9 @@ def london(folder: Path, model: str | None, detector: str) -> None:
     right = {
         path: float(labels[path] == ("happiness" if path.parent.name == "smiling" else "neutral")) for path in found
     }
-    _report("accuracy among all classes", right, lambda one: float(np.mean(list(one.values()))))
+    _report("accuracy among all classes", right, _mean)
     two = {path: float((odds[path] > 0) == (path.parent.name == "smiling")) for path in found}
-    _report("accuracy of happiness against neutral", two, lambda one: float(np.mean(list(two[path] for path in one))))
+    _report("accuracy of happiness against neutral", two, _mean)
     for side in ("neutral", "smiling"):
         names, counts = np.unique([labels[path] for path in found if path.parent.name == side], return_counts=True)
         print(f"  {side}: " + ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True)))
@@ -56,6 +56,10 @@ def _auc(values: dict[Path, float]) -> float:
     return float(roc_auc_score([path.parent.name == "smiling" for path in values], list(values.values())))
 
 
+def _mean(values: dict[Path, float]) -> float:
+    return float(np.mean(list(values.values())))
+
+
 def _pairs(values: dict[Path, float]) -> float:
     wins = [
         values[path] > values[other]
@@ -65,7 +69,7 @@ def _pairs(values: dict[Path, float]) -> float:
     return float(np.mean(wins))
 
 
-def _report(what: str, values: dict[Path, float], metric) -> None:
+def _report(what: str, values: dict[Path, float], metric: Callable[[dict[Path, float]], float]) -> None:
     """The metric, and its 95 % interval over 1,000 draws of the subjects."""
     subjects = sorted({path.name for path in values})
     by_subject = {name: {path: value for path, value in values.items() if path.name == name} for name in subjects}
