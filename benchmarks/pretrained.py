@@ -32,7 +32,7 @@ def london(folder: Path, model: str | None, detector: str) -> None:
     odds = {path: _odds(each[0].probabilities) for path, each in zip(paths, faces, strict=True) if each}
     labels = {path: each[0].label for path, each in zip(paths, faces, strict=True) if each}
     print(
-        f"{len(found)} of {len(paths)} faces found by {detector}; {len(paths) / seconds:.1f} pictures/s, detection included"
+        f"{len(found)} of {len(paths)} faces found ({detector}); {len(paths) / seconds:.1f} pictures/s with detection"
     )
     _report("AUC of smiling against neutral", odds, _auc)
     _report("smiling above neutral, of the same person", odds, _pairs)
