@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from fer_cli.dataset.folder import Journal, begin, finish
+from fer_cli.dataset.prepare import Journal, begin, finish
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import COLUMNS
 from fer_cli.embeddings.inputs import Collator

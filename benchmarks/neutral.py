@@ -29,13 +29,13 @@ from fer_cli.dataset.prepare import prepare
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.embeddings.neutral import of_run
 from fer_cli.errors import FerError
-from fer_cli.faces.yunet import find_detector_model
-from fer_cli.prediction.model import open_model
-from fer_cli.prediction.neutral.auto import AutoNeutral
+from fer_cli.faces.detect import find_detector_model
+from fer_cli.prediction.neutral import AutoNeutral
 from fer_cli.prediction.neutral.given import FixedNeutral
 from fer_cli.prediction.neutral.identity import choose_identity, cluster
 from fer_cli.prediction.neutral.scoring import choose_scorer
 from fer_cli.prediction.pipeline import FaceExtractor, Neutral, extract_faces, predict
+from fer_cli.prediction.predictor import open_model
 from fer_cli.prediction.results import FacePrediction, Frame
 from fer_cli.runs.run import Run
 from fer_cli.training.recipes.difference import DifferenceRecipe

@@ -8,7 +8,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from fer_cli.home import provide_home
+from fer_cli.files import provide_home
 
 if TYPE_CHECKING:
     from fer_cli.prediction.predictor import FacePrediction, Predictor

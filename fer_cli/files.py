@@ -4,11 +4,13 @@ Whatever comes from outside is opened here: regular files only, because a pipe o
 than a stated limit, counted while reading, because the stated size of a file need not be true.
 """
 
+import atexit
 import errno
 import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import stat
 import tempfile
@@ -322,3 +324,30 @@ def identity_of(path: str | Path) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino
+
+
+#: The folder that stands in for a home, where :func:`provide_home` made one.
+temporary_home: Path | None = None
+
+
+def provide_home() -> None:
+    """Set HOME to a new folder, removed when the process ends, where the user has no home.
+
+    To be called before any library looks for one, which they do when they are imported.
+    """
+    global temporary_home
+    try:
+        Path.home()
+        return
+    except RuntimeError:
+        pass
+    temporary_home = Path(tempfile.mkdtemp(prefix="fer-home-"))
+    os.environ["HOME"] = str(temporary_home)
+    # torch names a cache after the user, who has no name either.
+    os.environ.setdefault("USER", "fer")
+    atexit.register(_remove, temporary_home, os.getpid())
+
+
+def _remove(folder: Path, process: int) -> None:
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from fer_cli.dataset.folder import Journal, begin, finish
 from fer_cli.dataset.pairing import assign_folds
+from fer_cli.dataset.prepare import Journal, begin, finish
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import COLUMNS
 from fer_cli.protocol import Protocol

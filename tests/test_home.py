@@ -36,9 +36,9 @@ def test_case_13_libraries_start_without_a_home(tmp_path):
 
 
 def test_who_has_a_home_keeps_it(monkeypatch, tmp_path):
-    from fer_cli import home
+    from fer_cli import files as home
 
     monkeypatch.setenv("HOME", str(tmp_path))
     home.provide_home()
-    assert home.temporary is None
+    assert home.temporary_home is None
     assert not list(tmp_path.iterdir())

@@ -117,13 +117,25 @@ def unfinished_run(given: Path | None, model: str) -> Path:
     )
 
 
-def resolved(recipe: "Recipe") -> "Recipe":
-    """The recipe with ``auto`` replaced by what it comes to here; says what that is, and why."""
+def resolved(recipe: "Recipe", data: "PreparedDataset") -> "Recipe":
+    """The recipe with ``auto`` replaced by what it comes to here; says what that is, and why.
+
+    And where the run that it starts from saw crops with another margin than those of ``data``.
+    """
     found = recipe.resolved()
     for name in ("encoder", "identity"):
         value = getattr(found, name, None)
         if value != getattr(recipe, name, None):
             say(f"{name:<9} {value}{_WHY.get((name, value), '')} (auto)")
+    from fer_cli.models.preprocessing import FILE, Preprocessing
+
+    for source in found.ancestors({}):
+        seen = Preprocessing.load(source).face_crop.get("margin") if (source / FILE).is_file() else None
+        if seen not in (None, data.crop["margin"]):
+            say(
+                f"margin    {data.crop['margin']}; {source} was trained on crops with {seen}: "
+                f"fer prepare … --margin {seen} makes them alike"
+            )
     return found
 
 

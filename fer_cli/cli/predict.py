@@ -14,7 +14,7 @@ from fer_cli.cli.console import INTERRUPTED, SOME_SKIPPED, Bars, err, out, say, 
 from fer_cli.cli.settings import Device, with_settings
 from fer_cli.errors import UsageError
 from fer_cli.files import as_text
-from fer_cli.models.choices import Runtime
+from fer_cli.models import Runtime
 from fer_cli.prediction.options import AUTO, NeutralOptions, PredictOptions
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ def predict(
     """
     from fer_cli.distributed import own_device
     from fer_cli.models.device import choose_device, device_name
-    from fer_cli.prediction.model import open_model
     from fer_cli.prediction.neutral import neutral_finder
     from fer_cli.prediction.pipeline import is_cropped, settle_detector
+    from fer_cli.prediction.predictor import open_model
     from fer_cli.prediction.run import check
     from fer_cli.prediction.run import run as run_prediction
 

@@ -12,8 +12,8 @@ from fer_cli.cli.choose import DATA
 from fer_cli.cli.console import SOME_SKIPPED, Bars, err, out, say
 from fer_cli.cli.help import Commands
 from fer_cli.cli.settings import with_settings
+from fer_cli.corpora import corpora, detect
 from fer_cli.corpora.base import Corpus
-from fer_cli.corpora.registry import corpora, detect
 from fer_cli.dataset.pairing import UNPAIRED
 from fer_cli.dataset.plan import Preparation
 from fer_cli.errors import DatasetError, UsageError

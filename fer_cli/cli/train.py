@@ -110,7 +110,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
         chosen = own_device(choose_device(device))
         say(f"device    {device_name(chosen)}" + (f", {world_size()} processes" if world_size() > 1 else ""))
         dataset = choose.dataset(data)
-        recipe = choose.resolved(choose.stage_1(recipe, dataset, folds=cv))
+        recipe = choose.resolved(choose.stage_1(recipe, dataset, folds=cv), dataset)
         given = context.meta["out"] if resume else output
         path, finished = broadcast(choose.new_run(given, recipe, dataset, folds=cv), chosen)
         with Bars() as bars:

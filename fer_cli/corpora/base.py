@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from fer_cli.corpora.archives import OTHERS, UNPACKED, archives_in, unpack_all
-from fer_cli.corpora.io import what_is_there
+from fer_cli.corpora.io import OTHERS, UNPACKED, archives_in, unpack_all, what_is_there
 from fer_cli.errors import CorpusError
 from fer_cli.files import as_text
 from fer_cli.labels import VOTES

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
-from fer_cli.corpora import archives
+from fer_cli.corpora import io
 from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence, Still, spelled
 from fer_cli.corpora.io import children, folders_below, folders_in, is_dir, what_is_there
 from fer_cli.errors import CorpusError
@@ -279,7 +279,7 @@ def find_zips(root: Path) -> dict[str, Path]:
             with zipfile.ZipFile(path) as file:
                 kinds = (_kind(info.filename) for info in file.infolist()[:MAX_MEMBERS])
                 kind = next((kind for kind in kinds if kind), None)
-        except (OSError, *archives.BROKEN):
+        except (OSError, *io.BROKEN):
             continue
         if kind:
             found.setdefault(kind, path)
@@ -287,17 +287,17 @@ def find_zips(root: Path) -> dict[str, Path]:
 
 
 def unpack(root: Path, zips: dict[str, Path], tree: Tree, progress: Progress) -> None:
-    """Unpack the ``zips`` whose kind ``tree`` lacks; raises what :func:`fer_cli.corpora.archives.unpack` raises."""
+    """Unpack the ``zips`` whose kind ``tree`` lacks; raises what :func:`fer_cli.corpora.io.unpack` raises."""
     for kind, path in zips.items():
         if kind != "facs" and getattr(tree, kind) is None:
-            archives.unpack(path, root / archives.UNPACKED / kind, _place, progress)
+            io.unpack(path, root / io.UNPACKED / kind, _place, progress)
 
 
 def unpack_others(root: Path, zips: dict[str, Path], progress: Progress) -> None:
     """Unpack the archives in ``root`` that are not among the ``zips``: a mirror, or the owners' in another form."""
-    for path in archives.archives_in(root):
+    for path in io.archives_in(root):
         if path not in zips.values():
-            archives.unpack(path, archives.target_of(path), archives.inside, progress)
+            io.unpack(path, io.target_of(path), io.inside, progress)
 
 
 def _kind(name: str) -> str | None:

@@ -12,8 +12,7 @@ from annotated_doc import Doc
 
 from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence, Still
 from fer_cli.corpora.io import files_below, split_named, unreadable
-from fer_cli.corpora.layouts import add_clip
-from fer_cli.corpora.table import REPEATED, rows_of
+from fer_cli.corpora.layouts import REPEATED, add_clip, rows_of
 from fer_cli.errors import CorpusError, UsageError
 from fer_cli.faces.formats import is_picture, is_video
 from fer_cli.labels import EXPRESSIONS, expression, folded

@@ -227,8 +227,8 @@ def draw_sequence(root: Path, subject: int, sequence: int, *, frames: int, seed:
     """Draw a subject's ``sequence``-th sequence, both counted from 1."""
     import numpy as np
 
+    from fer_cli.synthetic.head import face_of, landmarks_in_pixels, paint
     from fer_cli.synthetic.person import draw_identity, draw_order, draw_performance, draw_rest, intensity
-    from fer_cli.synthetic.render import face_of, landmarks_in_pixels, paint
 
     def generator(*purpose: int) -> np.random.Generator:
         return np.random.default_rng([seed, subject, *purpose])

@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal
 from annotated_doc import Doc
 from annotated_types import Ge, Interval
 
-from fer_cli.corpora.archives import UNPACKED, archives_in, is_archive
 from fer_cli.corpora.base import Corpus, Reading, Sequence, Skipped
-from fer_cli.corpora.io import unreadable
+from fer_cli.corpora.io import UNPACKED, archives_in, is_archive, unreadable
 from fer_cli.dataset.pairing import Sample, assign_folds, pair, pairing_rule, unpaired
 from fer_cli.errors import CorpusError, DatasetError
 from fer_cli.labels import EXPRESSIONS, class_set

@@ -22,7 +22,7 @@ class PreparedDataset:
     ``metadata`` has one row a crop, with the columns of :data:`fer_cli.dataset.schema.COLUMNS`; ``fold`` is a nullable
     integer, every other column a string with NA for what is not known. Where the corpus publishes how raters voted,
     there are the nullable integers of :data:`fer_cli.dataset.schema.VOTE_COLUMNS` too, and rows without a ``label``
-    that are there for their votes alone: :meth:`samples` leaves them out.
+    that are there for their votes alone: :meth:`samples` excludes them.
 
     >>> dataset = PreparedDataset.open("data/ckplus")  # doctest: +SKIP
     >>> dataset.protocol.name  # doctest: +SKIP

@@ -180,8 +180,8 @@ def read_metadata(folder: Path, *, folds: int, size: int) -> pd.DataFrame:
         shown = "empty" if value is None else repr(value if len(value) <= 80 else f"{value[:80]}…")
         raise DatasetError(f"{path}, row {place + 1}: '{column}' is {shown}, {why}.", hint="".join(hint))
     numbers = [None if text is None else int(text.partition(".")[0]) for text in columns["fold"]]
-    counted = {name: pd.array(list(map(_whole, values)), dtype="Int64") for name, values in votes.items()}
-    return rows.assign(fold=pd.array(numbers, dtype="Int64"), **counted)
+    columns = {name: pd.array(list(map(_whole, values)), dtype="Int64") for name, values in votes.items()}
+    return rows.assign(fold=pd.array(numbers, dtype="Int64"), **columns)
 
 
 #: A number of votes; programs that keep tables may have written 3 as 3.0.

@@ -184,7 +184,7 @@ class DecodedCrops:
         batch = np.empty((len(names), *self._shape), dtype=np.uint8)
         flat = batch.reshape(len(names), -1)
         try:
-            # Opened for each batch, which costs nothing beside reading it: no process or thread shares a position.
+            # Opened for each batch, which costs nothing next to reading it: no process or thread shares a position.
             with self._path.open("rb", buffering=0) as file:
                 for place, name in enumerate(names):
                     file.seek(self._begin + self._row[name] * flat.shape[1])

@@ -15,8 +15,7 @@ from fer_cli.evaluation.leakage import Leakage
 from fer_cli.evaluation.metrics import LabelledPredictions, compute_metrics, headline_metrics
 from fer_cli.evaluation.report.page import write_report
 from fer_cli.evaluation.results import Evaluation, Provenance, refuse_foreign, write
-from fer_cli.evaluation.sequences import by_sequence
-from fer_cli.evaluation.subgroups import by_group
+from fer_cli.evaluation.subgroups import by_group, by_sequence
 from fer_cli.files import locked
 from fer_cli.labels import in_order
 from fer_cli.options import DEFAULT_SESSION, Session

@@ -17,7 +17,7 @@ from fer_cli.errors import DatasetError
 from fer_cli.evaluation.calibration import fit_temperature
 from fer_cli.evaluation.leakage import Leakage, check_leakage
 from fer_cli.labels import in_order
-from fer_cli.models.choices import FLIP
+from fer_cli.models import FLIP
 from fer_cli.models.inference import Classifier, finite_probabilities
 from fer_cli.options import DEFAULT_SESSION, Session
 from fer_cli.progress import Progress

@@ -79,7 +79,7 @@ class Packaged:
 
 
 def package(run: Run, out: Path, *, scores: Sequence[Path] = ()) -> Packaged:
-    """Write what is needed to use and judge ``run`` into the new folder ``out``.
+    """Write what is needed to use and evaluate ``run`` into the new folder ``out``.
 
     Weights are stored in float16; the softmax's temperature is the one that the run's own evaluation fitted on the
     validation faces. Subjects are named by :func:`~fer_cli.runs.run.pseudonym`. ``scores`` are the folders of

@@ -13,8 +13,7 @@ import numpy as np
 
 from fer_cli.errors import PictureError, UnreachableDetectorError
 from fer_cli.faces.align import CropTemplate
-from fer_cli.faces.detect import Detector, Face, FaceDetector
-from fer_cli.faces.yunet import can_be_had, find_detector_model
+from fer_cli.faces.detect import Detector, Face, FaceDetector, can_be_had, find_detector_model
 from fer_cli.progress import Progress, silent
 
 #: The name of this detector, and what stands for it in the place of YuNet's file.

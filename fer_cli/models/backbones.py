@@ -10,12 +10,20 @@ from torch import Tensor, nn
 from fer_cli import pretrained
 from fer_cli.documents import read_document
 from fer_cli.errors import ModelError
+from fer_cli.models import BACKBONES, BEST, FACES, IMAGENET, SCRATCH, TIMM, VGGFACE2
 from fer_cli.models.base import WEIGHTS
-from fer_cli.models.choices import BACKBONES, BEST, FACES, IMAGENET, SCRATCH, TIMM, VGGFACE2
-from fer_cli.models.encoder import BackboneName, Encoder, ImageSize, MobileNetV3
+from fer_cli.models.encoder import (
+    BackboneName,
+    Encoder,
+    ImageSize,
+    MobileNetV3,
+    TimmEncoder,
+    pretrained_cfg,
+    published_weights,
+    weights_of_file,
+)
 from fer_cli.models.loading import CONFIG, first_line, load_into, read_weights
 from fer_cli.models.preprocessing import FILE, Preprocessing
-from fer_cli.models.timm_encoder import TimmEncoder, pretrained_cfg, published_weights, weights_of_file
 from fer_cli.models.vggface2 import VGGFace2Backbone, load_published, published_part
 from fer_cli.models.weights import ALL, find
 

@@ -13,9 +13,9 @@ from transformers import PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
+from fer_cli.models import FEATURES, Features
 from fer_cli.models.backbones import make_encoder
 from fer_cli.models.base import TrainedModel
-from fer_cli.models.choices import FEATURES, Features
 from fer_cli.models.encoder import (
     HIDDEN_SIZES,
     BackboneName,

@@ -9,9 +9,9 @@ from transformers import PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
+from fer_cli.models import BACKBONES, VGGFACE2, Backbone
 from fer_cli.models.backbones import backbone_of, encoder_part, weights_file
 from fer_cli.models.base import TrainedModel
-from fer_cli.models.choices import BACKBONES, VGGFACE2, Backbone
 from fer_cli.models.encoder import MobileNetV3
 from fer_cli.models.loading import read_weights, require_fit
 from fer_cli.models.vggface2 import VGGFace2Encoder, is_published, published_part

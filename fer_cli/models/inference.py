@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from fer_cli.errors import ModelError
+from fer_cli.models import FLIP
 from fer_cli.models.base import TrainedModel
-from fer_cli.models.choices import FLIP
 from fer_cli.models.device import choose_device
 from fer_cli.models.loading import load_own
 from fer_cli.models.preprocessing import Preprocessing

@@ -24,8 +24,8 @@ from transformers.utils import cached_file, logging
 from fer_cli.documents import read_document, write_metadata
 from fer_cli.errors import ModelError, RunError
 from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular
+from fer_cli.models import TestTime
 from fer_cli.models.base import WEIGHTS, TrainedModel, own_model
-from fer_cli.models.choices import TestTime
 from fer_cli.models.pickles import PickleRefusedError, require_plain_state_dict
 
 CONFIG = "config.json"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import fer_cli
 from fer_cli.errors import DiskFullError, ModelError, UsageError
 from fer_cli.files import written_whole
-from fer_cli.models.choices import ONNXRUNTIME, TORCH
+from fer_cli.models import ONNXRUNTIME, TORCH
 from fer_cli.models.inference import Classifier
 from fer_cli.models.loading import fingerprint
 from fer_cli.models.weights import cache_folder

@@ -18,8 +18,8 @@ from transformers import (
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
+from fer_cli.models import GATES, POOLINGS, TINY_VIT, VIT_B16, VIT_B16_REVISION, Gate, Pooling
 from fer_cli.models.base import TrainedModel
-from fer_cli.models.choices import GATES, POOLINGS, TINY_VIT, VIT_B16, VIT_B16_REVISION, Gate, Pooling
 from fer_cli.models.encoder import Width
 from fer_cli.models.loading import first_line, foreign_config, load_foreign, load_own
 

@@ -1,6 +1,7 @@
 """Prediction from Python: a model by its name, pictures in, faces with their expressions out."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, overload
 
@@ -10,14 +11,57 @@ from PIL import Image
 from fer_cli.errors import PictureError
 from fer_cli.faces.cascade import DetectorChoice
 from fer_cli.faces.decode import decode
-from fer_cli.models.choices import AUTO, Runtime
-from fer_cli.prediction.model import open_model
+from fer_cli.models import AUTO, Runtime
+from fer_cli.models.hub import load_published
+from fer_cli.models.inference import Classifier
+from fer_cli.models.onnx import with_runtime
 from fer_cli.prediction.neutral import neutral_finder
 from fer_cli.prediction.neutral.given import FixedNeutral
 from fer_cli.prediction.options import NeutralOptions
 from fer_cli.prediction.pipeline import FaceExtractor, Neutral, NeutralFinder, predict
 from fer_cli.prediction.results import FacePrediction, Frame
-from fer_cli.pretrained import NAME
+from fer_cli.pretrained import NAME, is_packaged, require_packaged
+from fer_cli.runs.run import CARD, UNFINISHED, Run
+
+
+@dataclass(frozen=True)
+class PredictionModel:
+    """A model's ``name``, its ``classifier``, and its ``run``, where it has one.
+
+    ``runtime`` names the inference backend and why it was chosen, ``labels`` how a published model's labels were
+    mapped. ``about`` is the name for people, of a published run with its scores.
+    """
+
+    name: str
+    classifier: Classifier
+    run: Run | None
+    runtime: str
+    labels: str = ""
+    about: str = ""
+
+
+def open_model(source: str | Path, *, device: str = "auto", runtime: str = AUTO) -> PredictionModel:
+    """The model of a run, of a folder that ``save_pretrained`` wrote, or of the Hugging Face Hub (``ORG/NAME``).
+
+    ``faces`` is the packaged one.
+
+    Raises :class:`~fer_cli.errors.RunError` or :class:`~fer_cli.errors.ModelError` if it cannot be had,
+    :class:`~fer_cli.errors.UsageError` if the device or the runtime cannot.
+    """
+    folder = require_packaged() if is_packaged(source) else Path(source)
+    run, labels = None, ""
+    if folder.is_dir() and not _only_a_model(folder):
+        run = Run.open(folder)
+        classifier = Classifier.load(folder, device)
+    else:
+        classifier, labels = load_published(source, device)
+    classifier, about = with_runtime(classifier, runtime)
+    return PredictionModel(str(source), classifier, run, about, labels, str(source) if run is None else run.about)
+
+
+def _only_a_model(folder: Path) -> bool:
+    return (folder / "config.json").is_file() and not any((folder / name).is_file() for name in (CARD, UNFINISHED))
+
 
 #: A path; a Pillow image; or an array of uint8, H×W×3 RGB or H×W grey.
 Picture = str | Path | Image.Image | np.ndarray

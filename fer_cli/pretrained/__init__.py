@@ -8,7 +8,7 @@ from pathlib import Path
 from fer_cli.errors import ModelError
 from fer_cli.files import read_bytes
 
-#: The name by which a command takes the packaged model in the place of a run's folder.
+#: The name that a command takes for the packaged model in the place of a run's folder.
 NAME = "faces"
 FOLDER = Path(__file__).parent / NAME
 #: The digests of the folder's files, as ``sha256sum`` writes and checks them. Written last: without it there is no

@@ -270,8 +270,8 @@ def merged(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> dict
 
 def shared_subjects(seen: dict[str, list[str]], corpus: str, subjects: set[str]) -> list[str]:
     """The ``subjects`` of ``corpus`` that are among those ``seen``, by name or by :func:`pseudonym`, sorted."""
-    known = set(seen.get(corpus, []))
-    return sorted(name for name in subjects if name in known or pseudonym(corpus, name) in known)
+    noted = set(seen.get(corpus, []))
+    return sorted(name for name in subjects if name in noted or pseudonym(corpus, name) in noted)
 
 
 def pseudonym(corpus: str, subject: str) -> str:

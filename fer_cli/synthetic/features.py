@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from fer_cli.synthetic.canvas import Canvas, disc, ribbon
-from fer_cli.synthetic.face import LIP_LINE, Face, by, curve, mouth_shift, neutral_landmarks
+from fer_cli.synthetic.face import LIP_LINE, Canvas, Face, by, curve, disc, mouth_shift, neutral_landmarks, ribbon
 
 
 def paint_nose(canvas: Canvas, face: Face, head: np.ndarray) -> None:

@@ -13,9 +13,8 @@ from fer_cli.progress import Progress, silent
 from fer_cli.runs.run import COMPARISON, CROSS_VALIDATION, UNFINISHED, VERSION, CrossValidation, Run, open_any
 from fer_cli.training.fit import already_trained, fit
 from fer_cli.training.folder import identity_of, reserved
-from fer_cli.training.leakage import seen_subjects
 from fer_cli.training.recipes.base import Recipe
-from fer_cli.training.samples import open_extra
+from fer_cli.training.samples import open_extra, seen_subjects
 
 
 def cross_validate(

@@ -26,16 +26,22 @@ from fer_cli.embeddings.embed import Embeddings, Views
 from fer_cli.embeddings.inputs import WHOLE, Collator, embed_frozen, model_inputs, standardise
 from fer_cli.embeddings.neutral import neutral_mean
 from fer_cli.files import read_json, remove_abandoned, write_json, written_whole
-from fer_cli.models.device import choose_device, device_name
+from fer_cli.models.device import choose_device, choose_precision, device_name
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
 from fer_cli.runs.run import CARD, CHECKPOINTS, EPOCHS, LOGS, UNFINISHED, VERSION, Run, run_behind
 from fer_cli.training.augmentation import augmentation_of, mixing_of
 from fer_cli.training.folder import finished, identity_of, reserved
-from fer_cli.training.leakage import seen_subjects
-from fer_cli.training.precision import choose_precision
 from fer_cli.training.recipes.base import BuildContext, Recipe
-from fer_cli.training.samples import ExtraData, JoinedFaces, open_extra, refuse_extra, soft_labels, training_sides
+from fer_cli.training.samples import (
+    ExtraData,
+    JoinedFaces,
+    open_extra,
+    refuse_extra,
+    seen_subjects,
+    soft_labels,
+    training_sides,
+)
 from fer_cli.training.trainer import (
     EPOCH_RULES,
     REFIT_RULE,

@@ -1,6 +1,6 @@
-"""What a training learns from: its rows, those of further datasets, and their labels or the votes for them."""
+"""Samples of a training: its rows, those of further datasets, their labels or votes, and the subjects behind them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import METADATA
-from fer_cli.errors import DatasetError, UsageError
+from fer_cli.errors import DatasetError, RunError, UsageError
+from fer_cli.runs.run import merged, names, seen_behind, shared_subjects
 from fer_cli.training.recipes.base import Recipe
 
 #: What the columns of a dataset's table begin with that count the votes for a class.
@@ -40,7 +41,7 @@ class ExtraData:
 
 
 def open_extra(recipe: Recipe, dataset: PreparedDataset, classes: tuple[str, ...]) -> list[ExtraData]:
-    """The datasets of ``--extra-data`` with their rows of ``classes`` that may train beside those of ``dataset``.
+    """The datasets of ``--extra-data`` with their rows of ``classes`` that may train with those of ``dataset``.
 
     Of a dataset with folds those are all folds but the recipe's test and validation folds, of one with its owners'
     split the training part, of another all rows. Raises :class:`~fer_cli.errors.DatasetError` if a dataset is that of
@@ -199,3 +200,38 @@ def refuse_extra(recipe: Recipe, extra: list[ExtraData], inputs: Mapping[str, Te
             f"--extra-data: {', '.join(inputs)} of other datasets cannot be told apart from this one's.",
             hint="Type --disentangle concat or orthogonal, or leave --extra-data out.",
         )
+
+
+def seen_subjects(
+    recipe: Recipe,
+    dataset: PreparedDataset,
+    sides: Mapping[str, pd.DataFrame],
+    parts: Mapping[str, Path],
+    extra: Sequence[ExtraData] = (),
+    *,
+    allow_seen: bool,
+) -> tuple[dict[str, list[str]], list[str]]:
+    """By corpus, the subjects that this model will have seen, in ``extra`` and in the weights it starts from too.
+
+    And the subjects of the test fold among the latter, on whom the person insisted with ``allow_seen``; without it,
+    raises :class:`~fer_cli.errors.RunError` with their names.
+    """
+    corpus = dataset.card["corpus"]
+    seen = {corpus: sorted({*sides["train"]["subject"].dropna(), *sides["val"]["subject"].dropna()})}
+    insisted_on: set[str] = set()
+    befores = [(f"{source} was trained on", seen_behind(source)) for source in recipe.ancestors(parts)]
+    for each in extra:
+        people = {each.dataset.card["corpus"]: sorted(each.rows["subject"].dropna().unique())}
+        befores.append((f"--extra-data {each.dataset.path} shows", people))
+    for source, before in befores:
+        shared = shared_subjects(before, corpus, set(sides["test"]["subject"].dropna()))
+        if shared and not allow_seen:
+            raise RunError(
+                f"{source} {len(shared)} of the {corpus} subjects that fold {recipe.fold} tests "
+                f"({names(shared)}): the accuracy would be on subjects that it was trained on.",
+                hint="Start from a run of the same fold; or, if other people have these names, type "
+                "--allow-seen-subjects.",
+            )
+        insisted_on |= set(shared)
+        seen = merged(seen, before)
+    return seen, sorted(insisted_on)

@@ -26,21 +26,30 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 from fer_cli.distributed import is_main_process
 from fer_cli.embeddings.inputs import Collator
 from fer_cli.errors import TrainingError, UsageError
+from fer_cli.models.device import choose_precision, has_tf32
 from fer_cli.models.loading import hush, load_checkpoint
 from fer_cli.progress import Progress
-from fer_cli.training.balance import ClassSampler, TrainingLoss, class_frequencies
-from fer_cli.training.callbacks import Averaging, EndAfter, Freeze, Patience, Reporter, epochs_without_improvement
-from fer_cli.training.ema import WeightAverage
+from fer_cli.training.callbacks import (
+    Averaging,
+    EndAfter,
+    Freeze,
+    Patience,
+    Reporter,
+    WeightAverage,
+    epochs_without_improvement,
+)
 from fer_cli.training.loaders import explaining_failures, seeded_apart, workers_for
 from fer_cli.training.optimizer import (
     OPTIMIZERS,
     STEP_EPOCHS,
     STEP_FACTOR,
+    ClassSampler,
+    TrainingLoss,
+    class_frequencies,
     decayed_parameters,
     parameter_groups,
     refuse_without_encoder,
 )
-from fer_cli.training.precision import choose_precision, has_tf32
 from fer_cli.training.recipes.base import Recipe
 
 #: How the epoch is chosen whose model is kept, by ``--select``. Accuracy is tied between many epochs where a fold holds

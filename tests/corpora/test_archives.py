@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_cli.corpora import archives
+from fer_cli.corpora import io as archives
 from fer_cli.corpora.affectnet import AffectNet
-from fer_cli.corpora.archives import inside, unpack_all, unpack_root
+from fer_cli.corpora.io import inside, unpack_all, unpack_root
 from fer_cli.corpora.jaffe import Jaffe
 from fer_cli.dataset.prepare import check
 from fer_cli.errors import CorpusError

@@ -401,7 +401,7 @@ def test_case_30_the_mirror_is_read_from_its_archive_and_from_deep_below(tmp_pat
 
 
 def test_case_30_the_mirrors_zip_itself_may_be_typed(tmp_path):
-    from fer_cli.corpora.archives import unpack_root
+    from fer_cli.corpora.io import unpack_root
     from fer_cli.progress import silent
 
     shutil.make_archive(str(tmp_path / "archive"), "zip", mirror(tmp_path / "made"))

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fer_cli.corpora import corpora
 from fer_cli.corpora.base import Frame
-from fer_cli.corpora.registry import corpora
 from fer_cli.dataset.crops import CropResult
 from fer_cli.dataset.plan import Preparation, make_plan
 from fer_cli.dataset.prepare import prepare

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from fer_cli.corpora import detect
 from fer_cli.corpora.fer2013 import COLUMNS, Fer2013
-from fer_cli.corpora.registry import detect
 from fer_cli.dataset.plan import Preparation
 from fer_cli.dataset.prepare import prepare
 from fer_cli.dataset.prepared import PreparedDataset

@@ -1,9 +1,9 @@
 import subprocess
 import sys
 
+from fer_cli.corpora import corpora, detect
 from fer_cli.corpora.base import Corpus
 from fer_cli.corpora.ckplus import CKPlus
-from fer_cli.corpora.registry import corpora, detect
 from tests.corpora.ckplus_tree import sequence
 
 
@@ -27,7 +27,7 @@ def test_a_corpus_is_recognised_by_its_layout(tmp_path):
 
 def test_readers_cost_nothing_to_list():
     program = (
-        "import sys; from fer_cli.corpora.registry import corpora; corpora(); "
+        "import sys; from fer_cli.corpora import corpora; corpora(); "
         "print(sorted({'numpy', 'cv2', 'pandas', 'torch', 'PIL'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from fer_cli.dataset.folder import Journal, begin
+from fer_cli.dataset.prepare import Journal, begin
 from fer_cli.errors import DatasetError
 
 DEEP = "[" * 100_000

@@ -1,6 +1,6 @@
 import pytest
 
-from fer_cli.evaluation.sequences import by_sequence, merge
+from fer_cli.evaluation.subgroups import by_sequence, merge
 from tests.evaluation.predictions import CLASSES, random_table, table
 
 

@@ -5,7 +5,7 @@ import onnx
 import torch
 from torch import nn
 
-from fer_cli.export.quantization import smallest_graph
+from fer_cli.export.onnx import smallest_graph
 from fer_cli.models.onnx import open_session, run_graph, write_graph
 
 

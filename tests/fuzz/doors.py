@@ -181,7 +181,7 @@ def _open_dataset(root: Path) -> None:
 
 
 def _read_journal(root: Path) -> None:
-    from fer_cli.dataset.folder import Journal
+    from fer_cli.dataset.prepare import Journal
 
     journal = Journal(root / "data")
     journal.digest(set(journal.entries))
@@ -278,7 +278,7 @@ def _zip(root: Path) -> None:
 
 
 def _unpack(root: Path) -> None:
-    from fer_cli.corpora.archives import unpack_root
+    from fer_cli.corpora.io import unpack_root
     from fer_cli.progress import silent
 
     unpack_root(root / "corpus.zip", silent)

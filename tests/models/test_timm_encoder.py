@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from fer_cli.errors import ModelError
 from fer_cli.models.backbones import make_encoder, require_embeddings, starting_point
 from fer_cli.models.difference import DifferenceConfig, DifferenceModel
+from fer_cli.models.encoder import published_weights
 from fer_cli.models.loading import load_own
-from fer_cli.models.timm_encoder import published_weights
 
 timm = pytest.importorskip("timm")
 LABELS = {"id2label": {0: "anger", 1: "happiness"}, "label2id": {"anger": 0, "happiness": 1}}

@@ -5,8 +5,7 @@ from PIL import Image
 from transformers import AutoModelForImageClassification, ResNetConfig, ViTConfig, ViTModel, pipeline
 
 from fer_cli.errors import ModelError
-from fer_cli.models import Classifier, Preprocessing, ViTSEConfig, ViTSEModel
-from fer_cli.models.choices import TINY_VIT, VIT_B16
+from fer_cli.models import TINY_VIT, VIT_B16, Classifier, Preprocessing, ViTSEConfig, ViTSEModel
 from fer_cli.models.vit_se import pretrained_vit, vit_config
 from fer_cli.training.recipes.base import BuildContext
 from fer_cli.training.recipes.vit_se import ViTSERecipe

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
-from fer_cli.prediction.smoothing import smoothed
+from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, smoothed
 
 CLIP = Path("clip.mp4")
 

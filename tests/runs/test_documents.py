@@ -18,7 +18,7 @@ from fer_cli.evaluation.report import page
 from fer_cli.evaluation.results import StoredEvaluation, refuse_foreign
 from fer_cli.export.onnx import _metadata
 from fer_cli.options import Session
-from fer_cli.prediction.model import open_model
+from fer_cli.prediction.predictor import open_model
 from fer_cli.runs.run import CrossValidation, Run, open_any, seen_behind
 from fer_cli.training.folder import interrupted, will_resume
 from fer_cli.training.recipes.difference import DifferenceRecipe

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from fer_cli.labels import CLASS_SETS
 from fer_cli.synthetic.action_units import MIRROR, UNITS, folds, move_landmarks
-from fer_cli.synthetic.canvas import Canvas
-from fer_cli.synthetic.face import AVERAGE, Pose, curve, neutral_landmarks
+from fer_cli.synthetic.face import AVERAGE, Canvas, Pose, curve, neutral_landmarks
+from fer_cli.synthetic.head import face_of, landmarks_in_pixels, paint
 from fer_cli.synthetic.person import UNITS_OF, draw_identity, draw_performance, draw_rest, intensity
-from fer_cli.synthetic.render import face_of, landmarks_in_pixels, paint
 
 SUBJECTS = range(1, 9)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fer_cli.training.balance import ClassSampler, TrainingLoss, class_frequencies
+from fer_cli.training.optimizer import ClassSampler, TrainingLoss, class_frequencies
 from fer_cli.training.recipes.classifier import ClassifierRecipe
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 0.5], [0.0, 3.0, 1.0]])

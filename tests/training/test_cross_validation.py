@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 
@@ -9,9 +10,10 @@ from fer_cli.runs.run import CrossValidation, Run, open_any
 from fer_cli.training import cross_validation as folds
 from fer_cli.training.cross_validation import cross_validate
 from fer_cli.training.fit import fit
+from fer_cli.training.folder import identity_of, will_resume
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from fer_cli.training.recipes.disentangled import DisentangledRecipe
-from tests.made import made_model, unnamed
+from tests.made import made_model, run_card, unnamed
 
 
 @pytest.fixture
@@ -31,6 +33,70 @@ def test_every_fold_is_held_out_once_in_a_run_of_its_own(recipe, made, tmp_path)
     assert result.card["command"] == "fer train difference --cv"
     assert isinstance(open_any(tmp_path / "cv"), CrossValidation)
     assert isinstance(open_any(tmp_path / "cv" / "fold1"), Run)
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """What the training of each fold is asked for, which is not trained: its run has a card and nothing else."""
+    calls = []
+
+    def note(recipe, dataset, out, **settings):
+        calls.append((recipe, dataset, out, settings))
+        assert will_resume(identity_of(recipe, dataset, folds=True), tmp_path / "cv")
+        out.mkdir()
+        (out / "run.json").write_text(json.dumps(run_card(fold=recipe.fold)))
+        settings["progress"]("training", 3, 4, loss=0.5)
+
+    monkeypatch.setattr(folds, "fit", note)
+    return calls
+
+
+def test_every_fold_is_trained_as_the_whole_was_asked_to_be(recipe, made, tmp_path, asked):
+    told = []
+
+    def progress(*place, **facts):
+        told.append((*place, facts))
+
+    # The encoder has seen a subject, on whom is insisted.
+    (tmp_path / "encoder" / "run.json").write_text(json.dumps(run_card(seen={"made": ["P02"]})))
+    recipe = dataclasses.replace(recipe, fold=2, seed=5)
+    settings = {"device": "cpu", "allow_seen": True, "command": "fer train difference --cv"}
+    result = cross_validate(recipe, made, tmp_path / "cv", progress=progress, **settings)
+    assert [call[0] for call in asked] == [dataclasses.replace(recipe, fold=fold) for fold in (0, 1, 2)]
+    assert [call[2] for call in asked] == [tmp_path / "cv" / f"fold{fold}" for fold in (0, 1, 2)]
+    for _, dataset, _, given in asked:
+        assert dataset is made
+        assert given.items() >= settings.items()
+    assert told == [(f"fold {place}/3 training", 3, 4, {"loss": 0.5}) for place in (1, 2, 3)]
+    expected = {
+        "version": 1,
+        "model": "difference",
+        "command": "fer train difference --cv",
+        "recipe": dataclasses.replace(recipe, fold=0).to_dict(),
+        "dataset": {"path": str(made.path.resolve()), "fingerprint": made.fingerprint},
+        "protocol": made.protocol.to_dict(),
+        "folds": ["fold0", "fold1", "fold2"],
+    }
+    assert {name: result.card.get(name) for name in expected} == expected
+    assert {path.name for path in result.path.iterdir()} == {*expected["folds"], "cross-validation.json"}
+
+
+def test_a_cross_validation_that_is_asked_for_nothing_more_guards_seen_subjects(recipe, made, tmp_path, asked):
+    result = cross_validate(recipe, made, tmp_path / "cv")
+    for *_, given in asked:
+        assert (given["device"], given["allow_seen"], given["command"]) == ("auto", False, "")
+    assert result.card["command"] == ""
+
+
+def test_an_unfinished_cross_validation_is_one_and_no_training_of_a_fold(recipe, made, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folds, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(dataclasses.replace(recipe, fold=1), made, tmp_path / "cv", device="cpu")
+    assert will_resume(identity_of(recipe, made, folds=True), tmp_path / "cv")
+    assert not will_resume(identity_of(recipe, made), tmp_path / "cv")
 
 
 def test_pooled_each_sample_is_tested_once(recipe, made, tmp_path):
@@ -96,9 +162,9 @@ def test_a_start_that_knows_some_fold_is_refused_before_any_is_trained(recipe, m
 
 def test_without_folds_there_is_none(made, tmp_path):
     dataset = unnamed(made, {"a": "train", "b": "val", "c": "test"})
-    with pytest.raises(DatasetError, match="no folds") as caught:
+    with pytest.raises(DatasetError, match=r"made has no folds, for its corpus does not say") as caught:
         cross_validate(DifferenceRecipe(features="target"), dataset, tmp_path / "cv", device="cpu")
-    assert "--cv" in caught.value.hint
+    assert caught.value.hint == "Leave --cv out."
 
 
 def test_a_cross_validation_whose_runs_are_gone_is_said(recipe, made, tmp_path):

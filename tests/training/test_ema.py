@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from fer_cli.errors import RunError
-from fer_cli.training.ema import WeightAverage
+from fer_cli.training.callbacks import WeightAverage
 from fer_cli.training.fit import fit
 from fer_cli.training.recipes.classifier import ClassifierRecipe
 from tests.made import made_model

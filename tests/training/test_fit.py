@@ -1,15 +1,22 @@
 import dataclasses
 import json
+import platform
 
 import pandas as pd
 import pytest
 import torch
+import torchvision
+import transformers
 from safetensors.torch import load_file
 
+import fer_cli
 from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.documents import read_seen
 from fer_cli.errors import DatasetError, RunError
 from fer_cli.evaluation.evaluate import evaluate
 from fer_cli.models import DifferenceModel
+from fer_cli.models.device import device_name
+from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from fer_cli.options import Session
 from fer_cli.runs.run import Run
 from fer_cli.training.fit import fit, last_whole_checkpoint
@@ -39,14 +46,43 @@ def test_a_run_holds_what_is_needed_to_use_repeat_and_judge_it(run, made):
         *("config.json", "model.safetensors", "preprocessor_config.json"),
         *("run.json", "epochs.csv", "tensorboard", "neutral.safetensors"),
     }
-    card = run.card
-    assert card["command"] == "fer train difference"
-    assert card["recipe"] == QUICK.to_dict()
-    assert card["protocol"]["name"] == made.protocol.name
-    assert card["dataset"]["fingerprint"] == made.fingerprint
-    assert card["versions"]["torch"] == torch.__version__
-    assert card["classes"] == list(CLASSES)
+    trained, validated, tested = (["P03", "P06", "P09"], ["P02", "P05", "P08"], ["P01", "P04", "P07"])
+    expected = {
+        "version": 1,
+        "model": "difference",
+        "command": "fer train difference",
+        "recipe": QUICK.to_dict(),
+        "fold": 0,
+        "classes": list(CLASSES),
+        "protocol": made.protocol.to_dict(),
+        "subjects": {"train": trained, "val": validated, "test": tested},
+        "seen": {"made": sorted(trained + validated)},
+        "insisted_on": [],
+        "counts": {"train": 9, "val": 9, "test": 9},
+        "epoch_rule": "lowest loss on the validation fold",
+        "device": device_name(torch.device("cpu")),
+        "processes": 1,
+        "precision": "float32",
+    }
+    assert {name: run.card.get(name) for name in expected} == expected
+    dataset = {"path": str(made.path.resolve()), "name": "made", "corpus": "made", "fingerprint": made.fingerprint}
+    assert run.card["dataset"].items() >= {**dataset, "without_subject": 0}.items()
+    assert (
+        run.card["versions"].items()
+        >= {
+            "fer": fer_cli.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "transformers": transformers.__version__,
+        }.items()
+    )
     assert DifferenceModel.from_pretrained(run.path).config.id2label == dict(enumerate(CLASSES))
+
+
+def test_a_runs_weights_say_whom_they_have_seen_and_its_pictures_how_they_are_prepared(run, made):
+    assert read_seen(run.path / "model.safetensors") == run.seen
+    assert Preprocessing.load(run.path) == Preprocessing(32, IMAGENET_MEAN, IMAGENET_STD, made.crop)
 
 
 def test_subjects_are_on_one_side_and_the_test_folds_are_unseen(run, made):
@@ -62,6 +98,7 @@ def test_subjects_are_on_one_side_and_the_test_folds_are_unseen(run, made):
 
 def test_the_epochs_are_written_down_and_the_best_is_by_validation_loss(run):
     epochs = pd.read_csv(run.path / "epochs.csv")
+    assert list(epochs.columns) == ["epoch", "loss", "val_loss", "val_accuracy", "val_uar"]
     assert list(epochs["epoch"]) == [1, 2]
     assert epochs.notna().all(axis=None)
     assert run.card["best"]["val_loss"] == pytest.approx(epochs["val_loss"].min())
@@ -151,6 +188,7 @@ def test_an_encoder_from_a_run_starts_with_its_weights(run, made, tmp_path):
 def test_single_pictures_train_without_a_neutral(made, tmp_path):
     run = fit(dataclasses.replace(QUICK, features="target", epochs=1), made, tmp_path / "target", device="cpu")
     assert run.card["recipe"]["features"] == "target"
+    assert run.card["command"] == ""
     assert run.card["dataset"]["without_subject"] == 0
 
 

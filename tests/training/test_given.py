@@ -1,6 +1,7 @@
 """What a training gives its trainer: the weights of the classes, the pictures varied, the validation fold as it is."""
 
 import dataclasses
+import json
 from typing import Any
 
 import pandas as pd
@@ -9,10 +10,14 @@ import torch
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
+from fer_cli.documents import write_metadata
 from fer_cli.errors import UsageError
-from fer_cli.models.preprocessing import Preprocessing
+from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from fer_cli.training import fit as fitting
+from fer_cli.training.recipes.base import Recipe
 from fer_cli.training.recipes.difference import DifferenceRecipe
+from fer_cli.training.recipes.disentangled import DisentangledRecipe
+from fer_cli.training.recipes.vit_se import ViTSERecipe
 from tests.made import made_model
 
 SCRATCH = DifferenceRecipe(encoder="scratch", backbone="mobilenet_v3_small", epochs=1, logger=("none",))
@@ -26,7 +31,7 @@ class StoppedError(Exception):
 def given(tmp_path, monkeypatch):
     """What ``make_trainer`` is called with for a recipe and a dataset: model, training and validation data, weights."""
 
-    def watched(recipe: DifferenceRecipe, dataset: PreparedDataset) -> dict[str, Any]:
+    def watched(recipe: Recipe, dataset: PreparedDataset) -> dict[str, Any]:
         seen = {}
 
         def note(model, recipe, train, val, collate, *_, class_weights=None, **__):
@@ -35,7 +40,7 @@ def given(tmp_path, monkeypatch):
 
         monkeypatch.setattr(fitting, "make_trainer", note)
         with pytest.raises(StoppedError):
-            fitting.fit(recipe, dataset, tmp_path / f"run-{recipe.augment}", device="cpu")
+            fitting.fit(recipe, dataset, tmp_path / f"run{len(list(tmp_path.iterdir()))}", device="cpu")
         return seen
 
     return watched
@@ -57,6 +62,8 @@ def test_a_class_weighs_as_much_as_it_is_rare_among_the_training_faces(given, un
     seen = given(dataclasses.replace(SCRATCH, class_weights=True), uneven)
     index = seen["model"].config.label2id
     counts = {"anger": 2, "happiness": 3, "surprise": 1}
+    # Of the logits' own type, without which there is no loss.
+    assert seen["class_weights"].dtype == torch.float32
     for label, count in counts.items():
         # As scikit-learn's "balanced": faces in all, by classes times faces of the class.
         assert seen["class_weights"][index[label]] == pytest.approx(6 / (3 * count))
@@ -165,3 +172,84 @@ def test_of_a_frozen_encoder_training_sees_augmented_views_and_validation_the_cr
         assert 2 < len(drawn) <= 6
         # By itself a frozen encoder sees nothing varied.
         assert len({plain["train"][place]["embeddings"].numpy().tobytes() for _ in range(10)}) == 1
+
+
+def test_the_views_of_a_frozen_encoder_are_the_augmentations_and_the_seeds(given, made, tmp_path):
+    made_model(features="target").save_pretrained(tmp_path / "encoder")
+    frozen = DifferenceRecipe(encoder=str(tmp_path / "encoder"), augment="light", views=2, logger=("none",))
+
+    def views(recipe: DifferenceRecipe) -> set[bytes]:
+        train = given(recipe, made)["train"]
+        return {train[0]["embeddings"].numpy().tobytes() for _ in range(40)}
+
+    first = views(frozen)
+    assert len(first) > 1
+    assert views(frozen) == first
+    for other in ({"seed": 1}, {"augment": "paper"}):
+        # The crop as it is may be among both.
+        assert len(views(dataclasses.replace(frozen, **other)) & first) <= 1
+
+
+@pytest.mark.parametrize(
+    ("recipe", "mean", "deviation"),
+    [(SCRATCH, IMAGENET_MEAN, IMAGENET_STD), (ViTSERecipe(backbone="tiny", logger=("none",)), (0.5,) * 3, (0.5,) * 3)],
+    ids=["difference", "vit-se"],
+)
+def test_a_batch_is_normalised_as_the_published_weights_were(given, made, recipe, mean, deviation):
+    seen = given(dataclasses.replace(recipe, augment="none"), made)
+    [batch] = batches(seen, "train", 1)
+    for pixels, crop in zip(batch, crops_of(made, "train"), strict=True):
+        for channel in range(3):
+            expected = (crop[channel] / 255 - mean[channel]) / deviation[channel]
+            torch.testing.assert_close(pixels[channel], expected)
+
+
+def test_an_adversary_is_given_who_is_shown_and_nobody_else_is(given, made):
+    stage_1 = DisentangledRecipe(
+        stage=1, encoder="scratch", identity="none", backbone="mobilenet_v3_small", logger=("none",)
+    )
+    seen = given(dataclasses.replace(stage_1, disentangle="adversarial"), made)
+    shown = made.split(0, paired=False)["train"]["subject"]
+    assert [int(seen["train"][place]["subjects"]) for place in range(9)] == [
+        sorted(shown.unique()).index(name) for name in shown
+    ]
+    assert seen["model"].config.subjects == 3
+    assert "subjects" not in given(stage_1, made)["train"][0]
+
+
+def test_weights_of_a_training_that_is_not_finished_do_not_say_the_pictures_size(given, made, tmp_path):
+    encoder = tmp_path / "unfinished" / "checkpoints" / "checkpoint-3"
+    made_model(features="target").save_pretrained(encoder)
+    write_metadata(encoder / "model.safetensors", {"seen_subjects": json.dumps({"made": ["P03"]})})
+    (tmp_path / "unfinished" / "unfinished.json").write_text("{}")
+    seen = given(dataclasses.replace(SCRATCH, encoder=str(encoder), tune_encoder=True), made)
+    assert seen["train"][0]["pixel_values"].shape == (3, 32, 32)
+
+
+def test_on_another_device_than_asked_for_nothing_is_trained(made, tmp_path, monkeypatch):
+    asked = []
+
+    def note(name):
+        asked.append(name)
+        raise StoppedError
+
+    monkeypatch.setattr(fitting, "choose_device", note)
+    for settings in ({}, {"device": "mps"}):
+        with pytest.raises(StoppedError):
+            fitting.fit(SCRATCH, made, tmp_path / "run", **settings)
+    assert asked == ["auto", "mps"]
+
+
+def test_what_is_trained_first_is_trained_as_the_whole_was_asked_to_be(made, tmp_path, monkeypatch):
+    fit, asked = fitting.fit, []
+
+    def note(*which, **settings):
+        asked.append((which, settings))
+        raise StoppedError
+
+    monkeypatch.setattr(fitting, "fit", note)
+    recipe = DisentangledRecipe(encoder="scratch", identity="none", backbone="mobilenet_v3_small")
+    settings = {"device": "cpu", "allow_seen": True, "command": "fer train disentangled", "progress": print}
+    with pytest.raises(StoppedError):
+        fit(recipe, made, tmp_path / "run", **settings)
+    assert asked == [((dataclasses.replace(recipe, stage=1), made, tmp_path / "run" / "stage1"), settings)]

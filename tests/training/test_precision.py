@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fer_cli.errors import UsageError
-from fer_cli.training.precision import choose_precision, has_tf32
+from fer_cli.models.device import choose_precision, has_tf32
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 

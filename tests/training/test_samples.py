@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.dataset.schema import VOTE_COLUMNS
 from fer_cli.errors import DatasetError, RunError, UsageError
 from fer_cli.evaluation.leakage import check_leakage
 from fer_cli.training.fit import fit
@@ -96,6 +97,23 @@ def test_a_training_learns_the_shares(made, tmp_path):
     run = fit(recipe, dataset, tmp_path / "run", device="cpu")
     loss = pd.read_csv(run.path / "epochs.csv")["loss"]
     assert loss.iloc[-1] == pytest.approx(np.log(2), abs=0.08)
+
+
+def test_votes_train_as_a_prepared_dataset_stores_them(tmp_path):
+    """By the owners' split, with a picture that has votes and no label."""
+    dataset = unnamed(made_dataset(tmp_path / "made", subjects=12), {"a": "train", "b": "val", "c": "test"})
+    table = pd.read_csv(dataset.path / "metadata.csv", dtype="string")
+    for name in VOTE_COLUMNS:
+        table[name] = "10" if name == "votes_happiness" else "0"
+    place = table.index[(table["split"] == "train") & (table["label"] != "neutral")][0]
+    table.loc[place, "label"] = pd.NA
+    table.to_csv(dataset.path / "metadata.csv", index=False)
+    dataset = PreparedDataset.open(dataset.path)
+    counts = [
+        fit(dataclasses.replace(recipe, epochs=1), dataset, tmp_path / name, device="cpu").card["counts"]
+        for name, recipe in (("hard", RECIPE), ("soft", SOFT))
+    ]
+    assert counts == [{"train": 11, "val": 12, "test": 12}, {"train": 12, "val": 12, "test": 12}]
 
 
 def test_further_data_gives_the_rows_that_may_train(tmp_path):

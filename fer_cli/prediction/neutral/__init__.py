@@ -1,23 +1,237 @@
 """Neutral faces for paired models: given by a person, found among the pictures, or the training's average."""
 
-from collections.abc import Callable
+import hashlib
+import os
+import tempfile
+from array import array
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
 
 from fer_cli.embeddings.neutral import NeutralMean, of_run
 from fer_cli.errors import RunError
-from fer_cli.prediction.model import PredictionModel
-from fer_cli.prediction.neutral.auto import AutoNeutral
+from fer_cli.models.inference import Classifier
 from fer_cli.prediction.neutral.given import FixedNeutral, GivenNeutral
-from fer_cli.prediction.neutral.identity import choose_identity
-from fer_cli.prediction.neutral.scoring import choose_scorer
+from fer_cli.prediction.neutral.identity import AT_ONCE, IdentityEncoder, choose_identity, cluster
+from fer_cli.prediction.neutral.scoring import ClassifierScorer, DistanceScorer, choose_scorer
 from fer_cli.prediction.options import AUTO, MEAN, NeutralOptions
-from fer_cli.prediction.pipeline import Neutral, NeutralFinder
+from fer_cli.prediction.pipeline import BATCH, FaceExtractor, Neutral, NeutralFinder, extract_faces, to_tensor
+from fer_cli.prediction.results import FacePrediction, Frame
 from fer_cli.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from fer_cli.prediction.predictor import PredictionModel
+
+
+@dataclass(frozen=True)
+class People:
+    """Counts of ``faces`` and ``people``, of whom ``served`` have a neutral face of their own.
+
+    Of the others, ``once`` were seen once, and ``unsure`` had no face that is neutral for certain. ``confidence`` is
+    the median of the neutral faces, None where there are no probabilities.
+    """
+
+    faces: int
+    people: int
+    served: int
+    once: int
+    unsure: int
+    confidence: float | None
+
+    def __str__(self) -> str:
+        clustered = f" (clustered {AT_ONCE} at a time)" if self.faces > AT_ONCE else ""
+        text = f"{self.people} people in {self.faces} faces{clustered}: {self.served} have their own neutral face"
+        if self.confidence is not None:
+            text += f" (median confidence {self.confidence:.0%})"
+        rest = self.people - self.served
+        if rest:
+            why = [f"{self.once} seen once"] * bool(self.once)
+            why += [f"{self.unsure} without a face that is surely neutral"] * bool(self.unsure)
+            text += f"; {rest} are compared with the training's average ({', '.join(why)})"
+        return text
+
+
+class AutoNeutral:
+    """For each face the most neutral face of the same person; for a person without one, the average neutral face.
+
+    A person seen once has none, for a picture is never its own neutral, and so has the neutral face itself. ``tell`` is
+    called with a line on what is used and found.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        identity: IdentityEncoder,
+        scorer: ClassifierScorer | DistanceScorer,
+        mean: NeutralMean,
+        *,
+        tell: Callable[[str], None] = lambda _: None,
+        progress: Progress = silent,
+    ):
+        self._classifier, self._identity, self._scorer = classifier, identity, scorer
+        self._tell, self._progress = tell, progress
+        self._subjects = mean.subjects
+        self._mean = Neutral(MEAN, embedding=mean.mean.numpy())
+        self._keys = np.empty(0, np.uint64)
+
+    def fit(self, frames: Iterable[Frame] | None, extract: FaceExtractor) -> None:
+        """Extract every face once, cluster the faces into people, and find each one's most neutral face.
+
+        Embeddings are stored as float16 in temporary files; in memory stay some 30 bytes a face, and what
+        :func:`~fer_cli.prediction.neutral.identity.cluster` needs.
+        """
+        if frames is None:
+            self._tell(
+                f"neutral   the average of {self._subjects} people of the training: a camera or standard input is read "
+                "only once, and nobody's most neutral picture can be searched for"
+            )
+            return
+        self._tell(f"identity  {self._identity.about}; one person up to a distance of {self._identity.threshold:.3g}")
+        self._tell(f"neutral   scored by {self._scorer.about}")
+        self._faces = faces = self._embed(frames, extract)
+        self._labels = cluster(faces.identities(), self._identity.threshold, centre=self._identity.centre)
+        keys = np.array(faces.keys, np.uint64)
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+        self._serving = _most_neutral(self._labels, np.array(faces.scores), np.array(faces.certain, bool))
+        self.people = self._count()
+        self._tell(f"neutral   {self.people}")
+
+    def neutral_for(self, frame: Frame, face: FacePrediction) -> Neutral:
+        """The neutral face of this person; the average for a face that was not there in :meth:`fit`."""
+        key = _key(frame, face.number)
+        place = int(np.searchsorted(self._keys, key))
+        if place == len(self._keys) or self._keys[place] != key:
+            return self._mean
+        row = int(self._order[place])
+        serving = int(self._serving[self._labels[row]])
+        return self._mean if serving < 0 or serving == row else self._faces.neutral(serving)
+
+    def _embed(self, frames: Iterable[Frame], extract: FaceExtractor) -> "_Faces":
+        own = self._identity.network is self._classifier.model.encoder
+        faces = _Faces(own, self._scorer.confident)
+        waiting: list[tuple[Frame, FacePrediction]] = []
+
+        def embed() -> None:
+            crops = to_tensor([face.crop for _, face in waiting])
+            embeddings = self._classifier.embed(crops)
+            scores = self._scorer(crops, embeddings)
+            people = embeddings.numpy() if own else self._identity.embed(crops)
+            rows = zip(waiting, embeddings.numpy(), people, scores.scores, scores.certain, strict=True)
+            for (frame, face), *row in rows:
+                faces.add(frame, face.number, *row)
+            waiting.clear()
+
+        for result in extract_faces(frames, extract):
+            for face in result.faces:
+                waiting.append((result.frame, face))
+                if len(waiting) == BATCH:
+                    embed()
+            self._progress("searching for neutral faces", result.frame.index + 1, None)
+        if waiting:
+            embed()
+        return faces
+
+    def _count(self) -> People:
+        sizes = np.bincount(self._labels, minlength=len(self._serving))
+        served = self._serving >= 0
+        scores = np.array(self._faces.scores)[self._serving[served]]
+        return People(
+            faces=len(self._labels),
+            people=len(sizes),
+            served=int(served.sum()),
+            once=int((sizes == 1).sum()),
+            unsure=int((~served & (sizes > 1)).sum()),
+            confidence=float(np.median(scores)) if len(scores) and self._faces.confident else None,
+        )
+
+
+class _Faces:
+    """All faces, a row each; embeddings and names are in temporary files, which vanish when they are closed."""
+
+    def __init__(self, own: bool, confident: bool):
+        self.confident = confident
+        self.keys, self.scores, self.certain = array("Q"), array("d"), bytearray()
+        self._names, self._name_ends = _temporary(), array("Q", [0])
+        self._own = _Rows()
+        self._identities = self._own if own else _Rows()
+
+    def add(
+        self, frame: Frame, number: int, own: np.ndarray, identity: np.ndarray, score: float, certain: bool
+    ) -> None:
+        name = os.fsencode(_name(frame, number))
+        self._names.write(name)
+        self._name_ends.append(self._name_ends[-1] + len(name))
+        self._own.add(own)
+        if self._identities is not self._own:
+            self._identities.add(identity)
+        self.keys.append(_key(frame, number))
+        self.scores.append(float(score))
+        self.certain.append(bool(certain))
+
+    def identities(self) -> np.ndarray:
+        return self._identities.table()
+
+    def neutral(self, row: int) -> Neutral:
+        start, end = self._name_ends[row : row + 2]
+        self._names.seek(start)
+        name = os.fsdecode(self._names.read(end - start))
+        confidence = self.scores[row] if self.confident else None
+        return Neutral(name, embedding=self._own.table()[row].astype(np.float32), confidence=confidence)
+
+
+class _Rows:
+    """Rows of float16 in a temporary file."""
+
+    def __init__(self):
+        self._file, self._width, self._table = _temporary(), 0, None
+
+    def add(self, row: np.ndarray) -> None:
+        self._width = len(row)
+        self._file.write(row.astype(np.float16).tobytes())
+
+    def table(self) -> np.ndarray:
+        """N×D; no row can be added after."""
+        if not self._width:
+            return np.empty((0, 1), np.float16)
+        if self._table is None:
+            self._file.flush()
+            self._table = np.memmap(self._file, np.float16, mode="r").reshape(-1, self._width)
+        return self._table
+
+
+def _temporary() -> BinaryIO:
+    return tempfile.TemporaryFile()
+
+
+def _most_neutral(labels: np.ndarray, scores: np.ndarray, certain: np.ndarray) -> np.ndarray:
+    """For each group the row of its most neutral certain face, -1 where it has one face only or none is certain."""
+    serving = np.full(labels.max() + 1 if len(labels) else 0, -1)
+    rows = np.flatnonzero(certain)
+    # The last written wins: the best, and of equals the first met.
+    rows = rows[np.lexsort((-rows, scores[rows]))]
+    serving[labels[rows]] = rows
+    serving[np.bincount(labels, minlength=len(serving)) == 1] = -1
+    return serving
+
+
+def _name(frame: Frame, number: int) -> str:
+    """The picture's path, with the frame of a video and the face of a group."""
+    of_video = "" if frame.number is None else f" frame {frame.number}"
+    return f"{frame.path}{of_video}" + (f" face {number}" if number else "")
+
+
+def _key(frame: Frame, number: int) -> int:
+    name = os.fsencode(frame.path) + f" {frame.number} {number}".encode()
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
 
 
 def neutral_finder(
     options: NeutralOptions,
-    model: PredictionModel,
+    model: "PredictionModel",
     *,
     device: str = "auto",
     tell: Callable[[str], None] = lambda _: None,
@@ -41,7 +255,7 @@ def neutral_finder(
     return AutoNeutral(model.classifier, identity, scorer, mean, tell=tell, progress=progress)
 
 
-def _mean(model: PredictionModel) -> NeutralMean:
+def _mean(model: "PredictionModel") -> NeutralMean:
     classifier = model.classifier
     if model.run is not None:
         return of_run(model.run, classifier.model.encoder, classifier.preprocessing, classifier.device)

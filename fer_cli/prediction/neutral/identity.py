@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fer_cli.embeddings.neutral import NeutralMean, distances, of_run, unit
 from fer_cli.errors import ModelError, RunError
-from fer_cli.models.choices import VGGFACE2
+from fer_cli.models import VGGFACE2
 from fer_cli.models.disentangled import DisentangledModel
 from fer_cli.models.identity import identity_network, identity_weights
 from fer_cli.models.inference import Classifier

@@ -11,7 +11,7 @@ from annotated_doc import Doc
 from annotated_types import Ge, Gt, Interval, Le
 
 from fer_cli.errors import DatasetError, UsageError
-from fer_cli.models.choices import TestTime
+from fer_cli.models import TestTime
 from fer_cli.options import Panel, check_bounds
 
 if TYPE_CHECKING:

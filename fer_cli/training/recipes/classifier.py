@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from annotated_doc import Doc
 from annotated_types import Interval
 
-from fer_cli.models.choices import BEST
+from fer_cli.models import BEST
 from fer_cli.options import Panel
 from fer_cli.training.recipes.base import BuildContext, Recipe, Wild
 from fer_cli.training.recipes.difference import BACKBONE, ENCODER, preprocessing_of, starting_file

@@ -10,7 +10,7 @@ from annotated_doc import Doc
 from annotated_types import Ge, Interval
 
 from fer_cli.errors import UsageError
-from fer_cli.models.choices import BEST, FACES, FEATURES, IMAGENET, SCRATCH, Features
+from fer_cli.models import BEST, FACES, FEATURES, IMAGENET, SCRATCH, Features
 from fer_cli.options import Panel
 from fer_cli.training.recipes.base import BuildContext, Note, Recipe
 
@@ -79,7 +79,7 @@ class DifferenceRecipe(Recipe):
         return self.features != "target"
 
     def variants(self) -> dict[str, Recipe]:
-        """With ``ablation`` a recipe each of :data:`~fer_cli.models.choices.FEATURES`, on the same pairs."""
+        """With ``ablation`` a recipe each of :data:`~fer_cli.models.FEATURES`, on the same pairs."""
         if not self.ablation:
             return {"": self}
         return {

@@ -10,7 +10,7 @@ from annotated_doc import Doc
 from annotated_types import Ge, Interval
 
 from fer_cli.errors import DatasetError, ModelError, UsageError
-from fer_cli.models.choices import BEST, NO_IDENTITY, SUBJECTS, VGGFACE2, Backbone, Disentangling
+from fer_cli.models import BEST, NO_IDENTITY, SUBJECTS, VGGFACE2, Backbone, Disentangling
 from fer_cli.options import Panel
 from fer_cli.runs.run import Run
 from fer_cli.training.recipes.base import BuildContext, Recipe

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from annotated_doc import Doc
 from annotated_types import Ge, Gt, Le
 
-from fer_cli.models.choices import TINY_VIT, VIT_B16, Gate, Pooling
+from fer_cli.models import TINY_VIT, VIT_B16, Gate, Pooling
 from fer_cli.options import Panel
 from fer_cli.training.recipes.base import BuildContext, Note, Recipe, Wild
 

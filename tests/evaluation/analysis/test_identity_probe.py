@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fer_cli.errors import DatasetError
-from fer_cli.evaluation.analysis.identity_probe import probe_identity
+from fer_cli.evaluation.analysis.embeddings import probe_identity
 
 SUBJECTS, SEQUENCES, FRAMES = 20, 6, 3
 
@@ -90,7 +90,7 @@ def test_it_is_repeated_by_its_seed(who):
 
 
 def test_of_many_pictures_some_are_drawn(who, monkeypatch):
-    monkeypatch.setattr("fer_cli.evaluation.analysis.identity_probe.MOST_PICTURES", 200)
+    monkeypatch.setattr("fer_cli.evaluation.analysis.embeddings.MOST_PICTURES", 200)
     probe = probe_identity(one_hot(who[0], 0.1), *who)
     assert (probe.subjects, probe.pictures) == (SUBJECTS, 200)
     assert probe.identification >= 0.95

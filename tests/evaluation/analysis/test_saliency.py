@@ -5,7 +5,7 @@ import torch
 from transformers import ViTConfig
 
 from fer_cli.dataset.tensors import Crops
-from fer_cli.evaluation.analysis.saliency import choose, explain
+from fer_cli.evaluation.analysis import choose, explain
 from fer_cli.models.difference import DifferenceConfig, DifferenceModel
 from fer_cli.models.disentangled import DisentangledConfig, DisentangledModel
 from fer_cli.models.inference import Classifier

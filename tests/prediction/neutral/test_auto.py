@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fer_cli.embeddings.neutral import NeutralMean
-from fer_cli.prediction.neutral.auto import AutoNeutral
+from fer_cli.prediction.neutral import AutoNeutral
 from fer_cli.prediction.neutral.identity import IdentityEncoder
 from fer_cli.prediction.neutral.scoring import Neutrality
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult

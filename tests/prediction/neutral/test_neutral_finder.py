@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from fer_cli.errors import ModelError, PictureError, RunError, UsageError
-from fer_cli.prediction.model import open_model
 from fer_cli.prediction.neutral import neutral_finder
 from fer_cli.prediction.options import NeutralOptions
 from fer_cli.prediction.pipeline import FaceExtractor, predict
+from fer_cli.prediction.predictor import open_model
 from fer_cli.prediction.results import Frame
 from tests.made import CLASSES
 from tests.prediction.runs import write_run

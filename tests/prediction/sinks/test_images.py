@@ -13,7 +13,7 @@ from fer_cli.faces.video import frames_of
 from fer_cli.labels import EXPRESSIONS
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
 from fer_cli.prediction.sinks.images import AnnotatedPictures, FaceCrops, SortedLinks, annotate, colour
-from fer_cli.prediction.sinks.timeline import Timeline
+from fer_cli.prediction.sinks.rows import Timeline
 from tests.videos import make_video, set_matrix, shades
 
 SHARES = {"happiness": 0.75, "anger": 0.25}
