@@ -136,6 +136,8 @@ class _Dropped(nn.Linear):
 
 #: The smallest divisor of a standardised number, as a share of the mean standard deviation.
 LEAST_DEVIATION = 0.1
+#: The rounding of an embedding in float32, as a share of its largest number.
+ROUNDING = 1e-5
 
 
 class Standardise(nn.Module):
@@ -155,13 +157,13 @@ class Standardise(nn.Module):
 
         What hardly varies in training is divided by :data:`LEAST_DEVIATION` of the mean standard deviation: divided by
         its own, a number that is dead in training would drown all others in a face that wakes it, and rounding would
-        pass for a feature.
+        pass for a feature. Where all that differs between faces is rounding, only the mean is taken off.
         """
         values = embeddings.double()
         std = values.std(dim=0, correction=0)
-        least = LEAST_DEVIATION * std.mean()
+        nothing = bool(std.mean() <= ROUNDING * values.abs().max())
         self.mean.copy_(values.mean(dim=0))
-        self.std.copy_(std.clamp(min=least) if least > 0 else torch.ones_like(std))
+        self.std.copy_(torch.ones_like(std) if nothing else std.clamp(min=float(LEAST_DEVIATION * std.mean())))
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """B×``width``."""
