@@ -28,6 +28,8 @@ README = "README.md"
 MAX_NOTES = 100_000
 #: The entries of ``run.json`` that are published as they are.
 _PUBLIC = ("version", "model", "fold", "classes", "protocol", "counts", "epoch_rule", "best", "precision", "versions")
+#: Those of a further dataset.
+_PUBLIC_DATA = ("name", "corpus", "fingerprint", "count")
 #: How far a probability may move by the rounding of the weights to float16.
 ROUNDING = 0.02
 _METRICS = "metrics.json"
@@ -156,7 +158,9 @@ def _card(run: Run, seen: dict[str, list[str]], scores: list[dict[str, Any]]) ->
             "corpus": corpus,
             "fingerprint": card["dataset"]["fingerprint"],
         },
-        "extra_data": [{"name": each["name"], "count": each["count"]} for each in card.get("extra_data", [])],
+        "extra_data": [
+            {name: each[name] for name in _PUBLIC_DATA if name in each} for each in card.get("extra_data", [])
+        ],
         # Whom the weights have seen says "seen"; who stood on which side concerns nobody else.
         "subjects": {"train": [], "val": [], "test": []},
         "seen": seen,
