@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from msgspec import Meta
 
-from fer_cli.corpora.image_folder import ImageFolder
 from fer_cli.documents import read_document, write_seen
 from fer_cli.embeddings.neutral import FILE as NEUTRAL_MEAN
 from fer_cli.errors import ModelError, RunError, UsageError
@@ -28,6 +27,8 @@ README = "README.md"
 MAX_NOTES = 100_000
 #: The entries of ``run.json`` that are published as they are.
 _PUBLIC = ("version", "model", "fold", "classes", "protocol", "counts", "epoch_rule", "best", "precision", "versions")
+#: The name of a dataset made of any folder of pictures: ``0001`` in it is another person in another folder.
+ANYBODYS = "files"
 #: Those of a further dataset.
 _PUBLIC_DATA = ("name", "corpus", "fingerprint", "count")
 #: How far a probability may move by the rounding of the weights to float16.
@@ -89,8 +90,7 @@ def package(run: Run, out: Path, *, scores: Sequence[Path] = (), notes: Path | N
     Weights are stored in float16; the softmax's temperature is the one that the run's own evaluation fitted on the
     validation faces. Subjects are named by :func:`~fer_cli.runs.run.pseudonym`. ``scores`` are the folders of
     further evaluations, which the card reports besides the run's own; ``notes`` is a text file that is added to the
-    card: licences, provenance, limits. Subjects of :class:`~fer_cli.corpora.image_folder.ImageFolder` are not listed:
-    names such as ``0001``, in a folder of somebody's own, are other people elsewhere. Raises
+    card: licences, provenance, limits. Subjects of :data:`ANYBODYS` are not listed. Raises
     :class:`~fer_cli.errors.UsageError` if ``out`` is there, :class:`~fer_cli.errors.RunError` if an evaluation is not,
     :class:`~fer_cli.errors.ModelError` if the weights do not bear float16.
     """
@@ -107,7 +107,7 @@ def package(run: Run, out: Path, *, scores: Sequence[Path] = (), notes: Path | N
     config.pop("_name_or_path", None)
     # The evaluation saw probabilities that an earlier temperature had made already.
     temperature = config.get("softmax_temperature", 1.0) * (own["calibration"]["temperature"] or 1.0)
-    seen = pseudonyms({name: who for name, who in seen_behind(run.path).items() if name != ImageFolder.name})
+    seen = pseudonyms({name: who for name, who in seen_behind(run.path).items() if name != ANYBODYS})
     card = _card(run, seen, [_score(each) for each in (own, *others)])
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".package-", dir=out.parent) as folder:

@@ -23,6 +23,8 @@ DetectorChoice = Literal["auto", "yunet", "cascade", "none"]
 #: The longest sides, in pixels, at which a picture is searched, the next one where no face is found; and the smallest
 #: face in it.
 SIDES, SMALLEST = (320, 200, 128), 24
+#: The smallest face in pixels of the picture itself: enlarged from fewer, noise has faces too.
+LEAST = 12
 #: From one size of face to the next.
 STEP = 1.1
 #: How many windows that overlap make a box. With two, 54 of 60 press photographs have a face, with scikit-image's four
@@ -77,7 +79,8 @@ class CascadeDetector:
         scale = longest / max(height, width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        boxes = self._find(small, SMALLEST) or _mirrored(self._find(_flipped(small), SMALLEST), size[0])
+        smallest = max(SMALLEST, round(LEAST * scale))
+        boxes = self._find(small, smallest) or _mirrored(self._find(_flipped(small), smallest), size[0])
         return [(left / scale, top / scale, side / scale) for left, top, side in boxes[:MOST]]
 
     def _find(self, grey: np.ndarray, smallest: int) -> list[Box]:
