@@ -1,11 +1,17 @@
 """The packaged model: whole or refused, and named only where nothing else of its name is meant."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
+import torch
 
 from fer_cli import pretrained
 from fer_cli.errors import ModelError
+from fer_cli.labels import EXPRESSIONS
 from fer_cli.models import Classifier
 from fer_cli.pretrained import CHECKSUMS, is_packaged, packaged_model, require_packaged
+from fer_cli.runs.run import Run
 
 
 def test_a_whole_folder_is_the_packaged_model(packaged):
@@ -55,3 +61,18 @@ def test_what_lies_here_under_the_same_name_comes_first_if_it_is_a_run(tmp_path,
     assert is_packaged("faces")
     (tmp_path / "faces" / "run.json").touch()
     assert not is_packaged("faces")
+
+
+def test_what_comes_with_fer_is_whole_small_and_labels_eight_expressions(monkeypatch):
+    monkeypatch.setattr(pretrained, "FOLDER", Path(pretrained.__file__).parent / "faces")
+    folder = require_packaged()
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 8_000_000
+    run = Run.open(folder)
+    assert {each["corpus"] for each in run.card["scores"]} == {"fer2013", "files"}
+    classifier = Classifier.load(folder, "cpu")
+    assert sorted(classifier.classes) == sorted(EXPRESSIONS)
+    grey = torch.randint(0, 256, (3, 1, 80, 80), dtype=torch.uint8).expand(-1, 3, -1, -1)
+    shares = classifier.probabilities(grey)
+    assert shares.shape == (3, 8)
+    assert np.allclose(shares.sum(axis=1), 1, atol=1e-5)
+    assert np.allclose(shares, classifier.probabilities(grey.flip(-1)), atol=1e-5)
