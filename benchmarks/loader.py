@@ -17,7 +17,6 @@ import os
 import shutil
 import statistics
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -91,51 +90,71 @@ def step(size: int, batch: int, augment: str, attempts: int) -> None:
     pictures = torch.randn(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(7, (batch,))
 
-    def bare(times: int) -> list[float]:
-        seconds = []
-        for _ in range(times):
-            begun = time.perf_counter()
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(network(pictures).logits, labels).backward()
-            optimizer.step()
-            seconds.append(time.perf_counter() - begun)
-        return seconds[2:]
+    def bare() -> None:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(pictures).logits, labels).backward()
+        optimizer.step()
 
     ratios = []
-    for attempt in range(attempts):
-        ends: list[float] = []
-        alone: list[float] = []
-
-        trained: list[float] = []
+    for _ in range(attempts):
+        trained, alone = Steps(), Steps()
 
         def watch(
             stage: str,
             done: int,
             total: int | None,
             /,
-            ends: list[float] = ends,
-            alone: list[float] = alone,
-            trained: list[float] = trained,
+            trained: Steps = trained,
+            alone: Steps = alone,
             **facts: float | str,
         ) -> None:
             # The first epoch decodes, as no later one does. The bare step takes turns with ten steps of the training.
             if stage == "training" and done > total // 2 + 2:
-                ends.append(time.perf_counter())
-                if len(ends) == 10:
-                    trained.extend(after - before for before, after in pairwise(ends))
-                    alone.extend(bare(8))
-                    ends.clear()
+                trained.end()
+                if done % 10 == 0:
+                    for _step in range(8):
+                        bare()
+                        alone.end()
+                    trained.stop()
+                    alone.stop()
 
         shutil.rmtree(OUT / "loader-run", ignore_errors=True)
         fit(recipe, dataset, OUT / "loader-run", device="cpu", progress=watch)
-        rates = [batch / statistics.median(seconds) for seconds in (trained, alone)]
-        ratios.append(rates[0] / rates[1])
+        rates = [[batch / seconds for seconds in steps.medians()] for steps in (trained, alone)]
+        ratios.append([ours / theirs for ours, theirs in zip(*rates, strict=True)])
         print(
-            f"training {rates[0]:.1f} images/s, bare step {rates[1]:.1f} images/s: ratio {ratios[-1]:.2f} "
-            f"(attempt {attempt + 1})",
+            f"training {rates[0][0]:.1f} images/s, bare step {rates[1][0]:.1f}: ratio {ratios[-1][0]:.2f}; a second of "
+            f"processor time {rates[0][1]:.1f} and {rates[1][1]:.1f}: ratio {ratios[-1][1]:.2f}",
             flush=True,
         )
-    print(f"ratio {statistics.median(ratios):.2f}, MobileNetV3-Large at {size}, batch {batch}, augmentation {augment}")
+    clock, processor = (statistics.median(column) for column in zip(*ratios, strict=True))
+    print(
+        f"ratio {clock:.2f} by the clock, {processor:.2f} by processor time, which other programs do not change: "
+        f"MobileNetV3-Large at {size}, batch {batch}, augmentation {augment}"
+    )
+
+
+class Steps:
+    """The durations of steps that follow each other, by the clock and in processor time."""
+
+    def __init__(self):
+        self._last: tuple[float, float] | None = None
+        self._durations: list[tuple[float, float]] = []
+
+    def end(self) -> None:
+        """A step ends here, and the next begins."""
+        now = time.perf_counter(), time.process_time()
+        if self._last is not None:
+            self._durations.append((now[0] - self._last[0], now[1] - self._last[1]))
+        self._last = now
+
+    def stop(self) -> None:
+        """The next step does not begin here."""
+        self._last = None
+
+    def medians(self) -> list[float]:
+        """Median seconds of a step, by the clock and in processor time."""
+        return [statistics.median(column) for column in zip(*self._durations, strict=True)]
 
 
 def augmented() -> None:

@@ -167,7 +167,6 @@ class FoldTrainer(Trainer):
             return super().train(*arguments, **settings)
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        # Pictures come to the device as bytes, and are augmented and normalised there.
         return self.data_collator.prepare(super()._prepare_inputs(inputs), training=self.model.training)
 
     def training_step(self, *arguments: Any, **settings: Any) -> Tensor:
