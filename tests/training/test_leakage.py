@@ -8,10 +8,9 @@ import pandas as pd
 import pytest
 
 from fer_cli.errors import RunError
-from fer_cli.training.leakage import seen_subjects
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from fer_cli.training.recipes.disentangled import DisentangledRecipe
-from fer_cli.training.samples import ExtraData
+from fer_cli.training.samples import ExtraData, seen_subjects
 from tests.made import made_dataset, run_card
 
 SCRATCH = DifferenceRecipe(encoder="scratch", fold=0)
