@@ -163,7 +163,7 @@ def test_a_start_that_knows_some_fold_is_refused_before_any_is_trained(recipe, m
 def test_without_folds_there_is_none(made, tmp_path):
     dataset = unnamed(made, {"a": "train", "b": "val", "c": "test"})
     with pytest.raises(DatasetError, match=r"made has no folds, for its corpus does not say") as caught:
-        cross_validate(DifferenceRecipe(features="target"), dataset, tmp_path / "cv", device="cpu")
+        cross_validate(DifferenceRecipe(features="target", encoder="scratch"), dataset, tmp_path / "cv", device="cpu")
     assert caught.value.hint == "Leave --cv out."
 
 
