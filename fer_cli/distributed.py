@@ -26,6 +26,12 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def cores() -> int:
+    """How many cores this process has to itself, where several were started together on one machine."""
+    present = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, present // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 def is_main_process() -> bool:
     """Whether this process is the one that writes and prints."""
     return rank() == 0

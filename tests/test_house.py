@@ -33,7 +33,6 @@ FLOORS = {
     "documents": 0,
     "options": 0,
     "pools": 0,
-    "home": 0,
     "distributed": 0,
 }
 DOORS = {"__init__", "__main__"}

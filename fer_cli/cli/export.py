@@ -46,6 +46,10 @@ def export(
             help="With --format package, another evaluation for its card (fer evaluate --out). Repeatable.",
         ),
     ] = None,
+    notes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --format package, a text to add to its card: licences, limits."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
 ) -> None:
     """Write a run's model as one file for other programs, with labels, preprocessing and protocol in its metadata.
@@ -58,12 +62,12 @@ def export(
     """
     if format == "package" and quantize:
         raise UsageError("--quantize is for --format onnx: a package holds weights in float16.")
-    if format == "onnx" and scores:
-        raise UsageError("--scores is for --format package.")
+    if format == "onnx" and (scores or notes):
+        raise UsageError(f"{'--scores' if scores else '--notes'} is for --format package.")
     chosen = choose.run_to_use(run)
     home = choose.output_of_packaged(run) or chosen.path
     if format == "package":
-        _package(chosen, output or home / "package", scores or [])
+        _package(chosen, output or home / "package", scores or [], notes)
         return
     path = output or home / f"model{'-int8' if quantize else ''}.onnx"
     from fer_cli.export.onnx import export as export_run
@@ -88,11 +92,11 @@ def export(
     give(path)
 
 
-def _package(run: "Run", out: Path, scores: list[Path]) -> None:
+def _package(run: "Run", out: Path, scores: list[Path], notes: Path | None) -> None:
     from fer_cli.export.package import package
 
     with locked(out, "exporting to"):
-        made = package(run, out, scores=scores)
+        made = package(run, out, scores=scores, notes=notes)
     say(f"softmax   temperature {made.temperature:.3f}, fitted on {made.fitted_on} validation faces")
     say(f"checked   in float16 probabilities differ from the run's by {made.rounding:.0e} on random pictures")
     say(f"size      {made.size / 1e6:.1f} MB")

@@ -1,6 +1,7 @@
-"""Crops made from pictures on all cores, and their file names."""
+"""Crops made from pictures on all cores, their file names, and the journal of those that are finished."""
 
 import hashlib
+import json
 import os
 import re
 import unicodedata
@@ -12,13 +13,16 @@ from dataclasses import asdict, dataclass
 from io import BytesIO
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any
+from types import TracebackType
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from fer_cli.corpora.base import Frame
+from fer_cli.dataset import schema
+from fer_cli.documents import check_document
 from fer_cli.errors import DatasetError, DiskFullError, FerError, PictureError
 from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.cascade import open_detector
@@ -26,8 +30,11 @@ from fer_cli.faces.crop import align_cropped, best_way_up, crop_face, cut, read_
 from fer_cli.faces.decode import decode, pixel_row
 from fer_cli.faces.detect import FaceDetector
 from fer_cli.faces.video import video_frame
-from fer_cli.files import write_bytes
+from fer_cli.files import open_regular, write_bytes, write_text
 from fer_cli.pools import process_pool
+
+#: A line of ``faces.jsonl`` has some four hundred bytes, most of them two paths.
+MAX_LINE = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,3 +264,73 @@ def _no_split(text: str) -> str:
 def _cut(text: str, most: int) -> str:
     """As much of the beginning of ``text`` as fits into ``most`` bytes of UTF-8."""
     return text.encode()[:most].decode(errors="ignore")
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, none if there is none; what is longer than any that was written counts as several."""
+    try:
+        with open_regular(path) as file:
+            while line := file.readline(MAX_LINE):
+                yield line
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def inside_images(name: str) -> bool:
+    """Whether a crop of this name lies in the dataset's folder of images."""
+    path = Path(name)
+    return not path.is_absolute() and ".." not in path.parts and path.parts[:1] == (schema.IMAGES,)
+
+
+class Journal:
+    """Journal of the crops, one JSON line each, written as they are made so that no work is lost.
+
+    ``entries`` maps a crop's name to its facts. A line that was cut short, or whose crop is gone, is as if not there.
+    """
+
+    def __init__(self, out: Path):
+        self._out = out
+        self._path = out / schema.FACES
+        self._file: BinaryIO | None = None
+        self.entries: dict[str, dict[str, Any]] = {}
+        for line in _lines(self._path):
+            try:
+                entry = json.loads(line)
+                check_document(entry, schema.FaceDocument)
+                if inside_images(entry["file_name"]) and (out / entry["file_name"]).is_file():
+                    self.entries[entry.pop("file_name")] = entry
+            except (ValueError, OSError, RecursionError):
+                continue
+
+    def __enter__(self) -> "Journal":
+        self._file = self._path.open("ab")
+        # A killed run may have left its last line without an end.
+        self._file.write(b"\n" if self._path.stat().st_size else b"")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        self._file.close()
+
+    def holds(self, name: str) -> bool:
+        """Whether the crop ``name`` is made."""
+        return name in self.entries
+
+    def add(self, name: str, **facts: Any) -> None:
+        """Record the crop ``name``."""
+        self.entries[name] = facts
+        self._file.write((self._line(name) + "\n").encode("utf-8", "backslashreplace"))
+        self._file.flush()
+
+    def digest(self, names: set[str]) -> str:
+        """A digest of the named crops' own digests."""
+        lines = (f"{name} {self.entries[name]['sha256']}\n" for name in sorted(names))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def rewrite(self, names: set[str]) -> None:
+        """Keep the named crops' lines alone, in the order of their names."""
+        write_text(self._path, "".join(self._line(name) + "\n" for name in sorted(names)))
+
+    def _line(self, name: str) -> str:
+        return json.dumps({"file_name": name, **self.entries[name]}, ensure_ascii=False)

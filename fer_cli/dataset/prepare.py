@@ -5,12 +5,10 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import pandas as pd
 
@@ -18,7 +16,7 @@ import fer_cli
 from fer_cli.corpora.base import Corpus, Frame, Reading, Skipped
 from fer_cli.corpora.io import unpack_root
 from fer_cli.dataset import schema
-from fer_cli.dataset.crops import CropJob, crop_names, make_crops
+from fer_cli.dataset.crops import CropJob, Journal, crop_names, inside_images, make_crops
 from fer_cli.dataset.pairing import Sample
 from fer_cli.dataset.plan import (
     Plan,
@@ -30,26 +28,21 @@ from fer_cli.dataset.plan import (
     relative_path,
     with_relative_paths,
 )
-from fer_cli.documents import check_document, read_document
+from fer_cli.documents import read_document
 from fer_cli.errors import DatasetError
 from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.cascade import CASCADE, choose_detector, open_detector
 from fer_cli.files import (
     as_text,
     locked,
-    open_regular,
     read_json,
     remove_abandoned,
     write_json,
-    write_text,
     written_whole,
 )
 from fer_cli.labels import EXPRESSIONS
 from fer_cli.progress import Progress, silent
 from fer_cli.protocol import Protocol
-
-#: A line of ``faces.jsonl`` has some four hundred bytes, most of them two paths.
-MAX_LINE = 100_000
 
 
 def begin(out: Path, identity: dict[str, Any], *, overwrite: bool) -> str:
@@ -96,80 +89,11 @@ def _settings_at(out: Path) -> dict[str, Any] | None:
 
 def _clear(out: Path) -> None:
     """Remove what a preparation wrote, the card first so that nothing half-gone looks finished, and nothing else."""
-    names = [name for name in Journal(out).entries if _inside(name)]
+    names = [name for name in Journal(out).entries if inside_images(name)]
     for name in (schema.CARD, schema.METADATA, schema.UNFINISHED, *names, schema.FACES):
         (out / name).unlink(missing_ok=True)
     for name in (schema.EMBEDDINGS, schema.DECODED):
         shutil.rmtree(out / name, ignore_errors=True)
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file, none if there is none; what is longer than any that was written counts as several."""
-    try:
-        with open_regular(path) as file:
-            while line := file.readline(MAX_LINE):
-                yield line
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
-def _inside(name: str) -> bool:
-    path = Path(name)
-    return not path.is_absolute() and ".." not in path.parts and path.parts[:1] == (schema.IMAGES,)
-
-
-class Journal:
-    """Journal of the crops, one JSON line each, written as they are made so that no work is lost.
-
-    ``entries`` maps a crop's name to its facts. A line that was cut short, or whose crop is gone, is as if not there.
-    """
-
-    def __init__(self, out: Path):
-        self._out = out
-        self._path = out / schema.FACES
-        self._file: BinaryIO | None = None
-        self.entries: dict[str, dict[str, Any]] = {}
-        for line in _lines(self._path):
-            try:
-                entry = json.loads(line)
-                check_document(entry, schema.FaceDocument)
-                if _inside(entry["file_name"]) and (out / entry["file_name"]).is_file():
-                    self.entries[entry.pop("file_name")] = entry
-            except (ValueError, OSError, RecursionError):
-                continue
-
-    def __enter__(self) -> "Journal":
-        self._file = self._path.open("ab")
-        # A killed run may have left its last line without an end.
-        self._file.write(b"\n" if self._path.stat().st_size else b"")
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
-        self._file.close()
-
-    def holds(self, name: str) -> bool:
-        """Whether the crop ``name`` is made."""
-        return name in self.entries
-
-    def add(self, name: str, **facts: Any) -> None:
-        """Record the crop ``name``."""
-        self.entries[name] = facts
-        self._file.write((self._line(name) + "\n").encode("utf-8", "backslashreplace"))
-        self._file.flush()
-
-    def digest(self, names: set[str]) -> str:
-        """A digest of the named crops' own digests."""
-        lines = (f"{name} {self.entries[name]['sha256']}\n" for name in sorted(names))
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-    def rewrite(self, names: set[str]) -> None:
-        """Keep the named crops' lines alone, in the order of their names."""
-        write_text(self._path, "".join(self._line(name) + "\n" for name in sorted(names)))
-
-    def _line(self, name: str) -> str:
-        return json.dumps({"file_name": name, **self.entries[name]}, ensure_ascii=False)
 
 
 def finish(out: Path, metadata: pd.DataFrame, card: dict[str, Any], journal: Journal, *, keep: set[str]) -> None:

@@ -19,6 +19,7 @@ from torchvision.transforms.v2 import functional
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import DECODED, MADE_ANEW
+from fer_cli.distributed import cores
 from fer_cli.errors import DatasetError, DiskFullError
 from fer_cli.files import locked, open_regular, written_whole
 from fer_cli.progress import Progress, silent
@@ -259,12 +260,6 @@ def prefetched(load: Callable[[range], T], total: int, count: int) -> Iterator[T
             if part is not None:
                 coming.append(ahead.submit(load, part))
             yield loaded
-
-
-def cores() -> int:
-    """How many cores this process has to itself, where several were started together on one machine."""
-    present = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, present // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 @cache

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from msgspec import Meta
 
+from fer_cli.corpora.image_folder import ImageFolder
 from fer_cli.documents import read_document, write_seen
 from fer_cli.embeddings.neutral import FILE as NEUTRAL_MEAN
 from fer_cli.errors import ModelError, RunError, UsageError
-from fer_cli.files import write_json, write_text
+from fer_cli.files import read_bytes, write_json, write_text
 from fer_cli.models.inference import Classifier
 from fer_cli.models.loading import CONFIG, read_weights, require_finite, save_tensors
 from fer_cli.models.preprocessing import FILE as PREPROCESSING
@@ -23,6 +24,8 @@ from fer_cli.pretrained import write_checksums
 from fer_cli.runs.run import CARD, EVALUATION, WEIGHTS, Run, pseudonyms, seen_behind
 
 README = "README.md"
+#: The longest text that is added to a card, in bytes.
+MAX_NOTES = 100_000
 #: The entries of ``run.json`` that are published as they are.
 _PUBLIC = ("version", "model", "fold", "classes", "protocol", "counts", "epoch_rule", "best", "precision", "versions")
 #: How far a probability may move by the rounding of the weights to float16.
@@ -78,12 +81,14 @@ class Packaged:
     rounding: float
 
 
-def package(run: Run, out: Path, *, scores: Sequence[Path] = ()) -> Packaged:
+def package(run: Run, out: Path, *, scores: Sequence[Path] = (), notes: Path | None = None) -> Packaged:
     """Write what is needed to use and evaluate ``run`` into the new folder ``out``.
 
     Weights are stored in float16; the softmax's temperature is the one that the run's own evaluation fitted on the
     validation faces. Subjects are named by :func:`~fer_cli.runs.run.pseudonym`. ``scores`` are the folders of
-    further evaluations, which the card reports besides the run's own. Raises
+    further evaluations, which the card reports besides the run's own; ``notes`` is a text file that is added to the
+    card: licences, provenance, limits. Subjects of :class:`~fer_cli.corpora.image_folder.ImageFolder` are not listed:
+    names such as ``0001``, in a folder of somebody's own, are other people elsewhere. Raises
     :class:`~fer_cli.errors.UsageError` if ``out`` is there, :class:`~fer_cli.errors.RunError` if an evaluation is not,
     :class:`~fer_cli.errors.ModelError` if the weights do not bear float16.
     """
@@ -95,11 +100,12 @@ def package(run: Run, out: Path, *, scores: Sequence[Path] = ()) -> Packaged:
         for name, tensor in read_weights(run.path / WEIGHTS).items()
     }
     require_finite(tensors, f"{run.path / WEIGHTS} in float16")
+    text = "" if notes is None else "\n" + _notes(notes)
     config = read_document(run.path / CONFIG, dict[str, Any], ModelError)
     config.pop("_name_or_path", None)
     # The evaluation saw probabilities that an earlier temperature had made already.
     temperature = config.get("softmax_temperature", 1.0) * (own["calibration"]["temperature"] or 1.0)
-    seen = pseudonyms(seen_behind(run.path))
+    seen = pseudonyms({name: who for name, who in seen_behind(run.path).items() if name != ImageFolder.name})
     card = _card(run, seen, [_score(each) for each in (own, *others)])
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".package-", dir=out.parent) as folder:
@@ -112,7 +118,7 @@ def package(run: Run, out: Path, *, scores: Sequence[Path] = ()) -> Packaged:
         for name in (PREPROCESSING, NEUTRAL_MEAN):
             if (run.path / name).is_file():
                 shutil.copyfile(run.path / name, made / name)
-        write_text(made / README, _readme(card, own, others, temperature))
+        write_text(made / README, _readme(card, own, others, temperature) + text)
         write_checksums(made)
         rounding = _rounding(run.path, made, temperature)
         if not rounding <= ROUNDING:
@@ -120,6 +126,13 @@ def package(run: Run, out: Path, *, scores: Sequence[Path] = ()) -> Packaged:
         made.replace(out)
     size = sum(path.stat().st_size for path in out.iterdir())
     return Packaged(out, size, temperature, own["calibration"]["fitted_on"], rounding)
+
+
+def _notes(path: Path) -> str:
+    try:
+        return read_bytes(path, MAX_NOTES).decode().strip() + "\n"
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--notes {path} cannot be read: {error}.", hint="Type a text file in UTF-8.") from error
 
 
 def _metrics(folder: Path) -> dict[str, Any]:
@@ -143,6 +156,7 @@ def _card(run: Run, seen: dict[str, list[str]], scores: list[dict[str, Any]]) ->
             "corpus": corpus,
             "fingerprint": card["dataset"]["fingerprint"],
         },
+        "extra_data": [{"name": each["name"], "count": each["count"]} for each in card.get("extra_data", [])],
         # Whom the weights have seen says "seen"; who stood on which side concerns nobody else.
         "subjects": {"train": [], "val": [], "test": []},
         "seen": seen,
@@ -181,6 +195,7 @@ def _readme(card: dict[str, Any], own: dict[str, Any], others: list[dict[str, An
         "",
         f"- Classes: {', '.join(card['classes'])}.",
         f"- Trained by `{card['command']}` on {card['protocol'].get('name', card['dataset']['corpus'])}.",
+        *(f"- Trained on {each['count']} faces of {each['name']} too." for each in card["extra_data"]),
         f"- Subjects that the weights have seen, by corpus: {seen or 'none'}. Their names are replaced by hashes.",
         f"- Weights in float16, computed with in float32. Temperature {temperature:.3f}, fitted on "
         f"{calibration['fitted_on']} validation faces.",

@@ -134,6 +134,12 @@ class _Dropped(nn.Linear):
         return super().forward(nn.functional.dropout(values, self.dropout, self.training))
 
 
+#: The smallest divisor of a standardised number, as a share of the mean standard deviation.
+LEAST_DEVIATION = 0.1
+#: The rounding of an embedding in float32, as a share of its largest number.
+ROUNDING = 1e-5
+
+
 class Standardise(nn.Module):
     """Standardisation of B×``width`` embeddings by the training's mean and standard deviation, which are not trained.
 
@@ -147,13 +153,17 @@ class Standardise(nn.Module):
         self.register_buffer("std", torch.ones(width))
 
     def fit(self, embeddings: Tensor) -> None:
-        """Take the statistics of N×``width`` embeddings; what does not vary is left as it is, less its mean."""
+        """Take the statistics of N×``width`` embeddings.
+
+        What hardly varies in training is divided by :data:`LEAST_DEVIATION` of the mean standard deviation: divided by
+        its own, a number that is dead in training would drown all others in a face that wakes it, and rounding would
+        pass for a feature. Where all that differs between faces is rounding, only the mean is taken off.
+        """
         values = embeddings.double()
         std = values.std(dim=0, correction=0)
-        # A number that differs between faces by less than float32 can say has nothing in it but rounding.
-        constant = std <= 1e-6 * values.abs().amax(dim=0)
+        nothing = bool(std.mean() <= ROUNDING * values.abs().max())
         self.mean.copy_(values.mean(dim=0))
-        self.std.copy_(torch.where(constant, torch.ones_like(std), std))
+        self.std.copy_(torch.ones_like(std) if nothing else std.clamp(min=float(LEAST_DEVIATION * std.mean())))
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """B×``width``."""

@@ -1,6 +1,5 @@
 """The pipeline from frames to faces to probabilities, its steps in parallel."""
 
-import os
 import queue
 import threading
 from collections import deque
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fer_cli.distributed import cores
 from fer_cli.errors import PictureError, UsageError
 from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.cascade import CASCADE, DetectorChoice, choose_detector, open_detector
@@ -34,12 +34,6 @@ PATIENCE = 0.2
 AHEAD = 16
 #: Items that are begun or about to be, in items a thread: pixels are in memory for no more than these.
 BEGUN = 2
-
-
-def cores() -> int:
-    """How many cores this process has to itself, where several were started together on one machine."""
-    present = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, present // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 class ThreadedMap:

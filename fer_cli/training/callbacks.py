@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations import TensorBoardCallback
 
 from fer_cli.errors import RunError
 from fer_cli.models.loading import read_weights, save_tensors
@@ -187,3 +188,10 @@ class Averaging(TrainerCallback):
     ) -> None:
         """Update the average."""
         self._average.update(state.global_step + 1)
+
+
+def tensorboard(folder: Path) -> TensorBoardCallback:
+    """The callback that logs into the folder ``folder`` for TensorBoard."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    return TensorBoardCallback(SummaryWriter(str(folder)))

@@ -154,7 +154,7 @@ def _decisive(identity: dict[str, Any]) -> dict[str, Any]:
     Where the dataset is and who loads it do not; of the batch only the product that a step sees does, so that a
     training for which a GPU had no memory goes on in smaller batches.
     """
-    recipe = {name: value for name, value in identity["recipe"].items() if name != "workers"}
+    recipe = {name: value for name, value in identity.get("recipe", {}).items() if name != "workers"}
     with suppress(KeyError, TypeError):
         recipe["batch_size"] *= recipe.pop("accumulate")
     return {**identity, "path": "", "recipe": recipe}

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from fer_cli.dataset.schema import MADE_ANEW
-from fer_cli.dataset.tensors import cores
+from fer_cli.distributed import cores
 from fer_cli.errors import DatasetError, TrainingError
 from fer_cli.training.recipes.base import Recipe
 

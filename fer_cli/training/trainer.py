@@ -19,7 +19,6 @@ from transformers import (
     Trainer,
     TrainingArguments,
 )
-from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 
@@ -37,6 +36,7 @@ from fer_cli.training.callbacks import (
     Reporter,
     WeightAverage,
     epochs_without_improvement,
+    tensorboard,
 )
 from fer_cli.training.loaders import explaining_failures, seeded_apart, workers_for
 from fer_cli.training.optimizer import (
@@ -315,7 +315,7 @@ def make_trainer(
     elif recipe.patience:
         trainer.add_callback(Patience(recipe.patience, recipe.select))
     if "tensorboard" in recipe.logger and is_main_process() and logs is not None:
-        trainer.add_callback(_tensorboard(logs))
+        trainer.add_callback(tensorboard(logs))
     return trainer
 
 
@@ -386,12 +386,6 @@ def _reporters(logs: tuple[str, ...]) -> list[str] | str:
         if find_spec(name) is None:
             raise UsageError(f"--logger {name}: {name} is not installed.", hint=f"Type: pip install {name}")
     return wanted or "none"
-
-
-def _tensorboard(folder: Path) -> TensorBoardCallback:
-    from torch.utils.tensorboard import SummaryWriter
-
-    return TensorBoardCallback(SummaryWriter(str(folder)))
 
 
 def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:

@@ -107,7 +107,7 @@ def test_what_is_there_is_not_overwritten_unasked(here):
         (("train", "difference"), 1, "fer prepare"),
         (("evaluate",), 1, "fer train"),
         (("evaluate", "nowhere"), 1, "no folder nowhere"),
-        (("evaluate", "faces"), 1, "not a run"),
+        (("evaluate", "faces/anger"), 1, "not a run"),
         (("predict", "faces"), 1, "no finished run"),
         (("predict",), 2, "SOURCE"),
         (("prepare", "ckpuls"), 2, "ckplus"),

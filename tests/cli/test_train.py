@@ -237,7 +237,7 @@ def test_a_folder_that_is_named_is_gone_on_with_until_it_is_evaluated(here, monk
 def test_a_training_that_diverges_ends_with_what_to_type_and_leaves_no_run(here, monkeypatch):
     import fer_cli.training.fit as fitting
 
-    monkeypatch.setattr(fitting, "_class_weights", lambda rows, classes: torch.full((len(classes),), torch.inf))
+    monkeypatch.setattr(fitting, "_class_weights", lambda labels: torch.full((3,), torch.inf))
     typed = ("train", "difference", "--encoder", "encoder", "--class-weights", "--lr", "0.5", "--logger", "none")
     said = fer(*typed, code=1)
     assert "The loss is nan at step 1, in epoch 1 of 30: the training has diverged." in said

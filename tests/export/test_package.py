@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fer_cli.documents import read_seen
+from fer_cli.corpora.image_folder import ImageFolder
+from fer_cli.documents import read_seen, write_seen
 from fer_cli.errors import ModelError, RunError, UsageError
 from fer_cli.evaluation.calibration import tempered
 from fer_cli.evaluation.leakage import check_leakage
@@ -107,3 +108,14 @@ def test_weights_beyond_float16_are_refused(run, tmp_path):
     with pytest.raises(ModelError, match="float16"):
         package(run, tmp_path / "faces")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_folders_own_subjects_are_not_listed_and_notes_are_in_the_card(run, tmp_path):
+    notes = tmp_path / "notes.md"
+    write_seen(run.path / "model.safetensors", {"made": ["P01"], ImageFolder.name: ["0001"]})
+    notes.write_text("## Licence\n\nAs it is.\n")
+    published = package(run, tmp_path / "faces", notes=notes).path
+    assert ImageFolder.name not in read_seen(published / "model.safetensors")
+    assert (published / "README.md").read_text().endswith("## Licence\n\nAs it is.\n")
+    with pytest.raises(UsageError, match=r"--notes .*gone\.md"):
+        package(run, tmp_path / "other", notes=tmp_path / "gone.md")

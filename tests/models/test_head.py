@@ -84,3 +84,15 @@ def test_small_outputs_begin_with_all_classes_alike():
     quiet = torch.nn.functional.cross_entropy(head(embeddings), torch.zeros(64, dtype=torch.long))
     assert quiet.item() == pytest.approx(np.log(7), abs=0.1)
     assert loud > quiet + 0.3
+
+
+def test_what_is_dead_in_training_does_not_drown_the_rest_and_rounding_is_no_feature():
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(50, 4, generator=generator)
+    embeddings[:, 3] = 1e-6 * embeddings[:, 3]
+    layer = Standardise(4)
+    layer.fit(embeddings)
+    assert layer.std[3] == pytest.approx(0.1 * embeddings.double().std(dim=0, correction=0).mean().item(), rel=1e-6)
+    collapsed = 0.5 + 1e-8 * embeddings
+    layer.fit(collapsed)
+    assert layer(collapsed).abs().max() < 1e-6

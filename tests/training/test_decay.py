@@ -71,7 +71,7 @@ def test_class_token_and_position_embeddings_do_not_decay(made, tmp_path):
 
 
 def test_a_published_recipe_without_weight_decay_has_none(made, tmp_path):
-    note = DifferenceRecipe(**SMALL, **dataclasses.asdict(DifferenceRecipe.published["note"]()))
+    note = DifferenceRecipe(**{**dataclasses.asdict(DifferenceRecipe.published["note"]()), **SMALL})
     assert set(decay_of(trainer(note, made, tmp_path)).values()) == {0.0}
 
 

@@ -4,7 +4,6 @@ import dataclasses
 import shutil
 from types import SimpleNamespace
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -44,10 +43,15 @@ def validation_loss(run: Run, recipe: Recipe, dataset: PreparedDataset) -> float
     def stacked(names: pd.Series) -> torch.Tensor:
         return torch.stack([crops[name] for name in names])
 
-    neutrals = stacked(rows["neutral_file_name"]) if recipe.paired else None
-    shares = classifier.probabilities(stacked(rows["file_name"]), neutrals)
-    truth = [classifier.classes.index(label) for label in rows["label"]]
-    return float(-np.log(shares[np.arange(len(rows)), truth]).mean())
+    inputs = {"pixel_values": classifier.preprocessing(stacked(rows["file_name"]))}
+    if recipe.paired:
+        names = {"embeddings": "file_name", "neutral_embeddings": "neutral_file_name"}
+        inputs = {name: classifier.embed(stacked(rows[column])) for name, column in names.items()}
+    # Not of probabilities, which have no digits left where a label is thought next to impossible.
+    with torch.inference_mode():
+        logits = classifier.logits(inputs).double()
+    truth = torch.tensor([classifier.classes.index(label) for label in rows["label"]])
+    return torch.nn.functional.cross_entropy(logits, truth).item()
 
 
 def contradicted(dataset: PreparedDataset) -> PreparedDataset:
