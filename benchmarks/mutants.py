@@ -24,19 +24,32 @@ ROOT = Path(__file__).resolve().parents[1]
 #: By part: the files that are mutated, and the tests that answer for them.
 PARTS = {
     "trainer": (
-        ["fer_cli/training/augmentation.py", "fer_cli/training/trainer.py"],
-        [f"tests/training/test_{name}.py" for name in ("augmentation", "decay", "given", "precision", "trainer")],
+        [f"fer_cli/training/{name}.py" for name in ("augmentation", "callbacks", "optimizer", "trainer")],
+        [
+            f"tests/training/test_{name}.py"
+            for name in ("augmentation", "balance", "decay", "ema", "given", "optimizer", "precision", "trainer")
+        ],
     ),
     "recipes": (
         # Not __init__: it runs when it is imported, before mutmut turns a mutant on.
         ["fer_cli/training/recipes/[!_]*.py"],
-        [f"tests/training/test_{name}.py" for name in ("disentangled", "given", "recipe", "starts")],
+        [f"tests/training/test_{name}.py" for name in ("disentangled", "given", "head", "recipe", "starts")],
     ),
     "fit": (
-        [f"fer_cli/training/{name}.py" for name in ("cross_validation", "fit", "folder", "leakage")],
+        [f"fer_cli/training/{name}.py" for name in ("cross_validation", "fit", "folder", "samples")],
         [
             f"tests/training/test_{name}.py"
-            for name in ("cross_validation", "fit", "folder", "given", "history", "leakage", "neutral_mean", "variants")
+            for name in (
+                "cross_validation",
+                "fit",
+                "folder",
+                "given",
+                "history",
+                "leakage",
+                "neutral_mean",
+                "samples",
+                "variants",
+            )
         ],
     ),
     "pairing": (
