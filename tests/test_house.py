@@ -123,3 +123,17 @@ def test_processes_come_from_the_one_place_that_ends_them(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))
 def test_a_file_is_short_enough_to_read_in_one_sitting(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def test_the_words_are_the_fields():
+    found = house.modules()
+    assert house.old_names(found) == []
+    assert house.old_phrases(house.help_texts()) == []
+    assert house.old_phrases(house.written(found)) == []
+    assert house.clauses(found) == []
+
+
+def test_the_house_has_few_rooms():
+    found = house.modules()
+    assert len(found) <= 150
+    assert len(house.imported_once(house.imports(found))) <= 35

@@ -1,14 +1,17 @@
-"""The program ``fer``: its commands, and what happens when one fails."""
+"""The program ``fer``: its commands, the demo that types them in turn, and what happens when one fails."""
 
 import errno
+import shlex
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 import fer_cli
 from fer_cli import files
-from fer_cli.cli import compare, demo, evaluate, export, predict, prepare, train, weights
-from fer_cli.cli.console import INTERRUPTED, print_error, say, use_utf8, warn
+from fer_cli.cli import compare, evaluate, export, predict, prepare, train, weights
+from fer_cli.cli.console import INTERRUPTED, err, print_error, say, use_utf8, warn
 from fer_cli.cli.help import Commands, Group
 from fer_cli.errors import DiskFullError, FerError
 from fer_cli.files import disk_full_reason
@@ -80,6 +83,63 @@ def program(
         )
 
 
+def demo(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="The folder for everything.")] = Path("demo"),
+) -> None:
+    """Draw a corpus, prepare it, train on it, evaluate, and predict: the whole path, in a folder of its own.
+
+    Typed again, it continues where it was interrupted.
+    """
+    program = context.find_root().command
+
+    def line(*words: str | Path) -> None:
+        """Print a command as a person would type it, and run it."""
+        arguments = [str(word) for word in words]
+        err.print(f"\n$ fer {shlex.join(arguments)}", style="bold cyan", soft_wrap=True)
+        code = program.main(arguments, prog_name="fer", standalone_mode=False)
+        if code:
+            raise typer.Exit(code)
+
+    corpus, data, run = folder / "corpus", folder / "data" / "synthetic", folder / "runs" / "difference"
+    predictions = folder / "predictions.csv"
+    line("prepare", "synthetic", corpus, "--frames", "4", "--out", data)
+    if not (run / "run.json").is_file():
+        line(
+            *("train", "difference", "--data", data, "--out", run),
+            *("--encoder", "scratch", "--backbone", "mobilenet_v3_small", "--size", "96"),
+            *("--epochs", "24", "--lr", "0.002"),
+        )
+    line("evaluate", run)
+    faces, neutral = _held_out(run, data)
+    line(
+        *("predict", faces, "--neutral", neutral, "--run", run, "--detector", "none"),
+        *("--out", predictions, "--overwrite"),
+    )
+    say("\nWhere to look:")
+    for path, what in (
+        (data, "the prepared dataset: metadata.csv, dataset.json, and the crops in images/"),
+        (run, "the run: the model, run.json, epochs.csv"),
+        (
+            run / "evaluation" / "report.html",
+            "the report on the test subjects: metrics, misclassified faces, reproduction",
+        ),
+        (predictions, "a prediction for each face of one of them"),
+    ):
+        err.print(Text.assemble("  ", (str(path), "bold"), "  ", what), soft_wrap=True)
+
+
+def _held_out(run: Path, data: Path) -> tuple[Path, Path]:
+    """The crops of a person whom the run is tested on, and that person's neutral face."""
+    from fer_cli.dataset.prepared import PreparedDataset
+    from fer_cli.runs.run import Run
+
+    rows = PreparedDataset.open(data).metadata
+    subject = Run.open(run).card["subjects"]["test"][0]
+    neutral = rows.loc[(rows["subject"] == subject) & (rows["role"] == "neutral"), "file_name"].iloc[0]
+    return (data / neutral).parent, data / neutral
+
+
 app.add_typer(prepare.app, name="prepare")
 app.add_typer(train.app, name="train")
 app.command("evaluate")(evaluate.evaluate)
@@ -87,7 +147,7 @@ app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("export")(export.export)
 app.add_typer(weights.app, name="weights")
-app.command("demo")(demo.demo)
+app.command("demo")(demo)
 
 
 def run() -> None:

@@ -38,13 +38,17 @@ def evaluate(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Another prepared dataset to test on. Default: the run's own, on its test fold."),
+        typer.Option(
+            help="Another prepared dataset to test on. Default: the run's own, on its test fold.",
+            rich_help_panel="Data",
+        ),
     ] = None,
     split: Annotated[
         Literal["test", "val", "all"] | None,
         typer.Option(
             help="The test fold (the default), the validation fold that chose the epoch, or all (the default for "
-            "another dataset)."
+            "another dataset).",
+            rich_help_panel="Data",
         ),
     ] = None,
     output: Annotated[
@@ -52,22 +56,45 @@ def evaluate(
     ] = None,
     group_by: Annotated[
         list[str] | None,
-        typer.Option(help="Metrics by group: a column of --subjects, such as gender. Repeatable."),
+        typer.Option(
+            help="Metrics by group: a column of --subjects, such as gender. Repeatable.", rich_help_panel="Analysis"
+        ),
     ] = None,
     subjects: Annotated[
         Path | None,
-        typer.Option(help="A CSV file of subjects, a row each, with a column 'subject' and those to group by."),
+        typer.Option(
+            help="A CSV file of subjects, a row each, with a column 'subject' and those to group by.",
+            rich_help_panel="Analysis",
+        ),
     ] = None,
     identity_probe: Annotated[
-        bool, typer.Option("--identity-probe", help="Measure how well people can be identified from the embeddings.")
+        bool,
+        typer.Option(
+            "--identity-probe",
+            help="Measure how well people can be identified from the embeddings.",
+            rich_help_panel="Analysis",
+        ),
     ] = False,
-    explain: Annotated[int, typer.Option(metavar="N", min=0, help="Show in the report the saliency of N faces.")] = 0,
+    explain: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Show in the report the saliency of N faces.", rich_help_panel="Analysis"
+        ),
+    ] = 0,
     embedding_map: Annotated[
-        bool, typer.Option("--map", help="Show in the report a map of the embeddings, by expression and by person.")
+        bool,
+        typer.Option(
+            "--map",
+            help="Show in the report a map of the embeddings, by expression and by person.",
+            rich_help_panel="Analysis",
+        ),
     ] = False,
     tta: Annotated[
         Literal["none", "flip"] | None,
-        typer.Option(help="Average a picture and its mirror image, or not. Default: as the run was trained."),
+        typer.Option(
+            help="Average a picture and its mirror image, or not. Default: as the run was trained.",
+            rich_help_panel="Compute",
+        ),
     ] = None,
     device: Device = "auto",
     allow_seen: AllowSeen = False,

@@ -1,4 +1,4 @@
-"""Folders, lists, clips and splits of a corpus, read as its owners or users left them."""
+"""Folders, lists, clips, splits and archives of a corpus, read as its owners or users left them."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""Layouts that several corpora share: files whose names say who shows what, and folders of splits."""
+"""Layouts that several corpora share: names of files that say who shows what, folders of splits, tables of labels."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Metrics by subgroup of subjects, the gaps between groups, and the table that names the groups."""
+"""Metrics by subgroup of subjects, with gaps between groups, and by sequence rather than by frame."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence

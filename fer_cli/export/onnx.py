@@ -1,4 +1,4 @@
-"""ONNX files of a run: exported, compared with torch, and quantized on request."""
+"""ONNX files of a run: exported, compared with torch, and quantized to 8-bit integers on request."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

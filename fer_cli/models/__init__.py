@@ -1,4 +1,4 @@
-"""The networks, their configurations, and how they are saved and loaded.
+"""The networks, their configurations, the choices of their parts by name, and how they are saved and loaded.
 
 >>> from fer_cli.models import DifferenceModel  # doctest: +SKIP
 >>> model = DifferenceModel.from_pretrained("runs/difference-ckplus-fold0")  # doctest: +SKIP

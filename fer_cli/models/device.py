@@ -1,4 +1,4 @@
-"""Devices: the processor that a model runs on."""
+"""Devices, and the precision that each computes well in."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Results of a prediction: frames, their faces with probabilities, and rows of both."""
+"""Results of a prediction: frames, their faces with probabilities, rows of both, and smoothing over time."""
 
 import math
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The surroundings of a face: the background, the body, the ears, and the head with its light and its folds."""
+"""Pictures of drawn heads: the background, the body, the ears, the head with its light and folds, and the whole."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""The optimizer's parameter groups: what decays, and the learning rate of each layer; and the schedule by steps."""
+"""Objective and optimizer: the loss, class balance, decay and learning rates by layer, and the schedule by steps."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Embeddings of the tested faces by each encoder of a run, and their map in the plane."""
+"""Embeddings of the tested faces by each encoder of a run: their map in the plane, and the identity left in them."""
 
 import warnings
 from collections.abc import Sequence

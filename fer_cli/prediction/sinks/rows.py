@@ -1,4 +1,4 @@
-"""Tables of results in CSV, JSON Lines and Parquet.
+"""Tables of results in CSV, JSON Lines and Parquet, and plots of a video's probabilities over time.
 
 A row format is one subclass of :class:`RowSink` in :data:`FORMATS`.
 """
