@@ -51,7 +51,7 @@ class DifferenceRecipe(Recipe):
         "fer train difference --backbone timm/resnet18 --encoder imagenet",
     )
     published: ClassVar[Mapping[str, type]] = {"note": NoteDifference}
-    earlier: ClassVar[Mapping[str, Any]] = {"hidden": [256, 128, 64, 32], "standardise": False}
+    earlier: ClassVar[Mapping[str, Any]] = {"hidden": [256, 128, 64, 32], "dropout": 0.0, "standardise": False}
 
     features: Annotated[
         Features,
@@ -64,7 +64,7 @@ class DifferenceRecipe(Recipe):
     tune_encoder: Annotated[bool, Doc("Train the encoder too; scratch implies it."), Panel("Model")] = False
     backbone: Annotated[str | None, Doc(BACKBONE), Panel("Model")] = None
     hidden: Annotated[tuple[int, ...], Doc("A hidden layer's width; repeatable. Default: linear."), Panel("Model")] = ()
-    dropout: Annotated[float, Interval(ge=0, lt=1), Doc("Dropout in the head."), Panel("Model")] = 0.0
+    dropout: Annotated[float, Interval(ge=0, lt=1), Doc("Dropout in the head."), Panel("Model")] = 0.5
     standardise: Annotated[bool, Doc("Standardise embeddings; begin with small logits."), Panel("Model")] = True
     neutrals: Annotated[int, Ge(1), Doc("Neutral pictures of a person averaged."), Panel("Model")] = 1
 

@@ -65,7 +65,7 @@ class DisentangledRecipe(Recipe):
         "fer train disentangled --cv --encoder scratch --identity subjects --disentangle adversarial",
     )
     published: ClassVar[Mapping[str, type]] = {"note": NoteDisentangled}
-    earlier: ClassVar[Mapping[str, Any]] = {"hidden": [256, 128, 64, 32], "standardise": False}
+    earlier: ClassVar[Mapping[str, Any]] = {"hidden": [256, 128, 64, 32], "dropout": 0.0, "standardise": False}
 
     stage: Annotated[
         int | None,
@@ -98,7 +98,7 @@ class DisentangledRecipe(Recipe):
     ] = None
     backbone: Annotated[str | None, Doc(BACKBONE), Panel("Model")] = None
     hidden: Annotated[tuple[int, ...], Doc("A hidden layer's width; repeatable. Default: linear."), Panel("Model")] = ()
-    dropout: Annotated[float, Interval(ge=0, lt=1), Doc("Dropout in the heads."), Panel("Model")] = 0.0
+    dropout: Annotated[float, Interval(ge=0, lt=1), Doc("Dropout in the heads."), Panel("Model")] = 0.5
     standardise: Annotated[bool, Doc("Standardise embeddings; begin with small logits."), Panel("Model")] = True
     neutrals: Annotated[int, Ge(1), Doc("Neutral pictures of a person averaged."), Panel("Model")] = 1
 
