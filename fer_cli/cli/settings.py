@@ -8,7 +8,7 @@ import dataclasses
 import inspect
 import tomllib
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict, get_args, get_origin, get_type_hints
 
@@ -51,6 +51,7 @@ def with_settings(**types: type) -> Callable[[Callable], Callable]:
     return decorate
 
 
+@cache
 def _options(kind: type) -> list[inspect.Parameter]:
     hints, limits = get_type_hints(kind, include_extras=True), bounds(kind)
     # A model's or corpus's own options come before those that all have.

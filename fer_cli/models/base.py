@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
@@ -102,6 +102,39 @@ class TrainedModel(PreTrainedModel):
         super().save_pretrained(save_directory, **settings)
         if (Path(save_directory) / WEIGHTS).is_file():
             write_seen(Path(save_directory) / WEIGHTS, self.seen)
+
+
+class EncoderModel(TrainedModel):
+    """The base of models with one ``encoder``, which is frozen unless the configuration's ``tune_encoder`` is set."""
+
+    @property
+    def convolutional(self) -> bool:
+        """Whether the encoder is a network of convolutions, which ONNX Runtime runs faster than torch on a CPU."""
+        return self.encoder.convolutional
+
+    @property
+    def traceable(self) -> bool:
+        """Whether torch's older ONNX exporter reads the encoder."""
+        return self.encoder.traceable
+
+    @property
+    def frozen(self) -> dict[str, nn.Module]:
+        """The encoder, where it is frozen, by the name of the input that can stand in for what it computes."""
+        return {} if self.config.tune_encoder else {"embeddings": self.encoder}
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training mode, which leaves a frozen encoder's BatchNorm in evaluation mode."""
+        if self.config.tune_encoder:
+            return super().train(mode)
+        # The trainer says so at every step, and to walk through an encoder that stands still would take its time.
+        self.training = mode
+        for part in self.children():
+            if part is not self.encoder:
+                part.train(mode)
+        # Said here again because from_pretrained makes every parameter trainable.
+        if self.encoder.training or next(self.encoder.parameters()).requires_grad:
+            self.encoder.requires_grad_(False).eval()
+        return self
 
 
 def own_model(model_type: object) -> type[TrainedModel] | None:

@@ -8,7 +8,7 @@ from transformers import PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.models.backbones import make_encoder
-from fer_cli.models.base import TrainedModel
+from fer_cli.models.base import EncoderModel
 from fer_cli.models.encoder import (
     BackboneName,
     Dropout,
@@ -59,7 +59,7 @@ class ClassifierConfig(PretrainedConfig):
         super().__init__(**kwargs)
 
 
-class ClassifierModel(TrainedModel):
+class ClassifierModel(EncoderModel):
     """A classifier of single pictures as a ``transformers`` model: ``encoder``, ``dropout``, ``head``.
 
     >>> from fer_cli.models import ClassifierModel  # doctest: +SKIP
@@ -78,29 +78,6 @@ class ClassifierModel(TrainedModel):
         self.head = make_head(self.encoder.width, config.hidden_sizes, config.num_labels)
         self.post_init()
         self.encoder.requires_grad_(config.tune_encoder)
-
-    @property
-    def convolutional(self) -> bool:
-        """Whether the encoder is a network of convolutions, which ONNX Runtime runs faster than torch on a CPU."""
-        return self.encoder.convolutional
-
-    @property
-    def traceable(self) -> bool:
-        """Whether torch's older ONNX exporter reads the encoder."""
-        return self.encoder.traceable
-
-    @property
-    def frozen(self) -> dict[str, nn.Module]:
-        """The encoder, where it is frozen, by the name of the input that can stand in for what it computes."""
-        return {} if self.config.tune_encoder else {"embeddings": self.encoder}
-
-    def train(self, mode: bool = True) -> "ClassifierModel":
-        """Switch to training mode, which leaves a frozen encoder's BatchNorm in evaluation mode."""
-        super().train(mode)
-        if not self.config.tune_encoder:
-            # Said here again because from_pretrained makes every parameter trainable.
-            self.encoder.requires_grad_(False).eval()
-        return self
 
     def forward(
         self, pixel_values: Tensor | None = None, embeddings: Tensor | None = None, labels: Tensor | None = None

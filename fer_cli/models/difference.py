@@ -15,7 +15,7 @@ from transformers.modeling_outputs import ImageClassifierOutput
 from fer_cli.errors import ModelError
 from fer_cli.models import FEATURES, Features
 from fer_cli.models.backbones import make_encoder
-from fer_cli.models.base import TrainedModel
+from fer_cli.models.base import EncoderModel
 from fer_cli.models.encoder import (
     HIDDEN_SIZES,
     BackboneName,
@@ -78,7 +78,7 @@ class DifferenceConfig(PretrainedConfig):
         super().__init__(**kwargs)
 
 
-class DifferenceModel(TrainedModel):
+class DifferenceModel(EncoderModel):
     """Difference of Embeddings as a ``transformers`` model.
 
     >>> from fer_cli.models import DifferenceModel  # doctest: +SKIP
@@ -105,33 +105,6 @@ class DifferenceModel(TrainedModel):
     def paired(self) -> bool:
         """Whether a face is compared with its person's neutral face."""
         return self.config.features != "target"
-
-    @property
-    def convolutional(self) -> bool:
-        """Whether the encoder is a network of convolutions, which ONNX Runtime runs faster than torch on a CPU."""
-        return self.encoder.convolutional
-
-    @property
-    def traceable(self) -> bool:
-        """Whether torch's older ONNX exporter reads the encoder."""
-        return self.encoder.traceable
-
-    @property
-    def frozen(self) -> dict[str, nn.Module]:
-        """The encoder, where it is frozen, by the name of the input that can stand in for what it computes."""
-        return {} if self.config.tune_encoder else {"embeddings": self.encoder}
-
-    def train(self, mode: bool = True) -> "DifferenceModel":
-        """Switch to training mode, which leaves a frozen encoder's BatchNorm in evaluation mode."""
-        if self.config.tune_encoder:
-            return super().train(mode)
-        # The trainer says so at every step, and to walk through an encoder that stands still would take its time.
-        self.training = mode
-        self.head.train(mode)
-        # Said here again because from_pretrained makes every parameter trainable.
-        if self.encoder.training or next(self.encoder.parameters()).requires_grad:
-            self.encoder.requires_grad_(False).eval()
-        return self
 
     def forward(
         self,

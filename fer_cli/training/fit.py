@@ -8,12 +8,10 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 import torchvision
 import transformers
-from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel
@@ -32,6 +30,7 @@ from fer_cli.progress import Progress, silent
 from fer_cli.runs.run import CARD, CHECKPOINTS, EPOCHS, LOGS, UNFINISHED, VERSION, Run, run_behind
 from fer_cli.training.augmentation import augmentation_of, mixing_of
 from fer_cli.training.folder import finished, identity_of, reserved
+from fer_cli.training.optimizer import class_frequencies
 from fer_cli.training.recipes.base import BuildContext, Recipe
 from fer_cli.training.samples import (
     ExtraData,
@@ -247,8 +246,9 @@ def _labels(
 
 
 def _class_weights(labels: Tensor) -> Tensor:
-    hard = (labels.argmax(dim=1) if labels.dim() == 2 else labels).numpy()
-    return torch.tensor(compute_class_weight("balanced", classes=np.unique(hard), y=hard), dtype=torch.float32)
+    """One over each class's frequency, scaled as scikit-learn's ``balanced``: the mean over samples is 1."""
+    frequencies = class_frequencies(labels, labels.shape[1] if labels.dim() == 2 else int(labels.max()) + 1, "natural")
+    return len(labels) / (len(frequencies) * frequencies)
 
 
 def remember_people(

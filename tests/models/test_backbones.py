@@ -10,7 +10,8 @@ from fer_cli.models.backbones import best_start, starting_point
 from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from fer_cli.models.vggface2 import VGGFace2Backbone, VGGFace2Encoder
 from fer_cli.models.weights import ALL
-from fer_cli.training.recipes.difference import DifferenceRecipe, preprocessing_of, starting_file
+from fer_cli.training.recipes.base import preprocessing_of, starting_file
+from fer_cli.training.recipes.difference import DifferenceRecipe
 from fer_cli.training.recipes.disentangled import DisentangledRecipe
 from tests.made import made_model
 

@@ -50,12 +50,12 @@ def assert_alike(one: Run, other: Run, tolerance: float) -> None:
 def test_two_processes_come_to_the_numbers_of_one_with_the_same_pictures_a_step(tmp_path, encoder):
     """Two processes of batch 3 are one of batch 6, where nothing in the network depends on its own batch alone.
 
-    So for a frozen encoder and its head, and for ViT-SE; BatchNorm that trains takes the statistics of each process's
+    So for a frozen encoder and its head without dropout, and for ViT-SE; BatchNorm that trains takes the statistics of each process's
     pictures, as everywhere. 12 pairs train, in whole steps; 9 choose the epoch, and their last step is half full: the
     validation loss is the whole fold's all the same, each face counted once.
     """
     dataset = made_dataset(tmp_path / "data" / "made", subjects=11)
-    recipe = DifferenceRecipe(encoder=encoder, batch_size=6, fold=1, **SGD)
+    recipe = DifferenceRecipe(encoder=encoder, dropout=0.0, batch_size=6, fold=1, **SGD)
     alone = fit(recipe, dataset, tmp_path / "alone", device="cpu")
     assert alone.card["counts"] == {"train": 12, "val": 9, "test": 12}
     words = ("train", "difference", "--encoder", encoder, "--batch-size", "3", "--fold", "1", "--device", "cpu")
@@ -115,7 +115,7 @@ def test_a_compiled_network_is_trained_and_comes_to_the_same_numbers(made, encod
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
     # In this process: to start others takes longer than what they would compile.
     monkeypatch.setattr(inductor, "compile_threads", 1)
-    recipe = DifferenceRecipe(encoder=encoder, batch_size=9, **SGD)
+    recipe = DifferenceRecipe(encoder=encoder, dropout=0.0, batch_size=9, **SGD)
     plain = fit(recipe, made, tmp_path / "plain", device="cpu")
     counters.clear()
     compiled = fit(dataclasses.replace(recipe, compile=True), made, tmp_path / "compiled", device="cpu")
@@ -127,7 +127,7 @@ def test_a_compiled_network_is_trained_and_comes_to_the_same_numbers(made, encod
 
 def test_what_is_compared_above_has_learned_something(made, encoder, tmp_path):
     """Two trainings that change nothing come to the same numbers too."""
-    recipe = DifferenceRecipe(encoder=encoder, batch_size=6, **SGD)
+    recipe = DifferenceRecipe(encoder=encoder, dropout=0.0, batch_size=6, **SGD)
     short = fit(dataclasses.replace(recipe, epochs=1), made, tmp_path / "short", device="cpu")
     long = fit(recipe, made, tmp_path / "long", device="cpu")
     assert not torch.allclose(weights(short)["head.0.weight"], weights(long)["head.0.weight"], atol=1e-4)

@@ -1,17 +1,18 @@
 """The recipe: all that a person can set of a training. Its fields are the options of its ``fer train`` command."""
 
+import dataclasses
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from annotated_doc import Doc
 from annotated_types import Ge, Gt, Interval, Le
 
 from fer_cli.errors import DatasetError, UsageError
-from fer_cli.models import TestTime
+from fer_cli.models import BEST, FACES, IMAGENET, SCRATCH, TestTime
 from fer_cli.options import Panel, check_bounds
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fer_cli.dataset.prepared import PreparedDataset
+    from fer_cli.models.backbones import StartingPoint
     from fer_cli.models.preprocessing import Preprocessing
 
 
@@ -221,6 +223,58 @@ class Recipe(ABC):
     def extra_inputs(self, rows: "pd.DataFrame", context: BuildContext) -> "dict[str, Tensor]":
         """Further inputs of the network for the training ``rows``, by name."""
         return {}
+
+
+class EncoderRecipe(Recipe):
+    """The recipe of a model with one encoder: its fields ``encoder`` and ``backbone`` say what that begins with."""
+
+    def resolved(self) -> Self:
+        """The recipe with the encoder that ``auto`` comes to here."""
+        if self.encoder != BEST:
+            return self
+        from fer_cli.models.backbones import best_start
+
+        return dataclasses.replace(self, encoder=best_start(self.backbone))
+
+    def preprocessing(self, size: int, crop: Mapping[str, Any], parts: Mapping[str, Path]) -> "Preprocessing":
+        """As the encoder's starting weights saw their pictures."""
+        return preprocessing_of(self._start(), size, crop, grey=self.grey)
+
+    def input_size(self, parts: Mapping[str, Path]) -> int | None:
+        """That of the pictures that the starting weights were trained on."""
+        return self._start().size
+
+    def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
+        """The weights that the encoder starts from, if they were trained before."""
+        return [*parts.values(), *starting_file(self.encoder)]
+
+    def _start(self) -> "StartingPoint":
+        from fer_cli.models.backbones import starting_point
+
+        return starting_point(self.encoder, self.backbone)
+
+
+def starting_file(encoder: str) -> list[Path]:
+    """The folder or file that ``encoder`` names, if it names one."""
+    if encoder == FACES:
+        from fer_cli.pretrained import packaged_model
+
+        folder = packaged_model()
+        return [] if folder is None else [folder]
+    return [Path(encoder)] if encoder not in (BEST, IMAGENET, SCRATCH) else []
+
+
+def preprocessing_of(
+    start: "StartingPoint", size: int, crop: Mapping[str, Any], *, grey: bool = False
+) -> "Preprocessing":
+    """The preprocessing of a dataset's crops (``crop``: their size and margin) for an encoder that begins at ``start``.
+
+    Normalised as its weights take it, and ``grey`` where the run was whose encoder it is.
+    """
+    from fer_cli.models.preprocessing import Preprocessing
+
+    before = start.preprocessing
+    return Preprocessing(size, *start.normalisation, face_crop=crop, grey=grey or (before is not None and before.grey))
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,23 @@
 """The recipe of the classifier of single pictures."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from annotated_doc import Doc
 from annotated_types import Interval
 
 from fer_cli.models import BEST
 from fer_cli.options import Panel
-from fer_cli.training.recipes.base import BuildContext, Recipe, Wild
-from fer_cli.training.recipes.difference import BACKBONE, ENCODER, preprocessing_of, starting_file
+from fer_cli.training.recipes.base import BuildContext, EncoderRecipe, Wild
+from fer_cli.training.recipes.difference import BACKBONE, ENCODER
 
 if TYPE_CHECKING:
-    from fer_cli.models.backbones import StartingPoint
     from fer_cli.models.classifier import ClassifierModel
-    from fer_cli.models.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierRecipe(Recipe):
+class ClassifierRecipe(EncoderRecipe):
     """An encoder and a head classify single pictures; no neutral picture is needed."""
 
     name: ClassVar[str] = "classifier"
@@ -39,22 +35,6 @@ class ClassifierRecipe(Recipe):
         tuple[int, ...], Doc("Width of a hidden layer of the head; may be repeated."), Panel("Model")
     ] = ()
     dropout: Annotated[float, Interval(ge=0, lt=1), Doc("Dropout before the head."), Panel("Model")] = 0.2
-
-    def resolved(self) -> "ClassifierRecipe":
-        """The recipe with the encoder that ``auto`` comes to here."""
-        if self.encoder != BEST:
-            return self
-        from fer_cli.models.backbones import best_start
-
-        return dataclasses.replace(self, encoder=best_start(self.backbone))
-
-    def preprocessing(self, size: int, crop: Mapping[str, Any], parts: Mapping[str, Path]) -> "Preprocessing":
-        """As the encoder's starting weights saw their pictures."""
-        return preprocessing_of(self._start(), size, crop, grey=self.grey)
-
-    def input_size(self, parts: Mapping[str, Path]) -> int | None:
-        """That of the pictures that the starting weights were trained on."""
-        return self._start().size
 
     def build(self, context: BuildContext) -> "ClassifierModel":
         """The model for the classes, its encoder initialised as asked."""
@@ -77,12 +57,3 @@ class ClassifierRecipe(Recipe):
         if weights is not None:
             load_encoder(model.encoder, weights, start.source)
         return model
-
-    def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
-        """The weights that the encoder starts from, if they were trained before."""
-        return [*parts.values(), *starting_file(self.encoder)]
-
-    def _start(self) -> "StartingPoint":
-        from fer_cli.models.backbones import starting_point
-
-        return starting_point(self.encoder, self.backbone)

@@ -3,16 +3,15 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from annotated_doc import Doc
 from annotated_types import Ge, Interval
 
 from fer_cli.errors import UsageError
-from fer_cli.models import BEST, FACES, FEATURES, IMAGENET, SCRATCH, Features
+from fer_cli.models import BEST, FEATURES, IMAGENET, Features
 from fer_cli.options import Panel
-from fer_cli.training.recipes.base import BuildContext, Note, Recipe
+from fer_cli.training.recipes.base import BuildContext, EncoderRecipe, Note, Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from fer_cli.dataset.prepared import PreparedDataset
     from fer_cli.models.backbones import StartingPoint
     from fer_cli.models.difference import DifferenceModel
-    from fer_cli.models.preprocessing import Preprocessing
 
 #: What is said of an encoder's starting weights and its network in every recipe.
 ENCODER = "Starting weights: auto, faces, imagenet, scratch, a run, a file."
@@ -39,7 +37,7 @@ class NoteDifference(Note):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DifferenceRecipe(Recipe):
+class DifferenceRecipe(EncoderRecipe):
     """A MobileNetV3 embeds the face and the same person's neutral face; a head classifies their difference."""
 
     name: ClassVar[str] = "difference"
@@ -91,59 +89,11 @@ class DifferenceRecipe(Recipe):
         """The fold's rows; of those, the pairs where the head or the comparison needs them."""
         return dataset.split(self.fold, paired=self.paired or self.pairs_only)
 
-    def resolved(self) -> "DifferenceRecipe":
-        """The recipe with the encoder that ``auto`` comes to here."""
-        if self.encoder != BEST:
-            return self
-        from fer_cli.models.backbones import best_start
-
-        return dataclasses.replace(self, encoder=best_start(self.backbone))
-
-    def preprocessing(self, size: int, crop: Mapping[str, Any], parts: Mapping[str, Path]) -> "Preprocessing":
-        """As the encoder's starting weights saw their pictures."""
-        return preprocessing_of(self._start(), size, crop, grey=self.grey)
-
-    def input_size(self, parts: Mapping[str, Path]) -> int | None:
-        """That of the pictures that the starting weights were trained on."""
-        return self._start().size
-
     def build(self, context: BuildContext) -> "DifferenceModel":
         """The model for the classes, its encoder initialised as asked."""
         return difference_model(
             context, self._start(), self, features=self.features, tune=self.tune_encoder, neutrals=self.neutrals
         )
-
-    def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
-        """The weights that the encoder starts from, if they were trained before."""
-        return [*parts.values(), *starting_file(self.encoder)]
-
-    def _start(self) -> "StartingPoint":
-        from fer_cli.models.backbones import starting_point
-
-        return starting_point(self.encoder, self.backbone)
-
-
-def starting_file(encoder: str) -> list[Path]:
-    """The folder or file that ``encoder`` names, if it names one."""
-    if encoder == FACES:
-        from fer_cli.pretrained import packaged_model
-
-        folder = packaged_model()
-        return [] if folder is None else [folder]
-    return [Path(encoder)] if encoder not in (BEST, IMAGENET, SCRATCH) else []
-
-
-def preprocessing_of(
-    start: "StartingPoint", size: int, crop: Mapping[str, Any], *, grey: bool = False
-) -> "Preprocessing":
-    """The preprocessing of a dataset's crops (``crop``: their size and margin) for an encoder that begins at ``start``.
-
-    Normalised as its weights take it, and ``grey`` where the run was whose encoder it is.
-    """
-    from fer_cli.models.preprocessing import Preprocessing
-
-    before = start.preprocessing
-    return Preprocessing(size, *start.normalisation, face_crop=crop, grey=grey or (before is not None and before.grey))
 
 
 def difference_model(

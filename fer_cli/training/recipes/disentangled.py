@@ -13,14 +13,8 @@ from fer_cli.errors import DatasetError, ModelError, UsageError
 from fer_cli.models import BEST, NO_IDENTITY, SUBJECTS, VGGFACE2, Backbone, Disentangling
 from fer_cli.options import Panel
 from fer_cli.runs.run import Run
-from fer_cli.training.recipes.base import BuildContext, Recipe
-from fer_cli.training.recipes.difference import (
-    BACKBONE,
-    NoteDifference,
-    difference_model,
-    preprocessing_of,
-    starting_file,
-)
+from fer_cli.training.recipes.base import BuildContext, Recipe, preprocessing_of, starting_file
+from fer_cli.training.recipes.difference import BACKBONE, NoteDifference, difference_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
