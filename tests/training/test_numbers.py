@@ -50,16 +50,17 @@ def assert_alike(one: Run, other: Run, tolerance: float) -> None:
 def test_two_processes_come_to_the_numbers_of_one_with_the_same_pictures_a_step(tmp_path, encoder):
     """Two processes of batch 3 are one of batch 6, where nothing in the network depends on its own batch alone.
 
-    So for a frozen encoder and its head without dropout, and for ViT-SE; BatchNorm that trains takes the statistics of each process's
-    pictures, as everywhere. 12 pairs train, in whole steps; 9 choose the epoch, and their last step is half full: the
-    validation loss is the whole fold's all the same, each face counted once.
+    So for a frozen encoder and its head without dropout, and for ViT-SE; BatchNorm that trains takes the statistics of
+    each process's pictures, as everywhere. 12 pairs train, in whole steps; 9 choose the epoch, and their last step is
+    half full: the validation loss is the whole fold's all the same, each face counted once.
     """
     dataset = made_dataset(tmp_path / "data" / "made", subjects=11)
     recipe = DifferenceRecipe(encoder=encoder, dropout=0.0, batch_size=6, fold=1, **SGD)
     alone = fit(recipe, dataset, tmp_path / "alone", device="cpu")
     assert alone.card["counts"] == {"train": 12, "val": 9, "test": 12}
     words = ("train", "difference", "--encoder", encoder, "--batch-size", "3", "--fold", "1", "--device", "cpu")
-    words += ("--optimizer", "sgd", "--lr", "0.05", "--epochs", "3", "--logger", "none", "--out", str(tmp_path / "two"))
+    words += ("--optimizer", "sgd", "--lr", "0.05", "--epochs", "3", "--logger", "none", "--dropout", "0", "--out")
+    words += (str(tmp_path / "two"),)
     launch = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d")
     done = subprocess.run(
         [sys.executable, *launch, "--rdzv-endpoint", "localhost:0", "-m", "fer_cli", *words],
