@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from fer_cli import pretrained
 from fer_cli.documents import read_document
 from fer_cli.errors import ModelError
-from fer_cli.models import BACKBONES, BEST, FACES, IMAGENET, SCRATCH, TIMM, VGGFACE2
+from fer_cli.models import BACKBONES, BEST, FACES, IMAGENET, RESNET18_SMALL, SCRATCH, TIMM, VGGFACE2
 from fer_cli.models.base import WEIGHTS
 from fer_cli.models.encoder import (
     BackboneName,
     Encoder,
     ImageSize,
     MobileNetV3,
+    SmallResNet,
     TimmEncoder,
     pretrained_cfg,
     published_weights,
@@ -29,8 +30,15 @@ from fer_cli.models.weights import ALL, find
 
 #: What ``--encoder`` takes besides a run and a file.
 WORDS = (BEST, FACES, IMAGENET, SCRATCH)
-#: How many numbers an embedding of each of torchvision's has.
-WIDTHS = {"mobilenet_v3_large": 960, "mobilenet_v3_small": 576}
+#: How many channels the widest layer has of each network that is known by its weights.
+WIDTHS = {"mobilenet_v3_large": 960, "mobilenet_v3_small": 576, RESNET18_SMALL: 272}
+
+
+#: Networks without weights of ImageNet, and what to type in their place.
+_NOT_OF_IMAGENET = {
+    VGGFACE2: "--encoder auto for those that fer weights import made, or scratch",
+    RESNET18_SMALL: f"--encoder {FACES} for the packaged model's, or scratch",
+}
 
 
 class _Network(TypedDict):
@@ -43,18 +51,22 @@ class _Network(TypedDict):
 def make_encoder(backbone: str, image_size: int | None = None) -> Encoder:
     """The encoder called ``backbone``, its weights random.
 
-    ``mobilenet_v3_large`` or ``_small`` of torchvision, ``timm/NAME``, or ``vggface2``. ``image_size`` is the side of
-    its pictures, which vision transformers are built for. Raises :class:`~fer_cli.errors.ModelError` for another name.
+    ``mobilenet_v3_large`` or ``_small`` of torchvision, ``resnet18_small``, ``timm/NAME``, or ``vggface2``.
+    ``image_size`` is the side of its pictures, which vision transformers are built for. Raises
+    :class:`~fer_cli.errors.ModelError` for another name.
     """
     if backbone in BACKBONES:
         return MobileNetV3(backbone)
+    if backbone == RESNET18_SMALL:
+        return SmallResNet()
     if backbone.startswith(TIMM):
         return TimmEncoder(backbone.removeprefix(TIMM), image_size)
     if backbone == VGGFACE2:
         return VGGFace2Backbone()
     raise ModelError(
         f"There is no backbone '{backbone[:100]}'.",
-        hint=f"The backbones are {', '.join(BACKBONES)}, {TIMM}NAME (any network of timm) and {VGGFACE2}.",
+        hint=f"The backbones are {', '.join(BACKBONES)}, {RESNET18_SMALL}, {TIMM}NAME (any network of timm) and "
+        f"{VGGFACE2}.",
     )
 
 
@@ -139,10 +151,9 @@ def starting_point(source: str, backbone: str | None) -> StartingPoint:
         return StartingPoint(FACES, backbone or _backbone_in(folder, FACES), folder)
     if source in (IMAGENET, SCRATCH):
         name = backbone or BACKBONES[0]
-        if source == IMAGENET and name == VGGFACE2:
+        if source == IMAGENET and name in _NOT_OF_IMAGENET:
             raise ModelError(
-                "--encoder imagenet: VGGFace2's ResNet-50 has no weights of ImageNet here.",
-                hint="Type --encoder auto for those that fer weights import made, or scratch.",
+                f"--encoder imagenet: {name} has no weights of ImageNet.", hint=f"Type {_NOT_OF_IMAGENET[name]}."
             )
         return StartingPoint(source, name)
     path = Path(source)
@@ -156,7 +167,7 @@ def best_start(backbone: str | None) -> str:
     Without ``backbone`` and a packaged model ImageNet's weights are taken if they are here. Raises
     :class:`~fer_cli.errors.ModelError` where they are not.
     """
-    if backbone is not None:
+    if backbone not in (None, RESNET18_SMALL):
         return BEST if backbone == VGGFACE2 else IMAGENET
     if pretrained.packaged_model() is not None:
         return FACES
@@ -228,7 +239,7 @@ def backbone_of(weights: dict[str, Tensor], source: str) -> str:
         if width == widest:
             return backbone
     raise ModelError(
-        f"{source} holds the weights of none of the encoders {', '.join(BACKBONES)}.",
+        f"{source} holds the weights of none of the encoders {', '.join(WIDTHS)}.",
         hint=f"If they are of another network, type --backbone {TIMM}NAME or --backbone {VGGFACE2}.",
     )
 

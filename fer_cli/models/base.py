@@ -55,6 +55,11 @@ class TrainedModel(PreTrainedModel):
         """The parts that are not trained, by the name of the input that can stand in for what each computes."""
         return {}
 
+    @property
+    def output_layer(self) -> nn.Linear:
+        """The layer that gives the logits."""
+        return self.head[-1]
+
     def freeze_encoder(self, frozen: bool) -> None:
         """Freeze the encoder for a while, or train it again: no gradient, and BatchNorm in evaluation mode."""
         self._encoder_frozen = frozen

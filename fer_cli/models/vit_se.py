@@ -103,6 +103,11 @@ class ViTSEModel(TrainedModel):
         self.classifier = nn.Linear(width, config.num_labels)
         self.post_init()
 
+    @property
+    def output_layer(self) -> nn.Linear:
+        """The layer that gives the logits."""
+        return self.classifier
+
     def forward(self, pixel_values: Tensor, labels: Tensor | None = None) -> ImageClassifierOutput:
         """Classify B faces, ``pixel_values`` B×3×H×W, normalised.
 

@@ -107,6 +107,7 @@ def fit(
     trainer.train(resume_from_checkpoint=checkpoint)
     if recipe.refit:
         trainer.keep_last()
+    trainer.adjust_output()
     if not trainer.is_world_process_zero():
         main_process_first(lambda: None, chosen)
         return Run.open(out)

@@ -48,6 +48,17 @@ class TrainingLoss(nn.Module):
         return total / (labels.to(weights) @ weights).sum()
 
 
+@torch.no_grad()
+def adjust_output(layer: nn.Linear, frequencies: Tensor, strength: float) -> None:
+    """Take ``strength`` times the logarithms of the classes' ``frequencies``, C, off the logits that ``layer`` gives.
+
+    Menon et al. (above), equation 9: of a model that was trained on classes as they come it makes one of classes that
+    are equally frequent, wholly at 1.
+    """
+    prior = (frequencies / frequencies.sum()).to(layer.bias)
+    layer.bias -= strength * prior.log()
+
+
 def class_frequencies(labels: Tensor, classes: int, sampling: str) -> Tensor:
     """How often each class is met, C, by ``labels`` (N indices, or N×C probabilities) drawn by ``sampling``."""
     counts = labels.double().sum(dim=0) if labels.dim() == 2 else torch.bincount(labels, minlength=classes).double()

@@ -45,6 +45,7 @@ from fer_cli.training.optimizer import (
     STEP_FACTOR,
     ClassSampler,
     TrainingLoss,
+    adjust_output,
     class_frequencies,
     decayed_parameters,
     parameter_groups,
@@ -90,8 +91,8 @@ class FoldTrainer(Trainer):
         self._labels = labels
         self._end_after = end_after
         classes = self._bare_model().config.num_labels
-        frequencies = None if labels is None else class_frequencies(labels, classes, recipe.sampling)
-        self._training_loss = TrainingLoss(recipe, class_weights, frequencies).to(self.args.device)
+        self._frequencies = None if labels is None else class_frequencies(labels, classes, recipe.sampling)
+        self._training_loss = TrainingLoss(recipe, class_weights, self._frequencies).to(self.args.device)
         self._average = WeightAverage(self._bare_model(), recipe.ema) if recipe.ema else None
         self._first_not_finite = torch.zeros((), dtype=torch.long, device=self.args.device)
         if self._average is not None:
@@ -205,6 +206,11 @@ class FoldTrainer(Trainer):
         """Take the last step's weights, or their average, where there is no validation to choose an epoch by."""
         if self._average is not None:
             self._average.take()
+
+    def adjust_output(self) -> None:
+        """Balance the trained model's logits by the recipe's ``posthoc_adjustment``."""
+        if self._recipe.posthoc_adjustment and self._frequencies is not None:
+            adjust_output(self._bare_model().output_layer, self._frequencies, self._recipe.posthoc_adjustment)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:

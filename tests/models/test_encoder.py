@@ -3,10 +3,11 @@ import pickle
 import pytest
 import torch
 import torchvision
+from safetensors.torch import save_file
 from torch import nn
 
 from fer_cli.errors import ModelError
-from fer_cli.models.backbones import imagenet_weights, load_encoder, make_encoder, weights_from
+from fer_cli.models.backbones import imagenet_weights, load_encoder, make_encoder, starting_point, weights_from
 
 
 @pytest.fixture
@@ -69,3 +70,25 @@ def test_imagenet_weights_that_cannot_be_downloaded_say_what_to_type(monkeypatch
     assert "no route to host" in caught.value.message
     assert "--encoder scratch" in caught.value.hint
     assert ".pth" in caught.value.hint
+
+
+def test_the_small_resnet_halves_a_picture_four_times():
+    encoder = make_encoder("resnet18_small").eval()
+    assert encoder.features(torch.zeros(1, 3, 64, 64)).shape == (1, 272, 4, 4)
+    assert encoder(torch.zeros(2, 3, 48, 48)).shape == (2, encoder.width) == (2, 272)
+    # In float16, with a head, below the eight megabytes that a package may have.
+    assert 2 * sum(tensor.numel() for tensor in encoder.state_dict().values()) < 7.9e6
+
+
+def test_its_blocks_begin_as_the_identity():
+    encoder = make_encoder("resnet18_small").eval()
+    stem, block = encoder.features[:3], encoder.features[3]
+    pictures = torch.rand(1, 3, 32, 32)
+    assert torch.equal(block(stem(pictures)), stem(pictures))
+
+
+def test_its_weights_are_known_by_their_widths(tmp_path):
+    save_file(make_encoder("resnet18_small").state_dict(), tmp_path / "weights.safetensors")
+    assert starting_point(str(tmp_path / "weights.safetensors"), None).backbone == "resnet18_small"
+    with pytest.raises(ModelError, match="resnet18_small has no weights of ImageNet"):
+        starting_point("imagenet", "resnet18_small")

@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional
 
-from fer_cli.training.optimizer import ClassSampler, TrainingLoss, class_frequencies
+from fer_cli.training.fit import fit
+from fer_cli.training.optimizer import ClassSampler, TrainingLoss, adjust_output, class_frequencies
 from fer_cli.training.recipes.classifier import ClassifierRecipe
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 0.5], [0.0, 3.0, 1.0]])
@@ -50,6 +52,28 @@ def test_logit_adjustment_adds_the_logarithm_of_the_prior():
     assert flat.grad.tolist() == [pytest.approx([0.8, -0.8])]
     half = TrainingLoss(ClassifierRecipe(logit_adjustment=0.5), None, torch.tensor([8.0, 2.0]))
     assert half(torch.zeros(1, 2), torch.tensor([1])).item() == pytest.approx(-math.log(1 / 3))
+
+
+def test_an_adjusted_output_takes_off_what_the_prior_adds():
+    """Bayes: divided by the prior, the posterior of a picture that tells nothing is the same for every class."""
+    layer = torch.nn.Linear(4, 2)
+    torch.nn.init.zeros_(layer.weight)
+    layer.bias.data = torch.tensor([0.8, 0.2]).log()
+    adjust_output(layer, torch.tensor([8.0, 2.0]), 1.0)
+    assert layer(torch.randn(1, 4)).softmax(1)[0].tolist() == pytest.approx([0.5, 0.5])
+    adjust_output(layer, torch.tensor([8.0, 2.0]), -0.5)
+    assert layer.bias.softmax(0).tolist() == pytest.approx([2 / 3, 1 / 3])
+
+
+def test_it_moves_the_kept_models_biases_and_nothing_else(made, tmp_path):
+    settings = {"encoder": "scratch", "backbone": "mobilenet_v3_small", "size": 32, "epochs": 1, "logger": ("none",)}
+    plain = fit(ClassifierRecipe(**settings), made, tmp_path / "plain", device="cpu")
+    adjusted = fit(ClassifierRecipe(**settings, posthoc_adjustment=0.5), made, tmp_path / "adjusted", device="cpu")
+    one, other = (load_file(run.path / "model.safetensors") for run in (plain, adjusted))
+    assert [name for name, tensor in one.items() if not torch.equal(tensor, other[name])] == ["head.0.bias"]
+    rows = made.split(0, paired=False)["train"]["label"]
+    shares = torch.tensor([float((rows == name).mean()) for name in plain.card["classes"]])
+    assert torch.allclose(one["head.0.bias"] - other["head.0.bias"], 0.5 * shares.log(), atol=1e-6)
 
 
 def test_frequencies_are_those_that_sampling_leaves():

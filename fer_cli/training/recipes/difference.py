@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: What is said of an encoder's starting weights and its network in every recipe.
 ENCODER = "Starting weights: auto, faces, imagenet, scratch, a run, a file."
-BACKBONE = "mobilenet_v3_large or _small, timm/NAME, vggface2."
+BACKBONE = "mobilenet_v3_large or _small, resnet18_small, timm/NAME, vggface2."
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class NoteDifference(Note):
 
 @dataclass(frozen=True, kw_only=True)
 class DifferenceRecipe(EncoderRecipe):
-    """A MobileNetV3 embeds the face and the same person's neutral face; a head classifies their difference."""
+    """An encoder embeds the face and the same person's neutral face; a head classifies their difference."""
 
     name: ClassVar[str] = "difference"
     examples: ClassVar[tuple[str, ...]] = (

@@ -32,8 +32,8 @@ STAGE_1, IDENTITY = "stage1", "identity"
 #: The shared settings that the identity encoder is trained without.
 _EXPRESSIONS = frozenset(
     (
-        *("extra_data", "soft_labels", "sampling", "logit_adjustment", "select", "refit", "tta"),
-        *("encoder_lr", "layer_decay", "freeze_epochs"),
+        *("extra_data", "soft_labels", "sampling", "logit_adjustment", "posthoc_adjustment", "select"),
+        *("refit", "tta", "encoder_lr", "layer_decay", "freeze_epochs"),
     )
 )
 #: The default weight of each penalty against the cross-entropy.
