@@ -46,7 +46,6 @@ OURS = {
 PEERS = {
     "fer: whole pictures": ("ferplus", {"offsets": (0, 0)}, True),
     "fer: whole pictures, padded": ("ferplus", {}, True),
-    "fer: whole pictures, Keras": ("ferplus", {"offsets": (0, 0), "use_tflite": False}, True),
     "fer: crops": ("crops", {"offsets": (0, 0)}, True),
     "fer: portraits": ("london", {}, False),
     "fer: portraits, Keras": ("london", {"use_tflite": False}, False),
