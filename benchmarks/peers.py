@@ -16,7 +16,8 @@ On FER+'s pictures the other program is told that the whole picture is the face,
 adds to a face by default and without; ours is given the aligned crops, and the pictures as they are, in which it has to
 find the face. On portraits each finds the face itself, and the largest counts; where it finds none, it is wrong. The
 other program has no contempt: all its answers to such pictures are wrong, and accuracy is printed without them too.
-Its model was trained on FER2013, by its authors' word on the training part of the pictures tested here.
+Its model was trained on FER2013, from which FER+'s pictures come, with FER2013's labels; its package does not say
+whether on those that are tested here. Ours was trained on FER+'s training pictures with FER+'s labels.
 """
 
 import argparse
