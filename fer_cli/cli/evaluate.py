@@ -191,8 +191,8 @@ def _samples(evaluation: "Evaluation") -> str:
 def _expected(expected: "pd.DataFrame") -> str:
     mean, most = (figures.with_interval(*expected.loc[name], True) for name in ("expected_accuracy", "mean_agreement"))
     return (
-        f"expected accuracy (mean share of the votes for the predicted class): {mean}\n"
-        f"of at most (mean share of the votes for the label): {most}"
+        f"expected accuracy {mean}: mean share of votes for the predicted class\n"
+        f"mean agreement {most}: mean share of votes for the label"
     )
 
 

@@ -245,8 +245,8 @@ class Agreement:
     ``metrics`` and ``per_class`` are as :func:`~fer_cli.evaluation.metrics.compute_metrics` gives them. ``expected``
     has the columns ``value, low, high`` and two rows: ``expected_accuracy``, the mean share of the votes that the
     predicted class has, or how often one rater, picked at random for each sample, says the same; and
-    ``mean_agreement``, what predicting every label would reach. ``levels`` has a row a level of agreement and metric, unweighted, as
-    :func:`by_group` gives them, and ``notes`` say which levels are too small.
+    ``mean_agreement``, what predicting every label would reach. ``levels`` has a row a level of agreement and metric,
+    unweighted, as :func:`by_group` gives them, and ``notes`` say which levels are too small.
     """
 
     metrics: pd.DataFrame
