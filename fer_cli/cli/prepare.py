@@ -62,7 +62,10 @@ def _command(kind: type[Corpus]) -> Callable[..., None]:
         corpus: Any,
         settings: Any,
         root: Annotated[
-            Path, typer.Argument(help="The corpus's folder." if kind.default_root == "." else "Where to make it.")
+            Path,
+            typer.Argument(
+                metavar="FOLDER", help="The corpus's folder." if kind.default_root == "." else "Where to make it."
+            ),
         ] = Path(kind.default_root),
         output: Annotated[
             Path | None,

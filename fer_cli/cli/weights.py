@@ -42,7 +42,7 @@ def list_weights() -> None:
 @app.command("fetch")
 def fetch(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="As fer weights list names it.")
+        list[str] | None, typer.Argument(metavar="NAME", help="As fer weights list names it.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything that can be fetched.")] = False,
 ) -> None:
@@ -64,7 +64,7 @@ def fetch(
 
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(help="resnet50_ft_weight.pkl, as it was published.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="resnet50_ft_weight.pkl, as it was published.")],
 ) -> None:
     """Convert the published VGGFace2 identity weights, a pickle, to safetensors in the user's cache.
 

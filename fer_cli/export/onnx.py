@@ -66,9 +66,14 @@ def export(run: Run, out: Path, *, quantize: bool = False, progress: Progress = 
     classifier = Classifier.load(run.path, "cpu", tta="none")
     faces = _Faces.of(run, classifier)
     if faces is None and quantize:
+        place = Path(run.card["dataset"]["path"])
+        gone = (
+            f"The dataset that {run.path} was trained on is no longer at {place}"
+            if place.is_absolute()
+            else f"{run.name} comes without the dataset that it was trained on"
+        )
         raise DatasetError(
-            f"The dataset that {run.path} was trained on is no longer at {run.card['dataset']['path']}: int8 takes its "
-            "ranges from the training faces, and its accuracy from those of the test fold.",
+            f"{gone}: int8 takes its ranges from the training faces, and its accuracy from those of the test fold.",
             hint="Type no --quantize, or put the dataset back.",
         )
     metadata = _metadata(run, classifier)
