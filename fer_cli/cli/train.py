@@ -154,11 +154,11 @@ def _next(
         line += ["--cv"] if cv else ["--fold", str(recipe.fold)] if recipe.fold else []
         line += ["--data", str(data)] if data else []
         return shlex.join([*line, "--encoder", str(path)] if path.parent != choose.RUNS else line)
-    # Of several runs, and of one elsewhere, prediction needs to know which.
+    # Of several runs, and of one elsewhere, prediction needs to know which; of an ablation's the last sees everything.
     if len(trained) == 1 and not cv and path.parent == choose.RUNS:
         return "fer predict PICTURES"
-    first = next(iter(trained.values()))
-    return shlex.join(["fer", "predict", "PICTURES", "--run", str(first.runs[0].path if cv else first.path)])
+    *_, last = trained.values()
+    return shlex.join(["fer", "predict", "PICTURES", "--run", str(last.runs[0].path if cv else last.path)])
 
 
 def _report(result: "Run | CrossValidation", evaluation: "Evaluation") -> None:

@@ -41,9 +41,7 @@ def list_weights() -> None:
 
 @app.command("fetch")
 def fetch(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="As fer weights list names it.")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="As fer weights list names it.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything that can be fetched.")] = False,
 ) -> None:
     """Download weights ahead, for a container or a machine without a network. What is here already is checked.
