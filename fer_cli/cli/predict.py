@@ -119,8 +119,8 @@ def predict(
                 progress=bars,
             )
     except KeyboardInterrupt:
-        unfinished = options.out is not None and Checkpoint(options.out).exists
-        stored = " Results are stored: type the same line with --resume to continue." if unfinished else ""
+        resumable = options.out is not None and Checkpoint(options.out).exists
+        stored = " Results are stored: type the same line with --resume to continue." if resumable else ""
         say(f"\nStopped.{stored}")
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:

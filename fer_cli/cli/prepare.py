@@ -127,7 +127,7 @@ def _show_prepared(prepared: "Prepared") -> None:
     say(f"dataset   {prepared.path} ({made})")
     if prepared.faults:
         say(f"{prepared.faults} inputs could not be used; {prepared.path / 'dataset.json'} lists them all.")
-    say(f"next      {_next(prepared)}")
+    say(f"next      {_next(prepared)}", whole=True)
 
 
 def _is_kept(entry: dict[str, Any]) -> bool:

@@ -139,7 +139,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
             _report(trained[name], evaluation)
         if len(evaluations) > 1:
             _compare(evaluations)
-        say(f"next      {_next(recipe, path, data, trained, cv=cv)}")
+        say(f"next      {_next(recipe, path, data, trained, cv=cv)}", whole=True)
 
     command.__doc__ = "\n\n".join([kind.__doc__, *kind.examples])
     return command
