@@ -68,6 +68,13 @@ def evaluate(
             rich_help_panel="Analysis",
         ),
     ] = None,
+    sample_weight: Annotated[
+        Literal["agreement"] | None,
+        typer.Option(
+            help="Metrics weighted by the share of votes that a sample's label has, too; and metrics by level of it.",
+            rich_help_panel="Analysis",
+        ),
+    ] = None,
     identity_probe: Annotated[
         bool,
         typer.Option(
@@ -118,7 +125,9 @@ def evaluate(
     analysis = AnalysisOptions(identity_probe, explain, embedding_map)
     with Bars() as bars:
         session = Session(device, allow_seen, shlex.join(["fer", *sys.argv[1:]]), bars, tta)
-        evaluation = evaluate_run(chosen, EvaluateOptions(data, split, output, attributes, analysis), session)
+        evaluation = evaluate_run(
+            chosen, EvaluateOptions(data, split, output, attributes, analysis, sample_weight), session
+        )
     show(evaluation)
 
 
@@ -128,10 +137,18 @@ def show(evaluation: "Evaluation") -> None:
     sequences = {f"sequence: {rule}": table for rule, table in evaluation.by_sequence.items()}
     out.print(_samples(evaluation))
     out.print()
-    out.print(figures.metrics_table({"by frame": evaluation.metrics, **sequences}))
+    weighted = {} if evaluation.agreement is None else {"weighted by agreement": evaluation.agreement.metrics}
+    # There is room for three columns.
+    together = {} if sequences else weighted
+    out.print(figures.metrics_table({"by frame": evaluation.metrics, **sequences, **together}))
     out.print(Text(figures.legend(), style="italic"))
     if sequences:
         out.print(Text(_RULES, style="italic"))
+    if evaluation.agreement is not None:
+        if not together:
+            out.print()
+            out.print(figures.metrics_table(weighted))
+        out.print(_expected(evaluation.agreement.expected))
     if evaluation.folds is not None:
         out.print(_over_folds(evaluation))
     for normalised in (False, True):
@@ -172,6 +189,14 @@ def _samples(evaluation: "Evaluation") -> str:
     return f"{len(predictions)} samples{people}"
 
 
+def _expected(expected: "pd.DataFrame") -> str:
+    mean, most = (figures.with_interval(*expected.loc[name], True) for name in ("expected_accuracy", "mean_agreement"))
+    return (
+        f"expected accuracy {mean}: mean share of votes for the predicted class\n"
+        f"mean agreement {most}: mean share of votes for the label"
+    )
+
+
 def _over_folds(evaluation: "Evaluation") -> str:
     from fer_cli.evaluation.metrics import headline_metrics
 
@@ -199,6 +224,8 @@ def _calibration(evaluation: "Evaluation") -> str:
 
 
 def _show_groups(groups: "pd.DataFrame", gaps: "pd.DataFrame") -> None:
+    from fer_cli.evaluation.subgroups import AGREEMENT
+
     for attribute, rows in groups.groupby("attribute", sort=False):
         small = set(rows.loc[rows["small"], "group"])
         facts = {
@@ -215,7 +242,8 @@ def _show_groups(groups: "pd.DataFrame", gaps: "pd.DataFrame") -> None:
             out.print()
             out.print(_groups_table(["gap in points"], own_gaps, ["group", "other"], titles, signed=True))
         if small:
-            out.print("* too few for a conclusion; gaps with it are not shown here, and are in gaps.csv")
+            where = "; gaps with it are not shown here, and are in gaps.csv" if attribute != AGREEMENT else ""
+            out.print(f"* too few for a conclusion{where}")
 
 
 def _groups_table(

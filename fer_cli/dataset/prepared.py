@@ -115,6 +115,34 @@ class PreparedDataset:
                 raise DatasetError(f"Fold {fold} of {self.path} leaves nothing for {side}.")
         return sides
 
+    def training_rows(self, fold: int, *, paired: bool) -> pd.DataFrame:
+        """The rows, labelled or not, that neither test nor validation holds when this is data to train on besides.
+
+        Of a dataset with folds those of all but ``fold`` and the next, of one with its owners' split the training part,
+        of another all. Raises :class:`~fer_cli.errors.DatasetError` if there is no such fold.
+        """
+        rows = self.metadata
+        if paired:
+            rows = rows[rows["neutral_file_name"].notna()]
+        folds = self.protocol.folds
+        if folds:
+            if fold >= folds:
+                raise DatasetError(f"There is no fold {fold} in {self.path}.", hint=f"Its folds are 0 to {folds - 1}.")
+            return rows[rows["fold"].notna() & ~rows["fold"].isin([fold, (fold + 1) % folds])]
+        return rows[rows["split"] == "train"] if rows["split"].notna().any() else rows
+
+    def trained_subjects(self, fold: int, *, extra: bool) -> set[str]:
+        """The subjects that a model of test fold ``fold`` was trained on, or its epoch chosen by, on this dataset.
+
+        With ``extra`` it was data to train on besides. Raises as :meth:`split` does.
+        """
+        if extra:
+            rows = self.training_rows(fold, paired=False)
+        else:
+            sides = self.split(fold, paired=False)
+            rows = pd.concat([sides["train"], sides["val"]])
+        return set(rows["subject"].dropna())
+
     def _owners_split(self, fold: int, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
         """The owners' test pictures, or those to validate on where they keep the test's labels to themselves.
 

@@ -1,21 +1,32 @@
 """Evaluation of a run, or of a cross-validation: every fold by the run that has not seen it, then all together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import DatasetError, RunError, UsageError
 from fer_cli.evaluation.analysis import NO_ANALYSIS, Analysis, AnalysisOptions, analyze, merge
 from fer_cli.evaluation.calibration import Calibration, calibration, tempered
-from fer_cli.evaluation.inference import Inference, Split, run_inference
+from fer_cli.evaluation.inference import Inference, Split, own_dataset, run_inference
 from fer_cli.evaluation.leakage import Leakage
 from fer_cli.evaluation.metrics import LabelledPredictions, compute_metrics, headline_metrics
 from fer_cli.evaluation.report.page import write_report
 from fer_cli.evaluation.results import Evaluation, Provenance, refuse_foreign, write
-from fer_cli.evaluation.subgroups import by_group, by_sequence
+from fer_cli.evaluation.subgroups import (
+    AGREEMENT,
+    EXPECTED,
+    NO_GAPS,
+    by_agreement,
+    by_group,
+    by_sequence,
+    require_votes,
+    with_agreement,
+)
 from fer_cli.files import locked
 from fer_cli.labels import in_order
 from fer_cli.options import DEFAULT_SESSION, Session
@@ -32,7 +43,8 @@ class EvaluateOptions:
     ``data`` is another prepared dataset than the run's own. ``split`` is the test fold (``test``, the default), the
     validation fold (``val``), all of the dataset (``all``, the default for another), or the part of another dataset
     that has the number of the run's fold. ``out`` is the folder for the results, by default one inside the run.
-    ``attributes``, as :func:`~fer_cli.evaluation.subgroups.read_attributes` gives them, ask for metrics by group.
+    ``attributes``, as :func:`~fer_cli.evaluation.subgroups.read_attributes` gives them, ask for metrics by group;
+    ``sample_weight`` asks for metrics weighted by the raters' agreement, next to the usual ones.
     """
 
     data: Path | None = None
@@ -40,6 +52,7 @@ class EvaluateOptions:
     out: Path | None = None
     attributes: pd.DataFrame | None = None
     analysis: AnalysisOptions = field(default_factory=AnalysisOptions)
+    sample_weight: Literal["agreement"] | None = None
 
 
 def evaluate(
@@ -55,7 +68,8 @@ def evaluate(
 
     Raises :class:`~fer_cli.errors.RunError` if the model has seen subjects that it would be tested on (unless the
     session allows it); :class:`~fer_cli.errors.DatasetError` if the dataset is gone or does not have the run's fold, if
-    the two have fewer than two classes in common, or if the faces to test on have fewer than two;
+    the two have fewer than two classes in common, or if the faces to test on have fewer than two,
+    or if they have no votes to weigh them by;
     :class:`~fer_cli.errors.UsageError` if ``out`` has files of somebody else's that would be overwritten, or if a
     cross-validation is to be tested on other data than each run's fold.
     """
@@ -65,7 +79,11 @@ def evaluate(
     if options.out is not None:
         refuse_foreign(options.out)
     runs = trained.runs if folds else (trained,)
+    if options.sample_weight is not None:
+        require_votes(own_dataset(runs[0]) if options.data is None else PreparedDataset.open(options.data))
     inferences = [run_inference(run, options.data, split=options.split, session=session) for run in runs]
+    if options.sample_weight is not None:
+        inferences = [replace(each, predictions=with_agreement(each.predictions, each.dataset)) for each in inferences]
     _check_labels(inferences)
     analyses = [
         analyze(options.analysis.of_fold(place, len(runs)), each.run, each.dataset, each.predictions, session)
@@ -75,7 +93,8 @@ def evaluate(
         for each, analysis in zip(inferences, analyses, strict=True):
             # A fold of one class cannot be evaluated alone, and still counts in the pool.
             if each.predictions["label"].nunique() > 1:
-                _finish(each.run, [each], [analysis], EvaluateOptions(split=options.split), pictures=False)
+                own = EvaluateOptions(split=options.split, sample_weight=options.sample_weight)
+                _finish(each.run, [each], [analysis], own, pictures=False)
     return _finish(trained, inferences, analyses, options, command=session.command)
 
 
@@ -173,6 +192,7 @@ def summarize(
 ) -> Evaluation:
     """The evaluation of ``predictions``, which are as :class:`~fer_cli.evaluation.results.Evaluation` has them.
 
+    Where they say how far the raters agreed, metrics weighted by that come with it.
     ``temperatures`` are those of the models, in the order of their predictions. Raises
     :class:`~fer_cli.errors.RunError` if there are no predictions, and as
     :func:`~fer_cli.evaluation.subgroups.by_group` does.
@@ -185,6 +205,11 @@ def summarize(
     groups, gaps, group_notes = None, None, ()
     if attributes is not None:
         groups, gaps, group_notes = by_group(labelled, predictions["subject"], attributes)
+    agreement = None
+    if AGREEMENT in predictions:
+        agreement = by_agreement(labelled, predictions[AGREEMENT].to_numpy(), predictions[EXPECTED].to_numpy())
+        groups = agreement.levels if groups is None else pd.concat([groups, agreement.levels], ignore_index=True)
+        gaps, group_notes = NO_GAPS if gaps is None else gaps, (*group_notes, *agreement.notes)
     return Evaluation(
         path=path,
         provenance=provenance,
@@ -198,6 +223,7 @@ def summarize(
         folds=folds,
         groups=groups,
         gaps=gaps,
+        agreement=agreement,
         analysis=analysis,
     )
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import DatasetError, RunError
-from fer_cli.runs.run import Run, names, seen_behind, shared_subjects
+from fer_cli.runs.run import Run, names, seen_behind, shared_subjects, unlisted_behind
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,15 @@ class Leakage:
 def check_leakage(run: Run, dataset: PreparedDataset, rows: pd.DataFrame, *, allow_seen: bool) -> Leakage:
     """The part of ``rows`` that the run's model has seen, which only a person who insists (``allow_seen``) gets.
 
+    Subjects that the run does not list are known by its test fold, where ``dataset`` is one that it was trained on.
     Raises :class:`~fer_cli.errors.RunError` with their names otherwise.
     """
     corpus = dataset.card["corpus"]
-    subjects = shared_subjects(seen_behind(run.path), corpus, set(rows["subject"].dropna()))
-    leakage = Leakage(tuple(subjects), _pictures(run, dataset, rows))
+    tested = set(rows["subject"].dropna())
+    unlisted = [each for each in unlisted_behind(run.path) if each["fingerprint"] == dataset.fingerprint]
+    people = [tested & dataset.trained_subjects(each["fold"], extra=each["extra"]) for each in unlisted]
+    subjects = sorted({*shared_subjects(seen_behind(run.path), corpus, tested), *set().union(*people)})
+    leakage = Leakage(tuple(subjects), _pictures(run, dataset, rows, unlisted=bool(unlisted)))
     if not leakage or allow_seen:
         return leakage
     if subjects:
@@ -56,25 +60,33 @@ def check_leakage(run: Run, dataset: PreparedDataset, rows: pd.DataFrame, *, all
             f"{run.path} was trained on {len(subjects)} of the {corpus} subjects in this test "
             f"({names(subjects)}), or its epoch was chosen by them: the accuracy would be that of faces "
             "seen in training.",
-            hint="fer evaluate without --data and --split tests the fold it has not seen. If these are other people of "
+            hint=_UNSEEN
+            if unlisted
+            else "fer evaluate without --data and --split tests the fold it has not seen. If these are other people of "
             "the same names, type --allow-seen-subjects.",
         )
     raise RunError(
         f"{run.path} was trained on {leakage.pictures} of the {corpus} pictures in this test, or its epoch was chosen "
         "by them: the accuracy would be that of faces seen in training.",
-        hint="Type --split test for those it has not seen, or --allow-seen-subjects to insist.",
+        hint=_UNSEEN,
     )
 
 
-def _pictures(run: Run, dataset: PreparedDataset, rows: pd.DataFrame) -> int:
+_UNSEEN = "Type --split test for those it has not seen, or --allow-seen-subjects to insist."
+
+
+def _pictures(run: Run, dataset: PreparedDataset, rows: pd.DataFrame, *, unlisted: bool) -> int:
     """The number of pictures of unnamed people that the owners' split of a corpus of the run keeps from the test."""
     unnamed = rows[rows["subject"].isna()]
     extra = {each["corpus"] for each in run.card.get("extra_data", [])}
-    if unnamed.empty or dataset.card["corpus"] not in {run.card["dataset"].get("corpus"), *extra}:
+    corpus = dataset.card["corpus"]
+    # Of a corpus that the run does not list, as any folder of pictures is, another dataset shows other people.
+    listed = corpus in run.seen and corpus in {run.card["dataset"].get("corpus"), *extra}
+    if unnamed.empty or not (listed or unlisted):
         return 0
     try:
         test = dataset.split(run.fold, paired=False)["test"]["file_name"]
     except DatasetError:
         # Without a split nothing says which pictures are the same; but all of further data trained then.
-        return len(unnamed) if dataset.card["corpus"] in extra else 0
+        return len(unnamed) if unlisted or corpus in extra else 0
     return int((~unnamed["file_name"].isin(test)).sum())

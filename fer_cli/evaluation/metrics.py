@@ -20,6 +20,7 @@ class LabelledPredictions:
     """N predictions: true and predicted class indices, N×C ``probabilities`` or None, and the unit of each.
 
     Units, numbered from 0 without a gap, are what the bootstrap draws: subjects, where they are known.
+    ``sample_weight`` (N, or None: all alike) is how much each counts in every metric, as in scikit-learn.
     """
 
     classes: tuple[str, ...]
@@ -27,6 +28,7 @@ class LabelledPredictions:
     predicted: np.ndarray
     probabilities: np.ndarray | None
     units: np.ndarray
+    sample_weight: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -69,13 +71,15 @@ class LabelledPredictions:
             predicted=self.predicted[mask],
             probabilities=None if self.probabilities is None else self.probabilities[mask],
             units=pd.factorize(self.units[mask])[0],
+            sample_weight=None if self.sample_weight is None else self.sample_weight[mask],
         )
 
     def confusions(self) -> np.ndarray:
-        """U×C×C: the confusion matrix of each unit, rows true, columns predicted."""
+        """U×C×C: the confusion matrix of each unit, rows true, columns predicted; counts, or sums of weights."""
         size = len(self.classes)
         place = (self.units * size + self.truth) * size + self.predicted
-        return np.bincount(place, minlength=self.count * size * size).reshape(self.count, size, size)
+        sums = np.bincount(place, weights=self.sample_weight, minlength=self.count * size * size)
+        return sums.reshape(self.count, size, size)
 
     def values(self, draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Under each of R draws (R×U; None: all as they are) every metric (R), and those of the classes (R×C).
@@ -170,6 +174,8 @@ def kappa(confusions: np.ndarray) -> np.ndarray:
 def roc_auc(predictions: LabelledPredictions, draws: np.ndarray) -> np.ndarray:
     """The mean (R) of :func:`one_versus_rest_auc` over the classes that have one, under R×U draws."""
     weights = draws[:, predictions.units].astype(float)
+    if predictions.sample_weight is not None:
+        weights *= predictions.sample_weight
     return _mean(one_versus_rest_auc(predictions.truth, predictions.probabilities, weights))
 
 
@@ -197,8 +203,9 @@ def one_versus_rest_auc(truth: np.ndarray, probabilities: np.ndarray, weights: n
 
 def calibration_error(predictions: LabelledPredictions, draws: np.ndarray) -> np.ndarray:
     """The expected calibration error (R) under R×U draws, in :data:`BINS` bins of the confidence."""
-    gaps = gaps_by_unit(predictions.confidences, predictions.right, predictions.units, predictions.count)
-    return np.abs(draws @ gaps).sum(axis=1) / (draws @ np.bincount(predictions.units))
+    weights = predictions.sample_weight
+    gaps = gaps_by_unit(predictions.confidences, predictions.right, predictions.units, predictions.count, weights)
+    return _ratio(np.abs(draws @ gaps).sum(axis=1), draws @ np.bincount(predictions.units, weights=weights))
 
 
 def bin_of(confidences: np.ndarray) -> np.ndarray:
@@ -206,15 +213,22 @@ def bin_of(confidences: np.ndarray) -> np.ndarray:
     return np.clip(np.ceil(np.asarray(confidences, dtype=float) * BINS).astype(int) - 1, 0, BINS - 1)
 
 
-def gaps_by_unit(confidences: np.ndarray, right: np.ndarray, units: np.ndarray, count: int) -> np.ndarray:
-    """For each of ``count`` units, U×:data:`BINS`, the sum of (right - confidence) of its rows in each bin.
+def gaps_by_unit(
+    confidences: np.ndarray,
+    right: np.ndarray,
+    units: np.ndarray,
+    count: int,
+    sample_weight: np.ndarray | None = None,
+) -> np.ndarray:
+    """For each of ``count`` units, U×:data:`BINS`, the weighted sum of (right - confidence) of its rows in each bin.
 
     The expected calibration error of any weighting of the units is the sum over bins of the absolute weighted sums,
-    over the number of rows.
+    over the sum of the rows' weights.
     """
     place = units * BINS + bin_of(confidences)
-    sums = np.bincount(place, weights=np.asarray(right, dtype=float) - confidences, minlength=count * BINS)
-    return sums.reshape(count, BINS)
+    gaps = np.asarray(right, dtype=float) - confidences
+    gaps = gaps if sample_weight is None else gaps * sample_weight
+    return np.bincount(place, weights=gaps, minlength=count * BINS).reshape(count, BINS)
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

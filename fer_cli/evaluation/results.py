@@ -20,6 +20,7 @@ from fer_cli.evaluation.calibration import Calibration
 from fer_cli.evaluation.leakage import Leakage
 from fer_cli.evaluation.metrics import BINS, headline_metrics, normalize
 from fer_cli.evaluation.plots import draw_confusion, draw_reliability, save
+from fer_cli.evaluation.subgroups import AGREEMENT, Agreement
 from fer_cli.files import open_regular, read_json, remove_abandoned, write_json, written_whole
 from fer_cli.labels import EXPRESSIONS, in_order
 from fer_cli.protocol import Protocol
@@ -65,7 +66,9 @@ class Evaluation:
     ``metrics`` and ``per_class`` are as :func:`~fer_cli.evaluation.metrics.compute_metrics` gives them, by frame, and
     ``confusion`` counts, by row the true class and by column the predicted one; ``by_sequence`` has tables like
     ``metrics`` by the rules ``average`` and ``vote``, and is empty where no sequence has more than one frame.
-    ``groups`` and ``gaps``, where asked for, are as :func:`~fer_cli.evaluation.subgroups.by_group` gives them.
+    ``groups`` and ``gaps``, where asked for, are as :func:`~fer_cli.evaluation.subgroups.by_group` gives them. Where
+    ``agreement`` was asked for, ``groups`` has its levels, and ``predictions`` the columns of
+    :func:`~fer_cli.evaluation.subgroups.with_agreement`.
     """
 
     path: Path
@@ -80,6 +83,7 @@ class Evaluation:
     folds: pd.DataFrame | None = None
     groups: pd.DataFrame | None = None
     gaps: pd.DataFrame | None = None
+    agreement: Agreement | None = None
     analysis: Analysis = NO_ANALYSIS
 
     @property
@@ -184,6 +188,13 @@ def _to_dict(evaluation: Evaluation) -> dict[str, Any]:
     if evaluation.groups is not None:
         optional["groups"] = evaluation.groups.to_dict(orient="records")
         optional["gaps"] = evaluation.gaps.to_dict(orient="records")
+    if (agreement := evaluation.agreement) is not None:
+        optional["weighted"] = {
+            "sample_weight": AGREEMENT,
+            "measures": agreement.metrics.to_dict(orient="index"),
+            "per_class": agreement.per_class.to_dict(orient="index"),
+            **agreement.expected.to_dict(orient="index"),
+        }
     return {
         "run" if evaluation.folds is None else "cross_validation": origin.title,
         "dataset": dataset.name,

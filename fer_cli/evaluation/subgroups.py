@@ -1,7 +1,8 @@
-"""Metrics by subgroup of subjects, with gaps between groups, and by sequence rather than by frame."""
+"""Metrics by subgroup of subjects, with gaps between groups; by sequence; and by agreement of the raters."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.dataset.schema import METADATA, VOTE_COLUMNS
 from fer_cli.errors import DatasetError, UsageError
-from fer_cli.evaluation.bootstrap import SEED
+from fer_cli.evaluation.bootstrap import SEED, Bootstrap, bootstrap
 from fer_cli.evaluation.metrics import METRICS, LabelledPredictions, compute_metrics
 from fer_cli.runs.run import names
 from fer_cli.tables import SUBJECT_COLUMNS, Table
@@ -48,24 +51,36 @@ def by_group(
         bootstraps = {}
         for number, value in enumerate(values):
             members = predictions.where((of_row == value).fillna(False).to_numpy(bool))
-            bootstraps[value] = members.bootstrap((SEED, place, number))
-            facts = {"attribute": name, "group": value, "n": len(members), "subjects": members.count}
-            facts["small"] = members.count < LEAST_SUBJECTS or len(members) < LEAST_SAMPLES
-            if facts["small"]:
-                notes.append(
-                    f"{name} {value}: {members.count} subjects and {len(members)} samples are too few for a conclusion "
-                    f"(at least {LEAST_SUBJECTS} and {LEAST_SAMPLES} are needed)."
-                )
-            groups.append(_rows(bootstraps[value].table(list(METRICS)), facts, "value"))
+            bootstraps[value], rows, remarks = _group(members, name, value, (SEED, place, number))
+            groups.append(rows)
+            notes += remarks
         for group, other in combinations(values, 2):
             table = (bootstraps[group] - bootstraps[other]).table(list(METRICS))
             gaps.append(_rows(table, {"attribute": name, "group": group, "other": other}, "difference"))
-    gap_columns = ["attribute", "group", "other", "measure", "difference", "low", "high"]
     return (
         pd.concat(groups, ignore_index=True),
-        pd.concat(gaps, ignore_index=True) if gaps else pd.DataFrame(columns=gap_columns),
+        pd.concat(gaps, ignore_index=True) if gaps else NO_GAPS,
         tuple(notes),
     )
+
+
+#: The table of gaps where there are none.
+NO_GAPS = pd.DataFrame(columns=["attribute", "group", "other", "measure", "difference", "low", "high"])
+
+
+def _group(
+    members: LabelledPredictions, name: str, value: str, seed: tuple[int, ...]
+) -> tuple[Bootstrap, pd.DataFrame, list[str]]:
+    """The metrics of a group, resampled, their rows of the table of groups, and a note where the group is small."""
+    found, notes = members.bootstrap(seed), []
+    facts = {"attribute": name, "group": value, "n": len(members), "subjects": members.count}
+    facts["small"] = members.count < LEAST_SUBJECTS or len(members) < LEAST_SAMPLES
+    if facts["small"]:
+        notes.append(
+            f"{name} {value}: {members.count} subjects and {len(members)} samples are too few for a conclusion "
+            f"(at least {LEAST_SUBJECTS} and {LEAST_SAMPLES} are needed)."
+        )
+    return found, _rows(found.table(list(METRICS)), facts, "value"), notes
 
 
 def _joined(attributes: pd.DataFrame, subjects: list[str]) -> tuple[pd.DataFrame, list[str]]:
@@ -215,3 +230,83 @@ def merge(predictions: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
     # Votes are whole numbers and probabilities at most 1, so that half of one only decides between equals.
     merged["vote"] = names[(votes + means / 2).argmax(axis=1)]
     return merged
+
+
+#: The columns of predictions that say which share of a sample's votes its label has, and which the predicted class.
+AGREEMENT, EXPECTED = "agreement", "votes_predicted"
+#: Levels of agreement, each from its share of the votes up to that of the level before.
+LEVELS = {"0.8 and more": 0.8, "0.5 to 0.8": 0.5, "below 0.5": 0.0}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Metrics that weigh each sample by the share of its votes that its label has.
+
+    ``metrics`` and ``per_class`` are as :func:`~fer_cli.evaluation.metrics.compute_metrics` gives them. ``expected``
+    has the columns ``value, low, high`` and two rows: ``expected_accuracy``, the mean share of the votes that the
+    predicted class has, or how often one rater, picked at random for each sample, says the same; and
+    ``mean_agreement``, what predicting every label would reach. ``levels`` has a row a level of agreement and metric,
+    unweighted, as :func:`by_group` gives them, and ``notes`` say which levels are too small.
+    """
+
+    metrics: pd.DataFrame
+    per_class: pd.DataFrame
+    expected: pd.DataFrame
+    levels: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+def require_votes(dataset: PreparedDataset) -> None:
+    """Raise :class:`~fer_cli.errors.DatasetError` if ``dataset`` does not say how raters voted."""
+    if VOTE_COLUMNS[0] not in dataset.metadata:
+        raise DatasetError(
+            f"--sample-weight agreement: {dataset.path / METADATA} has no votes (the columns {VOTE_COLUMNS[0]}, "
+            f"{VOTE_COLUMNS[1]} and so on).",
+            hint="Leave --sample-weight out, or type --data with a dataset whose labels are the votes of several "
+            "people, such as FER+ (fer prepare fer2013).",
+        )
+
+
+def with_agreement(predictions: pd.DataFrame, dataset: PreparedDataset) -> pd.DataFrame:
+    """The ``predictions`` on ``dataset`` with the columns :data:`AGREEMENT` and :data:`EXPECTED`, from 0 to 1.
+
+    Votes that are for no expression count among all. Raises :class:`~fer_cli.errors.DatasetError` where there are none.
+    """
+    require_votes(dataset)
+    columns = ["file_name", *VOTE_COLUMNS]
+    votes = predictions[["file_name"]].merge(dataset.metadata[columns], on="file_name", how="left")[columns[1:]]
+    if (without := votes.isna().any(axis=1).to_numpy()).any():
+        raise DatasetError(
+            f"--sample-weight agreement: {without.sum()} samples of {dataset.path / METADATA} have no votes "
+            f"({predictions['file_name'][without].iloc[0]}).",
+            hint="Leave --sample-weight out, or prepare the dataset without them.",
+        )
+    shares = votes.to_numpy(float) / votes.to_numpy(float).sum(axis=1, keepdims=True)
+
+    def of(labels: pd.Series) -> np.ndarray:
+        return shares[np.arange(len(shares)), pd.Index(VOTE_COLUMNS).get_indexer("votes_" + labels.astype(str))]
+
+    return predictions.assign(**{AGREEMENT: of(predictions["label"]), EXPECTED: of(predictions["predicted"])})
+
+
+def by_agreement(predictions: LabelledPredictions, agreement: np.ndarray, expected: np.ndarray) -> Agreement:
+    """The metrics of N predictions weighted by ``agreement``, and by level of it.
+
+    ``agreement`` and ``expected`` (N) are the shares of a sample's votes that its label and its predicted class have.
+    """
+    metrics, per_class = compute_metrics(replace(predictions, sample_weight=agreement))
+    shares = {"expected_accuracy": expected, "mean_agreement": agreement}
+    sums = {name: np.bincount(predictions.units, weights=each) for name, each in shares.items()}
+    counts = np.bincount(predictions.units)
+    means = bootstrap(
+        lambda draws: {name: draws @ each / (draws @ counts) for name, each in sums.items()}, predictions.count
+    )
+    levels, notes, above = [], [], np.inf
+    for number, (name, least) in enumerate(LEVELS.items()):
+        members = predictions.where((agreement >= least) & (agreement < above))
+        above = least
+        if len(members):
+            _, rows, remarks = _group(members, AGREEMENT, name, (SEED, len(VOTE_COLUMNS), number))
+            levels.append(rows)
+            notes += remarks
+    return Agreement(metrics, per_class, means.table(list(shares)), pd.concat(levels, ignore_index=True), tuple(notes))

@@ -161,6 +161,7 @@ def _card(run: Run, seen: dict[str, list[str]], scores: list[dict[str, Any]]) ->
         "extra_data": [
             {name: each[name] for name in _PUBLIC_DATA if name in each} for each in card.get("extra_data", [])
         ],
+        **({"unlisted": card["unlisted"]} if "unlisted" in card else {}),
         # Whom the weights have seen says "seen"; who stood on which side concerns nobody else.
         "subjects": {"train": [], "val": [], "test": []},
         "seen": seen,

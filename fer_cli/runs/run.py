@@ -68,6 +68,18 @@ class _ExtraData(TypedDict):
     fingerprint: str
 
 
+class UnlistedData(TypedDict):
+    """A dataset that weights were trained on, with test fold ``fold``, whose subjects are not among those ``seen``.
+
+    Published weights do not name people whose names mean nothing elsewhere: ``0001`` of one folder of pictures is not
+    that of another. ``extra`` data were trained on and chose no epoch.
+    """
+
+    fingerprint: str
+    fold: Annotated[int, Meta(ge=0)]
+    extra: bool
+
+
 class _Best(TypedDict):
     epoch: int
     val_loss: float
@@ -110,6 +122,7 @@ class StoredRun(TypedDict):
     epoch_rule: str
     best: NotRequired[_Best]
     extra_data: NotRequired[list[_ExtraData]]
+    unlisted: NotRequired[list[UnlistedData]]
     versions: _Versions
     scores: NotRequired[list[Score]]
 
@@ -269,6 +282,25 @@ def seen_behind(source: Path) -> dict[str, list[str]]:
     if folder is None or (noted is not None and not (folder / CARD).is_file()):
         return noted or {}
     return merged(noted or {}, Run.open(folder).seen)
+
+
+def unlisted_behind(source: Path) -> list[UnlistedData]:
+    """The datasets that the weights of ``source`` were trained on, now or before, and whose subjects are not listed.
+
+    :meth:`fer_cli.dataset.prepared.PreparedDataset.trained_subjects` names them where such a dataset is at hand. Empty
+    where no finished run is around ``source``.
+    """
+    folder = run_behind(source)
+    if folder is None or not (folder / CARD).is_file():
+        return []
+    run = Run.open(folder)
+    data = [(run.card["dataset"], False), *((each, True) for each in run.card.get("extra_data", []))]
+    own = [
+        UnlistedData(fingerprint=each["fingerprint"], fold=run.fold, extra=extra)
+        for each, extra in data
+        if "corpus" in each and each["corpus"] not in run.seen
+    ]
+    return [*run.card.get("unlisted", []), *own]
 
 
 def merged(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> dict[str, list[str]]:

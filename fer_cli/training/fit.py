@@ -27,7 +27,7 @@ from fer_cli.files import read_json, remove_abandoned, write_json, written_whole
 from fer_cli.models.device import choose_device, choose_precision, device_name
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
-from fer_cli.runs.run import CARD, CHECKPOINTS, EPOCHS, LOGS, UNFINISHED, VERSION, Run, run_behind
+from fer_cli.runs.run import CARD, CHECKPOINTS, EPOCHS, LOGS, UNFINISHED, VERSION, Run, run_behind, unlisted_behind
 from fer_cli.training.augmentation import augmentation_of, mixing_of
 from fer_cli.training.folder import finished, identity_of, reserved
 from fer_cli.training.optimizer import class_frequencies
@@ -89,6 +89,8 @@ def fit(
             if not already_trained(out / name):
                 fit(part, dataset, out / name, device=device, allow_seen=allow_seen, command=command, progress=progress)
         seen, insisted_on = seen_subjects(recipe, dataset, sides, folders, extra, allow_seen=allow_seen)
+        unlisted = [each for source in recipe.ancestors(folders) for each in unlisted_behind(source)]
+        unlisted = [each for place, each in enumerate(unlisted) if each not in unlisted[:place]]
         selection = Run.open(folders[SELECTION]).card["best"] if recipe.refit else None
         transformers.set_seed(recipe.seed)
         subjects = tuple(sorted(sides["train"]["subject"].dropna().unique()))
@@ -140,6 +142,7 @@ def fit(
             "insisted_on": insisted_on,
             "counts": {side: len(rows) for side, rows in sides.items()},
             **({"extra_data": [each.to_dict() for each in extra]} if extra else {}),
+            **({"unlisted": unlisted} if unlisted else {}),
             "epoch_rule": EPOCH_RULES[recipe.select] + (REFIT_RULE if recipe.refit else ""),
             "best": selection or best(epochs, recipe.select),
             "device": device_name(chosen),

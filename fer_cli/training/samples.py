@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import METADATA
 from fer_cli.errors import DatasetError, RunError, UsageError
-from fer_cli.runs.run import merged, names, seen_behind, shared_subjects
+from fer_cli.runs.run import merged, names, seen_behind, shared_subjects, unlisted_behind
 from fer_cli.training.recipes.base import Recipe
 
 #: What the columns of a dataset's table begin with that count the votes for a class.
@@ -59,7 +59,7 @@ def open_extra(recipe: Recipe, dataset: PreparedDataset, classes: tuple[str, ...
             )
         if extra.fingerprint == dataset.fingerprint or any(extra.fingerprint == e.dataset.fingerprint for e in found):
             raise DatasetError(f"--extra-data {path}: this dataset trains already.", hint="Leave it out.")
-        rows = _training_rows(extra, recipe)
+        rows = extra.training_rows(recipe.fold, paired=recipe.paired)
         labelled = rows[rows["label"].isin(classes)]
         if recipe.soft_labels and has_votes(extra):
             labelled = pd.concat([labelled, _voted(extra, rows[rows["label"].isna()], classes)])
@@ -69,21 +69,6 @@ def open_extra(recipe: Recipe, dataset: PreparedDataset, classes: tuple[str, ...
             )
         found.append(ExtraData(extra, labelled))
     return found
-
-
-def _training_rows(dataset: PreparedDataset, recipe: Recipe) -> pd.DataFrame:
-    """The rows of ``dataset`` that no test or validation of it holds, labelled or not."""
-    rows = dataset.metadata
-    if recipe.paired:
-        rows = rows[rows["neutral_file_name"].notna()]
-    folds = dataset.protocol.folds
-    if folds:
-        if recipe.fold >= folds:
-            raise DatasetError(
-                f"There is no fold {recipe.fold} in {dataset.path}.", hint=f"Its folds are 0 to {folds - 1}."
-            )
-        return rows[rows["fold"].notna() & ~rows["fold"].isin([recipe.fold, (recipe.fold + 1) % folds])]
-    return rows[rows["split"] == "train"] if rows["split"].notna().any() else rows
 
 
 def training_sides(
@@ -101,7 +86,7 @@ def training_sides(
                 f"--soft-labels: {dataset.path / METADATA} has no column of votes ({VOTES}{classes[0]} and so on).",
                 hint="Leave --soft-labels out, or prepare a corpus whose labels are the votes of several people.",
             )
-        rows = _training_rows(dataset, recipe)
+        rows = dataset.training_rows(recipe.fold, paired=recipe.paired)
         sides["train"] = pd.concat([sides["train"], _voted(dataset, rows[rows["label"].isna()], classes)])
     if recipe.refit:
         sides["train"], sides["val"] = pd.concat([sides["train"], sides["val"]]), sides["val"].iloc[:0]
@@ -219,7 +204,13 @@ def seen_subjects(
     corpus = dataset.card["corpus"]
     seen = {corpus: sorted({*sides["train"]["subject"].dropna(), *sides["val"]["subject"].dropna()})}
     insisted_on: set[str] = set()
-    befores = [(f"{source} was trained on", seen_behind(source)) for source in recipe.ancestors(parts)]
+    befores = []
+    for source in recipe.ancestors(parts):
+        # Subjects that the weights do not name are named by the dataset, where it is the one they were trained on.
+        unlisted = [each for each in unlisted_behind(source) if each["fingerprint"] == dataset.fingerprint]
+        people = [dataset.trained_subjects(each["fold"], extra=each["extra"]) for each in unlisted]
+        before = merged(seen_behind(source), {corpus: set().union(*people)} if people else {})
+        befores.append((f"{source} was trained on", before))
     for each in extra:
         people = {each.dataset.card["corpus"]: sorted(each.rows["subject"].dropna().unique())}
         befores.append((f"--extra-data {each.dataset.path} shows", people))
@@ -229,8 +220,8 @@ def seen_subjects(
             raise RunError(
                 f"{source} {len(shared)} of the {corpus} subjects that fold {recipe.fold} tests "
                 f"({names(shared)}): the accuracy would be on subjects that it was trained on.",
-                hint="Start from a run of the same fold; or, if other people have these names, type "
-                "--allow-seen-subjects.",
+                hint="Start from a run of the same fold, or from other weights (--encoder); or, if other people have "
+                "these names, type --allow-seen-subjects.",
             )
         insisted_on |= set(shared)
         seen = merged(seen, before)

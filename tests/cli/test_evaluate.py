@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from fer_cli.cli.app import app
 from fer_cli.cli.figures import matrix
+from fer_cli.dataset.schema import VOTE_COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,27 @@ def test_groups_and_their_gaps_are_shown_with_what_is_too_small(here):
     assert (here / "runs/cv/evaluation/gaps.csv").is_file()
 
 
+def test_metrics_weighted_by_agreement_are_shown_within_80_columns(here):
+    path = here / "data/made/metadata.csv"
+    rows = pd.read_csv(path, dtype="string")
+    rows = rows.assign(**dict.fromkeys(VOTE_COLUMNS, "1"))
+    rows.to_csv(path, index=False)
+    shown = fer("evaluate", "runs/cv", "--sample-weight", "agreement").stdout
+    card = json.loads((here / "runs/cv/evaluation/metrics.json").read_text())
+    usual, weighted = (
+        "{:.1f} [{:.1f}, {:.1f}]".format(
+            *(100 * each["measures"]["accuracy"][name] for name in ("value", "low", "high"))
+        )
+        for each in (card, card["weighted"])
+    )
+    assert re.search(rf"^accuracy +{re.escape(usual)} +{re.escape(weighted)}$", shown, flags=re.MULTILINE)
+    # Of ten votes each class has one.
+    assert "expected accuracy 10.0 [10.0, 10.0]" in shown
+    assert re.search(r"^below 0\.5 \* +27 ", shown, flags=re.MULTILINE)
+    assert "gaps" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_insisting_is_stamped_on_the_screen(here):
     assert "trained on 3 of the made subjects" in fer("evaluate", "runs/fold0", "--split", "val", code=1).stderr
     shown = fer("evaluate", "runs/fold0", "--split", "val", "--allow-seen-subjects", "--out", "there").stdout
@@ -112,6 +134,8 @@ def test_insisting_is_stamped_on_the_screen(here):
         (("runs/cv", "--split", "all"), 2, "tested 3 times"),
         (("runs/cv", "--data", "data/made"), 2, "--data data/made for one of its runs"),
         (("runs/fold0", "--data", "nowhere"), 1, "no folder nowhere"),
+        (("runs/fold0", "--sample-weight", "agreement"), 1, "no votes (the columns votes_neutral, votes_anger and so"),
+        (("runs/fold0", "--sample-weight", "size"), 2, "agreement"),
     ],
 )
 def test_what_goes_wrong_is_a_sentence_and_an_exit_code(here, words, code, said):

@@ -15,7 +15,7 @@ from fer_cli.evaluation.leakage import check_leakage
 from fer_cli.export import package as package_module
 from fer_cli.export.package import package
 from fer_cli.models import Classifier
-from fer_cli.runs.run import Run, pseudonym, seen_behind, shared_subjects
+from fer_cli.runs.run import Run, pseudonym, seen_behind, shared_subjects, unlisted_behind
 from tests.pretrained.made import evaluated_run, made_evaluation, metrics
 
 
@@ -73,6 +73,16 @@ def test_the_subjects_are_recognised_by_their_hashes(run, made, tmp_path):
     with pytest.raises(RunError, match=r"3 of the made subjects in this test \(P01, P02, P03\)"):
         check_leakage(Run.open(published), made, rows, allow_seen=False)
     assert not check_leakage(Run.open(published), made, rows[rows["subject"] > "P03"], allow_seen=False)
+
+
+def test_data_whose_people_are_not_listed_stay_known(run, tmp_path):
+    card = json.loads((run.path / "run.json").read_text())
+    before = [{"fingerprint": "1", "fold": 2, "extra": False}]
+    own = {"name": "wild", "corpus": "files", "fingerprint": "2", "count": 5, "subjects": ["anna"]}
+    card |= {"unlisted": before, "extra_data": [own], "seen": {**card["seen"], "files": ["anna"]}}
+    (run.path / "run.json").write_text(json.dumps(card))
+    published = package(Run.open(run.path), tmp_path / "faces").path
+    assert unlisted_behind(published) == [*before, {"fingerprint": "2", "fold": card["fold"], "extra": True}]
 
 
 def test_a_package_of_a_package_names_the_same_people(run, tmp_path):

@@ -49,6 +49,24 @@ def test_the_same_name_in_another_corpus_is_another_person(made, tmp_path):
         seen(dataclasses.replace(SCRATCH, encoder=str(start)), other)
 
 
+def test_subjects_that_the_weights_do_not_list_are_known_by_the_folds_of_the_same_data(made, tmp_path):
+    start = tmp_path / "start"
+    start.mkdir()
+    data = {"corpus": "made", "fingerprint": made.fingerprint}
+    # It was trained besides on all folds but 0 and the next.
+    (start / "run.json").write_text(json.dumps(run_card(seen={"other": []}, extra_data=[data])))
+    begun = {fold: dataclasses.replace(SCRATCH, encoder=str(start), fold=fold) for fold in range(3)}
+    assert seen(begun[0], made) == ({"made": sorted(TRAINED + VALIDATED), "other": []}, [])
+    assert seen(begun[1], made)[1] == []
+    with pytest.raises(RunError, match=r"was trained on 3 of the made subjects that fold 2 tests \(P03, P06, P09\)"):
+        seen(begun[2], made)
+    found, insisted_on = seen(begun[2], made, allow_seen=True)
+    assert insisted_on == TRAINED
+    assert found["made"] == sorted(TRAINED + VALIDATED + TESTED)
+    other = made_dataset(tmp_path / "data" / "other", size=48)
+    assert seen(begun[2], other)[1] == []
+
+
 def test_who_is_tested_and_was_trained_on_is_named_and_how_to_insist(made, tmp_path):
     start = run(tmp_path / "start", {"made": ["P07", "P02", "P01"]})
     with pytest.raises(RunError) as caught:

@@ -10,6 +10,7 @@ import torch
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import VOTE_COLUMNS
+from fer_cli.documents import write_seen
 from fer_cli.errors import DatasetError, RunError, UsageError
 from fer_cli.evaluation.leakage import check_leakage
 from fer_cli.training.fit import fit
@@ -174,6 +175,22 @@ def test_a_run_trains_on_them_and_remembers_whom_they_show(tmp_path):
     assert run.card["counts"] == {"train": 9, "val": 9, "test": 9}
     # A third of the training is theirs, at the size of the first dataset.
     assert json.loads((run.path / "preprocessor_config.json").read_text())["size"]["height"] == 32
+
+
+def test_a_run_remembers_the_data_whose_people_its_start_does_not_list(tmp_path):
+    wild = made_dataset(tmp_path / "wild", corpus="files", subjects=6)
+    dataset = made_dataset(tmp_path / "made")
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    start = fit(dataclasses.replace(recipe, extra_data=(str(wild.path),)), dataset, tmp_path / "start", device="cpu")
+    assert "unlisted" not in start.card
+    # As it is published.
+    seen = {"made": start.seen["made"]}
+    (start.path / "run.json").write_text(json.dumps({**start.card, "seen": seen}))
+    write_seen(start.path / "model.safetensors", seen)
+    run = fit(dataclasses.replace(recipe, encoder=str(start.path)), dataset, tmp_path / "run", device="cpu")
+    assert run.card["unlisted"] == [{"fingerprint": wild.fingerprint, "fold": 0, "extra": True}]
+    with pytest.raises(RunError, match=r"trained on 2 of the files subjects in this test \(P03, P06\)"):
+        check_leakage(run, wild, wild.samples(paired=False), allow_seen=False)
 
 
 def test_people_of_the_test_fold_do_not_come_in_by_further_data(tmp_path):

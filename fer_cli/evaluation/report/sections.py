@@ -31,6 +31,7 @@ CONTENTS = (
     ("reproduce", "Reproduce", None),
 )
 
+WEIGHTED = "weighted by agreement"
 SEQUENCES = {"average": "by sequence, probabilities averaged", "vote": "by sequence, majority vote"}
 #: What the page says of the models' methods of saliency.
 SALIENCY = {
@@ -58,11 +59,17 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
     """The metrics by frame and by sequence, the headline ones, per class, and by fold."""
     tables = {"by frame": evaluation.metrics}
     tables |= {SEQUENCES[name]: table for name, table in evaluation.by_sequence.items()}
+    parts = ["by frame", *(["by sequence"] if evaluation.by_sequence else [])]
+    if evaluation.agreement is not None:
+        tables[WEIGHTED] = evaluation.agreement.metrics
+        parts.append(WEIGHTED)
     headline, folds = headline_metrics(), evaluation.folds
     return {
         "headline": headline,
         "tiles": [(metric, _cell(evaluation.metrics.loc[metric.name])) for metric in headline],
         "metric_columns": list(tables),
+        "metric_words": f"{', '.join(parts[:-1])} and {parts[-1]}" if parts[1:] else parts[0],
+        "agreement_words": _agreement(evaluation),
         "metrics": [
             (metric, [_cell(table.loc[name]) for table in tables.values()]) for name, metric in METRICS.items()
         ],
@@ -81,6 +88,20 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
         "folds": [] if folds is None else folds.to_dict(orient="records"),
         "over_folds": "" if folds is None else _over_folds(evaluation),
     }
+
+
+def _agreement(evaluation: Evaluation) -> str:
+    if evaluation.agreement is None:
+        return ""
+    mean, most = (
+        f"{number(row['value'], True)} ({bound(row['low'], True)} to {bound(row['high'], True)})"
+        for _, row in evaluation.agreement.expected.iterrows()
+    )
+    return (
+        "Weighted by agreement, each face counts as much as the share of its raters’ votes that its label has. The "
+        f"expected accuracy, the mean share of the votes that the predicted class has, is {mean}; predicting every "
+        f"label would reach {most}."
+    )
 
 
 def _cell(row: pd.Series) -> dict[str, float]:

@@ -109,6 +109,24 @@ def test_by_sequence_stands_beside_by_frame(reported):
     assert "nan" not in page.html
 
 
+def test_weighted_by_agreement_stands_beside_by_frame(reported):
+    dataset, run, evaluation, before = reported
+    assert "agreement" not in before.html
+    predictions = evaluation.predictions.assign(agreement=0.9, votes_predicted=0.25)
+    predictions.loc[:9, "agreement"] = 0.5
+    summary = summarize(predictions, CLASSES, origin_of(dataset, run), path=dataset.path)
+    page = Page(render(summary))
+    assert any(
+        text.startswith("Every metric by frame and weighted by agreement, with") for text in page.text("caption")
+    )
+    assert "weighted by agreement" in page.text("th")
+    value, low, high = summary.agreement.metrics.loc["accuracy", ["value", "low", "high"]]
+    assert f"{value:.1%} {100 * low:.1f} to {100 * high:.1f}" in page.text("td")
+    assert any("has, is 25.0% (25.0 to 25.0)" in text for text in page.text("p"))
+    assert any(text.startswith("Metrics by agreement") for text in page.text("caption"))
+    assert not any("Gaps" in text for text in page.text("caption"))
+
+
 def test_the_matrix_holds_the_counts_and_their_shares(reported):
     _, _, evaluation, page = reported
     counts = evaluation.confusion.to_numpy()
