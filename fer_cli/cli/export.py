@@ -39,6 +39,13 @@ def export(
             "shown next to the original's.",
         ),
     ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATASET",
+            help="A prepared dataset whose faces to compare and to quantize by. Default: the one trained on.",
+        ),
+    ] = None,
     scores: Annotated[
         list[Path] | None,
         typer.Option(
@@ -59,11 +66,15 @@ def export(
     fer export
 
     fer export runs/difference-ckplus-fold0 --quantize --out difference.onnx
+
+    fer export faces --quantize --data data/ferplus
     """
     if format == "package" and quantize:
         raise UsageError("--quantize is for --format onnx: a package holds weights in float16.")
     if format == "onnx" and (scores or notes):
         raise UsageError(f"{'--scores' if scores else '--notes'} is for --format package.")
+    if format == "package" and data:
+        raise UsageError("--data is for --format onnx.")
     chosen = choose.run_to_use(run)
     home = choose.output_of_packaged(run) or chosen.path
     if format == "package":
@@ -76,7 +87,7 @@ def export(
         if path.exists() and not overwrite:
             raise UsageError(f"{path} is there already.", hint="Type --overwrite to replace it, or another --out.")
         with Bars() as bars:
-            exported = export_run(chosen, path, quantize=quantize, progress=bars)
+            exported = export_run(chosen, path, quantize=quantize, data=data, progress=bars)
     if exported.accuracy is not None:
         say(f"int8      {exported.method}")
         say(

@@ -13,7 +13,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
-from fer_cli.errors import DatasetError, ModelError
+from fer_cli.errors import DatasetError, ModelError, RunError
+from fer_cli.models import FLIP
 from fer_cli.models.inference import Classifier
 from fer_cli.models.loading import fingerprint
 from fer_cli.models.onnx import (
@@ -27,7 +28,7 @@ from fer_cli.models.onnx import (
     write_graph,
 )
 from fer_cli.progress import Progress, silent
-from fer_cli.runs.run import Run
+from fer_cli.runs.run import Run, names, seen_behind, shared_subjects
 
 BATCH = 32
 #: Faces of the test fold on which the file is compared with torch, and of the training which set int8's ranges.
@@ -53,18 +54,22 @@ class Exported:
     method: str = ""
 
 
-def export(run: Run, out: Path, *, quantize: bool = False, progress: Progress = silent) -> Exported:
+def export(
+    run: Run, out: Path, *, quantize: bool = False, data: Path | None = None, progress: Progress = silent
+) -> Exported:
     """Write the model of ``run`` to ``out`` as ONNX, in float32 or with ``quantize`` in 8-bit integers.
 
     The graph takes ``pixel_values`` (and of a paired model ``neutral_pixel_values``), any number of faces prepared as
-    its metadata say, and gives ``logits``. The metadata hold labels, preprocessing, protocol, the fingerprint of the
-    weights, and of an int8 file its accuracy and the original's. The file is there only if it passed
-    ``onnx.checker`` and gave torch's probabilities within 1e-4. Raises :class:`~fer_cli.errors.ModelError` if it cannot
-    be exported or differs, :class:`~fer_cli.errors.DatasetError` where ``quantize`` finds no dataset to calibrate by.
+    its metadata say, and gives ``logits``; where the run averages a face and its mirror image, the graph does. The
+    metadata hold labels, preprocessing, protocol, the fingerprint of the weights, and of an int8 file its accuracy and
+    the original's. ``data`` is a prepared dataset that takes the place of the one that the run was trained on. The file
+    is there only if it passed ``onnx.checker`` and gave torch's probabilities within 1e-4. Raises
+    :class:`~fer_cli.errors.ModelError` if it cannot be exported or differs, :class:`~fer_cli.errors.DatasetError` where
+    ``quantize`` finds no dataset to calibrate by or ``data`` does not fit, :class:`~fer_cli.errors.RunError` where the
+    model has seen the test subjects of ``data``.
     """
-    # The graph is the network of one view; its metadata say what is averaged around it.
-    classifier = Classifier.load(run.path, "cpu", tta="none")
-    faces = _Faces.of(run, classifier)
+    classifier = Classifier.load(run.path, "cpu")
+    faces = _Faces.of(run, classifier, data)
     if faces is None and quantize:
         place = Path(run.card["dataset"]["path"])
         gone = (
@@ -73,8 +78,8 @@ def export(run: Run, out: Path, *, quantize: bool = False, progress: Progress = 
             else f"{run.name} comes without the dataset that it was trained on"
         )
         raise DatasetError(
-            f"{gone}: int8 takes its ranges from the training faces, and its accuracy from those of the test fold.",
-            hint="Type no --quantize, or put the dataset back.",
+            f"{gone}: int8 takes its ranges from training faces, and its accuracy from test faces.",
+            hint="Type --data DATASET with where it is now, or with another of the same classes, or no --quantize.",
         )
     metadata = _metadata(run, classifier)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -112,13 +117,17 @@ class _Faces:
         self._crops = Crops(dataset.path, kept_bytes=0)
 
     @classmethod
-    def of(cls, run: Run, classifier: Classifier) -> "_Faces | None":
-        path = Path(run.card["dataset"]["path"])
-        if not path.is_dir():
+    def of(cls, run: Run, classifier: Classifier, data: Path | None) -> "_Faces | None":
+        path = data or Path(run.card["dataset"]["path"])
+        if data is None and not path.is_dir():
             return None
         dataset = PreparedDataset.open(path)
         paired = classifier.paired or bool(run.card["recipe"].get("pairs_only"))
-        return cls(dataset, dataset.split(run.fold, paired=paired), classifier)
+        rows = dataset.split(run.fold, paired=paired)
+        if data is not None:
+            rows = {side: part[part["label"].isin(classifier.classes)] for side, part in rows.items()}
+            _check_data(run, classifier, dataset, rows)
+        return cls(dataset, rows, classifier)
 
     def sample(self, side: str, count: int) -> pd.DataFrame:
         rows = self.rows[side]
@@ -150,9 +159,33 @@ class _Faces:
         return right / len(rows)
 
 
+def _check_data(run: Run, classifier: Classifier, dataset: PreparedDataset, rows: dict[str, pd.DataFrame]) -> None:
+    """Refuse a dataset of other classes or crops than the model's, and one whose test subjects the model has seen."""
+    if any(part.empty for part in rows.values()):
+        raise DatasetError(
+            f"{dataset.path} has no face of the model's classes to train, to validate or to test on. The model knows "
+            f"{', '.join(classifier.classes)}; the dataset has {', '.join(dataset.protocol.classes)}.",
+        )
+    margin = classifier.preprocessing.face_crop.get("margin")
+    if margin is not None and dataset.crop["margin"] != margin:
+        raise DatasetError(
+            f"The crops in {dataset.path} have a margin of {dataset.crop['margin']}, those that the model was trained "
+            f"on {margin}.",
+            hint=f"Prepare the dataset with --margin {margin}.",
+        )
+    seen = shared_subjects(seen_behind(run.path), dataset.card["corpus"], set(rows["test"]["subject"].dropna()))
+    if seen:
+        raise RunError(
+            f"{run.path} was trained on {len(seen)} of the test subjects in {dataset.path} ({names(seen)}): int8's "
+            "accuracy would be that of faces seen in training.",
+            hint="Type --data DATASET with other people.",
+        )
+
+
 def _network(classifier: Classifier) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
     """The network to export and examples of its inputs."""
-    network = (PairLogits if classifier.paired else Logits)(classifier.model, classifier.temperature)
+    kind = PairLogits if classifier.paired else Logits
+    network = kind(classifier.model, classifier.temperature, classifier.tta)
     return network, _noise(classifier, count=2)
 
 
@@ -182,7 +215,7 @@ def _metadata(run: Run, classifier: Classifier) -> dict:
             "std": list(preprocessing.std),
         },
         "output": "logits; softmax over the classes makes probabilities of them",
-        "tta": getattr(classifier.model.config, "tta", None) or "none",
+        "tta": f"{FLIP}, averaged in the graph" if classifier.tta == FLIP else "none",
         "protocol": run.protocol.to_dict(),
         "fold": str(run.fold),
         "run": run.name,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 import fer_cli
 from fer_cli.errors import DiskFullError, ModelError, UsageError
 from fer_cli.files import written_whole
-from fer_cli.models import ONNXRUNTIME, TORCH
+from fer_cli.models import FLIP, ONNXRUNTIME, TORCH
 from fer_cli.models.inference import Classifier
 from fer_cli.models.loading import fingerprint
 from fer_cli.models.weights import cache_folder
@@ -157,15 +158,27 @@ class OnnxClassifier(Classifier):
 
 
 class _Graph(nn.Module):
-    """A model as a function of tensors that gives one tensor, for a graph; logits are divided by ``temperature``."""
+    """A model as a function of tensors that gives one tensor, for a graph; logits are divided by ``temperature``.
 
-    def __init__(self, model: nn.Module, temperature: float = 1.0):
+    With ``tta`` ``flip`` they are those of :meth:`~fer_cli.models.inference.Classifier.logits`: of the mean of the
+    pictures' and their mirror images' probabilities.
+    """
+
+    def __init__(self, model: nn.Module, temperature: float = 1.0, tta: str | None = None):
         super().__init__()
         self.model = model
         self.traceable: bool = model.traceable
         self._temperature = temperature
+        self._flip = tta == FLIP
+
+    def _views(self, pixels: Tensor) -> Tensor:
+        """The pictures, and after them their mirror images: one batch, so that the network is in the graph once."""
+        return torch.cat([pixels, pixels.flip(-1)]) if self._flip else pixels
 
     def _tempered(self, logits: Tensor) -> Tensor:
+        if self._flip:
+            views = logits.reshape(2, -1, logits.shape[-1]).log_softmax(dim=-1)
+            logits = views.logsumexp(dim=0) - math.log(2)
         return logits if self._temperature == 1 else logits / self._temperature
 
 
@@ -174,7 +187,7 @@ class Logits(_Graph):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """B×classes."""
-        return self._tempered(self.model(pixel_values=pixel_values).logits)
+        return self._tempered(self.model(pixel_values=self._views(pixel_values)).logits)
 
 
 class PairLogits(_Graph):
@@ -182,7 +195,7 @@ class PairLogits(_Graph):
 
     def forward(self, pixel_values: Tensor, neutral_pixel_values: Tensor) -> Tensor:
         """B×classes."""
-        embeddings, neutrals = self.model.encoder(pixel_values), self.model.encoder(neutral_pixel_values)
+        embeddings, neutrals = (self.model.encoder(self._views(each)) for each in (pixel_values, neutral_pixel_values))
         return self._tempered(self.model(embeddings=embeddings, neutral_embeddings=neutrals).logits)
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.test_path import fer
-from tests.made import CLASSES
+from tests.made import CLASSES, made_dataset
 from tests.prediction.runs import write_run
 
 
@@ -80,5 +80,10 @@ def test_a_run_is_exported_once_and_not_overwritten_unasked(here):
     onnx.checker.check_model("runs/pair/model.onnx", full_check=True)
     assert "--overwrite" in fer("export", code=2)
     fer("export", "runs/pair", "--overwrite")
-    assert "no longer at" in fer("export", "--quantize", code=1)
+    assert "is not at" in fer("export", "--quantize", code=1)
     assert "not a run" in fer("export", "images", code=1)
+    made_dataset(here / "data" / "made")
+    said = fer("export", "runs/pair", "--quantize", "--data", "data/made")
+    assert "on 9 test faces" in said
+    assert said.splitlines()[-1] == "runs/pair/model-int8.onnx"
+    assert "--data is for" in fer("export", "runs/pair", "--format", "package", "--data", "data/made", code=2)

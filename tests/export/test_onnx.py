@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from fer_cli.dataset.tensors import Crops
-from fer_cli.errors import DatasetError, ModelError
+from fer_cli.errors import DatasetError, ModelError, RunError
 from fer_cli.export import onnx as exporting
 from fer_cli.export.onnx import export
 from fer_cli.models import Classifier
 from fer_cli.models.loading import fingerprint
 from fer_cli.runs.run import Run
-from tests.made import CLASSES
+from tests.made import CLASSES, made_dataset
 from tests.prediction.runs import write_run
 
 NAMES = {"target": ["pixel_values"], "both": ["pixel_values", "neutral_pixel_values"]}
@@ -24,6 +24,11 @@ NAMES = {"target": ["pixel_values"], "both": ["pixel_values", "neutral_pixel_val
 def run(request, made, tmp_path) -> Run:
     dataset = {"path": str(made.path), "corpus": "made", "fingerprint": made.fingerprint}
     return write_run(tmp_path / "run", features=request.param, dataset=dataset)
+
+
+def configured(run: Run, **values) -> None:
+    config = json.loads((run.path / "config.json").read_text())
+    (run.path / "config.json").write_text(json.dumps({**config, **values}))
 
 
 def told(path) -> dict:
@@ -57,6 +62,24 @@ def test_the_file_answers_as_the_run_does_for_any_number_of_faces(run, made, tmp
         expected = Classifier.load(run.path, "cpu").classify({name: value[:count] for name, value in given.items()})
         assert np.abs(shares - expected).max() < 1e-4
     assert [path.name for path in result.path.parent.iterdir()] == ["model.onnx"]
+
+
+def test_mirror_images_are_averaged_in_the_graph_before_the_temperature(run, made, tmp_path):
+    configured(run, tta="flip", softmax_temperature=0.4)
+    result = export(run, tmp_path / "model.onnx")
+    assert told(result.path)["tta"] == "flip, averaged in the graph"
+    given, _ = inputs(run, made)
+    session = onnxruntime.InferenceSession(str(result.path))
+
+    def shares(pictures) -> np.ndarray:
+        values = {name: value.contiguous().numpy() for name, value in pictures.items()}
+        return torch.softmax(torch.from_numpy(session.run(None, values)[0]), dim=1).numpy()
+
+    mirrored = {name: value.flip(-1) for name, value in given.items()}
+    assert np.abs(shares(given) - shares(mirrored)).max() < 1e-5
+    assert np.abs(shares(given) - Classifier.load(run.path, "cpu").classify(given)).max() < 1e-5
+    one_view = Classifier.load(run.path, "cpu", tta="none")
+    assert np.abs(shares(given) - one_view.classify(given)).max() > 1e-3
 
 
 def test_labels_preprocessing_protocol_and_fingerprint_travel_with_it(run, made, tmp_path):
@@ -100,9 +123,42 @@ def test_without_the_dataset_it_is_checked_on_noise_alone_and_int8_is_refused(ru
     result = export(run, tmp_path / "model.onnx")
     assert (result.on_faces, result.faces) == (None, 0)
     assert result.on_noise <= 1e-4
-    with pytest.raises(DatasetError, match="no longer at"):
+    with pytest.raises(DatasetError, match="is not at"):
         export(run, tmp_path / "small.onnx", quantize=True)
     assert not (tmp_path / "small.onnx").exists()
+
+
+@pytest.mark.parametrize("run", ["both"], indirect=True)
+def test_another_dataset_takes_the_place_of_one_that_is_gone(run, made, tmp_path):
+    shutil.rmtree(made.path)
+    other = made_dataset(tmp_path / "other", subjects=6, corpus="other")
+    assert export(run, tmp_path / "model.onnx", data=other.path).faces == 6
+    small = export(run, tmp_path / "small.onnx", quantize=True, data=other.path)
+    assert small.tested == 6
+    assert small.method == "static, ranges of 6 training faces"
+
+
+@pytest.mark.parametrize("run", ["both"], indirect=True)
+def test_a_dataset_that_does_not_fit_is_refused(run, tmp_path):
+    wide = made_dataset(tmp_path / "wide", corpus="other", margin=0.3)
+    with pytest.raises(DatasetError, match=r"a margin of 0\.3"):
+        export(run, tmp_path / "model.onnx", data=wide.path)
+    strange = made_dataset(tmp_path / "strange", corpus="other")
+    card = json.loads((strange.path / "dataset.json").read_text())
+    card["protocol"]["classes"] = ["yes", "no"]
+    (strange.path / "dataset.json").write_text(json.dumps(card))
+    table = (strange.path / "metadata.csv").read_text()
+    for name, other in (("anger", "yes"), ("happiness", "no")):
+        table = table.replace(f".png,{name},", f".png,{other},")
+    (strange.path / "metadata.csv").write_text(table)
+    with pytest.raises(DatasetError, match=r"no face of the model's classes.*knows anger.*has yes"):
+        export(run, tmp_path / "model.onnx", data=strange.path)
+
+
+def test_a_dataset_whose_test_subjects_the_model_has_seen_is_refused(made, tmp_path):
+    run = write_run(tmp_path / "run", features="both", seen={"made": ["P01", "P04"]})
+    with pytest.raises(RunError, match=r"trained on 2 of the test subjects.*P01, P04"):
+        export(run, tmp_path / "model.onnx", data=made.path)
 
 
 @pytest.mark.parametrize("run", ["both"], indirect=True)

@@ -5,13 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from fer_cli import pretrained
+from fer_cli import Predictor, pretrained
+from fer_cli.dataset.tensors import Crops
 from fer_cli.errors import ModelError
+from fer_cli.export.onnx import export
 from fer_cli.labels import EXPRESSIONS
 from fer_cli.models import Classifier
+from fer_cli.models.onnx import open_session, run_graph, with_runtime
 from fer_cli.pretrained import CHECKSUMS, is_packaged, packaged_model, require_packaged
 from fer_cli.runs.run import Run
+from tests.made import made_dataset
 
 
 def test_a_whole_folder_is_the_packaged_model(packaged):
@@ -63,9 +68,15 @@ def test_what_lies_here_under_the_same_name_comes_first_if_it_is_a_run(tmp_path,
     assert not is_packaged("faces")
 
 
-def test_what_comes_with_fer_is_whole_small_and_labels_eight_expressions(monkeypatch):
+@pytest.fixture
+def installed(monkeypatch) -> Path:
+    """The folder of the model that comes with fer."""
     monkeypatch.setattr(pretrained, "FOLDER", Path(pretrained.__file__).parent / "faces")
-    folder = require_packaged()
+    return require_packaged()
+
+
+def test_what_comes_with_fer_is_whole_small_and_labels_eight_expressions(installed):
+    folder = installed
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 8_000_000
     run = Run.open(folder)
     assert {each["corpus"] for each in run.card["scores"]} == {"fer2013", "files"}
@@ -76,3 +87,38 @@ def test_what_comes_with_fer_is_whole_small_and_labels_eight_expressions(monkeyp
     assert shares.shape == (3, 8)
     assert np.allclose(shares.sum(axis=1), 1, atol=1e-5)
     assert np.allclose(shares, classifier.probabilities(grey.flip(-1)), atol=1e-5)
+
+
+def test_torch_onnx_runtime_and_the_exported_file_give_it_the_same_probabilities(installed, tmp_path):
+    crops = torch.randint(0, 256, (5, 3, 80, 80), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    classifier = Classifier.load(installed, "cpu")
+    expected = classifier.probabilities(crops)
+    graph, about = with_runtime(classifier, "onnxruntime")
+    assert about.startswith("onnxruntime")
+    assert np.abs(graph.probabilities(crops) - expected).max() < 1e-5
+    session = open_session(export(Run.open(installed), tmp_path / "model.onnx").path)
+    logits = run_graph(session, {"pixel_values": classifier.preprocessing(crops)})
+    assert np.abs(torch.softmax(torch.from_numpy(logits), dim=1).numpy() - expected).max() < 1e-5
+
+
+def test_in_8_bit_integers_it_names_the_same_expressions(installed, tmp_path):
+    data = made_dataset(tmp_path / "data", size=64, margin=0.05)
+    small = export(Run.open(installed), tmp_path / "small.onnx", quantize=True, data=data.path)
+    assert small.accuracy == pytest.approx(small.original, abs=0.12)  # one of nine faces
+    assert small.path.stat().st_size < 4_500_000
+    classifier = Classifier.load(installed, "cpu")
+    crops = torch.stack([Crops(data.path)[file] for file in data.metadata["file_name"]])
+    logits = run_graph(open_session(small.path), {"pixel_values": classifier.preprocessing(crops)})
+    apart = np.abs(torch.softmax(torch.from_numpy(logits), dim=1).numpy() - classifier.probabilities(crops))
+    assert apart.mean() < 0.03
+    assert apart.max() < 0.3
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
+def test_a_path_a_pillow_image_and_an_array_give_it_the_same_probabilities(installed, tmp_path, runtime):
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "face.png")
+    predictor = Predictor(runtime=runtime, detector="none")
+    answers = [predictor(each)[0].probabilities for each in (tmp_path / "face.png", Image.fromarray(pixels), pixels)]
+    assert sum(answers[0].values()) == pytest.approx(1, abs=1e-5)
+    assert answers[0] == answers[1] == answers[2]
