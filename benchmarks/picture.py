@@ -17,10 +17,10 @@ from PIL import Image
 from fer_cli.runs.run import Run
 
 #: The size of a picture of a face, how many there are, the space between them, and the page's width, in pixels.
-FACE, COUNT, GAP, WIDTH = (304, 233), 4, 12, 880
+FACE, COUNT, GAP, WIDTH = (304, 236), 4, 12, 880
 HEIGHT = COUNT * (FACE[1] + GAP) - GAP
 #: The part of a drawn frame of 640×490 that shows the head, and the label to the right of it.
-HEAD = (150, 20, 600, 365)
+HEAD = (150, 20, 600, 369)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 

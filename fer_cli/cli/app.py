@@ -85,7 +85,7 @@ def program(
 
 def demo(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="The folder for everything.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder for everything.")] = Path("demo"),
 ) -> None:
     """Draw a corpus, prepare it, train on it, evaluate, and predict: the whole path, in a folder of its own.
 

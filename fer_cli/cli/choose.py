@@ -33,10 +33,10 @@ def dataset(given: Path | None) -> "PreparedDataset":
 
 
 def run(given: Path | None) -> "Run | CrossValidation":
-    """The run or cross-validation at ``given``, or the run finished last in ``./runs``; says which."""
+    """The run or cross-validation at ``given``, or the one finished last in ``./runs``; says which."""
     from fer_cli.runs.run import open_any
 
-    return _opened(given, open_any)
+    return _opened(given, open_any, folds=True)
 
 
 def run_to_use(given: Path | None) -> "Run":
@@ -57,7 +57,7 @@ def model_to_use(given: Path | None) -> Path:
     return given or opened.path
 
 
-def _opened(given: Path | None, opener: Callable[[Path], T]) -> T:
+def _opened(given: Path | None, opener: Callable[[Path], T], *, folds: bool = False) -> T:
     from fer_cli.pretrained import is_packaged, require_packaged
     from fer_cli.runs.run import runs_in
 
@@ -65,7 +65,7 @@ def _opened(given: Path | None, opener: Callable[[Path], T]) -> T:
         opened = opener(require_packaged())
         say(f"model     {opened.about}; trained on {opened.protocol.name}")
         return opened
-    path = given or next(iter(runs_in(RUNS)), None)
+    path = given or next(iter(runs_in(RUNS, folds=folds)), None)
     if path is None:
         raise RunError(
             f"There is no finished run in ./{RUNS}.",
@@ -128,12 +128,14 @@ def resolved(recipe: "Recipe", data: "PreparedDataset") -> "Recipe":
         if value != getattr(recipe, name, None):
             say(f"{name:<9} {value}{_WHY.get((name, value), '')} (auto)")
     from fer_cli.models.preprocessing import FILE, Preprocessing
+    from fer_cli.pretrained import FOLDER, NAME
 
     for source in found.ancestors({}):
         seen = Preprocessing.load(source).face_crop.get("margin") if (source / FILE).is_file() else None
         if seen not in (None, data.crop["margin"]):
+            name = NAME if source == FOLDER else source
             say(
-                f"margin    {data.crop['margin']}; {source} was trained on crops with {seen}: "
+                f"margin    {data.crop['margin']}; {name} was trained on crops with {seen}: "
                 f"fer prepare … --margin {seen} makes them alike"
             )
     return found

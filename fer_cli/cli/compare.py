@@ -27,7 +27,7 @@ _LEGEND = (
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN RUN...", help="Folders of evaluated runs or cross-validations."),
+        typer.Argument(metavar="RUN", help="Folders of evaluated runs or cross-validations."),
     ],
     output: Annotated[
         Path | None, typer.Option("--out", help="A folder for comparison.csv, comparison.json and comparison.png.")

@@ -2,9 +2,11 @@
 
 import os
 import sys
+import textwrap
 import time
 import unicodedata
 from collections.abc import Iterable
+from functools import partial
 from io import TextIOWrapper
 from types import TracebackType
 from typing import Any
@@ -76,14 +78,22 @@ def use_utf8() -> None:
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
 
 
-def say(text: str) -> None:
-    """Print a message."""
-    err.print(text, soft_wrap=True)
+def say(text: str, *, whole: bool = False) -> None:
+    """Print a message: a terminal's lines break between words, a pipe's and what is to be typed (``whole``) nowhere."""
+    err.print(text if whole else _broken(text), soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """Print a warning."""
-    err.print(Text.assemble(("note", "yellow"), " ", plain(text)), soft_wrap=True)
+    err.print(Text.assemble(("note", "yellow"), _broken(f"note {plain(text)}").removeprefix("note")), soft_wrap=True)
+
+
+def _broken(text: str) -> str:
+    """The text in lines of the terminal's width; paths stay whole. Rich would cut them where it breaks lines."""
+    if not err.is_terminal:
+        return text
+    fill = partial(textwrap.fill, width=err.width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(map(fill, text.split("\n")))
 
 
 def print_error(error: FerError) -> None:

@@ -32,8 +32,9 @@ def evaluate(
     run: Annotated[
         Path | None,
         typer.Argument(
+            metavar="RUN",
             help="The folder of a run or a cross-validation, or faces, the packaged model. Default: the latest in "
-            "./runs."
+            "./runs.",
         ),
     ] = None,
     data: Annotated[

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def export(
     run: Annotated[
-        Path | None, typer.Argument(help="The folder of a run, or faces. Default: the latest in ./runs.")
+        Path | None, typer.Argument(metavar="RUN", help="The folder of a run, or faces. Default: the latest in ./runs.")
     ] = None,
     format: Annotated[
         Literal["onnx", "package"],
@@ -95,7 +95,7 @@ def export(
             f"on {exported.tested} test faces"
         )
     else:
-        faces = "the dataset is gone, so on no faces"
+        faces = "without its dataset on no faces"
         if exported.on_faces is not None:
             faces = f"{exported.on_faces:.0e} on {exported.faces} test faces"
         say(f"checked   probabilities differ from the run's by {exported.on_noise:.0e} on random pictures, {faces}")

@@ -71,15 +71,18 @@ def matrix(counts: "pd.DataFrame", *, normalised: bool) -> Table:
 
     classes, counts = list(counts.columns), counts.to_numpy()
     shares = np.nan_to_num(normalize(counts))
-    width = min(max(map(len, classes)), (_COLUMNS - 11) // len(classes) - 1)
-    width = max(width, len(str(counts.max())), 4)
+    least = max(len(str(counts.max())), 4)
+    widths = [max(len(name), least) for name in classes]
+    first = max(len("true ↓ as →"), *map(len, classes))
+    if first + sum(width + 1 for width in widths) > _COLUMNS:
+        widths = [max((_COLUMNS - first) // len(classes) - 1, least)] * len(classes)
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold", pad_edge=False)
     table.add_column("% of true" if normalised else "true ↓ as →", no_wrap=True)
-    for name in classes:
+    for name, width in zip(classes, widths, strict=True):
         table.add_column(name[:width], justify="right", width=width, no_wrap=True)
     for row, name in enumerate(classes):
         cells = []
-        for share, count in zip(shares[row], counts[row], strict=True):
+        for share, count, width in zip(shares[row], counts[row], widths, strict=True):
             text = f"{100 * share:.0f}" if normalised else str(count)
             cells.append(Text(f"{text if count else '·':>{width}}", style=_ground(share)))
         table.add_row(name, *cells)

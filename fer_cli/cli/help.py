@@ -33,13 +33,17 @@ WIDEST, WIDEST_NAME = 120, 25
 class _Help:
     """Formats the help of a command or group."""
 
+    def get_usage(self, ctx: typer.Context) -> str:
+        """The line of the usage; Typer sets a required argument with a name of its own in braces."""
+        return super().get_usage(ctx).replace("{", "").replace("}", "")
+
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:
         """Print the help."""
         console = PlainConsole()
         console.width = min(console.width, WIDEST)
         console.print(Text(self.get_usage(ctx), "bold"))
         console.print()
-        for block in _description(self.help or ""):
+        for block in _description(self.help or "", console.width - 1):
             console.print(Padding(block, (0, 0, 1, 1)))
         panels: dict[str, list[tuple[Text, Text]]] = {}
         annotations = _annotations(self.callback)
@@ -92,7 +96,7 @@ def _markup(text: str) -> Text:
     return Text.from_markup(" ".join(text.split()), emoji=False)
 
 
-def _description(text: str) -> list[Text | Rows]:
+def _description(text: str, width: int) -> list[Text | Rows]:
     """Paragraphs; those of one line that are no sentence are lines to type, and stand together."""
     blocks: list[Text | Rows] = []
     lines: list[Text] = []
@@ -104,8 +108,20 @@ def _description(text: str) -> list[Text | Rows]:
             blocks.append(_markup(paragraph))
         else:
             typed, mark, comment = paragraph.partition("  #")
-            lines.append(Text.assemble((typed, "cyan"), (mark + comment, "dim")))
+            lines.append(Text.assemble((_continued(typed, width), "cyan"), (mark + comment, "dim")))
     return [*blocks, Rows(*lines)] if lines else blocks
+
+
+def _continued(line: str, width: int) -> str:
+    """A line to type, before options continued in the next where ``width`` is too little: a shell takes it as shown."""
+    first, *options = line.split(" --")
+    shown = [first]
+    for option in options:
+        if len(f"{shown[-1]} --{option} \\") <= width:
+            shown[-1] += f" --{option}"
+        else:
+            shown.append(f"    --{option}")
+    return line if len(line) <= width else " \\\n".join(shown)
 
 
 def _summary(command: TyperCommand) -> Text:
@@ -119,7 +135,7 @@ def _row(param: Any, ctx: typer.Context, annotation: Any) -> tuple[Text, Text]:
     choices = get_args(value_type) if get_origin(value_type) is Literal else ()
     placeholder = param.metavar or ("NAME" if choices else PLACEHOLDERS.get(value_type, ""))
     if isinstance(param, TyperArgument):
-        names = Text(param.metavar or param.name, "bold cyan")
+        names = Text((param.metavar or param.name) + ("..." if param.nargs == -1 else ""), "bold cyan")
     else:
         flags = sorted(param.opts, key=len)
         if param.secondary_opts:

@@ -35,7 +35,7 @@ def predict(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SOURCE...", help="Pictures, videos, folders, patterns, lists (.txt, .csv); - for standard input."
+            metavar="SOURCE", help="Pictures, videos, folders, patterns, lists (.txt, .csv); - for standard input."
         ),
     ] = None,
     run: Annotated[
@@ -74,6 +74,7 @@ def predict(
     """
     from fer_cli.distributed import own_device
     from fer_cli.models.device import choose_device, device_name
+    from fer_cli.prediction.checkpoint import Checkpoint
     from fer_cli.prediction.neutral import neutral_finder
     from fer_cli.prediction.pipeline import is_cropped, settle_detector
     from fer_cli.prediction.predictor import open_model
@@ -118,7 +119,8 @@ def predict(
                 progress=bars,
             )
     except KeyboardInterrupt:
-        stored = "" if options.out is None else " Results are stored: type the same line with --resume to continue."
+        resumable = options.out is not None and Checkpoint(options.out).exists
+        stored = " Results are stored: type the same line with --resume to continue." if resumable else ""
         say(f"\nStopped.{stored}")
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:

@@ -62,7 +62,10 @@ def _command(kind: type[Corpus]) -> Callable[..., None]:
         corpus: Any,
         settings: Any,
         root: Annotated[
-            Path, typer.Argument(help="The corpus's folder." if kind.default_root == "." else "Where to make it.")
+            Path,
+            typer.Argument(
+                metavar="FOLDER", help="The corpus's folder." if kind.default_root == "." else "Where to make it."
+            ),
         ] = Path(kind.default_root),
         output: Annotated[
             Path | None,
@@ -124,7 +127,7 @@ def _show_prepared(prepared: "Prepared") -> None:
     say(f"dataset   {prepared.path} ({made})")
     if prepared.faults:
         say(f"{prepared.faults} inputs could not be used; {prepared.path / 'dataset.json'} lists them all.")
-    say(f"next      {_next(prepared)}")
+    say(f"next      {_next(prepared)}", whole=True)
 
 
 def _is_kept(entry: dict[str, Any]) -> bool:

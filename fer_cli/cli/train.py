@@ -139,10 +139,26 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
             _report(trained[name], evaluation)
         if len(evaluations) > 1:
             _compare(evaluations)
-        say("next      fer predict PICTURES")
+        say(f"next      {_next(recipe, path, data, trained, cv=cv)}", whole=True)
 
     command.__doc__ = "\n\n".join([kind.__doc__, *kind.examples])
     return command
+
+
+def _next(
+    recipe: Recipe, path: Path, data: Path | None, trained: "dict[str, Run | CrossValidation]", *, cv: bool
+) -> str:
+    """The line to type next, with what it would not find by itself."""
+    if getattr(recipe, "stage", None) == 1:
+        line = ["fer", "train", recipe.name, "--stage", "2"]
+        line += ["--cv"] if cv else ["--fold", str(recipe.fold)] if recipe.fold else []
+        line += ["--data", str(data)] if data else []
+        return shlex.join([*line, "--encoder", str(path)] if path.parent != choose.RUNS else line)
+    # Of several runs, and of one elsewhere, prediction needs to know which; of an ablation's the last sees everything.
+    if len(trained) == 1 and not cv and path.parent == choose.RUNS:
+        return "fer predict PICTURES"
+    *_, last = trained.values()
+    return shlex.join(["fer", "predict", "PICTURES", "--run", str(last.runs[0].path if cv else last.path)])
 
 
 def _report(result: "Run | CrossValidation", evaluation: "Evaluation") -> None:

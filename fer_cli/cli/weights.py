@@ -41,9 +41,7 @@ def list_weights() -> None:
 
 @app.command("fetch")
 def fetch(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="As fer weights list names it.")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="As fer weights list names it.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything that can be fetched.")] = False,
 ) -> None:
     """Download weights ahead, for a container or a machine without a network. What is here already is checked.
@@ -64,7 +62,7 @@ def fetch(
 
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(help="resnet50_ft_weight.pkl, as it was published.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="resnet50_ft_weight.pkl, as it was published.")],
 ) -> None:
     """Convert the published VGGFace2 identity weights, a pickle, to safetensors in the user's cache.
 

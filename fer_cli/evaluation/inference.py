@@ -142,6 +142,12 @@ def run_inference(
 def own_dataset(run: Run) -> PreparedDataset:
     """The dataset that the run was trained on; raises :class:`~fer_cli.errors.DatasetError` if it is gone."""
     path = Path(run.card["dataset"]["path"])
+    if not path.is_absolute():
+        # A package, whose card says what it was trained on and not where that lay.
+        raise DatasetError(
+            f"{run.name} comes without the dataset that it was trained on.",
+            hint="Type --data FOLDER with a prepared dataset to test it on.",
+        )
     if not path.is_dir():
         raise DatasetError(
             f"The dataset that {run.path} was trained on is no longer at {path}.",

@@ -270,9 +270,13 @@ class StoredEvaluation:
         if folder is None:
             if not path.is_dir():
                 raise RunError(f"There is no folder {path}.")
+            # Tests on other datasets have folders of their own.
+            others = sorted(path.glob(f"{EVALUATION}/*/{PREDICTIONS}"))
             raise RunError(
                 f"{path} has not been evaluated: there is no {PREDICTIONS} in it or in its {EVALUATION}/.",
-                hint=f"Type fer evaluate {path} first.",
+                hint=f"Type {' or '.join(str(each.parent) for each in others[:3])} for its test on another dataset."
+                if others
+                else f"Type fer evaluate {path} first.",
             )
         return cls(path, *_read(folder, path))
 

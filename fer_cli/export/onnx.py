@@ -71,9 +71,14 @@ def export(
     classifier = Classifier.load(run.path, "cpu")
     faces = _Faces.of(run, classifier, data)
     if faces is None and quantize:
+        place = Path(run.card["dataset"]["path"])
+        gone = (
+            f"The dataset that {run.path} was trained on is no longer at {place}"
+            if place.is_absolute()
+            else f"{run.name} comes without the dataset that it was trained on"
+        )
         raise DatasetError(
-            f"The dataset that {run.path} was trained on is not at {run.card['dataset']['path']}: int8 takes its "
-            "ranges from training faces, and its accuracy from test faces.",
+            f"{gone}: int8 takes its ranges from training faces, and its accuracy from test faces.",
             hint="Type --data DATASET with where it is now, or with another of the same classes, or no --quantize.",
         )
     metadata = _metadata(run, classifier)

@@ -241,6 +241,11 @@ def _refuse_overwriting(options: PredictOptions) -> None:
     interrupted = _is_file(options.out) and Checkpoint(options.out).exists
     if options.resume and interrupted:
         return
+    if options.resume and options.out.is_file():
+        raise UsageError(
+            f"{options.out} is complete: there is nothing to resume.",
+            hint="Type --overwrite to make it again, or another name.",
+        )
     for path in (options.out, options.errors, options.timeline, options.annotate, options.crops):
         if path is not None and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
             raise UsageError(f"{path} is there already.", hint="Type --overwrite to replace it, or another name.")

@@ -154,13 +154,17 @@ class Run:
 
     @property
     def about(self) -> str:
-        """The name, and of a published run the scores that it carries.
+        """The name, and of a published run the scores that it carries: of a corpus the one on the most samples.
 
         >>> Run(Path("faces"), {"scores": [{"corpus": "made", "n": 50, "value": 0.8, "low": 0.7, "high": 0.9}]}).about
         'faces: accuracy 80.0% [70.0%, 90.0%] of 50 (made)'
         """
-        scores = []
+        widest: dict[str, Score] = {}
         for score in self.card.get("scores", []):
+            if score["corpus"] not in widest or score["n"] > widest[score["corpus"]]["n"]:
+                widest[score["corpus"]] = score
+        scores = []
+        for score in widest.values():
             low, high = score.get("low"), score.get("high")
             between = "" if None in (low, high) else f" [{low:.1%}, {high:.1%}]"
             scores.append(f"{score['value']:.1%}{between} of {score['n']} ({score['corpus']})")
@@ -194,10 +198,14 @@ def _what_is_there(path: Path) -> str:
     return f"{path} is not a run: it has no {CARD}.{inside}"
 
 
-def runs_in(folder: Path) -> list[Path]:
-    """The folders of the finished runs in ``folder``, the one that was finished last first."""
-    cards = sorted(folder.glob(f"*/{CARD}"), key=lambda card: card.stat().st_mtime, reverse=True)
-    return [card.parent for card in cards]
+def runs_in(folder: Path, *, folds: bool = False) -> list[Path]:
+    """The folders of the finished runs in ``folder``, the one that was finished last first.
+
+    With ``folds`` cross-validations are among them.
+    """
+    names = (CARD, CROSS_VALIDATION) if folds else (CARD,)
+    cards = [card for name in names for card in folder.glob(f"*/{name}")]
+    return [card.parent for card in sorted(cards, key=lambda card: card.stat().st_mtime, reverse=True)]
 
 
 class StoredCrossValidation(TypedDict):

@@ -74,6 +74,28 @@ def test_words_on_standard_error_are_plain(capsys):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
+def test_messages_break_between_words_on_a_terminal_and_nowhere_else(monkeypatch):
+    path = "runs/" + "long-name/" * 12
+    message = f"results   {path}: {'metrics and predictions ' * 4}".rstrip()
+    for terminal in (True, False):
+        written = io.StringIO()
+        shown = console.PlainConsole(file=written, force_terminal=terminal, color_system=None, width=80)
+        monkeypatch.setattr(console, "err", shown)
+        for tell in (console.say, console.warn):
+            written.seek(0)
+            written.truncate()
+            tell(message)
+            lines = written.getvalue().splitlines()
+            assert " ".join(" ".join(lines).split()).removeprefix("note ") == " ".join(message.split())
+            assert any(path in line for line in lines)
+            assert (len(lines) > 1) == terminal
+            assert all(len(line.rstrip()) <= 80 or path in line for line in lines) or not terminal
+        written.seek(0)
+        written.truncate()
+        console.say(message, whole=True)
+        assert written.getvalue() == f"{message}\n"
+
+
 def test_data_for_a_program_keeps_a_names_bytes():
     code = r"import os; from fer_cli.cli.console import give; give('name', os.fsdecode(b'caf\xe9'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)

@@ -1,14 +1,19 @@
 """``fer evaluate`` as a person types it, on a run that is there already."""
 
+import io
 import json
+import os
 import re
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from fer_cli.cli.app import app
+from fer_cli.cli.figures import matrix
 from fer_cli.dataset.schema import VOTE_COLUMNS
 
 
@@ -54,6 +59,25 @@ def test_the_screen_has_measures_with_intervals_matrices_and_classes_within_80_c
     assert "at temperature" in shown
     assert max(map(len, shown.splitlines())) <= 80
     assert "\x1b" not in shown
+
+
+def test_classes_are_named_in_full_where_80_columns_have_room():
+    classes = ["anger", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"]
+    counts = pd.DataFrame(np.eye(8, dtype=int) * 1000, index=classes, columns=classes)
+    for names in (classes, classes[:7], [f"{name} of a long name" for name in classes]):
+        console = Console(width=80, file=io.StringIO())
+        console.print(matrix(counts.iloc[: len(names), : len(names)].set_axis(names, axis=1), normalised=False))
+        lines = console.file.getvalue().splitlines()
+        assert len(lines) == 1 + len(names)
+        assert max(len(line.rstrip()) for line in lines) <= 80
+        if names[0] == "anger":
+            assert lines[0].split()[-len(names) :] == names
+
+
+def test_a_cross_validation_that_was_finished_last_is_the_latest(here):
+    for path in (here / "runs").glob("*/run.json"):
+        os.utime(path, (1, 1))
+    assert "run       runs/cv (the latest in ./runs)" in fer("evaluate").output
 
 
 def test_a_cross_validation_shows_its_folds_and_sums_to_all_samples(here):

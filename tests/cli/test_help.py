@@ -1,6 +1,7 @@
 """Help is quick: nothing heavy is imported for it, and every command teaches by example."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -53,6 +54,25 @@ def test_help_is_short_on_a_terminal_of_80_columns(words, most):
     lines = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80", "TERM": "dumb"}).output.splitlines()
     assert max(map(len, lines)) <= 80
     assert len(lines) <= most
+
+
+@pytest.mark.parametrize("words", commands(), ids=lambda words: " ".join(words) or "fer")
+def test_a_shell_takes_the_lines_to_type_as_they_are_shown(words):
+    command = typer.main.get_command(app)
+    for word in words:
+        command = command.commands[word]
+    paragraphs = map(str.strip, (command.help or "").split("\n\n"))
+    lines = [line for line in paragraphs if line.startswith("fer ") and "\n" not in line and line[-1] not in ".]"]
+    shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80", "TERM": "dumb"}).output
+    shown = re.sub(r" \\ *\n +", " ", shown)
+    assert all(f" {line}" in shown for line in lines)
+
+
+def test_arguments_are_named_as_they_are_described():
+    for words, usage in (("evaluate", "[RUN]"), ("compare", "RUN..."), ("predict", "[SOURCE]...")):
+        shown = CliRunner().invoke(app, [words, "--help"], env={"COLUMNS": "80", "TERM": "dumb"}).output
+        assert shown.splitlines()[0].endswith(f"[OPTIONS] {usage}")
+        assert f"│ {usage.replace('[', '').replace(']', '')} " in shown
 
 
 def test_without_a_model_the_lines_to_type_come_first():

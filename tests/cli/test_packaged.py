@@ -1,6 +1,7 @@
 """The first lines on a fresh machine without a network: an empty folder, no run, no detector's file."""
 
 import csv
+import json
 import shutil
 
 import huggingface_hub
@@ -10,7 +11,9 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 
 from fer_cli import Predictor, pretrained
+from fer_cli.cli import choose
 from fer_cli.errors import ModelError
+from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.cli.test_path import fer
 from tests.conftest import SHARED
 from tests.made import made_dataset
@@ -115,8 +118,29 @@ def test_it_is_evaluated_on_a_dataset_and_exported_by_its_name(here):
     said = fer("evaluate", "faces", "--data", "data/other")
     assert "runs/faces/evaluation/other" in said
     assert (here / "runs" / "faces" / "evaluation" / "other" / "metrics.json").is_file()
+    # Where it is installed is nothing to type, and what it was trained on was never here.
+    assert f"{pretrained.FOLDER}" not in said
+    assert "faces comes without the dataset" in said
+    refused = fer("evaluate", "faces", code=1)
+    assert "faces comes without the dataset" in refused
+    assert "Type --data FOLDER" in refused
     fer("export", "faces")
     assert (here / "runs" / "faces" / "model.onnx").is_file()
+
+
+def test_the_margin_of_the_crops_that_it_was_trained_on_is_told_by_its_name(here, installed, monkeypatch):
+    folder = shutil.copytree(installed, here / "deep" / "faces")
+    stored = json.loads((folder / "preprocessor_config.json").read_text())
+    stored["face_crop"]["margin"] = 0.4
+    (folder / "preprocessor_config.json").write_text(json.dumps(stored))
+    pretrained.write_checksums(folder)
+    monkeypatch.setattr(pretrained, "FOLDER", folder)
+    said = []
+    monkeypatch.setattr(choose, "say", said.append)
+    choose.resolved(DifferenceRecipe(encoder="faces"), made_dataset(here / "data" / "made"))
+    [line] = said
+    assert "faces was trained on crops with 0.4: fer prepare … --margin 0.4" in line
+    assert "deep" not in line
 
 
 def test_people_whom_it_was_trained_on_are_refused_though_their_names_are_not_in_it(here):

@@ -180,7 +180,7 @@ def test_a_killed_prediction_goes_on_and_gives_what_one_in_one_go_gives(here, ru
     assert len(rows("p.csv")) == 170
     assert not part.parent.exists()
     # What is finished is not begun again.
-    assert "is there already" in fer(run, *common, "--out", "p.csv", "--resume", code=2)[1]
+    assert "is complete" in fer(run, *common, "--out", "p.csv", "--resume", code=2)[1]
 
 
 def test_two_processes_give_what_one_gives(here, run):

@@ -33,8 +33,9 @@ def weights_of(run: str | Path) -> dict[str, torch.Tensor]:
 
 def test_every_model_by_a_line_of_its_own_one_after_the_other(here):
     fer("train", "vit-se", "--no-pretrained", "--backbone", "tiny", "--epochs", "1", "--logger", "none")
-    fer("train", "difference", *SCRATCH)
-    fer("train", "disentangled", "--stage", "1", "--identity", "subjects", *SCRATCH)
+    assert fer("train", "difference", *SCRATCH).splitlines()[-1] == "next      fer predict PICTURES"
+    said = fer("train", "disentangled", "--stage", "1", "--identity", "subjects", *SCRATCH)
+    assert said.splitlines()[-1] == "next      fer train disentangled --stage 2"
     said = fer("train", "disentangled", "--stage", "2", "--epochs", "1", "--logger", "none")
     assert "runs/disentangled-stage1-made-fold0 (the latest in ./runs)" in said
     assert {path.name for path in (here / "runs").iterdir()} == {
@@ -69,6 +70,7 @@ def test_an_ablation_over_all_folds_is_one_line_and_one_table(here):
     said = fer("train", "difference", "--ablation", "--cv", "--encoder", "encoder", "--epochs", "1", "--logger", "none")
     table = [line for line in said.splitlines() if "±" in line and "27" in line]
     assert [line.split()[0] for line in table] == ["target", "difference", "both"]
+    assert said.splitlines()[-1].endswith("fer predict PICTURES --run runs/difference-ablation-made-cv/both/fold0")
     assert (here / "runs/difference-ablation-made-cv/both/fold2/run.json").is_file()
     assert "over 3 folds" in fer("evaluate", "runs/difference-ablation-made-cv/both")
 

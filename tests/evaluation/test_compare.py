@@ -140,6 +140,12 @@ def test_a_run_that_has_not_been_evaluated_says_what_to_type(tmp_path, two):
     with pytest.raises(RunError, match="has not been evaluated") as refused:
         compare([two[0], tmp_path / "fresh"])
     assert refused.value.hint == f"Type fer evaluate {tmp_path / 'fresh'} first."
+    other = tmp_path / "fresh" / "evaluation" / "other"
+    other.mkdir(parents=True)
+    (other / "predictions.csv").touch()
+    with pytest.raises(RunError, match="has not been evaluated") as refused:
+        compare([two[0], tmp_path / "fresh"])
+    assert str(other) in refused.value.hint
     with pytest.raises(RunError, match="no folder"):
         compare([two[0], tmp_path / "nowhere"])
 

@@ -16,7 +16,7 @@ from fer_cli.export import package as package_module
 from fer_cli.export.package import package
 from fer_cli.models import Classifier
 from fer_cli.runs.run import Run, pseudonym, seen_behind, shared_subjects, unlisted_behind
-from tests.pretrained.made import evaluated_run, made_evaluation
+from tests.pretrained.made import evaluated_run, made_evaluation, metrics
 
 
 @pytest.fixture
@@ -100,6 +100,13 @@ def test_the_card_has_the_scores_of_every_evaluation(run, tmp_path):
     text = (made.path / "README.md").read_text()
     assert "| wild: Made 4 classes, test fold 0 | 7 | 0.800 [0.700, 0.900] |" in text
     assert "made (3)" in text
+
+
+def test_of_several_tests_on_a_corpus_the_one_on_the_most_samples_is_said(run, tmp_path):
+    scored = {"value": 0.9, "low": 0.85, "high": 0.95}
+    wide = made_evaluation(tmp_path / "wide", n=50, measures={**metrics()["measures"], "accuracy": scored})
+    about = Run.open(package(run, tmp_path / "faces", scores=[wide]).path).about
+    assert about == "faces: accuracy 90.0% [85.0%, 95.0%] of 50 (made)"
 
 
 def test_what_is_missing_or_in_the_way_is_said(run, tmp_path):

@@ -60,7 +60,7 @@ class ViTSERecipe(Recipe):
     examples: ClassVar[tuple[str, ...]] = (
         "fer train vit-se",
         "fer train vit-se --recipe paper --cv",
-        "fer train vit-se --no-pretrained --backbone tiny --size 64 --lr 1e-3   # a trial",
+        "fer train vit-se --no-pretrained --backbone tiny --size 64 --lr 1e-3  # a trial",
     )
     published: ClassVar[Mapping[str, type]] = {"note": NoteViTSE, "paper": PaperViTSE, "wild": WildViTSE}
 
