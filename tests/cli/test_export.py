@@ -80,7 +80,7 @@ def test_a_run_is_exported_once_and_not_overwritten_unasked(here):
     onnx.checker.check_model("runs/pair/model.onnx", full_check=True)
     assert "--overwrite" in fer("export", code=2)
     fer("export", "runs/pair", "--overwrite")
-    assert "is not at" in fer("export", "--quantize", code=1)
+    assert "is no longer at" in fer("export", "--quantize", code=1)
     assert "not a run" in fer("export", "images", code=1)
     made_dataset(here / "data" / "made")
     said = fer("export", "runs/pair", "--quantize", "--data", "data/made")

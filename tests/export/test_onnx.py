@@ -123,7 +123,7 @@ def test_without_the_dataset_it_is_checked_on_noise_alone_and_int8_is_refused(ru
     result = export(run, tmp_path / "model.onnx")
     assert (result.on_faces, result.faces) == (None, 0)
     assert result.on_noise <= 1e-4
-    with pytest.raises(DatasetError, match="is not at"):
+    with pytest.raises(DatasetError, match="is no longer at"):
         export(run, tmp_path / "small.onnx", quantize=True)
     assert not (tmp_path / "small.onnx").exists()
 
