@@ -32,8 +32,6 @@ from fer_cli.models.weights import ALL, find
 WORDS = (BEST, FACES, IMAGENET, SCRATCH)
 #: How many channels the widest layer has of each network that is known by its weights.
 WIDTHS = {"mobilenet_v3_large": 960, "mobilenet_v3_small": 576, RESNET18_SMALL: 272}
-
-
 #: Networks without weights of ImageNet, and what to type in their place.
 _NOT_OF_IMAGENET = {
     VGGFACE2: "--encoder auto for those that fer weights import made, or scratch",

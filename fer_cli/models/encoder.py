@@ -115,8 +115,10 @@ class SmallResNet(Encoder):
         stem = nn.Conv2d(3, before, 3, stride=2, padding=1, bias=False)
         layers = [stem, nn.BatchNorm2d(before), nn.ReLU(inplace=True)]
         for width in STAGES:
-            narrowing = nn.Sequential(nn.Conv2d(before, width, 1, stride=2, bias=False), nn.BatchNorm2d(width))
-            first = BasicBlock(before, width) if width == before else BasicBlock(before, width, 2, narrowing)
+            first = BasicBlock(width, width)
+            if width != before:
+                shortcut = nn.Sequential(nn.Conv2d(before, width, 1, stride=2, bias=False), nn.BatchNorm2d(width))
+                first = BasicBlock(before, width, stride=2, downsample=shortcut)
             layers += [first, BasicBlock(width, width)]
             before = width
         self.features = nn.Sequential(*layers)
