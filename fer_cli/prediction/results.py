@@ -46,7 +46,9 @@ class FacePrediction:
     the nose and the right and left corner of the mouth; ``detection`` is the detector's score; all three are None where
     the whole picture was taken as the face. ``neutral`` names the neutral face that a paired model compared it with,
     and ``neutral_confidence`` is the probability that this one is neutral, where it was found among the pictures.
-    ``crop`` is the model's input, size×size×3 uint8 RGB.
+    ``track`` numbers the faces of a video that are followed from frame to frame, from 0 in the order in which they come
+    up. ``person`` is who it is, as the people store calls them, and ``person_confidence`` how sure that is, from 0
+    to 1. ``crop`` is the model's input, size×size×3 uint8 RGB.
     """
 
     number: int
@@ -56,6 +58,9 @@ class FacePrediction:
     detection: float | None = None
     neutral: str = ""
     neutral_confidence: float | None = None
+    track: int | None = None
+    person: str = ""
+    person_confidence: float | None = None
     crop: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -114,7 +119,8 @@ POINTS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
 BOX = ("x", "y", "width", "height")
 LANDMARKS = tuple(f"{point}_{axis}" for point in POINTS for axis in "xy")
 
-#: The columns before the probabilities, and their types. ``frame`` and ``time`` (seconds) are empty for pictures. The
+#: The columns before the probabilities, and their types. ``frame``, ``time`` (seconds) and ``track`` are empty for
+#: pictures; ``person`` and ``person_confidence`` where people are not told apart. The
 #: box and the landmarks are in pixels of the upright picture, from its top left corner, and empty where the whole
 #: picture is the face; right and left are the person's own. ``detection`` is the detector's score, ``confidence`` the
 #: probability of ``label``, ``neutral`` the neutral face that it was compared with, ``neutral_confidence`` the
@@ -124,6 +130,9 @@ COLUMNS: dict[str, type] = {
     "frame": int,
     "time": float,
     "face": int,
+    "track": int,
+    "person": str,
+    "person_confidence": float,
     **dict.fromkeys((*BOX, "detection", *LANDMARKS), float),
     "neutral": str,
     "neutral_confidence": float,
@@ -153,6 +162,9 @@ def to_row(frame: Frame, face: FacePrediction) -> dict[str, Any]:
         "frame": frame.number,
         "time": frame.time,
         "face": face.number,
+        "track": face.track,
+        "person": as_text(face.person) or None,
+        "person_confidence": face.person_confidence,
         "neutral": as_text(face.neutral) or None,
         "neutral_confidence": face.neutral_confidence,
         "label": face.label,
@@ -178,6 +190,9 @@ def from_row(row: Mapping[str, Any]) -> FacePrediction:
         row["detection"],
         row["neutral"] or "",
         row["neutral_confidence"],
+        row["track"],
+        row["person"] or "",
+        row["person_confidence"],
     )
 
 
