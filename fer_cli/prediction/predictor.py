@@ -55,7 +55,9 @@ def open_model(source: str | Path, *, device: str = "auto", runtime: str = AUTO)
         classifier = Classifier.load(folder, device)
     else:
         classifier, labels = load_published(source, device)
-    classifier, about = with_runtime(classifier, runtime)
+    # What fer export makes of the packaged model goes there.
+    folders = [folder, Path("runs", NAME)] if is_packaged(source) else [folder]
+    classifier, about = with_runtime(classifier, runtime, folders)
     return PredictionModel(str(source), classifier, run, about, labels, str(source) if run is None else run.about)
 
 
@@ -102,7 +104,8 @@ class Predictor:
         self._model = open_model(NAME if model is None else model, device=device, runtime=runtime)
         self._device, self._neutral = device, neutral
         face_crop = self._model.classifier.preprocessing.face_crop
-        self._extract = FaceExtractor.of(face_crop, detector, detector_model, faces=faces)
+        quick = not self._model.classifier.paired
+        self._extract = FaceExtractor.of(face_crop, detector, detector_model, faces=faces, quick=quick)
 
     @property
     def about(self) -> str:
