@@ -19,7 +19,7 @@ from fer_cli.distributed import cores
 from fer_cli.errors import PictureError, UsageError
 from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.cascade import CASCADE, DetectorChoice, choose_detector, open_detector
-from fer_cli.faces.crop import Crop, crop_face, crop_faces
+from fer_cli.faces.crop import Crop, crop_face, crop_faces, crop_largest
 from fer_cli.faces.decode import MAX_PIXELS, decode
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.prediction.options import PredictOptions
@@ -168,7 +168,8 @@ class FaceExtractor:
     """Detection and cropping of faces, as the model's ``face_crop`` states; any number of threads may call it at once.
 
     ``detector_model`` is YuNet's file, ``cascade`` for the cascade, or None where each picture is a face already
-    cropped. Raises :class:`~fer_cli.errors.DetectorError` if it is not YuNet's file.
+    cropped. ``quick`` is as of :class:`~fer_cli.faces.detect.Detector`: for models of single faces, for those that
+    compare two see the least shift of one. Raises :class:`~fer_cli.errors.DetectorError` if it is not YuNet's file.
     """
 
     def __init__(
@@ -178,11 +179,12 @@ class FaceExtractor:
         *,
         faces: Literal["all", "largest"] = "all",
         max_pixels: int = MAX_PIXELS,
+        quick: bool = False,
     ):
         self._template = CropTemplate(face_crop["size"], face_crop["margin"])
         self._largest = faces == "largest"
         self._max_pixels = max_pixels
-        self._detector = open_detector(detector_model)
+        self._detector = open_detector(detector_model, quick=quick)
 
     @classmethod
     def of(
@@ -229,8 +231,10 @@ class FaceExtractor:
 
         Raises :class:`~fer_cli.errors.PictureError` if there is none.
         """
-        if self._detector is None or self._largest:
-            return [crop_face(pixels, self._template, detector=self._detector)]
+        if self._detector is None:
+            return [crop_face(pixels, self._template)]
+        if self._largest:
+            return [crop_largest(pixels, self._template, self._detector)]
         return crop_faces(pixels, self._template, self._detector)
 
     def largest(self, picture: Any) -> np.ndarray:
