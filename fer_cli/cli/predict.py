@@ -15,7 +15,7 @@ from fer_cli.cli.settings import Device, with_settings
 from fer_cli.errors import UsageError
 from fer_cli.files import as_text
 from fer_cli.models import Runtime
-from fer_cli.prediction.options import AUTO, NeutralOptions, PredictOptions
+from fer_cli.prediction.options import AUTO, RAY, NeutralOptions, PredictOptions
 
 if TYPE_CHECKING:
     from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Summary
@@ -72,7 +72,6 @@ def predict(
 
     fer predict clip.mp4 --every 0.5s --smooth 1 --out clip.parquet --annotate drawn
     """
-    from fer_cli.distributed import own_device
     from fer_cli.models.device import choose_device, device_name
     from fer_cli.prediction.checkpoint import Checkpoint
     from fer_cli.prediction.neutral import neutral_finder
@@ -85,12 +84,20 @@ def predict(
     options = check(sources, options)
     if model is not None and run is not None:
         raise UsageError("--run and --model: one of them is possible.")
-    device = str(own_device(choose_device(device)))
-    opened = open_model(model or choose.model_to_use(run), device=device, runtime=runtime)
+    on_ray = options.engine == RAY
+    # The actors of a cluster choose for themselves, where they are.
+    chosen = "cpu" if on_ray else str(choose_device(device))
+    opened = open_model(model or choose.model_to_use(run), device=chosen, runtime=runtime)
     classifier = opened.classifier
     if opened.labels:
         say(f"model     {opened.name}: {opened.labels}")
-    say(f"device    {device_name(classifier.device)}, {opened.runtime}")
+    say(f"device    {f'{device}, by Ray' if on_ray else device_name(classifier.device)}, {opened.runtime}")
+    if on_ray and classifier.paired and neutral.neutral == AUTO:
+        raise UsageError(
+            "--engine ray reads each picture once, and --neutral auto, the default, would look for every person's most "
+            "neutral picture first.",
+            hint="Type --neutral mean, or --neutral PICTURE.",
+        )
     if not classifier.paired and neutral.neutral != AUTO:
         say("neutral   not used: this model classifies single faces")
     face_crop = classifier.preprocessing.face_crop
@@ -107,13 +114,14 @@ def predict(
         with Bars() as bars:
             finder = None
             if classifier.paired:
-                finder = neutral_finder(neutral, opened, device=device, tell=say, progress=bars)
+                finder = neutral_finder(neutral, opened, device=chosen, tell=say, progress=bars)
             summary = run_prediction(
                 sources,
                 options,
                 classifier,
                 finder=finder,
                 model=f"{opened.name} {device_name(classifier.device)} {opened.runtime.split()[0]} {neutral}",
+                device=device,
                 stream=None if out.is_terminal else sys.stdout,
                 show=table.add,
                 progress=bars,

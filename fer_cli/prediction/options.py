@@ -12,7 +12,8 @@ from fer_cli.errors import UsageError
 from fer_cli.options import Panel, check_bounds, flag
 
 AUTO, MEAN = "auto", "mean"
-INPUT, NEUTRAL, OUTPUT = Panel("Input"), Panel("Neutral face"), Panel("Output")
+LOCAL, RAY = "local", "ray"
+INPUT, NEUTRAL, OUTPUT, COMPUTE = Panel("Input"), Panel("Neutral face"), Panel("Output"), Panel("Compute")
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,10 @@ class PredictOptions:
     annotate: Annotated[Path | None, Doc("A folder for annotated pictures and videos."), OUTPUT] = None
     crops: Annotated[Path | None, Doc("A folder for the aligned crops."), OUTPUT] = None
     sort_into: Annotated[Path | None, Doc("A folder for links to the pictures, by expression."), OUTPUT] = None
+    engine: Annotated[Literal["local", "ray"], Doc("ray: the machines of a Ray cluster."), COMPUTE] = LOCAL
+    ray_address: Annotated[
+        str | None, Doc("With ray, the cluster. Default: RAY_ADDRESS, else this machine."), COMPUTE
+    ] = None
 
     def __post_init__(self):
         check_bounds(self)
@@ -96,6 +101,8 @@ class PredictOptions:
             raise UsageError("--resume and --overwrite: one continues, the other begins anew.")
         if self.resume and self.out is None:
             raise UsageError("--resume continues a file.", hint="Type the --out FILE that was interrupted.")
+        if self.ray_address is not None and self.engine != RAY:
+            raise UsageError(f"--ray-address is for --engine ray, and --engine is {self.engine}.")
 
     @property
     def folders(self) -> list[Path]:

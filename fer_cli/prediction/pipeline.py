@@ -298,9 +298,13 @@ def extract_faces(frames: Iterable[Frame], extract: FaceExtractor) -> Iterator[F
 
 
 def predict(
-    frames: Iterable[Frame], extract: FaceExtractor, classifier: FaceClassifier, finder: NeutralFinder | None = None
+    frames: Iterable[Frame],
+    extract: FaceExtractor,
+    classifier: FaceClassifier,
+    finder: NeutralFinder | None = None,
+    at_once: int | None = None,
 ) -> Iterator[FrameResult]:
-    """A result for every frame, in order, as they come; no more than a few batches are in memory.
+    """A result for every frame, in order, on ``at_once`` threads or all cores; a few batches are in memory.
 
     ``finder`` is fitted already. Raises :class:`~fer_cli.errors.UsageError` if the classifier compares with a neutral
     face and ``finder`` is None.
@@ -310,7 +314,7 @@ def predict(
             "This model compares a face with the same person's neutral face, and none was given.",
             hint="Give it a finder of neutral faces, as --neutral does, or use a run trained with --features target.",
         )
-    with ThreadedMap() as threads:
+    with ThreadedMap(at_once) as threads:
         batches: deque[Future[list[FrameResult]]] = deque()
         waiting: list[tuple[FrameResult, list[Neutral]]] = []
         faces = 0

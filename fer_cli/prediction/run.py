@@ -1,19 +1,20 @@
-"""A run of a prediction: sources, pipeline and sinks put together, resumed or divided among processes."""
+"""A run of a prediction: sources, pipeline and sinks put together, resumed, on this machine or on a cluster."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from fer_cli import distributed
 from fer_cli.errors import FerError, UsageError
 from fer_cli.faces.video import Every
 from fer_cli.files import disk_full_reason, locked
 from fer_cli.prediction import pipeline
-from fer_cli.prediction.checkpoint import Checkpoint
-from fer_cli.prediction.options import PredictOptions
-from fer_cli.prediction.pipeline import FaceClassifier, FaceExtractor, NeutralFinder
+from fer_cli.prediction.checkpoint import Block, Checkpoint
+from fer_cli.prediction.options import RAY, PredictOptions
+from fer_cli.prediction.pipeline import BATCH, FaceClassifier, FaceExtractor, NeutralFinder
 from fer_cli.prediction.results import FrameResult, Summary, columns, smoothed
 from fer_cli.prediction.sinks import Sink
 from fer_cli.prediction.sinks.images import AnnotatedPictures, FaceCrops, SortedLinks
@@ -29,6 +30,9 @@ from fer_cli.prediction.sources import (
     read_frames,
 )
 from fer_cli.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from fer_cli.prediction.cluster import Job
 
 #: Called with each result.
 Listener = Callable[[FrameResult], None]
@@ -55,11 +59,13 @@ def check(names: Sequence[str], options: PredictOptions) -> PredictOptions:
             hint="--crops stores its faces.",
         )
     format_of(options.out, options.format)
-    if distributed.world_size() > 1 and not (_is_file(options.out) and all(source.replayable for source in sources)):
+    if distributed.world_size() > 1:
         raise UsageError(
-            "Several processes need an --out FILE to write together, and sources that each can list.",
-            hint="Type --out FILE; for names on standard input, put them into a list.txt.",
+            f"torchrun has started {distributed.world_size()} processes, and each of them would predict on everything.",
+            hint="Type fer predict … --engine ray, which divides the pictures; one machine needs neither.",
         )
+    if options.engine == RAY:
+        _check_for_ray(options, sources)
     if _is_file(options.out):
         options = replace(
             options,
@@ -71,6 +77,17 @@ def check(names: Sequence[str], options: PredictOptions) -> PredictOptions:
     return options
 
 
+def _check_for_ray(options: PredictOptions, sources: Sequence[Source]) -> None:
+    from fer_cli.prediction.cluster import require_ray
+
+    require_ray()
+    if not (_is_file(options.out) and all(source.replayable for source in sources)):
+        raise UsageError(
+            "--engine ray needs an --out FILE, and sources that can be listed before anything is read.",
+            hint="Type --out FILE; for names on standard input, put them into a list.txt.",
+        )
+
+
 def run(
     names: Sequence[str],
     options: PredictOptions,
@@ -78,6 +95,7 @@ def run(
     *,
     finder: NeutralFinder | None = None,
     model: str = "",
+    device: str = "auto",
     stream: TextIO | None = None,
     show: Listener = lambda _: None,
     progress: Progress = silent,
@@ -85,8 +103,8 @@ def run(
     """Predict on the sources ``names`` as :func:`check`-ed ``options`` ask.
 
     ``finder`` is fitted here. ``model`` is what tells the classifier from others, for ``options.resume``. Without
-    ``options.out`` the rows go to ``stream`` if there is one; ``show`` is called with each result in order. Under
-    torchrun each process takes its share of the inputs and the first writes the tables. Raises
+    ``options.out`` the rows go to ``stream`` if there is one; ``show`` is called with each result in order. With
+    ``options.engine`` ray the classifier is on the CPU, and sent to where there is the ``device``. Raises
     :class:`~fer_cli.errors.FerError` if another process predicts into one of the same files or folders, or there is no
     room there.
     """
@@ -94,7 +112,7 @@ def run(
         # Another prediction into the same may have ended since the options were checked.
         _refuse_overwriting(options)
         try:
-            return _run(names, options, classifier, finder, model, stream, show, progress)
+            return _run(names, options, classifier, finder, model, device, stream, show, progress)
         except FerError as error:
             if disk_full_reason(error) and _is_file(options.out) and Checkpoint(options.out).exists:
                 error.hint = "Make room there, then type the same line with --resume to continue."
@@ -107,6 +125,7 @@ def _run(
     classifier: FaceClassifier,
     finder: NeutralFinder | None,
     model: str,
+    device: str,
     stream: TextIO | None,
     show: Listener,
     progress: Progress,
@@ -128,12 +147,10 @@ def _run(
         """The results of ``inputs``; ``again`` lists all inputs once more, None where they can be read only once."""
         if classifier.paired and finder is not None:
             finder.fit(None if live or again is None else read_frames(sources, enumerate(again())), extract)
-        found = pipeline.predict(read_frames(sources, inputs), extract, classifier, finder)
-        if live:
-            found = end_on_interrupt(found)
-        return found if options.smooth is None else smoothed(found, options.smooth)
+        found = predict_inputs(sources, options.smooth, inputs, extract, classifier, finder)
+        return end_on_interrupt(found) if live else found
 
-    if options.overwrite and distributed.rank() == 0:
+    if options.overwrite:
         # Made only where there is something to write: earlier ones would mislead.
         for path in (options.errors, options.timeline):
             if path is not None and path.is_file():
@@ -145,7 +162,22 @@ def _run(
             "detector": "none" if pipeline.is_cropped(face_crop, options.detector) else options.detector,
             **{name: getattr(options, name) for name in ("faces", "max_pixels", "every", "smooth")},
         }
-        _run_with_checkpoint(sources, results, sinks, settings, options, [summary.count, show], progress)
+
+        def here(checkpoint: Checkpoint, total: int) -> None:
+            found = checkpoint.store(results(checkpoint.remaining(), checkpoint.inputs))
+            _write(found, [sink for sink in sinks if sink.immediate], [_count(progress, total)])
+
+        def on_ray(checkpoint: Checkpoint, total: int) -> None:
+            from fer_cli.prediction.cluster import make_job
+
+            predict = partial(predict_inputs, sources, options.smooth)
+            job = make_job(predict, classifier, finder if classifier.paired else None, sinks, options, device, progress)
+            _predict_on_ray(job, checkpoint, total, options.ray_address, progress)
+
+        if options.engine == RAY:
+            settings |= {"engine": RAY, "device": device}
+        work = on_ray if options.engine == RAY else here
+        _run_with_checkpoint(sources, work, sinks, settings, options, [summary.count, show], progress)
         return summary
     again = (lambda: list_inputs(sources)) if all(source.replayable for source in sources) else None
     found = results(enumerate(list_inputs(sources)), again)
@@ -154,9 +186,23 @@ def _run(
     return summary
 
 
+def predict_inputs(
+    sources: Sequence[Source],
+    smooth: float | None,
+    inputs: Iterable[tuple[int, Input]],
+    extract: FaceExtractor,
+    classifier: FaceClassifier,
+    finder: NeutralFinder | None,
+    threads: int | None = None,
+) -> Iterator[FrameResult]:
+    """The results of numbered ``inputs`` of the sources, in order, smoothed over time if that is asked for."""
+    found = pipeline.predict(read_frames(sources, inputs), extract, classifier, finder, threads)
+    return found if smooth is None else smoothed(found, smooth)
+
+
 def _run_with_checkpoint(
     sources: Sequence[Source],
-    results: Callable[..., Iterator[FrameResult]],
+    work: Callable[[Checkpoint, int], None],
     sinks: Sequence[Sink],
     settings: dict[str, Any],
     options: PredictOptions,
@@ -164,25 +210,34 @@ def _run_with_checkpoint(
     progress: Progress,
 ) -> None:
     checkpoint = Checkpoint(options.out)
-    rank, processes = distributed.rank(), distributed.world_size()
-    if rank == 0:
-        checkpoint.begin({**settings, "processes": processes}, resume=options.resume)
-        checkpoint.list_inputs(list_inputs(sources), progress)
-    distributed.barrier()
-    total = checkpoint.list_inputs(())
+    checkpoint.begin(settings, resume=options.resume)
+    total = checkpoint.list_inputs(list_inputs(sources), progress)
     try:
-        found = checkpoint.store(results(checkpoint.remaining(rank, processes), checkpoint.inputs), rank)
-        _write(found, [sink for sink in sinks if sink.immediate], [_count(progress, total)])
+        work(checkpoint, total)
     except FerError:
-        if rank == 0 and checkpoint.empty:
+        if checkpoint.empty:
             # Nothing is lost, and the line, corrected, should not find itself in its own way.
             checkpoint.remove()
         raise
-    distributed.barrier()
-    distributed.shutdown()
-    if rank == 0:
-        _write(checkpoint.results(), [sink for sink in sinks if not sink.immediate], listeners)
-        checkpoint.remove()
+    _write(checkpoint.results(), [sink for sink in sinks if not sink.immediate], listeners)
+    checkpoint.remove()
+
+
+def _predict_on_ray(job: "Job", checkpoint: Checkpoint, total: int, address: str | None, progress: Progress) -> None:
+    from fer_cli.prediction.cluster import BLOCK, BLOCKS, predict_blocks
+
+    done = 0
+
+    def blocks(actors: int) -> list[Block]:
+        nonlocal done
+        found = list(checkpoint.remaining_blocks(max(BATCH, min(BLOCK, -(-total // (BLOCKS * actors))))))
+        done = total - sum(block.stop - block.start for block in found)
+        return found
+
+    for start, stop, lines in predict_blocks(job, blocks, address, progress):
+        checkpoint.store_block(start, stop, lines)
+        done += stop - start
+        progress("predicting", done, total)
 
 
 def _write(results: Iterable[FrameResult], sinks: Sequence[Sink], listeners: Sequence[Listener]) -> None:
@@ -236,7 +291,7 @@ def _locked_outputs(options: PredictOptions) -> Iterator[None]:
 
 
 def _refuse_overwriting(options: PredictOptions) -> None:
-    if distributed.rank() != 0 or options.overwrite:
+    if options.overwrite:
         return
     interrupted = _is_file(options.out) and Checkpoint(options.out).exists
     if options.resume and interrupted:
