@@ -68,8 +68,8 @@ class Pool(NamedTuple):
         able = [machine for machine in machines if machine.get("CPU", 0) >= 1]
         with_gpu = [machine for machine in able if machine.get("GPU", 0) >= 1]
         if with_gpu and device != "cpu":
-            cpus = min(int(each["CPU"] // each["GPU"]) for each in with_gpu)
-            return cls(int(sum(each["GPU"] for each in with_gpu)), max(1, min(cpus, THREADS)), 1)
+            cpus = max(1, min(THREADS, *(int(each["CPU"] // each["GPU"]) for each in with_gpu)))
+            return cls(sum(int(min(each["GPU"], each["CPU"] // cpus)) for each in with_gpu), cpus, 1)
         if device not in ("auto", "cpu"):
             raise UsageError(
                 f"--device {device}: no machine of the Ray cluster has a GPU.",
@@ -214,23 +214,31 @@ class BlockActor:
                 "line with --resume.",
             )
         if self._opened is None:
-            self._opened = _Opened(ray.get(self._coordinator.job.remote()), self._threads, self._gpu)
+            [job] = ray.get(self._coordinator.job.remote())
+            self._opened = _Opened(ray.get(job), self._threads, self._gpu)
         return self._opened.lines(start, inputs)
 
 
-class _Coordinator:
-    """An actor on this machine that has the job, and counts how often each block was begun."""
+def _start_coordinator(ray: Any, job: Job) -> Any:
+    """An actor on this machine that tells where the job is, and counts how often each block was begun."""
 
-    def __init__(self, job: Job):
-        self._job = job
-        self._begun: dict[int, int] = {}
+    # A class of a function is sent as it is, and its process need not import torch for it.
+    class Coordinator:
+        def __init__(self, job: list[Any]):
+            self._job = job
+            self._begun: dict[int, int] = {}
 
-    def job(self) -> Job:
-        return self._job
+        def job(self) -> list[Any]:
+            return self._job
 
-    def begin(self, start: int) -> int:
-        self._begun[start] = self._begun.get(start, 0) + 1
-        return self._begun[start]
+        def begin(self, start: int) -> int:
+            self._begun[start] = self._begun.get(start, 0) + 1
+            return self._begun[start]
+
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(Coordinator).remote([ray.put(job)])
 
 
 def require_ray() -> None:
@@ -300,8 +308,6 @@ def predict_blocks(
     """
     # Ray tells on standard output, where data goes, of every actor that died.
     with redirect_stdout(StringIO()), connected(address) as ray:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         pool = Pool.on(machines, job.device)
         chosen = blocks(pool.actors)
@@ -309,8 +315,7 @@ def predict_blocks(
             return
         pool = pool._replace(actors=min(pool.actors, len(chosen)))
         progress("predicting", 0, None, note=f"Ray: {pool} on {len(machines)} machine{'s' * (len(machines) > 1)}")
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        coordinator = ray.remote(num_cpus=0, scheduling_strategy=here)(_Coordinator).remote(job)
+        coordinator = _start_coordinator(ray, job)
         with _translated(ray), _watched(ray, progress) as noted:
             for row in _rows(ray, pool, chosen, coordinator):
                 noted.set()
