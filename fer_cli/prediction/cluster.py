@@ -204,12 +204,11 @@ class BlockActor:
     def _predict(self, start: int, stop: int, inputs: bytes) -> bytes:
         import ray
 
-        begun = ray.get(self._coordinator.begin.remote(start))
-        if begun > ATTEMPTS:
+        if died := ray.get(self._coordinator.begin.remote(start)):
             first, last = (input_of(inputs.splitlines()[place]).path for place in (0, -1))
             raise FerError(
-                f"{ATTEMPTS} actors died, one after the other, on {first} to {last} (inputs {start} to {stop - 1}): "
-                "their machines may have too little memory, or one of these files ends the process that reads it.",
+                f"{died} actor{'s' * (died > 1)} died, one after the other, on {first} to {last} (inputs {start} to "
+                f"{stop - 1}): their machines may have too little memory, or one of these files ends the process that reads it.",
                 hint="What is finished is stored: put the file elsewhere or take larger machines, then type the same "
                 "line with --resume.",
             )
@@ -220,7 +219,8 @@ class BlockActor:
 
 
 def _start_coordinator(ray: Any, job: Job) -> Any:
-    """An actor on this machine that tells where the job is, and counts how often each block was begun."""
+    """An actor on this machine that tells where the job is, and how many actors died of a block, once it is enough."""
+    attempts = ATTEMPTS
 
     # A class of a function is sent as it is, and its process need not import torch for it.
     class Coordinator:
@@ -232,8 +232,9 @@ def _start_coordinator(ray: Any, job: Job) -> Any:
             return self._job
 
         def begin(self, start: int) -> int:
-            self._begun[start] = self._begun.get(start, 0) + 1
-            return self._begun[start]
+            died = self._begun.get(start, 0)
+            self._begun[start] = died + 1
+            return died if died >= attempts else 0
 
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

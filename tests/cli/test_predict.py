@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from fer_cli.cli.app import app
 from fer_cli.cli.predict import ResultTable
-from fer_cli.prediction import sources
+from fer_cli.prediction import cluster, sources
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
 from fer_cli.prediction.sinks.rows import FORMATS, RowSink
 from fer_cli.prediction.sources import Input, Source
@@ -183,30 +183,16 @@ def test_a_killed_prediction_goes_on_and_gives_what_one_in_one_go_gives(here, ru
     assert "is complete" in fer(run, *common, "--out", "p.csv", "--resume", code=2)[1]
 
 
-def test_two_processes_give_what_one_gives(here, run):
-    make_video(here / "faces" / "clip.mp4", shades(20))
-    fer(run, "faces", "--out", "one.csv")
-    # torchrun takes --run for the beginning of an option of its own, so the run is the latest.
-    (here / "runs").mkdir()
-    (here / "runs" / "small").symlink_to(run)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*torchrun, "-m", "fer_cli", "predict", "faces", "--out", "two.csv", "--crops", "crops"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert Path("two.csv").read_bytes() == Path("one.csv").read_bytes()
-    assert len(list(Path("crops").iterdir())) == 12 + 20
-    assert done.stderr.count("32 faces in 32 of 32 pictures") == 1
-    assert not Path(".two.csv.unfinished").exists()
-
-
-def test_several_processes_need_a_file(here, run, monkeypatch):
+def test_under_torchrun_the_engine_for_several_machines_is_named(here, run, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert "--out FILE" in fer(run, "faces", code=2)[1]
-    assert "standard input" in fer(run, "-", "--out", "p.csv", code=2)[1]
+    assert "--engine ray" in fer(run, "faces", "--out", "p.csv", code=2)[1]
+
+
+def test_on_ray_neutral_faces_are_not_searched_for(here, paired_run, monkeypatch):
+    monkeypatch.setattr(cluster, "find_spec", lambda name: object())
+    said = fer(paired_run, "faces", "--engine", "ray", "--out", "p.csv", code=2)[1]
+    assert "--neutral mean, or --neutral PICTURE" in said
+    assert not Path(".p.csv.unfinished").exists()
 
 
 def test_a_video_gives_times_a_timeline_and_a_video_drawn_on(here, run):

@@ -1,10 +1,11 @@
+import errno
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fer_cli.errors import FerError, UsageError
+from fer_cli.errors import DiskFullError, FerError, UsageError
 from fer_cli.prediction.checkpoint import Block, Checkpoint, input_of, line_of
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Skipped
 from fer_cli.prediction.sources import Input
@@ -191,6 +192,18 @@ def test_a_disk_that_fills_up_on_the_way_is_a_sentence(checkpoint):
     (checkpoint.folder / "part-0.jsonl").symlink_to("/dev/full")
     with pytest.raises(FerError, match=r"disk is full.*part-0\.jsonl"):
         list(checkpoint.store([picture(0)]))
+
+
+def test_a_block_for_which_there_is_no_room_is_not_there_at_all(tmp_path, monkeypatch):
+    many = pictures(tmp_path, "0.png")
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DiskFullError, match="disk is full"):
+        store_block(many, 0, 1)
+    assert ranges(many, 1) == [(0, 1)]
 
 
 def test_when_all_is_done_nothing_is_left(checkpoint, tmp_path):
