@@ -208,7 +208,8 @@ class BlockActor:
             first, last = (input_of(inputs.splitlines()[place]).path for place in (0, -1))
             raise FerError(
                 f"{died} actor{'s' * (died > 1)} died, one after the other, on {first} to {last} (inputs {start} to "
-                f"{stop - 1}): their machines may have too little memory, or one of these files ends the process that reads it.",
+                f"{stop - 1}): their machines may have too little memory, or one of these files ends the process that "
+                "reads it.",
                 hint="What is finished is stored: put the file elsewhere or take larger machines, then type the same "
                 "line with --resume.",
             )
