@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,7 +17,7 @@ from fer_cli.prediction.options import PredictOptions
 from fer_cli.prediction.pipeline import FaceClassifier, FaceExtractor, NeutralFinder
 from fer_cli.prediction.results import FrameResult, Summary, columns, smoothed
 from fer_cli.prediction.sinks import Sink
-from fer_cli.prediction.sinks.images import AnnotatedPictures, FaceCrops, SortedLinks
+from fer_cli.prediction.sinks.images import AnnotatedPictures, FaceCrops, Reopen, SortedLinks
 from fer_cli.prediction.sinks.rows import SkippedRows, Timeline, format_of
 from fer_cli.prediction.sources import (
     CAMERA,
@@ -27,6 +28,7 @@ from fer_cli.prediction.sources import (
     list_inputs,
     open_sources,
     read_frames,
+    reopen,
 )
 from fer_cli.progress import Progress, silent
 
@@ -122,7 +124,9 @@ def _run(
         faces=options.faces,
         max_pixels=options.max_pixels,
     )
-    summary, sinks = Summary(), _sinks(options, classifier.classes, stream)
+    # Opened a second time, so that what is read twice does not disturb what is read in order.
+    reopened = partial(reopen, _open(names, options))
+    summary, sinks = Summary(), _sinks(options, classifier.classes, stream, reopened)
 
     def results(inputs: Iterable[tuple[int, Input]], again: Relist | None) -> Iterator[FrameResult]:
         """The results of ``inputs``; ``again`` lists all inputs once more, None where they can be read only once."""
@@ -167,10 +171,11 @@ def _run_with_checkpoint(
     rank, processes = distributed.rank(), distributed.world_size()
     if rank == 0:
         checkpoint.begin({**settings, "processes": processes}, resume=options.resume)
-        checkpoint.list_inputs(list_inputs(sources), progress)
-    distributed.barrier()
-    total = checkpoint.list_inputs(())
     try:
+        if rank == 0:
+            checkpoint.list_inputs(list_inputs(sources), progress)
+        distributed.barrier()
+        total = checkpoint.list_inputs(())
         found = checkpoint.store(results(checkpoint.remaining(rank, processes), checkpoint.inputs), rank)
         _write(found, [sink for sink in sinks if sink.immediate], [_count(progress, total)])
     except FerError:
@@ -202,14 +207,14 @@ def _count(progress: Progress, total: int | None) -> Listener:
     return count
 
 
-def _sinks(options: PredictOptions, classes: Sequence[str], stream: TextIO | None) -> list[Sink]:
+def _sinks(options: PredictOptions, classes: Sequence[str], stream: TextIO | None, reopened: Reopen) -> list[Sink]:
     sinks: list[Sink] = []
     if options.annotate is not None:
-        sinks.append(AnnotatedPictures(options.annotate, max_pixels=options.max_pixels))
+        sinks.append(AnnotatedPictures(options.annotate, max_pixels=options.max_pixels, reopen=reopened))
     if options.crops is not None:
         sinks.append(FaceCrops(options.crops))
     if options.sort_into is not None:
-        sinks.append(SortedLinks(options.sort_into))
+        sinks.append(SortedLinks(options.sort_into, reopen=reopened))
     if (target := options.out or stream) is not None:
         sinks.append(format_of(options.out, options.format)(target, columns(classes)))
     if options.errors is not None:

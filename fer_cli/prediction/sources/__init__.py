@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 
@@ -127,9 +128,7 @@ class Folder(Source):
                 special = path.exists() and not path.is_file()
                 if is_shard(path) and not special:
                     yield Input(path, shard=str(path))
-                elif (
-                    is_video(path) or is_picture(path) or begins_as_picture(path) or holds_video(path, path) or special
-                ):
+                elif special or is_picture(path) or begins_as_picture(path) or holds_video(path, path):
                     yield Input(path)
         for error in closed:
             yield Input(Path(error.filename), problem=f"a folder that cannot be read: {error.strerror}")
@@ -245,11 +244,12 @@ class File(Source):
 SOURCES: list[type[Source]] = [StandardInput, Camera, Remote, Folder, ListFile, Pattern, File]
 
 
-def open_sources(names: Iterable[str | Path], reading: Reading = Reading()) -> list[Source]:
+def open_sources(names: Iterable[str | Path], reading: Reading | None = None) -> list[Source]:
     """The source of each name, and of each that a shell would make of braces in it: ``shard-{000..012}.tar``.
 
     Raises :class:`~fer_cli.errors.PictureError` if a name is neither a file nor anything else that a source opens.
     """
+    reading = reading or Reading()
     expanded = (each for name in map(str, names) for each in ([name] if os.path.lexists(name) else expand_braces(name)))
     return [
         next(kind for kind in SOURCES if kind.opens(name))(name, reading)
@@ -297,6 +297,14 @@ def read_frames(sources: Sequence[Source], inputs: Iterable[tuple[int, Input]]) 
             yield from fetched()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def reopen(sources: Sequence[Source], frame: Frame) -> Path | BinaryIO:
+    """The file that ``frame`` is of: its path, or a copy of its bytes, to be read and closed.
+
+    Raises :class:`~fer_cli.errors.PictureError`, with a few words, if it cannot be read any more.
+    """
+    return frame.path if frame.origin is None else sources[frame.origin.source].open(frame.origin)
 
 
 def end_on_interrupt(results: Iterator[FrameResult]) -> Iterator[FrameResult]:
