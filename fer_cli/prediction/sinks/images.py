@@ -72,6 +72,7 @@ class AnnotatedPictures(FolderSink):
         super().__init__(folder)
         self._max_pixels, self._reopen = max_pixels, reopen
         self._video: _AnnotatedVideo | None = None
+        self._lost: int | None = None
 
     def write(self, result: FrameResult) -> None:
         """Draw the faces."""
@@ -86,9 +87,17 @@ class AnnotatedPictures(FolderSink):
                 self._video = None
                 return
             if self._video is None:
+                if self._lost == frame.index:
+                    return
+                try:
+                    opened = self._reopen(frame)
+                except PictureError:
+                    # Read a moment ago, and not to be had a second time.
+                    self._lost = frame.index
+                    return
                 self.folder.mkdir(parents=True, exist_ok=True)
                 name = safe_name(Frame(frame.index, frame.path), ending=".mp4")
-                self._video = _AnnotatedVideo(self._reopen(frame), self.folder / name, self._max_pixels)
+                self._video = _AnnotatedVideo(opened, self.folder / name, self._max_pixels)
             self._video.draw(frame.number, result.faces)
 
     def _picture(self, result: FrameResult) -> None:

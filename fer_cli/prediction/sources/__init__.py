@@ -128,7 +128,7 @@ class Folder(Source):
                 special = path.exists() and not path.is_file()
                 if is_shard(path) and not special:
                     yield Input(path, shard=str(path))
-                elif special or is_picture(path) or begins_as_picture(path) or holds_video(path, path):
+                elif special or is_picture(path) or holds_video(path, path) or begins_as_picture(path):
                     yield Input(path)
         for error in closed:
             yield Input(Path(error.filename), problem=f"a folder that cannot be read: {error.strerror}")

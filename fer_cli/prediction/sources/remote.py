@@ -82,14 +82,15 @@ def reason_of(error: BaseException) -> tuple[str, bool]:
     statuses = [status for each in chain if isinstance(status := _status(each), int) and status >= 400]
     if any(name in names for name in _NO_CREDENTIALS):
         return "no credentials for it are set", True
+    # Before the rest, for aiohttp gives it a number as if the server had answered with one.
+    if any(name in names for name in _CUT):
+        return "the connection ended before the file did", False
     if statuses and statuses[0] in (401, 403):
         return f"access is refused (HTTP {statuses[0]})", True
     if "PermissionError" in names:
         return "access is refused", True
     if statuses and statuses[0] != 404:
         return f"the server answers with HTTP {statuses[0]}", False
-    if any(name in names for name in _CUT):
-        return "the connection ended before the file did", False
     if "TimeoutError" in names or any("Timeout" in name for name in names):
         return f"no answer in {READ_TIMEOUT} seconds", False
     if any(

@@ -167,7 +167,7 @@ class _Headers:
 
     def __init__(self, file: BinaryIO):
         self._file = file
-        self.seek, self.tell = file.seek, file.tell
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= MAX_HEADER:
