@@ -99,9 +99,10 @@ class Address(type(Path())):
 
 
 def _as_path(address: str) -> str:
-    # Of a chain, the first link names the file: zip://a.jpg::s3://bucket/b.zip.
-    first, *rest = re.sub(r"[?#][^/]*", "", address).split("::")
-    return "/".join([*rest, first])
+    # Of a chain, the first link with a path names the file: zip://a.jpg::s3://b/c.zip, simplecache::s3://b/a.jpg.
+    links = re.sub(r"[?#][^/]*", "", address).split("::")
+    file = next((link for link in links if "://" in link), links[0])
+    return "/".join([*(link for link in links if link is not file), file])
 
 
 def is_address(name: str) -> bool:

@@ -65,7 +65,7 @@ def address_errors(address: str) -> Iterator[None]:
         reason, refused = reason_of(error)
         if not reason:
             text = " ".join(str(error).split())[:200]
-            reason = f"it cannot be read: {text or type(error).__name__}"
+            reason = f"fsspec says: {text or type(error).__name__}"
         hint = _ACCESS.get(protocols_of(address)[-1], "Does it need a password or a signature?") if refused else ""
         raise PictureError(reason, hint=hint) from error
 
@@ -87,7 +87,8 @@ def reason_of(error: BaseException) -> tuple[str, bool]:
         return "the connection ended before the file did", False
     if statuses and statuses[0] in (401, 403):
         return f"access is refused (HTTP {statuses[0]})", True
-    if "PermissionError" in names:
+    # gcsfs states the server's words alone.
+    if "PermissionError" in names or str(chain[0]).startswith(("Forbidden", "Unauthorized")):
         return "access is refused", True
     if statuses and statuses[0] != 404:
         return f"the server answers with HTTP {statuses[0]}", False

@@ -114,6 +114,7 @@ def read(path: Path) -> list[dict[str, str]]:
         ("s3://bucket/a//b/clip.mp4", "clip", ".mp4"),
         ("https://host/clip.mp4?signature=a.b#c", "clip", ".mp4"),
         ("zip://in/clip.mp4::s3://bucket/album.zip", "clip", ".mp4"),
+        ("simplecache::s3://bucket/clip.mp4", "clip", ".mp4"),
         ("https://host/shard.tar?signature=5/clip.mp4", "clip", ".mp4"),
     ],
 )
@@ -187,7 +188,8 @@ class NoCredentialsError(Exception):
     [
         (PermissionError("Access Denied"), "access is refused"),
         (NoCredentialsError("Unable to locate credentials"), "no credentials for it are set"),
-        (OSError("odd\nthing"), "it cannot be read: odd thing"),
+        (OSError("odd\nthing"), "fsspec says: odd thing"),
+        (OSError("Forbidden: b/bucket/o"), "access is refused"),
         (TimeoutError(), "no answer in 60 seconds"),
     ],
 )
