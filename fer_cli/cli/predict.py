@@ -35,7 +35,8 @@ def predict(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SOURCE", help="Pictures, videos, folders, patterns, lists (.txt, .csv); - for standard input."
+            metavar="SOURCE",
+            help="Pictures, videos, folders, patterns, lists, tars, Parquet, s3:// …; - for standard input.",
         ),
     ] = None,
     run: Annotated[
@@ -69,6 +70,8 @@ def predict(
     fer predict ./images --model ORG/NAME
 
     find . -name '*.jpg' -print0 | fer predict - --format jsonl | head
+
+    fer predict 's3://bucket/faces-{000..012}.tar' --out faces.parquet
 
     fer predict clip.mp4 --every 0.5s --smooth 1 --out clip.parquet --annotate drawn
     """

@@ -20,13 +20,15 @@ from fer_cli.documents import check_document
 from fer_cli.errors import FerError, UsageError
 from fer_cli.faces.formats import is_video
 from fer_cli.files import read_json, write_bytes, write_json, written_whole
+from fer_cli.prediction.listing import to_path
 from fer_cli.prediction.results import COLUMNS, Frame, FrameResult, Skipped, from_row, to_row
 from fer_cli.prediction.sinks import write_errors
 from fer_cli.prediction.sources import Input
 from fer_cli.progress import Progress, silent
 
-#: Path, subject, problem and source of an input.
+#: Path, subject, problem and source of an input; of one in a shard also the shard and the place there.
 _Input = tuple[str, str | None, str | None, int]
+_InShard = tuple[str, str | None, str | None, int, str, tuple[int, int]]
 #: A part that holds a block, by its first input and the one after its last.
 _BLOCK = re.compile(r"part-(\d+)-(\d+)\.jsonl")
 _Face = TypedDict("_Face", {name: kind | None for name, kind in COLUMNS.items()})
@@ -97,7 +99,9 @@ class Checkpoint:
             with write_errors(self._inputs), written_whole(self._inputs) as part, part.open("w") as file:
                 for number, each in enumerate(inputs, start=1):
                     # As ASCII, in which a name that is no UTF-8 keeps its bytes.
-                    file.write(json.dumps([str(each.path), each.subject, each.problem, each.source]) + "\n")
+                    row = [str(each.path), each.subject, each.problem, each.source]
+                    row += [] if each.shard is None else [each.shard, each.place]
+                    file.write(json.dumps(row) + "\n")
                     progress("listing", number, None)
         with self._inputs.open("rb") as file:
             return sum(1 for _ in file)
@@ -219,8 +223,8 @@ class Checkpoint:
 
 def input_of(line: bytes) -> Input:
     """The input of a stored line; raises ``ValueError`` if it holds none."""
-    path, *rest = _checked(line, _Input)
-    return Input(Path(path), *rest)
+    path, *rest = _checked_input(line)
+    return Input(to_path(path), *rest)
 
 
 def line_of(result: FrameResult) -> bytes:
@@ -263,6 +267,14 @@ def _checked(line: bytes, kind: Any) -> Any:
     return found
 
 
+def _checked_input(line: bytes) -> Any:
+    try:
+        return _checked(line, _Input)
+    except ValueError:
+        *row, place = _checked(line, _InShard)
+        return [*row, tuple(place)]
+
+
 def _record(result: FrameResult) -> dict[str, Any]:
     frame = result.frame
     return {
@@ -277,6 +289,8 @@ def _record(result: FrameResult) -> dict[str, Any]:
 
 
 def _result(record: Mapping[str, Any]) -> FrameResult:
-    frame = Frame(record["index"], Path(record["path"]), number=record["frame"], time=record["time"], end=record["end"])
+    frame = Frame(
+        record["index"], to_path(record["path"]), number=record["frame"], time=record["time"], end=record["end"]
+    )
     skipped = tuple(Skipped(*each) for each in record["skipped"])
     return FrameResult(frame, tuple(map(from_row, record["faces"])), skipped)

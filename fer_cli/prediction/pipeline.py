@@ -200,7 +200,7 @@ class FaceExtractor:
 
     def __call__(self, frame: Frame) -> FrameResult:
         """The faces of ``frame``, without probabilities; an unusable picture is skipped without an exception."""
-        bare = replace(frame, pixels=None)
+        bare = replace(frame, pixels=None, data=None)
         if frame.problem is not None:
             return FrameResult(bare, skipped=(Skipped(frame.problem),))
         if frame.end:
@@ -210,7 +210,9 @@ class FaceExtractor:
             pixels = frame.pixels
             if pixels is None:
                 pixels = decode(
-                    frame.path, max_pixels=self._max_pixels, note=lambda text: notes.append(Skipped(text, fault=False))
+                    frame.path if frame.data is None else frame.data,
+                    max_pixels=self._max_pixels,
+                    note=lambda text: notes.append(Skipped(text, fault=False)),
                 )
             crops = self.crops(pixels)
         except PictureError as error:

@@ -16,10 +16,11 @@ from fer_cli.files import as_text
 class Frame:
     """One picture, or one frame of a video or camera.
 
-    ``index`` counts the inputs from 0. ``pixels`` (H×W×3 uint8 RGB) is None for a picture file that is still to be
-    decoded. ``number``, counted from 0, and ``time``, in seconds from the start, are those of a video or a camera.
-    ``subject`` is the person shown, where a list says so; ``problem`` why there are no pixels. After a video's last
-    frame comes one without pixels whose ``end`` is True.
+    ``index`` counts the inputs from 0. ``pixels`` (H×W×3 uint8 RGB) is None for a picture that is still to be decoded,
+    from its file at ``path`` or from ``data``, the bytes of a file. ``number``, counted from 0, and ``time``, in
+    seconds from the start, are those of a video or a camera. ``subject`` is the person shown, where a list says so;
+    ``problem`` why there are no pixels. After a video's last frame comes one without pixels whose ``end`` is True.
+    ``origin`` is the input where ``path`` is no file of this disk but a name: what opens it once more.
     """
 
     index: int
@@ -30,6 +31,8 @@ class Frame:
     time: float | None = None
     problem: str | None = None
     end: bool = False
+    data: bytes | None = field(default=None, repr=False)
+    origin: Any = field(default=None, repr=False, compare=False)
 
     @property
     def closes(self) -> bool:

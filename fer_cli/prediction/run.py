@@ -17,7 +17,7 @@ from fer_cli.prediction.options import RAY, PredictOptions
 from fer_cli.prediction.pipeline import BATCH, FaceClassifier, FaceExtractor, NeutralFinder
 from fer_cli.prediction.results import FrameResult, Summary, columns, smoothed
 from fer_cli.prediction.sinks import Sink
-from fer_cli.prediction.sinks.images import AnnotatedPictures, FaceCrops, SortedLinks
+from fer_cli.prediction.sinks.images import AnnotatedPictures, FaceCrops, Reopen, SortedLinks
 from fer_cli.prediction.sinks.rows import SkippedRows, Timeline, format_of
 from fer_cli.prediction.sources import (
     CAMERA,
@@ -28,6 +28,7 @@ from fer_cli.prediction.sources import (
     list_inputs,
     open_sources,
     read_frames,
+    reopen,
 )
 from fer_cli.progress import Progress, silent
 
@@ -141,7 +142,9 @@ def _run(
         faces=options.faces,
         max_pixels=options.max_pixels,
     )
-    summary, sinks = Summary(), _sinks(options, classifier.classes, stream)
+    # Opened a second time, so that what is read twice does not disturb what is read in order.
+    reopened = partial(reopen, _open(names, options))
+    summary, sinks = Summary(), _sinks(options, classifier.classes, stream, reopened)
 
     def results(inputs: Iterable[tuple[int, Input]], again: Relist | None) -> Iterator[FrameResult]:
         """The results of ``inputs``; ``again`` lists all inputs once more, None where they can be read only once."""
@@ -211,8 +214,8 @@ def _run_with_checkpoint(
 ) -> None:
     checkpoint = Checkpoint(options.out)
     checkpoint.begin(settings, resume=options.resume)
-    total = checkpoint.list_inputs(list_inputs(sources), progress)
     try:
+        total = checkpoint.list_inputs(list_inputs(sources), progress)
         work(checkpoint, total)
     except FerError:
         if checkpoint.empty:
@@ -257,14 +260,14 @@ def _count(progress: Progress, total: int | None) -> Listener:
     return count
 
 
-def _sinks(options: PredictOptions, classes: Sequence[str], stream: TextIO | None) -> list[Sink]:
+def _sinks(options: PredictOptions, classes: Sequence[str], stream: TextIO | None, reopened: Reopen) -> list[Sink]:
     sinks: list[Sink] = []
     if options.annotate is not None:
-        sinks.append(AnnotatedPictures(options.annotate, max_pixels=options.max_pixels))
+        sinks.append(AnnotatedPictures(options.annotate, max_pixels=options.max_pixels, reopen=reopened))
     if options.crops is not None:
         sinks.append(FaceCrops(options.crops))
     if options.sort_into is not None:
-        sinks.append(SortedLinks(options.sort_into))
+        sinks.append(SortedLinks(options.sort_into, reopen=reopened))
     if (target := options.out or stream) is not None:
         sinks.append(format_of(options.out, options.format)(target, columns(classes)))
     if options.errors is not None:
