@@ -8,6 +8,7 @@ it, and what is not stored was not done. https://docs.ray.io/en/latest/data/batc
 import json
 import logging
 import os
+import re
 import socket
 import sys
 import threading
@@ -275,11 +276,11 @@ def connected(address: str | None) -> Iterator[Any]:
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **chosen)
     except ConnectionError as error:
         raise FerError(
-            f"There is no Ray cluster at {address}: {_first_line(error)}",
+            f"There is no Ray cluster at {address}: {_lines(error)[0]}",
             hint="Type --ray-address HOST:6379 as ray start shows it, or leave it for a cluster of this machine.",
         ) from error
     except Exception as error:  # Ray's own start raises plain exceptions
-        raise FerError(f"Ray cannot be started: {_first_line(error)}", hint="Type --engine local.") from error
+        raise FerError(f"Ray cannot be started: {_lines(error)[0]}", hint="Type --engine local.") from error
     try:
         yield ray
     finally:
@@ -361,12 +362,16 @@ def _translated(ray: Any) -> Iterator[None]:
         # A fault of the program, with its traceback on the actor's machine.
         raise
     except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
-        raise FerError(
-            f"An actor died and could not be started again, for want of memory perhaps ({_first_line(error)}).",
-            hint=stored,
-        ) from error
+        if "creation task" in str(error):
+            last = _lines(error)[-1]
+            raise FerError(
+                f"An actor could not begin: {last}",
+                hint="All machines of the cluster need fer-cli[ray], the same version.",
+            ) from error
+        why = f"for want of memory perhaps ({_lines(error)[0]})"
+        raise FerError(f"An actor died and could not be started again, {why}.", hint=stored) from error
     except (ray.exceptions.RayError, ConnectionError) as error:
-        raise FerError(f"The Ray cluster ended: {_first_line(error)}", hint=stored) from error
+        raise FerError(f"The Ray cluster ended: {_lines(error)[0]}", hint=stored) from error
 
 
 @contextmanager
@@ -388,5 +393,7 @@ def _watched(ray: Any, progress: Progress) -> Iterator[threading.Event]:
         done.set()
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def _lines(error: BaseException) -> list[str]:
+    """The lines of an error's text, without the colours that Ray gives them; at least one."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    return [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]

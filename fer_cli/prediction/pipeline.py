@@ -262,9 +262,8 @@ def settle_detector(
 
 
 def _face(number: int, crop: Crop) -> FacePrediction:
-    if crop.face is None:
+    if (face := crop.face) is None:
         return FacePrediction(number, crop=crop.pixels)
-    face = crop.face
     return FacePrediction(number, box=face.box, landmarks=face.landmarks, detection=face.score, crop=crop.pixels)
 
 
@@ -308,8 +307,7 @@ def predict(
 ) -> Iterator[FrameResult]:
     """A result for every frame, in order, on ``at_once`` threads or all cores; a few batches are in memory.
 
-    ``finder`` is fitted already. Raises :class:`~fer_cli.errors.UsageError` if the classifier compares with a neutral
-    face and ``finder`` is None.
+    Raises :class:`~fer_cli.errors.UsageError` if the classifier is paired and there is no ``finder``, fitted already.
     """
     if classifier.paired and finder is None:
         raise UsageError(
