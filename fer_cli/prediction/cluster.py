@@ -12,7 +12,7 @@ import re
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -290,6 +290,9 @@ def connected(address: str | None) -> Iterator[Any]:
 @contextmanager
 def _no_stderr() -> Iterator[None]:
     """Send what is written to standard error nowhere, by C++ too: Ray says there that it was told to say less."""
+    if sys.stderr is None:
+        yield
+        return
     sys.stderr.flush()
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -303,7 +306,7 @@ def _no_stderr() -> Iterator[None]:
 
 def predict_blocks(
     job: Job, blocks: Callable[[int], Sequence[Block]], address: str | None, progress: Progress = silent
-) -> Iterator[tuple[int, int, bytes]]:
+) -> Generator[tuple[int, int, bytes], None, None]:
     """The first input, the one after the last, and the stored lines of each block, as they are finished.
 
     ``blocks`` is called with the number of actors. Raises what an actor raised, and :class:`~fer_cli.errors.FerError`

@@ -1,7 +1,7 @@
 """A run of a prediction: sources, pipeline and sinks put together, resumed, on this machine or on a cluster."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -237,10 +237,11 @@ def _predict_on_ray(job: "Job", checkpoint: Checkpoint, total: int, address: str
         done = total - sum(block.stop - block.start for block in found)
         return found
 
-    for start, stop, lines in predict_blocks(job, blocks, address, progress):
-        checkpoint.store_block(start, stop, lines)
-        done += stop - start
-        progress("predicting", done, total)
+    with closing(predict_blocks(job, blocks, address, progress)) as found:
+        for start, stop, lines in found:
+            checkpoint.store_block(start, stop, lines)
+            done += stop - start
+            progress("predicting", done, total)
 
 
 def _write(results: Iterable[FrameResult], sinks: Sequence[Sink], listeners: Sequence[Listener]) -> None:
