@@ -35,7 +35,8 @@ def predict(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SOURCE", help="Pictures, videos, folders, patterns, lists, tars, Parquet, s3:// …; - for standard input."
+            metavar="SOURCE",
+            help="Pictures, videos, folders, patterns, lists, tars, Parquet, s3:// …; - for stdin.",
         ),
     ] = None,
     run: Annotated[
