@@ -24,6 +24,7 @@ from fer_cli.faces.decode import MAX_PIXELS, decode
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.prediction.options import PredictOptions
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Skipped
+from fer_cli.prediction.tracking import tracked
 from fer_cli.progress import Progress, silent
 
 T, R = TypeVar("T"), TypeVar("R")
@@ -292,9 +293,9 @@ class NeutralFinder(Protocol):
 
 
 def extract_faces(frames: Iterable[Frame], extract: FaceExtractor) -> Iterator[FrameResult]:
-    """The faces of each frame, in order, on all cores; the first half of :func:`predict`."""
+    """The faces of each frame with their tracks, in order, on all cores; the first half of :func:`predict`."""
     with ThreadedMap() as threads:
-        yield from threads.in_order(extract, frames)
+        yield from tracked(threads.in_order(extract, frames))
 
 
 def predict(
@@ -321,7 +322,7 @@ def predict(
                 batches.append(threads.submit(_classify, waiting, classifier))
             waiting, faces = [], 0
 
-        for result in threads.in_order(extract, frames, ticks=True):
+        for result in tracked(threads.in_order(extract, frames, ticks=True)):
             if result is None:
                 # A camera's next picture may be long in coming: what is there need not wait for it.
                 send()

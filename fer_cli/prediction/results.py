@@ -1,15 +1,17 @@
-"""Results of a prediction: frames, their faces with probabilities, rows of both, and smoothing over time."""
+"""Results of a prediction: frames, their faces with probabilities, and rows of both."""
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fer_cli.files import as_text
+
+#: x, y, width and height in pixels.
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class FacePrediction:
 
     number: int
     probabilities: dict[str, float] = field(default_factory=dict)
-    box: tuple[float, float, float, float] | None = None
+    box: Box | None = None
     landmarks: np.ndarray | None = field(default=None, repr=False, compare=False)
     detection: float | None = None
     neutral: str = ""
@@ -206,63 +208,3 @@ def skipped_row(frame: Frame, skipped: Skipped) -> dict[str, Any]:
             strict=True,
         )
     )
-
-
-#: The intersection over union from which two boxes of successive frames are one face's.
-SAME_FACE = 0.3
-#: Seconds after which a face that was out of sight is a new one.
-OUT_OF_SIGHT = 2.0
-
-
-Box = tuple[float, float, float, float]
-
-
-@dataclass(slots=True)
-class _Track:
-    box: Box | None
-    time: float
-    shares: dict[str, float]
-
-
-def smoothed(results: Iterable[FrameResult], seconds: float) -> Iterator[FrameResult]:
-    """The results with the probabilities of videos' faces averaged over the past, exponentially.
-
-    A frame counts for less the longer ago it is, by half each ``seconds``; later frames do not count, so that a result
-    is there as soon as its frame is. A face is tracked from frame to frame by its box. Pictures are unchanged.
-    """
-    tracks: list[_Track] = []
-    for result in results:
-        if result.frame.closes:
-            tracks = []
-            yield result
-            continue
-        now = result.frame.time
-        tracks = [track for track in tracks if now - track.time <= max(OUT_OF_SIGHT, seconds)]
-        free = list(tracks)
-        faces = []
-        for face in result.faces:
-            track = max(free, key=lambda track: _iou(track.box, face.box), default=None)
-            if track is None or _iou(track.box, face.box) < SAME_FACE:
-                tracks.append(_Track(face.box, now, face.probabilities))
-                faces.append(face)
-            else:
-                free.remove(track)
-                faces.append(_averaged(track, face, now, seconds))
-        yield replace(result, faces=tuple(faces))
-
-
-def _averaged(track: _Track, face: FacePrediction, now: float, seconds: float) -> FacePrediction:
-    past = math.pow(0.5, (now - track.time) / seconds)
-    shares = {name: past * track.shares[name] + (1 - past) * share for name, share in face.probabilities.items()}
-    track.box, track.time, track.shares = face.box, now, shares
-    return replace(face, probabilities=shares)
-
-
-def _iou(one: Box | None, other: Box | None) -> float:
-    """The intersection of two boxes over their union; 1 where both are the whole picture."""
-    if one is None or other is None:
-        return float(one is other)
-    (x, y, width, height), (u, v, breadth, tall) = one, other
-    across = max(0.0, min(x + width, u + breadth) - max(x, u))
-    down = max(0.0, min(y + height, v + tall) - max(y, v))
-    return across * down / (width * height + breadth * tall - across * down)

@@ -14,7 +14,7 @@ from fer_cli.prediction import pipeline
 from fer_cli.prediction.checkpoint import Checkpoint
 from fer_cli.prediction.options import PredictOptions
 from fer_cli.prediction.pipeline import FaceClassifier, FaceExtractor, NeutralFinder
-from fer_cli.prediction.results import FrameResult, Summary, columns, smoothed
+from fer_cli.prediction.results import FrameResult, Summary, columns
 from fer_cli.prediction.sinks import Sink
 from fer_cli.prediction.sinks.images import AnnotatedPictures, FaceCrops, SortedLinks
 from fer_cli.prediction.sinks.rows import SkippedRows, Timeline, format_of
@@ -28,6 +28,7 @@ from fer_cli.prediction.sources import (
     open_sources,
     read_frames,
 )
+from fer_cli.prediction.tracking import smoothed
 from fer_cli.progress import Progress, silent
 
 #: Called with each result.
