@@ -24,7 +24,7 @@ from fer_cli.faces.decode import MAX_PIXELS, decode
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.prediction.options import PredictOptions
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Skipped
-from fer_cli.prediction.tracking import tracked
+from fer_cli.prediction.tracking import thumbnail, tracked
 from fer_cli.progress import Progress, silent
 
 T, R = TypeVar("T"), TypeVar("R")
@@ -201,7 +201,8 @@ class FaceExtractor:
 
     def __call__(self, frame: Frame) -> FrameResult:
         """The faces of ``frame``, without probabilities; an unusable picture is skipped without an exception."""
-        bare = replace(frame, pixels=None)
+        of_video = frame.number is not None and frame.pixels is not None
+        bare = replace(frame, pixels=None, thumbnail=thumbnail(frame.pixels) if of_video else None)
         if frame.problem is not None:
             return FrameResult(bare, skipped=(Skipped(frame.problem),))
         if frame.end:

@@ -1,7 +1,7 @@
 """Results of a prediction: frames, their faces with probabilities, and rows of both."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,8 @@ class Frame:
     ``index`` counts the inputs from 0. ``pixels`` (H×W×3 uint8 RGB) is None for a picture file that is still to be
     decoded. ``number``, counted from 0, and ``time``, in seconds from the start, are those of a video or a camera.
     ``subject`` is the person shown, where a list says so; ``problem`` why there are no pixels. After a video's last
-    frame comes one without pixels whose ``end`` is True.
+    frame comes one without pixels whose ``end`` is True. ``thumbnail``, 16×16 uint8 grey, is left of a video's
+    pixels once the faces are extracted.
     """
 
     index: int
@@ -32,6 +33,7 @@ class Frame:
     time: float | None = None
     problem: str | None = None
     end: bool = False
+    thumbnail: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     @property
     def closes(self) -> bool:
@@ -147,9 +149,76 @@ SKIPPED_COLUMNS: dict[str, type] = {"file": str, "frame": int, "face": int, "kin
 PROBABILITY = "p_"
 
 
-def columns(classes: Sequence[str]) -> dict[str, type]:
-    """The columns with their types: :data:`COLUMNS`, then ``p_anger`` and so on, a probability a class."""
-    return {**COLUMNS, **dict.fromkeys((PROBABILITY + name for name in classes), float)}
+class Column(NamedTuple):
+    """A column of another program's table: ``of`` names ours, and ``make`` its value from the whole row where given."""
+
+    of: str
+    kind: type
+    make: Callable[[Mapping[str, Any]], Any] | None = None
+
+
+def _clock(row: Mapping[str, Any]) -> str | None:
+    """Minutes and seconds, 01:07, as py-feat writes them."""
+    return None if row["time"] is None else "{:02d}:{:02d}".format(*divmod(int(row["time"]), 60))
+
+
+def _identity(row: Mapping[str, Any]) -> str | None:
+    """The person, or where nobody is told apart the track, by the name that py-feat gives to one."""
+    return row["person"] or (None if row["track"] is None else f"Person_{row['track']}")
+
+
+#: Other programs' columns, in their order: those of py-feat's ``Detector.detect``, and of OpenFace's ``RecorderCSV``
+#: for videos, which counts frames from 1 and whose ``confidence`` is that of the landmarks.
+SCHEMAS: dict[str, dict[str, Column]] = {
+    "fer": {},
+    "pyfeat": {
+        **{f"FaceRect{name}": Column(of, float) for name, of in zip(("X", "Y", "Width", "Height"), BOX, strict=True)},
+        "FaceScore": Column("detection", float),
+        **{
+            name: Column(PROBABILITY + name, float)
+            for name in ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+        },
+        "input": Column("file", str),
+        "frame": Column("frame", int),
+        "approx_time": Column("", str, _clock),
+        "Identity": Column("person", str, _identity),
+    },
+    "openface": {
+        "frame": Column("frame", int, lambda row: None if row["frame"] is None else row["frame"] + 1),
+        "face_id": Column("track", int, lambda row: row["face"] if row["track"] is None else row["track"]),
+        "timestamp": Column("time", float),
+        "confidence": Column("detection", float),
+        "success": Column("", int, lambda _: 1),
+    },
+}
+#: What our columns are called where another program's has the name.
+RENAMED = {"confidence": "label_confidence", "neutral": "neutral_face"}
+
+
+def columns(classes: Sequence[str], schema: str = "fer") -> dict[str, type]:
+    """The columns with their types: :data:`COLUMNS`, then ``p_anger`` and so on, a probability a class.
+
+    In another of the :data:`SCHEMAS` its columns come first, but for those of classes that the model does not know;
+    then ours that it has no place for.
+    """
+    ours = {**COLUMNS, **dict.fromkeys((PROBABILITY + name for name in classes), float)}
+    theirs, rest = _in_schema(ours, schema)
+    return {name: column.kind for name, column in theirs.items()} | {name: ours[of] for name, of in rest.items()}
+
+
+def in_schema(row: Mapping[str, Any], schema: str) -> dict[str, Any]:
+    """A row of :func:`to_row` in the columns of one of the :data:`SCHEMAS`."""
+    theirs, rest = _in_schema(row, schema)
+    made = {name: column.make(row) if column.make else row[column.of] for name, column in theirs.items()}
+    return made | {name: row[of] for name, of in rest.items()}
+
+
+def _in_schema(ours: Mapping[str, Any], schema: str) -> tuple[dict[str, Column], dict[str, str]]:
+    """The schema's columns that can be made of ``ours``, and the others of ours by the names that they get."""
+    every = SCHEMAS[schema]
+    theirs = {name: column for name, column in every.items() if not column.of or column.of in ours}
+    taken = {column.of for column in theirs.values()}
+    return theirs, {RENAMED[of] if of in every else of: of for of in ours if of not in taken}
 
 
 def to_row(frame: Frame, face: FacePrediction) -> dict[str, Any]:

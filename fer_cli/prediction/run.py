@@ -144,7 +144,7 @@ def _run(
             "sources": list(names),
             "model": model,
             "detector": "none" if pipeline.is_cropped(face_crop, options.detector) else options.detector,
-            **{name: getattr(options, name) for name in ("faces", "max_pixels", "every", "smooth")},
+            **{name: getattr(options, name) for name in ("faces", "max_pixels", "every", "smooth", "schema")},
         }
         _run_with_checkpoint(sources, results, sinks, settings, options, [summary.count, show], progress)
         return summary
@@ -212,7 +212,7 @@ def _sinks(options: PredictOptions, classes: Sequence[str], stream: TextIO | Non
     if options.sort_into is not None:
         sinks.append(SortedLinks(options.sort_into))
     if (target := options.out or stream) is not None:
-        sinks.append(format_of(options.out, options.format)(target, columns(classes)))
+        sinks.append(format_of(options.out, options.format)(target, columns(classes, options.schema), options.schema))
     if options.errors is not None:
         sinks.append(SkippedRows(options.errors))
     if options.timeline is not None:

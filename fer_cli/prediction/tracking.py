@@ -1,7 +1,7 @@
 """Tracks of faces through a video, and the smoothing of their probabilities along them."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -22,14 +22,16 @@ Describe = Callable[[list[np.ndarray]], np.ndarray]
 OUT_OF_SIGHT = 2.0
 #: The intersection over union with the expected box from which a face is where its track is expected.
 OVERLAP = 0.3
-#: The largest distance of two descriptors of one person, for a face where its track is expected, and anywhere else.
-#: Of 102 portrayed people in one light, two distances in a hundred between takes of one person are above, and one in
-#: a thousand between two people below the second; between press photographs of different people none in ten thousand.
-DISTANCE_HERE, DISTANCE_ELSEWHERE = 0.16, 0.12
+#: The largest distance of two descriptors of one person: anywhere; where its track is expected; and there while another
+#: face covers a part of it.
+DISTANCE_ANYWHERE, DISTANCE_HERE, DISTANCE_COVERED = 0.12, 0.16, 0.32
 #: What a full overlap is worth, as a difference of distances: position decides between people who look alike.
 OVERLAP_WEIGHT = 0.05
-#: Seconds over which motion is continued for a face that is not detected.
-COAST = 0.5
+#: The correlation of two frames' thumbnails below which there was a cut between them, and a thumbnail's side in pixels.
+CUT, THUMBNAIL = 0.5, 16
+#: Seconds for which a track is new: a face seen before, half hidden at first, goes back to its track; and what this is
+#: worth, as a difference of distances.
+NEW, NEW_WEIGHT = 1.0, 0.17
 #: Descriptors stored for each track, and the distance up to which a new one replaces the stored one nearest to it.
 EXEMPLARS, ALIKE = 6, 0.04
 #: Tracks remembered for people who may return; those seen last.
@@ -39,94 +41,44 @@ REMEMBERED = 100
 @dataclass(slots=True)
 class _Track:
     number: int
+    begun: float
     box: Box | None
     time: float
+    exemplars: list[np.ndarray]
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(2))
-    exemplars: list[np.ndarray] = field(default_factory=list)
 
     def overlap(self, box: Box | None, time: float) -> float:
-        """The intersection over union of ``box`` and the box expected at ``time``; 0 after :data:`OUT_OF_SIGHT`."""
+        """The intersection over union of ``box`` with that expected at ``time``; 0 after :data:`OUT_OF_SIGHT`.
+
+        A face may have moved on, hidden by another, or stopped: the better counts.
+        """
         gap = time - self.time
         if gap > OUT_OF_SIGHT:
             return 0.0
         if self.box is None:
             return iou(None, box)
-        (x, y, width, height), (across, down) = self.box, self.velocity * min(gap, COAST)
-        return iou((x + across, y + down, width, height), box)
+        (x, y, width, height), (across, down) = self.box, self.velocity * gap
+        return max(iou(self.box, box), iou((x + across, y + down, width, height), box))
 
     def distance(self, descriptors: np.ndarray) -> np.ndarray:
         """N distances of N×D ``descriptors`` to the nearest exemplar."""
         return 1 - (descriptors @ np.array(self.exemplars).T).max(axis=1)
 
-    def extend(self, box: Box | None, time: float, descriptor: np.ndarray) -> None:
+    def follow(self, box: Box | None, time: float, descriptor: np.ndarray) -> None:
         """Take a face at ``time`` for this track's."""
-        if box is not None and self.box is not None and time > self.time:
-            moved = np.subtract(_centre(box), _centre(self.box)) / (time - self.time)
+        gap = time - self.time
+        if box is not None and self.box is not None and 0 < gap <= OUT_OF_SIGHT:
             # Detections jitter: half of the motion before is kept.
-            self.velocity = (self.velocity + moved) / 2 if time - self.time <= COAST else np.zeros(2)
+            self.velocity = (self.velocity + np.subtract(_centre(box), _centre(self.box)) / gap) / 2
+        elif gap > 0:
+            self.velocity = np.zeros(2)
         self.box, self.time = box, time
         alike = [float(descriptor @ exemplar) for exemplar in self.exemplars]
-        if alike and 1 - max(alike) < ALIKE:
+        if 1 - max(alike) < ALIKE:
             self.exemplars[alike.index(max(alike))] = descriptor
-            return
-        self.exemplars = [*self.exemplars[-(EXEMPLARS - 1) :], descriptor]
-
-
-def tracked(results: Iterable[FrameResult | None], describe: Describe | None = None) -> Iterator[FrameResult | None]:
-    """The results with a ``track`` for each face of a video or a camera; pictures, and None, are unchanged.
-
-    Tracks are numbered from 0 in the order in which they come up in each video. The faces of a frame are assigned to
-    tracks at once, at the least sum of descriptor distances (H. W. Kuhn, *The Hungarian method*, 1955), a little less
-    for a face that overlaps its track's box, moved on at constant velocity. Where a track is expected a face may have
-    changed more than elsewhere. A person who is back, after a gap of any length or a cut, has the same track; a face
-    unlike those before, even at the same place, begins a new one. Later frames do not count, so that a camera's
-    results are there at once, and two passes over a video give the same tracks.
-
-    ``describe`` makes descriptors of crops, by default :func:`hog_descriptors`.
-    """
-    describe = describe or hog_descriptors
-    video, tracks, count = None, [], 0
-    for result in results:
-        if result is None or result.frame.closes:
-            yield result
-            continue
-        if result.frame.index != video:
-            video, tracks, count = result.frame.index, [], 0
-        if not result.faces:
-            yield result
-            continue
-        descriptors, time = describe([face.crop for face in result.faces]), result.frame.time or 0.0
-        faces = []
-        for row, (face, track) in enumerate(
-            zip(result.faces, _assigned(result.faces, descriptors, tracks, time), strict=True)
-        ):
-            if track is None:
-                track = _Track(count, face.box, time)
-                tracks.append(track)
-                count += 1
-            track.extend(face.box, time, descriptors[row])
-            faces.append(replace(face, track=track.number))
-        tracks = sorted(tracks, key=lambda track: (track.time, track.number))[-max(REMEMBERED, len(faces)) :]
-        yield replace(result, faces=tuple(faces))
-
-
-def _assigned(
-    faces: tuple[FacePrediction, ...], descriptors: np.ndarray, tracks: list[_Track], time: float
-) -> list[_Track | None]:
-    """The track of each face, None for a new one."""
-    if not tracks:
-        return [None] * len(faces)
-    distances = np.stack([track.distance(descriptors) for track in tracks], axis=1)
-    overlaps = np.array([[track.overlap(face.box, time) for track in tracks] for face in faces])
-    here = overlaps >= OVERLAP
-    allowed = distances < np.where(here, DISTANCE_HERE, DISTANCE_ELSEWHERE)
-    # Against a new track's cost: otherwise one pair too many would be worth any change of the others.
-    gains = np.where(allowed, DISTANCE_HERE + OVERLAP_WEIGHT * np.where(here, overlaps, 0) - distances, 0)
-    found: list[_Track | None] = [None] * len(faces)
-    for row, column in zip(*linear_sum_assignment(gains, maximize=True), strict=True):
-        if allowed[row, column]:
-            found[row] = tracks[column]
-    return found
+        elif 1 - max(alike) < DISTANCE_HERE:
+            # Beyond, a part of it is someone else.
+            self.exemplars = [*self.exemplars[-(EXEMPLARS - 1) :], descriptor]
 
 
 def hog_descriptors(crops: list[np.ndarray]) -> np.ndarray:
@@ -148,6 +100,90 @@ def hog_descriptors(crops: list[np.ndarray]) -> np.ndarray:
     # A crop without any edge is like others without.
     found[~found.any(axis=1), 0] = 1
     return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def tracked(
+    results: Iterable[FrameResult | None], describe: Describe = hog_descriptors
+) -> Iterator[FrameResult | None]:
+    """The results with a ``track`` for each face of a video or a camera; pictures, and None, are unchanged.
+
+    Tracks are numbered from 0 in the order in which they come up in each video. The faces of a frame are assigned to
+    tracks at once, at the least sum of descriptor distances (H. W. Kuhn, *The Hungarian method*, 1955), a little less
+    for a face that overlaps its track's box, moved on at constant velocity. Where a track is expected a face may have
+    changed more than elsewhere, and more still while another face overlaps it. A person who is back, after a gap of
+    any length or a cut, has the same track; a face unlike those before, even at the same place, begins a new one.
+    Later frames do not count, so that a camera's results are there at once, and two passes over a video give the same
+    tracks.
+
+    ``describe`` makes descriptors of crops.
+    """
+    video, tracks, count, before, cut = None, [], 0, None, -math.inf
+    for result in results:
+        if result is None or result.frame.closes or result.frame.time is None:
+            yield result
+            continue
+        if result.frame.index != video:
+            video, tracks, count, before = result.frame.index, [], 0, None
+            cut = -math.inf
+        if _is_cut(before, result.frame.thumbnail):
+            cut = result.frame.time
+        before = result.frame.thumbnail
+        if not result.faces:
+            yield result
+            continue
+        descriptors, time = describe([face.crop for face in result.faces]), result.frame.time
+        faces = []
+        found = _assigned(result.faces, descriptors, tracks, time, cut)
+        for face, track, descriptor in zip(result.faces, found, descriptors, strict=True):
+            if track is None:
+                track = _Track(count, time, face.box, time, [descriptor])
+                tracks.append(track)
+                count += 1
+            else:
+                track.follow(face.box, time, descriptor)
+            faces.append(replace(face, track=track.number))
+        tracks = sorted(tracks, key=lambda track: (track.time, track.number))[-max(REMEMBERED, len(faces)) :]
+        yield replace(result, faces=tuple(faces))
+
+
+def _assigned(
+    faces: Sequence[FacePrediction], descriptors: np.ndarray, tracks: Sequence[_Track], time: float, cut: float
+) -> list[_Track | None]:
+    """The track of each face, None for a new one. Tracks of before ``cut`` are expected nowhere."""
+    if not tracks:
+        return [None] * len(faces)
+    distances = np.stack([track.distance(descriptors) for track in tracks], axis=1)
+    overlaps = np.array(
+        [[track.overlap(face.box, time) if track.time >= cut else 0 for track in tracks] for face in faces]
+    )
+    here = overlaps >= OVERLAP
+    covered = np.array([any(iou(face.box, other.box) > 0 for other in faces if other is not face) for face in faces])
+    most_here = np.where(covered, DISTANCE_COVERED, DISTANCE_HERE)[:, None]
+    allowed = distances < np.where(here, most_here, DISTANCE_ANYWHERE)
+    # A new track costs as much as the largest distance: free of cost, it would be avoided at the expense of the others.
+    new = np.array([track.time - track.begun < NEW for track in tracks])
+    costs = distances - OVERLAP_WEIGHT * np.where(here, overlaps, 0) + NEW_WEIGHT * new
+    gains = np.where(allowed, DISTANCE_COVERED + NEW_WEIGHT - costs, 0)
+    found: list[_Track | None] = [None] * len(faces)
+    for row, column in zip(*linear_sum_assignment(gains, maximize=True), strict=True):
+        if allowed[row, column]:
+            found[row] = tracks[column]
+    return found
+
+
+def thumbnail(pixels: np.ndarray) -> np.ndarray:
+    """16×16 uint8 grey of H×W×3 uint8 RGB ``pixels``, to tell a cut by."""
+    height, width = pixels.shape[:2]
+    # Every n-th pixel will do, and reading all of them would take longer.
+    few = pixels[:: max(1, height // (8 * THUMBNAIL)), :: max(1, width // (8 * THUMBNAIL))]
+    return cv2.cvtColor(cv2.resize(few, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+
+
+def _is_cut(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Whether two thumbnails show different scenes; False where there is none, or nothing on one of them."""
+    if one is None or other is None or one.std() < 1 or other.std() < 1:
+        return False
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < CUT
 
 
 def smoothed(results: Iterable[FrameResult], seconds: float) -> Iterator[FrameResult]:
