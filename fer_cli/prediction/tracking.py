@@ -22,9 +22,9 @@ Describe = Callable[[list[np.ndarray]], np.ndarray]
 OUT_OF_SIGHT = 2.0
 #: The intersection over union with the expected box from which a face is where its track is expected.
 OVERLAP = 0.3
-#: The largest distance of two descriptors of one person: anywhere; where its track is expected; and there while another
-#: face covers a part of it.
-DISTANCE_ANYWHERE, DISTANCE_HERE, DISTANCE_COVERED = 0.12, 0.16, 0.32
+#: The largest distance of two descriptors of one person, anywhere and where its track is expected; and that beyond
+#: which distances are alike: of most people, and of a face that another covers.
+DISTANCE_ANYWHERE, DISTANCE_HERE, DISTANCE_FAR = 0.12, 0.16, 0.32
 #: What a full overlap is worth, as a difference of distances: position decides between people who look alike.
 OVERLAP_WEIGHT = 0.05
 #: The correlation of two frames' thumbnails below which there was a cut between them, and a thumbnail's side in pixels.
@@ -85,8 +85,7 @@ def hog_descriptors(crops: list[np.ndarray]) -> np.ndarray:
     """N×1568 float32 of N crops, size×size×3 uint8 RGB: histograms of oriented gradients, of unit length.
 
     N. Dalal and B. Triggs, *Histograms of Oriented Gradients for Human Detection* (2005), of the crop at 64 pixels. It
-    tells people of one scene apart, in any light, but does not know a face again in another picture: no identity
-    encoder, and a thirtieth of the time of one.
+    tells people of one scene apart, but does not know a face again in another picture, as an identity encoder does.
     """
     from skimage.feature import hog
 
@@ -110,10 +109,10 @@ def tracked(
     Tracks are numbered from 0 in the order in which they come up in each video. The faces of a frame are assigned to
     tracks at once, at the least sum of descriptor distances (H. W. Kuhn, *The Hungarian method*, 1955), a little less
     for a face that overlaps its track's box, moved on at constant velocity. Where a track is expected a face may have
-    changed more than elsewhere, and more still while another face overlaps it. A person who is back, after a gap of
-    any length or a cut, has the same track; a face unlike those before, even at the same place, begins a new one.
-    Later frames do not count, so that a camera's results are there at once, and two passes over a video give the same
-    tracks.
+    changed more than elsewhere, and in any way while another is so near that it may cover it. A person who is back,
+    after a gap of any length or a cut, has the same track; a face unlike those before, even at the same place, begins
+    a new one. Later frames do not count, so that a camera's results are there at once, and two passes over a video
+    give the same tracks.
 
     ``describe`` makes descriptors of crops.
     """
@@ -157,13 +156,14 @@ def _assigned(
         [[track.overlap(face.box, time) if track.time >= cut else 0 for track in tracks] for face in faces]
     )
     here = overlaps >= OVERLAP
-    covered = np.array([any(iou(face.box, other.box) > 0 for other in faces if other is not face) for face in faces])
-    most_here = np.where(covered, DISTANCE_COVERED, DISTANCE_HERE)[:, None]
+    covered = np.array([any(_touch(face.box, other.box) for other in faces if other is not face) for face in faces])
+    # Of a face half covered only the motion is known.
+    most_here = np.where(covered, np.inf, DISTANCE_HERE)[:, None]
     allowed = distances < np.where(here, most_here, DISTANCE_ANYWHERE)
     # A new track costs as much as the largest distance: free of cost, it would be avoided at the expense of the others.
     new = np.array([track.time - track.begun < NEW for track in tracks])
-    costs = distances - OVERLAP_WEIGHT * np.where(here, overlaps, 0) + NEW_WEIGHT * new
-    gains = np.where(allowed, DISTANCE_COVERED + NEW_WEIGHT - costs, 0)
+    costs = distances.clip(max=DISTANCE_FAR) - OVERLAP_WEIGHT * np.where(here, overlaps, 0) + NEW_WEIGHT * new
+    gains = np.where(allowed, DISTANCE_FAR + NEW_WEIGHT - costs, 0)
     found: list[_Track | None] = [None] * len(faces)
     for row, column in zip(*linear_sum_assignment(gains, maximize=True), strict=True):
         if allowed[row, column]:
@@ -224,6 +224,14 @@ def iou(one: Box | None, other: Box | None) -> float:
     across = max(0.0, min(x + width, u + breadth) - max(x, u))
     down = max(0.0, min(y + height, v + tall) - max(y, v))
     return across * down / (width * height + breadth * tall - across * down)
+
+
+def _touch(one: Box | None, other: Box | None) -> bool:
+    """Whether the heads of two faces, with hair and shoulders half as large again as their boxes, may overlap."""
+    if one is None or other is None:
+        return one is other
+    across, down = np.abs(np.subtract(_centre(one), _centre(other)))
+    return bool(across < 0.75 * (one[2] + other[2]) and down < 0.75 * (one[3] + other[3]))
 
 
 def _centre(box: Box) -> tuple[float, float]:
