@@ -60,6 +60,9 @@ class PredictOptions:
     format: Annotated[str | None, Doc("csv, jsonl or parquet. Default: by the ending of --out, else csv."), OUTPUT] = (
         None
     )
+    schema: Annotated[
+        Literal["fer", "pyfeat", "openface"], Doc("Name the table's columns as py-feat or OpenFace does."), OUTPUT
+    ] = "fer"
     errors: Annotated[
         Path | None, Doc("A CSV of what was skipped, and why. Default: next to --out, .errors.csv."), OUTPUT
     ] = None

@@ -24,6 +24,7 @@ from fer_cli.faces.decode import MAX_PIXELS, decode
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.prediction.options import PredictOptions
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Skipped
+from fer_cli.prediction.tracking import thumbnail, tracked
 from fer_cli.progress import Progress, silent
 
 T, R = TypeVar("T"), TypeVar("R")
@@ -200,7 +201,8 @@ class FaceExtractor:
 
     def __call__(self, frame: Frame) -> FrameResult:
         """The faces of ``frame``, without probabilities; an unusable picture is skipped without an exception."""
-        bare = replace(frame, pixels=None, data=None)
+        of_video = frame.number is not None and frame.pixels is not None
+        bare = replace(frame, pixels=None, data=None, thumbnail=thumbnail(frame.pixels) if of_video else None)
         if frame.problem is not None:
             return FrameResult(bare, skipped=(Skipped(frame.problem),))
         if frame.end:
@@ -293,9 +295,9 @@ class NeutralFinder(Protocol):
 
 
 def extract_faces(frames: Iterable[Frame], extract: FaceExtractor) -> Iterator[FrameResult]:
-    """The faces of each frame, in order, on all cores; the first half of :func:`predict`."""
+    """The faces of each frame with their tracks, in order, on all cores; the first half of :func:`predict`."""
     with ThreadedMap() as threads:
-        yield from threads.in_order(extract, frames)
+        yield from tracked(threads.in_order(extract, frames))
 
 
 def predict(
@@ -325,7 +327,7 @@ def predict(
                 batches.append(threads.submit(_classify, waiting, classifier))
             waiting, faces = [], 0
 
-        for result in threads.in_order(extract, frames, ticks=True):
+        for result in tracked(threads.in_order(extract, frames, ticks=True)):
             if result is None:
                 # A camera's next picture may be long in coming: what is there need not wait for it.
                 send()

@@ -15,7 +15,7 @@ from fer_cli.prediction import pipeline
 from fer_cli.prediction.checkpoint import Block, Checkpoint
 from fer_cli.prediction.options import RAY, PredictOptions
 from fer_cli.prediction.pipeline import BATCH, FaceClassifier, FaceExtractor, NeutralFinder
-from fer_cli.prediction.results import FrameResult, Summary, columns, smoothed
+from fer_cli.prediction.results import FrameResult, Summary, columns
 from fer_cli.prediction.sinks import Sink
 from fer_cli.prediction.sinks.images import AnnotatedPictures, FaceCrops, Reopen, SortedLinks
 from fer_cli.prediction.sinks.rows import SkippedRows, Timeline, format_of
@@ -30,6 +30,7 @@ from fer_cli.prediction.sources import (
     read_frames,
     reopen,
 )
+from fer_cli.prediction.tracking import smoothed
 from fer_cli.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _run(
             "sources": list(names),
             "model": model,
             "detector": "none" if pipeline.is_cropped(face_crop, options.detector) else options.detector,
-            **{name: getattr(options, name) for name in ("faces", "max_pixels", "every", "smooth")},
+            **{name: getattr(options, name) for name in ("faces", "max_pixels", "every", "smooth", "schema")},
         }
 
         def here(checkpoint: Checkpoint, total: int) -> None:
@@ -270,7 +271,7 @@ def _sinks(options: PredictOptions, classes: Sequence[str], stream: TextIO | Non
     if options.sort_into is not None:
         sinks.append(SortedLinks(options.sort_into, reopen=reopened))
     if (target := options.out or stream) is not None:
-        sinks.append(format_of(options.out, options.format)(target, columns(classes)))
+        sinks.append(format_of(options.out, options.format)(target, columns(classes, options.schema), options.schema))
     if options.errors is not None:
         sinks.append(SkippedRows(options.errors))
     if options.timeline is not None:

@@ -16,7 +16,7 @@ from fer_cli.errors import PictureError
 from fer_cli.faces.decode import decode
 from fer_cli.faces.formats import FORMATS, is_picture
 from fer_cli.faces.video import VideoSink, frames_of
-from fer_cli.files import write_bytes
+from fer_cli.files import as_text, write_bytes
 from fer_cli.labels import EXPRESSIONS
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
 from fer_cli.prediction.sinks import Sink, write_errors
@@ -268,7 +268,10 @@ def safe_name(frame: Frame, *, face: int | None = None, ending: str) -> str:
 
 
 def annotate(pixels: np.ndarray, faces: Sequence[FacePrediction]) -> np.ndarray:
-    """H×W×3 uint8 RGB ``pixels`` with each face's box, label and a bar for every class; the input is unchanged."""
+    """H×W×3 uint8 RGB ``pixels`` with each face's box, person or track, label and a bar for every class.
+
+    The input is unchanged.
+    """
     picture = Image.fromarray(pixels)
     height, width = pixels.shape[:2]
     size = max(11, round(min(height, width) / 40))
@@ -291,7 +294,8 @@ def _annotate_face(canvas: ImageDraw.ImageDraw, face: FacePrediction, picture: t
     canvas.rectangle((x, y, x + across, y + down), outline=colour(face.label), width=line)
     font = ImageFont.load_default(size)
     small = ImageFont.load_default(max(9, round(size * 0.75)))
-    title = f"{face.label} {face.confidence:.0%}"
+    who = face.person or ("" if face.track is None else f"#{face.track}")
+    title = f"{as_text(who)} {face.label} {face.confidence:.0%}".lstrip()
     left, _, right, _ = canvas.textbbox((0, 0), title, font=font)
     names = max(canvas.textlength(name, font=small) for name in face.probabilities)
     bars, step, rim = 5 * size, round(size * 0.95), max(3, size // 4)
