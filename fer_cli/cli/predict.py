@@ -114,6 +114,7 @@ def predict(
                 classifier,
                 finder=finder,
                 model=f"{opened.name} {device_name(classifier.device)} {opened.runtime.split()[0]} {neutral}",
+                about=opened.about,
                 stream=None if out.is_terminal else sys.stdout,
                 show=table.add,
                 progress=bars,

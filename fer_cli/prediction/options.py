@@ -90,6 +90,10 @@ class PredictOptions:
     crops: Annotated[Path | None, Doc("A folder for the aligned crops."), OUTPUT] = None
     sort_into: Annotated[Path | None, Doc("A folder for links to the pictures, by expression."), OUTPUT] = None
 
+    report: Annotated[
+        Path | None, Doc("A page of the faces, by person and expression, and of videos over time: .html."), OUTPUT
+    ] = None
+
     def __post_init__(self):
         check_bounds(self)
         if self.resume and self.overwrite:
@@ -105,4 +109,4 @@ class PredictOptions:
     @property
     def places(self) -> list[Path]:
         """Every file and folder that is written to."""
-        return [path for path in (self.out, self.errors, self.timeline) if path is not None] + self.folders
+        return [path for path in (self.out, self.errors, self.timeline, self.report) if path is not None] + self.folders

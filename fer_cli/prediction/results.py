@@ -196,6 +196,16 @@ def from_row(row: Mapping[str, Any]) -> FacePrediction:
     )
 
 
+def face_name(frame: Frame, number: int) -> str:
+    """The name of a face that others are compared with: the picture's path, with a video's frame and a group's face.
+
+    >>> face_name(Frame(0, Path("clip.mp4"), number=12), 1)
+    'clip.mp4 frame 12 face 1'
+    """
+    of_video = "" if frame.number is None else f" frame {frame.number}"
+    return f"{frame.path}{of_video}" + (f" face {number}" if number else "")
+
+
 def skipped_row(frame: Frame, skipped: Skipped) -> dict[str, Any]:
     """A skipped frame or face as a row of :data:`SKIPPED_COLUMNS`."""
     kind = "fault" if skipped.fault else "note"

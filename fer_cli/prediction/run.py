@@ -16,8 +16,10 @@ from fer_cli.prediction.options import PredictOptions
 from fer_cli.prediction.pipeline import FaceClassifier, FaceExtractor, NeutralFinder
 from fer_cli.prediction.results import FrameResult, Summary, columns, smoothed
 from fer_cli.prediction.sinks import Sink
+from fer_cli.prediction.sinks.album import AlbumPage
 from fer_cli.prediction.sinks.images import AnnotatedPictures, FaceCrops, SortedLinks
 from fer_cli.prediction.sinks.rows import SkippedRows, Timeline, format_of
+from fer_cli.prediction.sinks.thumbnails import Thumbnails
 from fer_cli.prediction.sources import (
     CAMERA,
     Input,
@@ -78,23 +80,24 @@ def run(
     *,
     finder: NeutralFinder | None = None,
     model: str = "",
+    about: str = "",
     stream: TextIO | None = None,
     show: Listener = lambda _: None,
     progress: Progress = silent,
 ) -> Summary:
     """Predict on the sources ``names`` as :func:`check`-ed ``options`` ask.
 
-    ``finder`` is fitted here. ``model`` is what tells the classifier from others, for ``options.resume``. Without
-    ``options.out`` the rows go to ``stream`` if there is one; ``show`` is called with each result in order. Under
-    torchrun each process takes its share of the inputs and the first writes the tables. Raises
-    :class:`~fer_cli.errors.FerError` if another process predicts into one of the same files or folders, or there is no
-    room there.
+    ``finder`` is fitted here. ``model`` is what tells the classifier from others, for ``options.resume``; ``about`` is
+    its name for people, with its scores. Without ``options.out`` the rows go to ``stream`` if there is one; ``show`` is
+    called with each result in order. Under torchrun each process takes its share of the inputs and the first writes the
+    tables. Raises :class:`~fer_cli.errors.FerError` if another process predicts into one of the same files or folders,
+    or there is no room there.
     """
     with _locked_outputs(options):
         # Another prediction into the same may have ended since the options were checked.
         _refuse_overwriting(options)
         try:
-            return _run(names, options, classifier, finder, model, stream, show, progress)
+            return _run(names, options, classifier, finder, model, about, stream, show, progress)
         except FerError as error:
             if disk_full_reason(error) and _is_file(options.out) and Checkpoint(options.out).exists:
                 error.hint = "Make room there, then type the same line with --resume to continue."
@@ -107,6 +110,7 @@ def _run(
     classifier: FaceClassifier,
     finder: NeutralFinder | None,
     model: str,
+    about: str,
     stream: TextIO | None,
     show: Listener,
     progress: Progress,
@@ -122,7 +126,7 @@ def _run(
         faces=options.faces,
         max_pixels=options.max_pixels,
     )
-    summary, sinks = Summary(), _sinks(options, classifier.classes, stream)
+    summary, sinks = Summary(), _sinks(names, options, classifier.classes, about, stream)
 
     def results(inputs: Iterable[tuple[int, Input]], again: Relist | None) -> Iterator[FrameResult]:
         """The results of ``inputs``; ``again`` lists all inputs once more, None where they can be read only once."""
@@ -144,6 +148,8 @@ def _run(
             "model": model,
             "detector": "none" if pipeline.is_cropped(face_crop, options.detector) else options.detector,
             **{name: getattr(options, name) for name in ("faces", "max_pixels", "every", "smooth")},
+            # Its thumbnails are there only for what was predicted with it.
+            **({} if options.report is None else {"report": True}),
         }
         _run_with_checkpoint(sources, results, sinks, settings, options, [summary.count, show], progress)
         return summary
@@ -202,7 +208,9 @@ def _count(progress: Progress, total: int | None) -> Listener:
     return count
 
 
-def _sinks(options: PredictOptions, classes: Sequence[str], stream: TextIO | None) -> list[Sink]:
+def _sinks(
+    names: Sequence[str], options: PredictOptions, classes: Sequence[str], about: str, stream: TextIO | None
+) -> list[Sink]:
     sinks: list[Sink] = []
     if options.annotate is not None:
         sinks.append(AnnotatedPictures(options.annotate, max_pixels=options.max_pixels))
@@ -216,6 +224,10 @@ def _sinks(options: PredictOptions, classes: Sequence[str], stream: TextIO | Non
         sinks.append(SkippedRows(options.errors))
     if options.timeline is not None:
         sinks.append(Timeline(options.timeline))
+    if options.report is not None:
+        folder = Checkpoint(options.out).folder if _is_file(options.out) else None
+        thumbnails = Thumbnails(folder, distributed.rank())
+        sinks += [thumbnails, AlbumPage(options.report, thumbnails, classes=classes, names=names, about=about)]
     return sinks
 
 
@@ -246,7 +258,7 @@ def _refuse_overwriting(options: PredictOptions) -> None:
             f"{options.out} is complete: there is nothing to resume.",
             hint="Type --overwrite to make it again, or another name.",
         )
-    for path in (options.out, options.errors, options.timeline, options.annotate, options.crops):
+    for path in (options.out, options.errors, options.timeline, options.report, options.annotate, options.crops):
         if path is not None and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
             raise UsageError(f"{path} is there already.", hint="Type --overwrite to replace it, or another name.")
     if interrupted:
