@@ -38,7 +38,7 @@ const list = members => {
   found.append(...members);
   return found;
 };
-// Each option of a select with those of the cards that have its value, options without any left aside.
+// Each option of a select with those of the cards that have its value, those without any not.
 const divided = (id, key, members) => {
   const values = new Map();
   for (const card of members) {
@@ -65,7 +65,7 @@ const arrange = () => {
   for (const track of document.querySelectorAll(".track")) track.hidden = Boolean(person) && track.dataset.p !== person;
   for (const peak of document.querySelectorAll(".peaks li")) peak.hidden = Boolean(expression) && peak.dataset.e !== expression;
   by("status").textContent = cards.length ? shown.length + " of " + cards.length + " faces." : "";
-  stop(shown.includes(current) ? current : shown[0]);
+  stop(shown[0]);
 };
 // One card is in the order of the tab key, the others are reached from it.
 const stop = card => {
