@@ -57,6 +57,8 @@ def check(names: Sequence[str], options: PredictOptions) -> PredictOptions:
             hint="--crops stores its faces.",
         )
     format_of(options.out, options.format)
+    if options.report is not None and not _is_file(options.report):
+        raise UsageError(f"--report {options.report}: it is no file.", hint="Type --report FILE.html.")
     if distributed.world_size() > 1 and not (_is_file(options.out) and all(source.replayable for source in sources)):
         raise UsageError(
             "Several processes need an --out FILE to write together, and sources that each can list.",

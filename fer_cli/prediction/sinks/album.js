@@ -48,8 +48,16 @@ const divided = (id, key, members) => {
   }
   return [...by(id).options].filter(option => values.has(option.value)).map(option => [option, values.get(option.value)]);
 };
-const byExpression = (level, members) => divided("expression", "e", members)
-  .flatMap(([option, found]) => [heading(level, option, found.length), list(found)]);
+const byExpression = (level, members) => {
+  const parts = document.createElement("div");
+  parts.className = "by";
+  for (const [option, found] of divided("expression", "e", members)) {
+    const part = document.createElement("div");
+    part.append(heading(level, option, found.length), list(found));
+    parts.append(part);
+  }
+  return parts;
+};
 
 const arrange = () => {
   const expression = chosen("expression"), person = chosen("person"), group = chosen("group");
@@ -58,8 +66,8 @@ const arrange = () => {
     .sort((a, b) => order(facts.get(a), facts.get(b)));
   if (groups) {
     groups.replaceChildren(...(
-      group === "pe" ? divided("person", "p", members).flatMap(([option, found]) => [heading("h3", option, found.length), ...byExpression("h4", found)])
-        : group === "e" ? byExpression("h3", members) : [list(members)]));
+      group === "pe" ? divided("person", "p", members).flatMap(([option, found]) => [heading("h3", option, found.length), byExpression("h4", found)])
+        : group === "e" ? [byExpression("h4", members)] : [list(members)]));
   }
   shown = [...document.querySelectorAll(".card")];
   for (const track of document.querySelectorAll(".track")) track.hidden = Boolean(person) && track.dataset.p !== person;

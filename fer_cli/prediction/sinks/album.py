@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from markupsafe import Markup
 
@@ -101,6 +101,12 @@ class AlbumPage(Sink):
         self._folder: str | None = None
         self._begin_video()
 
+    def __enter__(self) -> Self:
+        # Better now than when all is done.
+        with write_errors(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        return self
+
     def write(self, result: FrameResult) -> None:
         """Add a result."""
         frame = result.frame
@@ -125,7 +131,6 @@ class AlbumPage(Sink):
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> bool | None:
         if kind is None:
             with write_errors(self._path), self._thumbnails.reading() as thumbnails:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
                 context = self._context(_Album(thumbnails, self._shorten))
                 template = environment(PACKAGE, TEMPLATES, share="{:.0%}".format).get_template(TEMPLATE)
                 with (

@@ -89,10 +89,10 @@ def test_faces_stand_by_person_and_expression_the_least_certain_first(tmp_path):
     headings = [text for _, _, text in page.all("h3", "h4")]
     assert headings == ["Anna 3 faces", "neutral 1 face", "happiness 2 faces", "Not recognised 1 face", "anger 1 face"]
     assert [card.split("compared with ")[1].split(" ")[:2] for card in cards(page)] == [
-        ["neutral", "90%,"],
-        ["happiness", "60%,"],
-        ["happiness", "80%,"],
-        ["anger", "50%,"],
+        ["neutral", "90%"],
+        ["happiness", "60%"],
+        ["happiness", "80%"],
+        ["anger", "50%"],
     ]
     assert "Anna, 70% sure" in cards(page)[1]
     assert "group.jpg, face 1" in cards(page)[3]
@@ -346,6 +346,13 @@ def test_a_page_is_not_overwritten_unasked(alone, faces, tmp_path):
     assert (tmp_path / "a.html").read_text() == "mine"
     predict_on(alone, *faces, report=tmp_path / "a.html", overwrite=True)
     assert "made" in (tmp_path / "a.html").read_text()
+
+
+@pytest.mark.parametrize("place", ["folder", "/dev/null"])
+def test_a_page_needs_a_file(faces, tmp_path, place):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError, match="is no file"):
+        check([str(faces[0])], PredictOptions(report=tmp_path / place))
 
 
 def test_a_resumed_prediction_gives_the_same_page(paired, faces, tmp_path):
