@@ -24,6 +24,7 @@ FLOORS = {
     "synthetic": 1,
     "faces": 1,
     "pretrained": 1,
+    "pages": 1,
     "protocol": 0,
     "labels": 0,
     "errors": 0,

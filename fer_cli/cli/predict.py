@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.bar import Bar
 from rich.measure import Measurement
 from rich.table import Table
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 DISPENSABLE = ("then", "compared with", "face", "confidence")
 #: A width in which any row is whole.
 UNLIMITED = 100_000
+#: The longest bar of an expression's share, in letters.
+BAR = 24
 #: The most rows shown on a terminal; all of them go to --out.
 MAX_ROWS = 50
 #: The most skipped inputs told on a terminal; all of them go to --errors.
@@ -66,6 +69,8 @@ def predict(
     fer predict ./images --out predictions.csv
 
     fer predict anna-1.jpg anna-2.jpg --neutral anna-at-rest.jpg
+
+    fer predict ./images --out predictions.csv --report album.html
 
     fer predict ./images --model ORG/NAME
 
@@ -125,6 +130,7 @@ def predict(
                 finder=finder,
                 model=f"{opened.name} {device_name(classifier.device)} {opened.runtime.split()[0]} {neutral}",
                 device=device,
+                about=opened.about,
                 stream=None if out.is_terminal else sys.stdout,
                 show=table.add,
                 progress=bars,
@@ -147,17 +153,43 @@ def _show_summary(summary: "Summary", options: PredictOptions) -> None:
         counts = Table("expression", box=None, padding=(0, 2, 0, 0), header_style="dim")
         counts.add_column("faces", justify="right")
         counts.add_column("share", justify="right")
+        drawn = err.is_terminal and not err.options.ascii_only
+        if drawn:
+            counts.add_column()
         for label, number in summary.labels.most_common():
-            counts.add_row(label, str(number), f"{number / summary.faces:.0%}")
+            share = number / summary.faces
+            bars = [Bar(1, 0, share, width=BAR, color="cyan")] if drawn else []
+            counts.add_row(label, str(number), f"{share:.0%}", *bars)
         err.print(counts)
     say(
         f"{summary.faces} faces in {summary.used} of {summary.frames} pictures"
         + (f": {options.out}" if options.out else "")
     )
+    if options.report is not None:
+        say(f"report    {options.report}")
+    if summary.faults and options.errors is not None:
+        say(f"skipped   {options.errors}")
+    if err.is_terminal:
+        _show_next(summary, options)
     if summary.faults:
-        if options.errors is not None:
-            say(f"skipped   {options.errors}")
         raise typer.Exit(SOME_SKIPPED if summary.faces else 1)
+
+
+def _show_next(summary: "Summary", options: PredictOptions) -> None:
+    """The faces worth a look, and the options that store or show more."""
+    if len(summary.least_certain) > 1:
+        rows = [_cells(frame, face) for frame, face in summary.least_certain]
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        table.add_column("least certain", overflow="fold")
+        for _ in range(3):
+            table.add_column(no_wrap=True)
+        for row in rows:
+            table.add_row(row["file"], row["label"], row["confidence"], f"then {row['then']}" if row["then"] else "")
+        err.print(table)
+    more = [f"--out FILE.csv stores the rows{'' if options.report else ','}"] if options.out is None else []
+    more += ["--report FILE.html shows the faces on a page"] if options.report is None else []
+    if more and summary.faces:
+        say(f"next      {' '.join(more)}")
 
 
 class ResultTable:

@@ -98,6 +98,10 @@ class PredictOptions:
         str | None, Doc("With ray, the cluster. Default: RAY_ADDRESS, else this machine."), COMPUTE
     ] = None
 
+    report: Annotated[
+        Path | None, Doc("A page of the faces, by person and expression, and of videos over time: .html."), OUTPUT
+    ] = None
+
     def __post_init__(self):
         check_bounds(self)
         if self.resume and self.overwrite:
@@ -115,4 +119,4 @@ class PredictOptions:
     @property
     def places(self) -> list[Path]:
         """Every file and folder that is written to."""
-        return [path for path in (self.out, self.errors, self.timeline) if path is not None] + self.folders
+        return [path for path in (self.out, self.errors, self.timeline, self.report) if path is not None] + self.folders

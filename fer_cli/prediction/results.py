@@ -102,15 +102,23 @@ class FrameResult:
     skipped: tuple[Skipped, ...] = ()
 
 
+#: Faces that a summary names for being the least certain.
+LEAST_CERTAIN = 3
+
+
 @dataclass
 class Summary:
-    """Counts: ``frames``, of which ``used`` have a face; ``faces``, and how many of each label; ``faults``."""
+    """Counts: ``frames``, of which ``used`` have a face; ``faces``, and how many of each label; ``faults``.
+
+    ``least_certain`` are the :data:`LEAST_CERTAIN` faces with the lowest confidence, of each picture or video one.
+    """
 
     frames: int = 0
     used: int = 0
     faces: int = 0
     faults: int = 0
     labels: Counter[str] = field(default_factory=Counter)
+    least_certain: list[tuple[Frame, FacePrediction]] = field(default_factory=list)
 
     def count(self, result: FrameResult) -> None:
         """Count one result."""
@@ -120,6 +128,14 @@ class Summary:
             self.used += bool(result.faces)
             self.faces += len(result.faces)
             self.labels.update(face.label for face in result.faces)
+        if result.faces:
+            self._compare(result.frame, min(result.faces, key=lambda face: face.confidence))
+
+    def _compare(self, frame: Frame, face: FacePrediction) -> None:
+        found: dict[int, tuple[Frame, FacePrediction]] = {}
+        for each in sorted([*self.least_certain, (frame, replace(face, crop=None))], key=lambda it: it[1].confidence):
+            found.setdefault(each[0].index, each)
+        self.least_certain = list(found.values())[:LEAST_CERTAIN]
 
 
 POINTS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
@@ -268,6 +284,16 @@ def from_row(row: Mapping[str, Any]) -> FacePrediction:
         row["person"] or "",
         row["person_confidence"],
     )
+
+
+def face_name(frame: Frame, number: int) -> str:
+    """The name of a face that others are compared with: the picture's path, with a video's frame and a group's face.
+
+    >>> face_name(Frame(0, Path("clip.mp4"), number=12), 1)
+    'clip.mp4 frame 12 face 1'
+    """
+    of_video = "" if frame.number is None else f" frame {frame.number}"
+    return f"{frame.path}{of_video}" + (f" face {number}" if number else "")
 
 
 def skipped_row(frame: Frame, skipped: Skipped) -> dict[str, Any]:

@@ -17,8 +17,10 @@ from fer_cli.prediction.options import RAY, PredictOptions
 from fer_cli.prediction.pipeline import BATCH, FaceClassifier, FaceExtractor, NeutralFinder
 from fer_cli.prediction.results import FrameResult, Summary, columns
 from fer_cli.prediction.sinks import Sink
+from fer_cli.prediction.sinks.album import AlbumPage
 from fer_cli.prediction.sinks.images import AnnotatedPictures, FaceCrops, Reopen, SortedLinks
 from fer_cli.prediction.sinks.rows import SkippedRows, Timeline, format_of
+from fer_cli.prediction.sinks.thumbnails import Thumbnails
 from fer_cli.prediction.sources import (
     CAMERA,
     Input,
@@ -61,6 +63,8 @@ def check(names: Sequence[str], options: PredictOptions) -> PredictOptions:
             hint="--crops stores its faces.",
         )
     format_of(options.out, options.format)
+    if options.report is not None and not _is_file(options.report):
+        raise UsageError(f"--report {options.report}: it is no file.", hint="Type --report FILE.html.")
     if distributed.world_size() > 1:
         raise UsageError(
             f"torchrun has started {distributed.world_size()} processes, and each of them would predict on everything.",
@@ -98,23 +102,24 @@ def run(
     finder: NeutralFinder | None = None,
     model: str = "",
     device: str = "auto",
+    about: str = "",
     stream: TextIO | None = None,
     show: Listener = lambda _: None,
     progress: Progress = silent,
 ) -> Summary:
     """Predict on the sources ``names`` as :func:`check`-ed ``options`` ask.
 
-    ``finder`` is fitted here. ``model`` is what tells the classifier from others, for ``options.resume``. Without
-    ``options.out`` the rows go to ``stream`` if there is one; ``show`` is called with each result in order. With
-    ``options.engine`` ray the classifier is on the CPU, and sent to where there is the ``device``. Raises
-    :class:`~fer_cli.errors.FerError` if another process predicts into one of the same files or folders, or there is no
-    room there.
+    ``finder`` is fitted here. ``model`` is what tells the classifier from others, for ``options.resume``; ``about`` is
+    its name for people, with its scores. Without ``options.out`` the rows go to ``stream`` if there is one; ``show`` is
+    called with each result in order. With ``options.engine`` ray the classifier is on the CPU, and sent to where there
+    is the ``device``. Raises :class:`~fer_cli.errors.FerError` if another process predicts into one of the same files
+    or folders, or there is no room there.
     """
     with _locked_outputs(options):
         # Another prediction into the same may have ended since the options were checked.
         _refuse_overwriting(options)
         try:
-            return _run(names, options, classifier, finder, model, device, stream, show, progress)
+            return _run(names, options, classifier, finder, model, device, about, stream, show, progress)
         except FerError as error:
             if disk_full_reason(error) and _is_file(options.out) and Checkpoint(options.out).exists:
                 error.hint = "Make room there, then type the same line with --resume to continue."
@@ -128,6 +133,7 @@ def _run(
     finder: NeutralFinder | None,
     model: str,
     device: str,
+    about: str,
     stream: TextIO | None,
     show: Listener,
     progress: Progress,
@@ -145,7 +151,7 @@ def _run(
     )
     # Opened a second time, so that what is read twice does not disturb what is read in order.
     reopened = partial(reopen, _open(names, options))
-    summary, sinks = Summary(), _sinks(options, classifier.classes, stream, reopened)
+    summary, sinks = Summary(), _sinks(names, options, classifier.classes, about, stream, reopened)
 
     def results(inputs: Iterable[tuple[int, Input]], again: Relist | None) -> Iterator[FrameResult]:
         """The results of ``inputs``; ``again`` lists all inputs once more, None where they can be read only once."""
@@ -165,6 +171,8 @@ def _run(
             "model": model,
             "detector": "none" if pipeline.is_cropped(face_crop, options.detector) else options.detector,
             **{name: getattr(options, name) for name in ("faces", "max_pixels", "every", "smooth", "schema")},
+            # Its thumbnails are there only for what was predicted with it.
+            **({} if options.report is None else {"report": True}),
         }
 
         def here(checkpoint: Checkpoint, total: int) -> None:
@@ -262,7 +270,14 @@ def _count(progress: Progress, total: int | None) -> Listener:
     return count
 
 
-def _sinks(options: PredictOptions, classes: Sequence[str], stream: TextIO | None, reopened: Reopen) -> list[Sink]:
+def _sinks(
+    names: Sequence[str],
+    options: PredictOptions,
+    classes: Sequence[str],
+    about: str,
+    stream: TextIO | None,
+    reopened: Reopen,
+) -> list[Sink]:
     sinks: list[Sink] = []
     if options.annotate is not None:
         sinks.append(AnnotatedPictures(options.annotate, max_pixels=options.max_pixels, reopen=reopened))
@@ -276,6 +291,10 @@ def _sinks(options: PredictOptions, classes: Sequence[str], stream: TextIO | Non
         sinks.append(SkippedRows(options.errors))
     if options.timeline is not None:
         sinks.append(Timeline(options.timeline))
+    if options.report is not None:
+        folder = Checkpoint(options.out).folder if _is_file(options.out) else None
+        thumbnails = Thumbnails(folder, distributed.rank())
+        sinks += [thumbnails, AlbumPage(options.report, thumbnails, classes=classes, names=names, about=about)]
     return sinks
 
 
@@ -306,7 +325,7 @@ def _refuse_overwriting(options: PredictOptions) -> None:
             f"{options.out} is complete: there is nothing to resume.",
             hint="Type --overwrite to make it again, or another name.",
         )
-    for path in (options.out, options.errors, options.timeline, options.annotate, options.crops):
+    for path in (options.out, options.errors, options.timeline, options.report, options.annotate, options.crops):
         if path is not None and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
             raise UsageError(f"{path} is there already.", hint="Type --overwrite to replace it, or another name.")
     if interrupted:

@@ -19,9 +19,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from fer_cli.cli.app import app
-from fer_cli.cli.predict import ResultTable
+from fer_cli.cli.console import PlainConsole
+from fer_cli.cli.predict import ResultTable, _show_summary
 from fer_cli.prediction import cluster, sources
-from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
+from fer_cli.prediction.options import PredictOptions
+from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Summary
 from fer_cli.prediction.sinks.rows import FORMATS, RowSink
 from fer_cli.prediction.sources import Input, Source
 from tests.prediction.made import made_pictures, made_run
@@ -296,6 +298,42 @@ def test_case_14_a_name_wider_than_the_terminal_goes_on_in_the_next_line(monkeyp
     _, *lines = screen.file.getvalue().splitlines()
     assert "".join(line.split()[0] for line in lines) == str(path)
     assert lines[0].split()[1] == "happiness"
+
+
+def ending(monkeypatch, width: int, summary: Summary, **options) -> list[str]:
+    """What a terminal shows at the end of a prediction."""
+    screen = PlainConsole(width=width, force_terminal=True, color_system=None, file=StringIO())
+    for module in ("predict", "console"):
+        monkeypatch.setattr(f"fer_cli.cli.{module}.err", screen)
+    _show_summary(summary, PredictOptions(**options))
+    return [line.rstrip() for line in screen.file.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_terminal_ends_with_counts_the_least_certain_faces_and_what_to_type_next(monkeypatch, width):
+    summary = Summary()
+    for number, share in enumerate((0.9, 0.6, 0.7, 0.8)):
+        path = Path(f"albums/{number}.png")
+        faces = [FacePrediction(face, {"happiness": share, "anger": 1 - share}) for face in range(1 + number % 2)]
+        summary.count(FrameResult(Frame(number, path), tuple(faces)))
+    summary.count(FrameResult(Frame(4, Path("albums/4.png")), (FacePrediction(0, {"happiness": 0.1, "anger": 0.9}),)))
+    shown = ending(monkeypatch, width, summary, out=Path("p.csv"))
+    assert max(map(len, shown)) <= width
+    bars = {line.split()[0]: line for line in shown[1:3]}
+    assert bars["happiness"].split()[1:3] == ["6", "86%"]
+    assert bars["happiness"].count("█") == pytest.approx(6 * bars["anger"].count("█"), abs=5)
+    assert shown[3] == "7 faces in 5 of 5 pictures: p.csv"
+    assert shown[4].strip() == "least certain"
+    # Of each picture one.
+    assert [line.split()[:3] for line in shown[5:8]] == [
+        ["albums/1.png", "happiness", "60%"],
+        ["albums/2.png", "happiness", "70%"],
+        ["albums/3.png", "happiness", "80%"],
+    ]
+    assert shown[8:] == ["next      --report FILE.html shows the faces on a page"]
+    shown = ending(monkeypatch, width, summary, report=Path("a.html"))
+    assert shown[4] == "report    a.html"
+    assert shown[-1] == "next      --out FILE.csv stores the rows"
 
 
 def test_case_21_a_video_that_breaks_off_is_said_and_told_by_the_exit_code(here, run):

@@ -19,7 +19,7 @@ from fer_cli.prediction.neutral.identity import AT_ONCE, IdentityEncoder, choose
 from fer_cli.prediction.neutral.scoring import ClassifierScorer, DistanceScorer, choose_scorer
 from fer_cli.prediction.options import AUTO, MEAN, NeutralOptions
 from fer_cli.prediction.pipeline import BATCH, FaceExtractor, Neutral, NeutralFinder, extract_faces, to_tensor
-from fer_cli.prediction.results import FacePrediction, Frame
+from fer_cli.prediction.results import FacePrediction, Frame, face_name
 from fer_cli.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class _Faces:
     def add(
         self, frame: Frame, number: int, own: np.ndarray, identity: np.ndarray, score: float, certain: bool
     ) -> None:
-        name = os.fsencode(_name(frame, number))
+        name = os.fsencode(face_name(frame, number))
         self._names.write(name)
         self._name_ends.append(self._name_ends[-1] + len(name))
         self._own.add(own)
@@ -216,12 +216,6 @@ def _most_neutral(labels: np.ndarray, scores: np.ndarray, certain: np.ndarray) -
     serving[labels[rows]] = rows
     serving[np.bincount(labels, minlength=len(serving)) == 1] = -1
     return serving
-
-
-def _name(frame: Frame, number: int) -> str:
-    """The picture's path, with the frame of a video and the face of a group."""
-    of_video = "" if frame.number is None else f" frame {frame.number}"
-    return f"{frame.path}{of_video}" + (f" face {number}" if number else "")
 
 
 def _key(frame: Frame, number: int) -> int:
