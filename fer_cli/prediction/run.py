@@ -92,6 +92,11 @@ def _check_for_ray(options: PredictOptions, sources: Sequence[Source]) -> None:
             "--engine ray needs an --out FILE, and sources that can be listed before anything is read.",
             hint="Type --out FILE; for names on standard input, put them into a list.txt.",
         )
+    if options.report is not None:
+        raise UsageError(
+            "--report: the faces that a page shows stay on the machines of the Ray cluster.",
+            hint="Type --engine local, or leave --report out.",
+        )
 
 
 def run(
