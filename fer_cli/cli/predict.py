@@ -36,7 +36,7 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="SOURCE",
-            help="Pictures, videos, folders, patterns, lists, tars, Parquet, s3:// …; - for standard input.",
+            help="Pictures, videos, folders, patterns, lists, tars, Parquet, s3:// …; - for stdin.",
         ),
     ] = None,
     run: Annotated[

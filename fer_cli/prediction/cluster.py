@@ -262,7 +262,6 @@ def connected(address: str | None) -> Iterator[Any]:
     # arguments of its own actors in the object store.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    import ray
     import ray.data
 
     if ray.is_initialized():
@@ -289,19 +288,18 @@ def connected(address: str | None) -> Iterator[Any]:
 
 @contextmanager
 def _no_stderr() -> Iterator[None]:
-    """Send what is written to standard error nowhere, by C++ too: Ray says there that it was told to say less."""
-    if sys.stderr is None:
-        yield
-        return
-    sys.stderr.flush()
-    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
+    """Discard what is written to standard error, by C++ too: Ray says there that it was told to say less."""
+    with suppress(AttributeError):
+        # A program of its own may have none.
+        sys.stderr.flush()
+    stderr = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def predict_blocks(

@@ -12,6 +12,7 @@ import pytest
 
 from fer_cli.errors import PictureError
 from fer_cli.faces.video import Every
+from fer_cli.prediction import run as running
 from fer_cli.prediction.listing import Address, to_path
 from fer_cli.prediction.options import PredictOptions
 from fer_cli.prediction.run import check, run
@@ -339,8 +340,6 @@ def test_many_addresses_are_fetched_at_once_and_come_in_order(memory, pictures, 
 
 
 def test_a_prediction_at_an_address_is_resumed(alone, memory, pictures, tmp_path, monkeypatch):
-    from fer_cli.prediction import run as running
-
     for number in range(5):
         memory.pipe(f"/album/{number}.png", pictures[number])
     done(alone, "memory://album", out=tmp_path / "whole.csv")

@@ -8,16 +8,23 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
+from PIL import Image, features
 from pyarrow import ipc, parquet
 
 from fer_cli.errors import PictureError, UsageError
 from fer_cli.faces.decode import decode
 from fer_cli.faces.video import Every
+from fer_cli.prediction import run as running
+from fer_cli.prediction.neutral import AutoNeutral
+from fer_cli.prediction.neutral.identity import IdentityEncoder
 from fer_cli.prediction.options import PredictOptions
+from fer_cli.prediction.pipeline import extract_faces
 from fer_cli.prediction.run import check, run
 from fer_cli.prediction.sources import Input, Reading, list_inputs, open_sources, read_frames
 from fer_cli.prediction.sources.shards import open_shard
 from tests.prediction.made import made_pictures
+from tests.prediction.neutral.test_auto import CLASSIFIER, MEAN, HowNeutral, WhoIsIt
 from tests.videos import make_video, set_matrix, shades
 
 
@@ -194,8 +201,8 @@ def test_of_several_columns_of_bytes_the_one_of_pictures_is_read(tmp_path, pictu
     wrong = pa.array([b"wrong"] * 5)
     path = make_parquet(tmp_path / "a.parquet", {"audio": wrong, "image": pa.array(pictures)})
     assert [frame.data for frame in frames(path)] == pictures
-    features = {"info": {"features": {"shot": {"_type": "Image"}, "image": {"_type": "Value"}}}}
-    stated = {"huggingface": json.dumps(features)}
+    about = {"info": {"features": {"shot": {"_type": "Image"}, "image": {"_type": "Value"}}}}
+    stated = {"huggingface": json.dumps(about)}
     path = make_parquet(tmp_path / "b.parquet", {"image": wrong, "shot": structures(pictures)}, metadata=stated)
     assert [frame.data for frame in frames(path)] == pictures
 
@@ -230,8 +237,8 @@ def test_a_parquet_file_damaged_inside_loses_no_other_row(tmp_path, pictures):
 def test_a_dataset_that_save_to_disk_wrote_is_read(tmp_path, pictures):
     datasets = pytest.importorskip("datasets")
     columns = {"image": [{"bytes": each, "path": None} for each in pictures], "person": list("abcde")}
-    features = datasets.Features({"image": datasets.Image(), "person": datasets.Value("string")})
-    made = datasets.DatasetDict({"train": datasets.Dataset.from_dict(columns, features=features)})
+    kinds = datasets.Features({"image": datasets.Image(), "person": datasets.Value("string")})
+    made = datasets.DatasetDict({"train": datasets.Dataset.from_dict(columns, features=kinds)})
     made.save_to_disk(tmp_path / "set")
     found = frames(tmp_path / "set")
     assert [frame.data for frame in found] == pictures
@@ -268,8 +275,6 @@ def test_a_video_in_a_tar_is_sampled_upright(tmp_path):
 
 def test_heic_and_avif_and_rotation_are_decoded_from_bytes(tmp_path):
     heif = pytest.importorskip("pillow_heif")
-    from PIL import Image, features
-
     heif.register_heif_opener()
     picture = Image.fromarray(np.full((32, 64, 3), 200, np.uint8))
     exif = Image.Exif()
@@ -321,8 +326,6 @@ def test_a_prediction_on_a_shard_is_resumed(alone, tmp_path, pictures, monkeypat
         make_parquet(path, {"image": structures(pictures)})
     done(alone, path, out=tmp_path / "whole.csv")
 
-    from fer_cli.prediction import run as running
-
     count = running._count
     monkeypatch.setattr(running, "_count", lambda *_: lambda result: 1 / (3 - result.frame.index))
     with pytest.raises(ZeroDivisionError):
@@ -330,6 +333,29 @@ def test_a_prediction_on_a_shard_is_resumed(alone, tmp_path, pictures, monkeypat
     monkeypatch.setattr(running, "_count", count)
     done(alone, path, out=tmp_path / "p.csv", resume=True)
     assert (tmp_path / "p.csv").read_text() == (tmp_path / "whole.csv").read_text()
+
+
+def test_everybodys_most_neutral_picture_is_found_in_a_shard_as_in_a_folder(tmp_path, extract):
+    # The first colour says who it is, the second how neutral.
+    shown = [(1, 250), (1, 10), (2, 20), (2, 200), (1, 30)]
+    (tmp_path / "in").mkdir()
+    for number, (who, neutral) in enumerate(shown):
+        Image.new("RGB", (60, 60), (who, neutral, 0)).save(tmp_path / "in" / f"{number}.png")
+    paths = sorted((tmp_path / "in").iterdir())
+    pictures = [path.read_bytes() for path in paths]
+    tar = make_tar(tmp_path / "a.tar", {path.name: path.read_bytes() for path in paths})
+    table = make_parquet(tmp_path / "a.parquet", {"image": structures(pictures)})
+    served = {}
+    for source in (tmp_path / "in", tar, table):
+        sources = open_sources([source])
+        identity = IdentityEncoder(WhoIsIt(), lambda crops: crops, 0.5, "the first colour", torch.device("cpu"))
+        finder = AutoNeutral(CLASSIFIER, identity, HowNeutral(), MEAN)
+        finder.fit(read_frames(sources, enumerate(list_inputs(sources))), extract)
+        results = extract_faces(read_frames(sources, enumerate(list_inputs(sources))), extract)
+        served[source] = [finder.neutral_for(result.frame, result.faces[0]).name for result in results]
+    assert served[tmp_path / "in"] == ["mean", f"{paths[0]}", f"{paths[3]}", "mean", f"{paths[0]}"]
+    assert served[tar] == ["mean", f"{tar}/0.png", f"{tar}/3.png", "mean", f"{tar}/0.png"]
+    assert served[table] == ["mean", f"{table}:0", f"{table}:3", "mean", f"{table}:0"]
 
 
 def test_sinks_write_inside_their_folders_whatever_a_members_name_is(alone, tmp_path, pictures):
