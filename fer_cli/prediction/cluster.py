@@ -211,8 +211,7 @@ class BlockActor:
                 f"{died} actor{'s' * (died > 1)} died, one after the other, on {first} to {last} (inputs {start} to "
                 f"{stop - 1}): their machines may have too little memory, or one of these files ends the process that "
                 "reads it.",
-                hint="What is finished is stored: put the file elsewhere or take larger machines, then type the same "
-                "line with --resume.",
+                hint="Put that file elsewhere or take larger machines, then type the same line with --resume.",
             )
         if self._opened is None:
             [job] = ray.get(self._coordinator.job.remote())
@@ -238,6 +237,9 @@ def _start_coordinator(ray: Any, job: Job) -> Any:
             self._begun[start] = died + 1
             return died if died >= attempts else 0
 
+        def begun(self) -> bool:
+            return bool(self._begun)
+
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -262,7 +264,6 @@ def connected(address: str | None) -> Iterator[Any]:
     # arguments of its own actors in the object store.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    import ray
     import ray.data
 
     if ray.is_initialized():
@@ -289,19 +290,18 @@ def connected(address: str | None) -> Iterator[Any]:
 
 @contextmanager
 def _no_stderr() -> Iterator[None]:
-    """Send what is written to standard error nowhere, by C++ too: Ray says there that it was told to say less."""
-    if sys.stderr is None:
-        yield
-        return
-    sys.stderr.flush()
-    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
+    """Discard what is written to standard error, by C++ too: Ray says there that it was told to say less."""
+    with suppress(AttributeError):
+        # A program of its own may have none.
+        sys.stderr.flush()
+    stderr = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def predict_blocks(
@@ -322,9 +322,8 @@ def predict_blocks(
         pool = pool._replace(actors=min(pool.actors, len(chosen)))
         progress("predicting", 0, None, note=f"Ray: {pool} on {len(machines)} machine{'s' * (len(machines) > 1)}")
         coordinator = _start_coordinator(ray, job)
-        with _translated(ray), _watched(ray, progress) as noted:
+        with _translated(ray), _watched(ray, pool, coordinator, progress):
             for row in _rows(ray, pool, chosen, coordinator):
-                noted.set()
                 if row["error"]:
                     usage, message, hint = json.loads(row["error"])
                     raise (UsageError if usage else FerError)(message, hint=hint)
@@ -366,11 +365,8 @@ def _translated(ray: Any) -> Iterator[None]:
         raise
     except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
         if "creation task" in str(error):
-            last = _lines(error)[-1]
-            raise FerError(
-                f"An actor could not begin: {last}",
-                hint="All machines of the cluster need fer-cli[ray], the same version.",
-            ) from error
+            same = "All machines of the cluster need fer-cli[ray], of one version."
+            raise FerError(f"An actor could not begin: {_lines(error)[-1]}", hint=same) from error
         why = f"for want of memory perhaps ({_lines(error)[0]})"
         raise FerError(f"An actor died and could not be started again, {why}.", hint=stored) from error
     except (ray.exceptions.RayError, ConnectionError) as error:
@@ -378,20 +374,20 @@ def _translated(ray: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _watched(ray: Any, progress: Progress) -> Iterator[threading.Event]:
-    """An event; unless it is set within :data:`PATIENCE` seconds, what the processors do is told."""
+def _watched(ray: Any, pool: Pool, coordinator: Any, progress: Progress) -> Iterator[None]:
+    """Tell how many processors are free, if no actor has begun anything after :data:`PATIENCE` seconds."""
     done = threading.Event()
 
     def watch() -> None:
-        if not done.wait(PATIENCE):
-            with suppress(Exception):
+        with suppress(Exception):
+            if not done.wait(PATIENCE) and not ray.get(coordinator.begun.remote()):
                 free, all_cpus = (each.get("CPU", 0) for each in (ray.available_resources(), ray.cluster_resources()))
-                text = f"no block is finished yet; {free:g} of {all_cpus:g} processors of the cluster are free"
-                progress("predicting", 0, None, note=text + ("" if free else ": other work may hold them all"))
+                note = f"no actor has begun yet: each needs {pool.cpus} of the cluster's {all_cpus:g} processors, and "
+                progress("predicting", 0, None, note=f"{note}{free:g} are free; other work may hold them")
 
     threading.Thread(target=watch, name="fer-watch", daemon=True).start()
     try:
-        yield done
+        yield
     finally:
         done.set()
 

@@ -116,9 +116,10 @@ def run(
 
     ``finder`` is fitted here. ``model`` is what tells the classifier from others, for ``options.resume``; ``about`` is
     its name for people, with its scores. Without ``options.out`` the rows go to ``stream`` if there is one; ``show`` is
-    called with each result in order. With ``options.engine`` ray the classifier is on the CPU, and sent to where there
-    is the ``device``. Raises :class:`~fer_cli.errors.FerError` if another process predicts into one of the same files
-    or folders, or there is no room there.
+    called with each result in order. With ``options.engine`` ray the classifier is on the CPU and sent to where there
+    is the ``device``, and the finder is fitted there, without the frames. Raises
+    :class:`~fer_cli.errors.FerError` if another process predicts into one of the same files or folders, or there is no
+    room there.
     """
     with _locked_outputs(options):
         # Another prediction into the same may have ended since the options were checked.

@@ -172,6 +172,28 @@ def test_what_an_actor_raises_is_raised_here(ray):
     assert failure.value.hint == "Type another."
 
 
+def test_processors_that_others_hold_are_waited_for_with_a_note(ray, monkeypatch):
+    import ray as module
+
+    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    holder = module.remote(num_cpus=1)(type("Holder", (), {"ready": lambda self: None})).remote()
+    module.get(holder.ready.remote())
+    notes = []
+
+    def progress(*_, note="", **__):
+        notes.append(note)
+        if "no actor has begun" in note:
+            module.kill(holder)
+
+    def predict(inputs, *_):
+        return (FrameResult(Frame(index, given.path)) for index, given in inputs)
+
+    job = make_job(predict, made_classifier(), None, [], PredictOptions(**CROPS), "cpu")
+    assert [start for start, _, _ in predict_blocks(job, lambda actors: blocks_of(1), None, progress)] == [0]
+    assert "Ray: 1 actor of 1 thread on 1 machine" in notes[0]
+    assert "needs 1 of the cluster's 1 processors, and 0 are free" in notes[1]
+
+
 def test_no_cluster_at_an_address_is_a_sentence(monkeypatch):
     ray = pytest.importorskip("ray", reason="Ray Data is not installed (fer-cli[ray])")
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
