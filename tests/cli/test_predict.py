@@ -27,7 +27,7 @@ from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Summa
 from fer_cli.prediction.sinks.rows import FORMATS, RowSink
 from fer_cli.prediction.sources import Input, Source
 from tests.prediction.made import made_pictures, made_run
-from tests.videos import cut, make_video, shades
+from tests.videos import cut, make_video, scenes, shades
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_a_full_disk_is_a_sentence(here, run, monkeypatch):
 @pytest.mark.skipif(os.name != "posix", reason="no SIGKILL here")
 def test_a_killed_prediction_goes_on_and_gives_what_one_in_one_go_gives(here, run):
     made_pictures(here / "many", 150)
-    make_video(here / "many" / "b.mp4", shades(40))
+    make_video(here / "many" / "b.mp4", scenes(40))
     (here / "many" / "c.png").touch()
     common = ("many", "--every", "2", "--smooth", "0.5", "--device", "cpu")
     fer(run, *common, "--out", "whole.csv", code=3)
@@ -175,11 +175,14 @@ def test_a_killed_prediction_goes_on_and_gives_what_one_in_one_go_gives(here, ru
     assert not Path("p.csv").exists()
     said = fer(run, *common, "--out", "p.csv", code=2)[1]
     assert "--resume" in said
-    assert "faces is not what" in fer(run, *common, "--faces", "largest", "--out", "p.csv", "--resume", code=2)[1]
+    for changed in ("--faces=largest", "--schema=openface"):
+        said = fer(run, *common, changed, "--out", "p.csv", "--resume", code=2)[1]
+        assert f"{changed[2:].split('=')[0]} is not what" in said
     fer(run, *common, "--out", "p.csv", "--resume", code=3)
     assert Path("p.csv").read_bytes() == Path("whole.csv").read_bytes()
     assert Path("p.errors.csv").read_bytes() == Path("whole.errors.csv").read_bytes()
     assert len(rows("p.csv")) == 170
+    assert [row["track"] for row in rows("p.csv") if row["frame"]] == ["0"] * 5 + ["1"] * 10 + ["0"] * 5
     assert not part.parent.exists()
     # What is finished is not begun again.
     assert "is complete" in fer(run, *common, "--out", "p.csv", "--resume", code=2)[1]
@@ -204,6 +207,20 @@ def test_a_video_gives_times_a_timeline_and_a_video_drawn_on(here, run):
     assert [(row["frame"], row["time"]) for row in found] == [(0, 0.0), (10, 0.4), (20, 0.8)]
     assert Path("v.timeline.png").exists()
     assert [path.name for path in Path("drawn").iterdir()] == ["000000-clip.mp4"]
+
+
+def test_a_table_has_the_columns_of_other_programs(here, run):
+    make_video(here / "clip.mp4", scenes(4))
+    fer(run, "clip.mp4", "--schema", "openface", "--out", "o.csv")
+    found = rows("o.csv")
+    assert [(row["frame"], row["face_id"], row["success"]) for row in found] == [
+        *(("1", "0", "1"), ("2", "1", "1"), ("3", "1", "1"), ("4", "0", "1"))
+    ]
+    piped = fer(run, "clip.mp4", "--schema", "pyfeat")[0].splitlines()
+    assert piped[0].startswith(
+        "FaceRectX,FaceRectY,FaceRectWidth,FaceRectHeight,FaceScore,anger,happiness,surprise,input"
+    )
+    assert "openface" in fer(run, "clip.mp4", "--schema", "none", code=2)[1]
 
 
 def test_smoothing_makes_what_flickers_calmer(here, run):

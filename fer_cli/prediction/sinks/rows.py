@@ -48,7 +48,7 @@ class RowSink(Sink):
     binary: ClassVar[bool] = False
 
     def __init__(self, target: Path | TextIO, columns: Mapping[str, type], schema: str = "fer"):
-        self._target, self.columns, self._schema = target, columns, schema
+        self._target, self.columns, self.schema = target, columns, schema
         self._stack: ExitStack | None = None
 
     @abstractmethod
@@ -65,7 +65,7 @@ class RowSink(Sink):
     def rows(self, result: FrameResult) -> Iterator[dict[str, Any]]:
         """The rows of one result."""
         for face in result.faces:
-            yield in_schema(rounded(to_row(result.frame, face)), self._schema)
+            yield in_schema(rounded(to_row(result.frame, face)), self.schema)
 
     def write(self, result: FrameResult) -> None:
         """Write a row for each face."""
