@@ -149,7 +149,7 @@ def neutral_finder(
     """
     if options.neutral not in (AUTO, MEAN):
         return GivenNeutral(Path(options.neutral))
-    mean = _mean(model)
+    mean = mean_of(model)
     if options.neutral == MEAN or model.run is None:
         tell(f"neutral   the average of {mean.subjects} people of the training")
         return FixedNeutral(Neutral(MEAN, embedding=mean.mean.numpy()))
@@ -160,7 +160,11 @@ def neutral_finder(
     return AutoNeutral(model.classifier, identity, scorer, mean, tell=tell, progress=progress)
 
 
-def _mean(model: "PredictionModel") -> NeutralMean:
+def mean_of(model: "PredictionModel") -> NeutralMean:
+    """The average neutral face of the people whom a paired ``model`` was trained on.
+
+    Raises :class:`~fer_cli.errors.RunError` where none is stored and none can be made.
+    """
     classifier = model.classifier
     if model.run is not None:
         return of_run(model.run, classifier.model.encoder, classifier.preprocessing, classifier.device)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fer_cli.embeddings.neutral import NeutralMean, distances, of_run, unit
 from fer_cli.errors import ModelError, RunError
 from fer_cli.models import VGGFACE2
+from fer_cli.models.base import TrainedModel
 from fer_cli.models.disentangled import DisentangledModel
 from fer_cli.models.identity import identity_network, identity_weights
 from fer_cli.models.inference import Classifier
@@ -52,9 +53,9 @@ class IdentityEncoder:
 
 
 def choose_identity(
-    run: Run, classifier: Classifier, *, wanted: str | None = None, threshold: float | None = None
+    run: Run | None, classifier: Classifier, *, wanted: str | None = None, threshold: float | None = None
 ) -> IdentityEncoder:
-    """The encoder to group faces by, for a paired ``run``.
+    """The encoder to group faces by, for a ``run``, or a model that is none.
 
     In order: ``wanted`` (``vggface2``, a run's folder, a file of weights); the VGGFace2 weights, where they were
     imported; the identity encoder that a disentangled run was trained with; the run's own encoder, which was trained
@@ -66,11 +67,37 @@ def choose_identity(
         return _published(find(VGGFACE2).fetch(), threshold, device)
     if wanted is not None:
         return _named(Path(wanted), threshold, device)
-    for folder in _identity_folders(run):
+    for folder in [] if run is None else _identity_folders(run):
         return _named(folder, threshold, device)
-    own = of_run(run, classifier.model.encoder, classifier.preprocessing, device)
-    about = f"{run.path}, its own encoder: it was trained for expressions, not for people (--identity names a better)"
-    return _encoder(classifier.model.encoder, classifier.preprocessing, own, threshold, about, device)
+    if run is not None and classifier.paired:
+        own = of_run(run, classifier.model.encoder, classifier.preprocessing, device)
+    else:
+        own = None if run is None else NeutralMean.load(run.path)
+    network = getattr(classifier.model, "encoder", None) or LastLayer(classifier.model)
+    about = (
+        f"{'the model' if run is None else run.path}, its own encoder: it was trained for expressions, not for people "
+        "(--identity names a better)"
+    )
+    return _encoder(network, classifier.preprocessing, own, threshold, about, device)
+
+
+class LastLayer(nn.Module):
+    """The encoder of an image classifier without a part of this name: what its classifier sees.
+
+    Of a published one it is the last hidden layer, averaged over the places of the picture.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """B×D for B×3×S×S."""
+        if isinstance(self.model, TrainedModel):
+            return self.model.features(pixels)
+        hidden = self.model(pixels, output_hidden_states=True).hidden_states[-1]
+        # B×places×D of a transformer, B×D×h×w of convolutions.
+        return hidden.mean(dim=1) if hidden.dim() == 3 else hidden.flatten(2).mean(dim=2)
 
 
 def _identity_folders(run: Run) -> list[Path]:
