@@ -18,6 +18,8 @@ PATIENCE = 30.0
 #: The largest value that is read, in bytes; an embedding has some thousands, a crop some ten thousands.
 MAX_VALUE = 4_000_000
 
+#: SQLite's own table of the ids that were given out, so that none is used twice.
+OF_AUTOINCREMENT = "CREATE TABLE sqlite_sequence(name,seq)"
 #: Strict tables, so that SQLite's own check finds a value of another type.
 SCHEMA = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
@@ -63,6 +65,8 @@ class PeopleFile:
                 f"There is no people store in {folder}: no {FILE}.",
                 hint=f"fer predict ALBUM --people {folder} makes one.",
             )
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"--people {folder} is a file, and a store needs a folder.", hint="Name another DIR.")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             empty = not path.exists() or _is_empty(path)
@@ -123,8 +127,8 @@ class PeopleFile:
                     hint="Use the fer that wrote it, or name another DIR.",
                 )
             found = {sql for (sql,) in self._db.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL")}
-            # The table of AUTOINCREMENT is SQLite's own. A trigger or a view would run what somebody else wrote.
-            if {sql for sql in found if "sqlite_sequence" not in sql} != set(SCHEMA):
+            # A trigger or a view would run what somebody else wrote.
+            if found != {*SCHEMA, OF_AUTOINCREMENT}:
                 raise FerError(f"{self.path} is no people store: its tables are others.", hint="Name another DIR.")
             [[state]] = self._db.execute("PRAGMA quick_check(1)")
             if state != "ok":
@@ -132,14 +136,14 @@ class PeopleFile:
 
     def _check_binding(self, binding: Binding) -> None:
         stored = dict(self.rows("SELECT key, value FROM meta"))
-        for kind, flag in (("identity", "--identity"), ("encoder", "--run or --model")):
+        for kind in ("identity", "encoder"):
             if stored.get(kind) != getattr(binding, kind):
                 what = "identity encoder" if kind == "identity" else "model"
                 was, now = stored.get(f"{kind}_name"), getattr(binding, f"{kind}_name")
                 raise UsageError(
                     f"--people {self.path.parent} was made with another {what}: {was}. This one is {now}, and its "
                     "embeddings cannot be compared with those.",
-                    hint=f"Type {flag} with the one that made it, or --people with another folder.",
+                    hint="Type the --run, --model or --identity that made it, or --people with another folder.",
                 )
 
     @contextmanager
