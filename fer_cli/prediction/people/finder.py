@@ -78,7 +78,7 @@ class StoredPeople:
         with self._store.writing():
             self._parts = match_faces(
                 self._store,
-                faces.digests,
+                faces.digests(),
                 faces.identities(),
                 clusters,
                 threshold=identity.threshold,
@@ -88,7 +88,9 @@ class StoredPeople:
             for row in _most_neutral(self._parts, np.array(faces.scores), np.array(faces.certain, bool)):
                 self._store.offer(int(self._parts[row]), faces.picture(row))
         self._faces = faces
-        self._order = np.argsort(faces.keys_of_digests, kind="stable")
+        keys = faces.digest_keys()
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
         self._snapshot()
         self._profile.cache_clear()
         self._tell(f"people    {folder}: {self._summary(before)}")
@@ -139,9 +141,9 @@ class StoredPeople:
     def _row(self, digest: bytes) -> int | None:
         if self._faces is None:
             return None
-        keys, key = self._faces.keys_of_digests, int.from_bytes(digest[:8], "little")
-        place = int(np.searchsorted(keys, np.uint64(key), sorter=self._order))
-        if place == len(keys) or keys[self._order[place]] != key:
+        key = np.uint64(int.from_bytes(digest[:8], "little"))
+        place = int(np.searchsorted(self._keys, key))
+        if place == len(self._keys) or self._keys[place] != key:
             return None
         return int(self._order[place])
 
@@ -219,12 +221,12 @@ class _AlbumFaces(EmbeddedFaces):
         place = len(self._units)
         self._units.append(place if face.track is None else self._tracks.setdefault((frame.index, face.track), place))
 
-    @property
     def digests(self) -> Sequence[bytes]:
+        """The digest of each crop."""
         return [bytes(self._digests[at : at + DIGEST]) for at in range(0, len(self._digests), DIGEST)]
 
-    @property
-    def keys_of_digests(self) -> np.ndarray:
+    def digest_keys(self) -> np.ndarray:
+        """N numbers that tell the crops apart."""
         return np.frombuffer(bytes(self._digests), "<u8")[:: DIGEST // 8]
 
     def cluster(self, threshold: float, centre: np.ndarray | None) -> np.ndarray:
@@ -239,6 +241,7 @@ class _AlbumFaces(EmbeddedFaces):
         return cluster(means, threshold, centre=centre)[places]
 
     def picture(self, row: int) -> Picture:
+        """The face as a neutral picture to keep."""
         return Picture(
             bytes(self._digests[DIGEST * row : DIGEST * (row + 1)]),
             NEUTRAL,
