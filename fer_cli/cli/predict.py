@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Summary
 
 #: The columns that a narrow terminal goes without, the first first.
-DISPENSABLE = ("then", "compared with", "face", "confidence")
+DISPENSABLE = ("then", "compared with", "face", "confidence", "person")
 #: A width in which any row is whole.
 UNLIMITED = 100_000
 #: The longest bar of an expression's share, in letters.
@@ -71,6 +71,7 @@ def predict(
     fer predict anna-1.jpg anna-2.jpg --neutral anna-at-rest.jpg
 
     fer predict ./images --out predictions.csv --report album.html
+    fer predict ./album-2 --people ./people --out album-2.csv
 
     fer predict ./images --model ORG/NAME
 
@@ -83,6 +84,7 @@ def predict(
     from fer_cli.models.device import choose_device, device_name
     from fer_cli.prediction.checkpoint import Checkpoint
     from fer_cli.prediction.neutral import neutral_finder
+    from fer_cli.prediction.people import people_finder
     from fer_cli.prediction.pipeline import is_cropped, settle_detector
     from fer_cli.prediction.predictor import open_model
     from fer_cli.prediction.run import check
@@ -100,6 +102,11 @@ def predict(
     if opened.labels:
         say(f"model     {opened.name}: {opened.labels}")
     say(f"device    {f'{device}, by Ray' if on_ray else device_name(classifier.device)}, {opened.runtime}")
+    if on_ray and neutral.people is not None:
+        raise UsageError(
+            "--engine ray: the machines of a cluster share no --people store.",
+            hint="Type --engine local, or leave --people out.",
+        )
     if on_ray and classifier.paired and neutral.neutral == AUTO:
         raise UsageError(
             "--engine ray reads each picture once, and --neutral auto, the default, would look for every person's most "
@@ -117,18 +124,24 @@ def predict(
             "faces     found by scikit-image's LBP cascade, frontal ones only: YuNet's file is not here and cannot be "
             "downloaded (FER_YUNET or --detector-model names it)"
         )
-    table = ResultTable(paired=classifier.paired)
+    table = ResultTable(paired=classifier.paired, people=neutral.people is not None)
     try:
         with Bars() as bars:
-            finder = None
-            if classifier.paired:
+            finder = people = None
+            if neutral.people is not None:
+                people = people_finder(neutral, opened, device=chosen, tell=say, progress=bars)
+            if people is not None and neutral.neutral == AUTO:
+                finder = people
+            elif classifier.paired:
                 finder = neutral_finder(neutral, opened, device=chosen, tell=say, progress=bars)
             summary = run_prediction(
                 sources,
                 options,
                 classifier,
                 finder=finder,
-                model=f"{opened.name} {device_name(classifier.device)} {opened.runtime.split()[0]} {neutral}",
+                people=people,
+                model=f"{opened.name} {device_name(classifier.device)} {opened.runtime.split()[0]} {neutral}"
+                + (f" people {neutral.people}" if neutral.people is not None else ""),
                 device=device,
                 about=opened.about,
                 stream=None if out.is_terminal else sys.stdout,
@@ -195,8 +208,9 @@ def _show_next(summary: "Summary", options: PredictOptions) -> None:
 class ResultTable:
     """The first rows, for a terminal; skipped inputs are told as they come."""
 
-    def __init__(self, *, paired: bool = False):
+    def __init__(self, *, paired: bool = False, people: bool = False):
         self._columns = ["file", "face", "label", "confidence", "then", *(["compared with"] if paired else [])]
+        self._columns[2:2] = ["person"] if people else []
         self._cells: list[dict[str, str]] = []
         self._warnings = self._rows = 0
 
@@ -251,6 +265,7 @@ def _cells(frame: "Frame", face: "FacePrediction") -> dict[str, str]:
     return {
         "file": _one_line(frame.path) + at,
         "face": str(face.number),
+        "person": face.person,
         "label": face.label,
         "confidence": f"{face.confidence:.0%}",
         "then": "".join(f"{name} {share:.0%}" for name, share in second),

@@ -37,6 +37,7 @@ from fer_cli.progress import Progress, silent
 
 if TYPE_CHECKING:
     from fer_cli.prediction.cluster import Job
+    from fer_cli.prediction.people.finder import StoredPeople
 
 #: Called with each result.
 Listener = Callable[[FrameResult], None]
@@ -105,6 +106,7 @@ def run(
     classifier: FaceClassifier,
     *,
     finder: NeutralFinder | None = None,
+    people: "StoredPeople | None" = None,
     model: str = "",
     device: str = "auto",
     about: str = "",
@@ -114,18 +116,18 @@ def run(
 ) -> Summary:
     """Predict on the sources ``names`` as :func:`check`-ed ``options`` ask.
 
-    ``finder`` is fitted here. ``model`` is what tells the classifier from others, for ``options.resume``; ``about`` is
-    its name for people, with its scores. Without ``options.out`` the rows go to ``stream`` if there is one; ``show`` is
-    called with each result in order. With ``options.engine`` ray the classifier is on the CPU and sent to where there
-    is the ``device``, and the finder is fitted there, without the frames. Raises
-    :class:`~fer_cli.errors.FerError` if another process predicts into one of the same files or folders, or there is no
-    room there.
+    ``finder`` and ``people`` are fitted here, once if they are the same. ``model`` is what tells the classifier from
+    others, for ``options.resume``; ``about`` is its name for people, with its scores. Without ``options.out`` the rows
+    go to ``stream`` if there is one; ``show`` is called with each result in order. With ``options.engine`` ray the
+    classifier is on the CPU and sent to where there is the ``device``, and the finder is fitted there, without the
+    frames. Raises :class:`~fer_cli.errors.FerError` if another process predicts into one of the same files or folders,
+    or there is no room there.
     """
     with _locked_outputs(options):
         # Another prediction into the same may have ended since the options were checked.
         _refuse_overwriting(options)
         try:
-            return _run(names, options, classifier, finder, model, device, about, stream, show, progress)
+            return _run(names, options, classifier, finder, people, model, device, about, stream, show, progress)
         except FerError as error:
             if disk_full_reason(error) and _is_file(options.out) and Checkpoint(options.out).exists:
                 error.hint = "Make room there, then type the same line with --resume to continue."
@@ -137,6 +139,7 @@ def _run(
     options: PredictOptions,
     classifier: FaceClassifier,
     finder: NeutralFinder | None,
+    people: "StoredPeople | None",
     model: str,
     device: str,
     about: str,
@@ -158,12 +161,18 @@ def _run(
     # Opened a second time, so that what is read twice does not disturb what is read in order.
     reopened = partial(reopen, _open(names, options))
     summary, sinks = Summary(), _sinks(names, options, classifier.classes, about, stream, reopened)
+    if people is not None:
+        sinks.append(people.sink())
 
     def results(inputs: Iterable[tuple[int, Input]], again: Relist | None) -> Iterator[FrameResult]:
         """The results of ``inputs``; ``again`` lists all inputs once more, None where they can be read only once."""
-        if classifier.paired and finder is not None:
-            finder.fit(None if live or again is None else read_frames(sources, enumerate(again())), extract)
-        found = predict_inputs(sources, options.smooth, inputs, extract, classifier, finder)
+        fitted = [people, finder if classifier.paired else None]
+        for each in dict.fromkeys(each for each in fitted if each is not None):
+            each.fit(None if live or again is None else read_frames(sources, enumerate(again())), extract)
+        align = extract if people is None else people.aligning(extract)
+        found = predict_inputs(sources, options.smooth, inputs, align, classifier, finder)
+        if people is not None:
+            found = people.identified(found)
         return end_on_interrupt(found) if live else found
 
     if options.overwrite:

@@ -23,9 +23,9 @@ OUT_OF_SIGHT = 2.0
 #: The intersection over union with the expected box from which a face is where its track is expected.
 OVERLAP = 0.3
 #: The largest distance of two descriptors of one person, anywhere and where its track is expected; and that beyond
-#: which distances are alike: of most people, and of a face that another covers. Of 102 portraits in one light with seven
-#: expressions, 1.1 % of the distances within a person are above the first and 0.13 % of those between people below; 0.02
-#: and 5.7 % for the second. Of press photographs of 875 people no two are below the first.
+#: which distances are alike: of most people, and of a face that another covers. Of 102 portraits in one light with
+#: seven expressions, 1.1 % of the distances within a person are above the first and 0.13 % of those between people
+#: below; 0.02 and 5.7 % for the second. Of press photographs of 875 people no two are below the first.
 DISTANCE_ANYWHERE, DISTANCE_HERE, DISTANCE_FAR = 0.12, 0.16, 0.32
 #: What a full overlap is worth, as a difference of distances: position decides between people who look alike.
 OVERLAP_WEIGHT = 0.05

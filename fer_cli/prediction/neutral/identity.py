@@ -24,6 +24,8 @@ from fer_cli.runs.run import CARD, Run
 #: The cosine distance that those who use the VGGFace2 network take for the border between two people; also taken for
 #: an encoder of whom no people are known to measure it by.
 CUSTOMARY = 0.5
+#: How to come by a better encoder than one for expressions.
+BETTER = "--identity names a better one."
 #: Faces clustered at once. Agglomerative clustering compares all pairs: of this many 2 million, in some 150 MB.
 AT_ONCE = 2000
 #: Where a disentangled run keeps what it was trained from.
@@ -52,9 +54,9 @@ class IdentityEncoder:
 
 
 def choose_identity(
-    run: Run, classifier: Classifier, *, wanted: str | None = None, threshold: float | None = None
+    run: Run | None, classifier: Classifier, *, wanted: str | None = None, threshold: float | None = None
 ) -> IdentityEncoder:
-    """The encoder to group faces by, for a paired ``run``.
+    """The encoder to group faces by, for a ``run``, or a model that is none.
 
     In order: ``wanted`` (``vggface2``, a run's folder, a file of weights); the VGGFace2 weights, where they were
     imported; the identity encoder that a disentangled run was trained with; the run's own encoder, which was trained
@@ -66,11 +68,20 @@ def choose_identity(
         return _published(find(VGGFACE2).fetch(), threshold, device)
     if wanted is not None:
         return _named(Path(wanted), threshold, device)
-    for folder in _identity_folders(run):
+    for folder in _identity_folders(run) if run is not None else ():
         return _named(folder, threshold, device)
-    own = of_run(run, classifier.model.encoder, classifier.preprocessing, device)
-    about = f"{run.path}, its own encoder: it was trained for expressions, not for people (--identity names a better)"
-    return _encoder(classifier.model.encoder, classifier.preprocessing, own, threshold, about, device)
+    encoder = getattr(classifier.model, "encoder", None)
+    # Of a published model it may be a transformer's, which gives no embedding of a face.
+    if not isinstance(encoder, nn.Module) or not hasattr(encoder, "width"):
+        raise ModelError("This model has no encoder that could tell people apart, and no other is here.", hint=BETTER)
+    own = None
+    if run is not None and classifier.paired:
+        own = of_run(run, encoder, classifier.preprocessing, device)
+    elif run is not None:
+        own = NeutralMean.load(run.path)
+    name = "the model" if run is None else run.path
+    about = f"{name}, its own encoder: it was trained for expressions, not for people. {BETTER}"
+    return _encoder(encoder, classifier.preprocessing, own, threshold, about, device)
 
 
 def _identity_folders(run: Run) -> list[Path]:
