@@ -4,7 +4,7 @@ import hashlib
 import os
 import tempfile
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -39,17 +39,17 @@ class Encoders:
         """Whether scores are probabilities."""
         return self.scorer is not None and self.scorer.confident
 
-    def __call__(self, crops: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Of B crops the model's embeddings B×W (W is 0 without an encoder), the identities B×D, scores, certainties.
+    def __call__(self, faces: Sequence[FacePrediction]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Of B faces the model's embeddings B×W (W is 0 without an encoder), the identities B×D, scores, certainties.
 
         A score says how neutral a face is; where it is certain, the face may serve as neutral.
         """
-        batch = to_tensor(crops)
+        batch = to_tensor([face.crop for face in faces])
         has_encoder = hasattr(self.classifier.model, "encoder")
-        own = self.classifier.embed(batch) if has_encoder else batch.new_empty((len(crops), 0)).float()
-        people = own.numpy() if self.shared else self.identity.embed(batch)
+        own = self.classifier.embed(batch) if has_encoder else batch.new_empty((len(faces), 0)).float()
+        people = own.numpy() if self.shared else self.identity.embed_faces(faces)
         if self.scorer is None:
-            return own.numpy(), people, np.zeros(len(crops)), np.zeros(len(crops), bool)
+            return own.numpy(), people, np.zeros(len(faces)), np.zeros(len(faces), bool)
         scores = self.scorer(batch, own)
         return own.numpy(), people, scores.scores, scores.certain
 
@@ -147,11 +147,11 @@ def embed_faces(
     waiting: list[tuple[Frame, FacePrediction]] = []
 
     def embed() -> None:
-        for (frame, face), *row in zip(waiting, *encoders([face.crop for _, face in waiting]), strict=True):
+        for (frame, face), *row in zip(waiting, *encoders([face for _, face in waiting]), strict=True):
             faces.add(frame, face, *row)
         waiting.clear()
 
-    for result in extract_faces(frames, extract):
+    for result in extract_faces(frames, extract.aligning() if encoders.identity.aligned else extract):
         for face in result.faces:
             waiting.append((result.frame, face))
             if len(waiting) == BATCH:
