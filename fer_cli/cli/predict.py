@@ -66,6 +66,8 @@ def predict(
 
     fer predict anna-1.jpg anna-2.jpg --neutral anna-at-rest.jpg
 
+    fer predict ./album-2 --people ./people --out album-2.csv
+
     fer predict ./images --model ORG/NAME
 
     find . -name '*.jpg' -print0 | fer predict - --format jsonl | head
@@ -76,6 +78,7 @@ def predict(
     from fer_cli.models.device import choose_device, device_name
     from fer_cli.prediction.checkpoint import Checkpoint
     from fer_cli.prediction.neutral import neutral_finder
+    from fer_cli.prediction.people import people_finder
     from fer_cli.prediction.pipeline import is_cropped, settle_detector
     from fer_cli.prediction.predictor import open_model
     from fer_cli.prediction.run import check
@@ -105,15 +108,21 @@ def predict(
     table = ResultTable(paired=classifier.paired)
     try:
         with Bars() as bars:
-            finder = None
-            if classifier.paired:
+            finder = people = None
+            if neutral.people is not None:
+                people = people_finder(neutral, opened, device=device, tell=say, progress=bars)
+            if people is not None and neutral.neutral == AUTO:
+                finder = people
+            elif classifier.paired:
                 finder = neutral_finder(neutral, opened, device=device, tell=say, progress=bars)
             summary = run_prediction(
                 sources,
                 options,
                 classifier,
                 finder=finder,
-                model=f"{opened.name} {device_name(classifier.device)} {opened.runtime.split()[0]} {neutral}",
+                people=people,
+                model=f"{opened.name} {device_name(classifier.device)} {opened.runtime.split()[0]} {neutral}"
+                + (f" people {neutral.people}" if neutral.people is not None else ""),
                 stream=None if out.is_terminal else sys.stdout,
                 show=table.add,
                 progress=bars,

@@ -1,7 +1,7 @@
 """Options of a prediction, and of the neutral faces of paired models; importable without torch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -39,9 +39,16 @@ class NeutralOptions:
         str | None, Doc("With auto, the single-face model that scores how neutral a picture is."), NEUTRAL
     ] = None
 
+    people: Annotated[
+        Path | None,
+        Doc("A folder that remembers who is who, and their neutral faces, for later albums; fer people shows it."),
+        NEUTRAL,
+    ] = field(default=None, repr=False)
+
     def __post_init__(self):
         check_bounds(self)
-        for name in ("identity", "identity_threshold", "neutral_classifier"):
+        names = ("identity", "identity_threshold", "neutral_classifier") if self.people is None else ()
+        for name in names:
             if getattr(self, name) is not None and self.neutral != AUTO:
                 raise UsageError(f"{flag(name)} is for --neutral auto, and --neutral is {self.neutral}.")
 

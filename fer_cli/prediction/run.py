@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from fer_cli import distributed
 from fer_cli.errors import FerError, UsageError
@@ -29,6 +29,9 @@ from fer_cli.prediction.sources import (
     read_frames,
 )
 from fer_cli.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from fer_cli.prediction.people.finder import StoredPeople
 
 #: Called with each result.
 Listener = Callable[[FrameResult], None]
@@ -77,6 +80,7 @@ def run(
     classifier: FaceClassifier,
     *,
     finder: NeutralFinder | None = None,
+    people: "StoredPeople | None" = None,
     model: str = "",
     stream: TextIO | None = None,
     show: Listener = lambda _: None,
@@ -84,17 +88,17 @@ def run(
 ) -> Summary:
     """Predict on the sources ``names`` as :func:`check`-ed ``options`` ask.
 
-    ``finder`` is fitted here. ``model`` is what tells the classifier from others, for ``options.resume``. Without
-    ``options.out`` the rows go to ``stream`` if there is one; ``show`` is called with each result in order. Under
-    torchrun each process takes its share of the inputs and the first writes the tables. Raises
-    :class:`~fer_cli.errors.FerError` if another process predicts into one of the same files or folders, or there is no
-    room there.
+    ``finder`` and ``people`` are fitted here, once if they are the same. ``model`` is what tells the classifier from
+    others, for ``options.resume``. Without ``options.out`` the rows go to ``stream`` if there is one; ``show`` is
+    called with each result in order. Under torchrun each process takes its share of the inputs and the first writes the
+    tables. Raises :class:`~fer_cli.errors.FerError` if another process predicts into one of the same files or folders,
+    or there is no room there.
     """
     with _locked_outputs(options):
         # Another prediction into the same may have ended since the options were checked.
         _refuse_overwriting(options)
         try:
-            return _run(names, options, classifier, finder, model, stream, show, progress)
+            return _run(names, options, classifier, finder, people, model, stream, show, progress)
         except FerError as error:
             if disk_full_reason(error) and _is_file(options.out) and Checkpoint(options.out).exists:
                 error.hint = "Make room there, then type the same line with --resume to continue."
@@ -106,6 +110,7 @@ def _run(
     options: PredictOptions,
     classifier: FaceClassifier,
     finder: NeutralFinder | None,
+    people: "StoredPeople | None",
     model: str,
     stream: TextIO | None,
     show: Listener,
@@ -123,12 +128,16 @@ def _run(
         max_pixels=options.max_pixels,
     )
     summary, sinks = Summary(), _sinks(options, classifier.classes, stream)
+    if people is not None:
+        sinks.append(people.sink())
+        extract = extract.aligning() if people.aligned else extract
 
     def results(inputs: Iterable[tuple[int, Input]], again: Relist | None) -> Iterator[FrameResult]:
         """The results of ``inputs``; ``again`` lists all inputs once more, None where they can be read only once."""
-        if classifier.paired and finder is not None:
-            finder.fit(None if live or again is None else read_frames(sources, enumerate(again())), extract)
-        found = pipeline.predict(read_frames(sources, inputs), extract, classifier, finder)
+        fitted = [people, finder if classifier.paired else None]
+        for each in dict.fromkeys(each for each in fitted if each is not None):
+            each.fit(None if live or again is None else read_frames(sources, enumerate(again())), extract)
+        found = pipeline.predict(read_frames(sources, inputs), extract, classifier, finder, people)
         if live:
             found = end_on_interrupt(found)
         return found if options.smooth is None else smoothed(found, options.smooth)

@@ -91,6 +91,8 @@ class AutoNeutral:
         self._tell(f"neutral   scored by {self._scorer.about}")
         self._faces = faces = EmbeddedFaces(self._encoders)
         embed_faces(frames, extract, self._encoders, faces, self._progress)
+        if faces.note:
+            self._tell(faces.note)
         self._labels = cluster(faces.identities(), self._identity.threshold, centre=self._identity.centre)
         keys = np.array(faces.keys, np.uint64)
         self._order = np.argsort(keys, kind="stable")
@@ -149,7 +151,7 @@ def neutral_finder(
     """
     if options.neutral not in (AUTO, MEAN):
         return GivenNeutral(Path(options.neutral))
-    mean = _mean(model)
+    mean = mean_of(model)
     if options.neutral == MEAN or model.run is None:
         tell(f"neutral   the average of {mean.subjects} people of the training")
         return FixedNeutral(Neutral(MEAN, embedding=mean.mean.numpy()))
@@ -160,7 +162,11 @@ def neutral_finder(
     return AutoNeutral(model.classifier, identity, scorer, mean, tell=tell, progress=progress)
 
 
-def _mean(model: "PredictionModel") -> NeutralMean:
+def mean_of(model: "PredictionModel") -> NeutralMean:
+    """The average neutral face of the people whom a paired ``model`` was trained on.
+
+    Raises :class:`~fer_cli.errors.RunError` where none is stored and none can be made.
+    """
     classifier = model.classifier
     if model.run is not None:
         return of_run(model.run, classifier.model.encoder, classifier.preprocessing, classifier.device)

@@ -60,6 +60,7 @@ class EmbeddedFaces:
     def __init__(self, encoders: Encoders):
         self.confident = encoders.confident
         self.keys, self.scores, self.certain = array("Q"), array("d"), bytearray()
+        self._aligns, self._unaligned = encoders.identity.aligned, 0
         self._names = Blobs()
         self._own = Rows()
         self._identities = self._own if encoders.shared else Rows()
@@ -78,6 +79,17 @@ class EmbeddedFaces:
         self.keys.append(face_key(frame, face.number))
         self.scores.append(float(score))
         self.certain.append(bool(certain))
+        self._unaligned += self._aligns and face.aligned is None
+
+    @property
+    def note(self) -> str:
+        """A line on faces that the identity encoder did not see as it should; empty where there are none."""
+        if not self._unaligned:
+            return ""
+        return (
+            f"identity  {self._unaligned} of {len(self)} faces have no landmarks: their crops are resized in place of "
+            "being aligned, and tell people apart worse"
+        )
 
     def identities(self) -> np.ndarray:
         """N×D float16; no face can be added after."""

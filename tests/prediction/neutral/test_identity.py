@@ -1,5 +1,4 @@
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,15 +118,6 @@ def test_a_single_face_run_has_the_centre_that_lies_next_to_it(tmp_path):
     NeutralMean(torch.ones(576), 3, 0.125).save(run.path)
     assert chosen(run).threshold == 0.125
     assert chosen(run).centre.tolist() == [1.0] * 576
-
-
-def test_a_published_model_without_an_encoder_says_what_to_fetch(tmp_path):
-    model = SimpleNamespace(model=SimpleNamespace(), device=torch.device("cpu"))
-    with pytest.raises(ModelError, match="no encoder") as refused:
-        choose_identity(None, model)
-    assert "fer weights fetch sface" in refused.value.hint
-    import_weights(sface_graph(tmp_path / "made.onnx"))
-    assert choose_identity(None, model).aligned
 
 
 def test_a_stage_2_finds_it_in_the_run_that_it_started_from(tmp_path):
