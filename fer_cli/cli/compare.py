@@ -60,7 +60,7 @@ def _show(comparison: "Comparison") -> None:
         out.print(Text.assemble((f"{letters[name]}  {name}", "bold"), "" if same else f"  {about}"))
     if same:
         out.print(Text(comparison.abouts[0]))
-    people = f"{comparison.subjects} subjects" if comparison.subjects else "people not known"
+    people = figures.quantity(comparison.subjects, "subjects") if comparison.subjects else "people not known"
     out.print(f"{comparison.samples} samples of {people}, tested by all")
     several = len(comparison.runs) > 2
     for (first, second), rows in comparison.table.groupby(["first", "second"], sort=False):

@@ -185,8 +185,8 @@ def _attributes(columns: list[str], subjects: Path | None) -> "pd.DataFrame | No
 def _samples(evaluation: "Evaluation") -> str:
     predictions = evaluation.predictions
     subjects = predictions["subject"].nunique()
-    people = f" of {subjects} subjects" if subjects else ", subjects not known"
-    return f"{len(predictions)} samples{people}"
+    people = f" of {figures.quantity(subjects, 'subjects')}" if subjects else ", subjects not known"
+    return f"{figures.quantity(len(predictions), 'samples')}{people}"
 
 
 def _expected(expected: "pd.DataFrame") -> str:

@@ -26,6 +26,11 @@ def plain(*columns: str) -> Table:
     return table
 
 
+def quantity(count: int, nouns: str) -> str:
+    """``1 subject``, ``2 subjects``: a number of what ``nouns``, which end in -s, name."""
+    return f"{count} {nouns.removesuffix('s') if count == 1 else nouns}"
+
+
 def number(value: float, percent: bool, *, signed: bool = False) -> str:
     """``86.1`` per cent, or ``.861``; a dash for what is not defined."""
     if math.isnan(value):

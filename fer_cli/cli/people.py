@@ -234,7 +234,7 @@ def _rows(store: "PeopleStore") -> Iterator[dict[str, Any]]:
     centroids = dict(zip(*store.centroids(), strict=True))
     for person in store.people():
         total = sum(centroids[part] for part in person.parts)
-        known = {
+        common = {
             **dict.fromkeys((*COLUMNS, *EMBEDDINGS)),
             **{"person": person.id, "name": person.name or None, "faces": person.faces},
             **{"first_seen": person.first_seen, "last_seen": person.last_seen},
@@ -243,9 +243,9 @@ def _rows(store: "PeopleStore") -> Iterator[dict[str, Any]]:
         pictures = store.pictures(person.parts)
         for each in pictures:
             embedding = None if each.embedding is None else json.dumps(each.embedding.round(6).tolist())
-            yield known | {
+            yield common | {
                 **{"picture": each.name, "label": each.label, "score": round(each.score, 6)},
                 **{"is_probability": each.probability, "embedding": embedding},
             }
         if not pictures:
-            yield known
+            yield common

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Summary
 
 #: The columns that a narrow terminal goes without, the first first.
-DISPENSABLE = ("then", "compared with", "face", "confidence")
+DISPENSABLE = ("then", "compared with", "face", "confidence", "person")
 #: A width in which any row is whole.
 UNLIMITED = 100_000
 #: The most rows shown on a terminal; all of them go to --out.
@@ -105,7 +105,7 @@ def predict(
             "faces     found by scikit-image's LBP cascade, frontal ones only: YuNet's file is not here and cannot be "
             "downloaded (FER_YUNET or --detector-model names it)"
         )
-    table = ResultTable(paired=classifier.paired)
+    table = ResultTable(paired=classifier.paired, people=neutral.people is not None)
     try:
         with Bars() as bars:
             finder = people = None
@@ -161,8 +161,9 @@ def _show_summary(summary: "Summary", options: PredictOptions) -> None:
 class ResultTable:
     """The first rows, for a terminal; skipped inputs are told as they come."""
 
-    def __init__(self, *, paired: bool = False):
+    def __init__(self, *, paired: bool = False, people: bool = False):
         self._columns = ["file", "face", "label", "confidence", "then", *(["compared with"] if paired else [])]
+        self._columns[2:2] = ["person"] if people else []
         self._cells: list[dict[str, str]] = []
         self._warnings = self._rows = 0
 
@@ -217,6 +218,7 @@ def _cells(frame: "Frame", face: "FacePrediction") -> dict[str, str]:
     return {
         "file": _one_line(frame.path) + at,
         "face": str(face.number),
+        "person": face.person,
         "label": face.label,
         "confidence": f"{face.confidence:.0%}",
         "then": "".join(f"{name} {share:.0%}" for name, share in second),

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from fer_cli.cli.choose import DATA
 from fer_cli.cli.console import SOME_SKIPPED, Bars, err, out, say
+from fer_cli.cli.figures import quantity
 from fer_cli.cli.help import Commands
 from fer_cli.cli.settings import with_settings
 from fer_cli.corpora import corpora, detect
@@ -108,8 +109,8 @@ def _show_prepared(prepared: "Prepared") -> None:
     table = Table(
         title=card["protocol"]["name"], title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0)
     )
-    table.add_row("found", ", ".join(f"{count} {what}" for what, count in counts["found"].items()))
-    used = [f"{counts[what]} {what}" for what in ("sequences", "subjects", "crops", "pairs") if counts[what]]
+    table.add_row("found", ", ".join(quantity(count, what) for what, count in counts["found"].items()))
+    used = [quantity(counts[what], what) for what in ("sequences", "subjects", "crops", "pairs") if counts[what]]
     table.add_row("used", ", ".join(used))
     table.add_row("classes", ", ".join(f"{name} {count}" for name, count in counts["per_class"].items()))
     if counts["pictures_with_several_faces"]:

@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 from fer_cli.evaluation.bootstrap import bootstrap
 from fer_cli.evaluation.metrics import BINS, LabelledPredictions, bin_of, calibration_error
 
-#: The bounds of a temperature: a validation fold without a mistake has no best one.
+#: The bounds between which a temperature is searched.
 COLDEST, HOTTEST = 0.05, 20.0
 
 _LEAST = 1e-12
@@ -120,11 +120,19 @@ def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
+def is_faultless(probabilities: np.ndarray, truth: np.ndarray) -> bool:
+    """Whether each of N true class indices is the most probable of N×C ``probabilities``."""
+    return bool((np.argmax(probabilities, axis=1) == truth).all())
+
+
 def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
     """The temperature between :data:`COLDEST` and :data:`HOTTEST` at which N true class indices are likeliest.
 
-    ``probabilities`` are N×C.
+    ``probabilities`` are N×C. Where they make no mistake it is 1: the likelihood then grows without end as the
+    temperature falls, and says nothing of the confidence that other faces deserve.
     """
+    if is_faultless(probabilities, truth):
+        return 1.0
 
     def loss(log_temperature: float) -> float:
         return float(log_losses(tempered(probabilities, np.exp(log_temperature)), truth).mean())

@@ -305,16 +305,6 @@ class NeutralFinder(Protocol):
         """The neutral face for ``face`` of ``frame``, or why there is none; called in order, by one thread."""
 
 
-class PeopleFinder(Protocol):
-    """People's names for faces: fitted once, then asked for each face, before its neutral face is."""
-
-    def fit(self, frames: Iterable[Frame] | None, extract: FaceExtractor) -> None:
-        """Prepare for ``frames``, all that will be predicted on; None where they can be read only once."""
-
-    def identify(self, frame: Frame, face: FacePrediction) -> FacePrediction:
-        """The face with its ``person`` and ``person_confidence``; called in order, by one thread."""
-
-
 def extract_faces(frames: Iterable[Frame], extract: FaceExtractor) -> Iterator[FrameResult]:
     """The faces of each frame, in order, on all cores; the first half of :func:`predict`."""
     with ThreadedMap() as threads:
@@ -322,16 +312,12 @@ def extract_faces(frames: Iterable[Frame], extract: FaceExtractor) -> Iterator[F
 
 
 def predict(
-    frames: Iterable[Frame],
-    extract: FaceExtractor,
-    classifier: FaceClassifier,
-    finder: NeutralFinder | None = None,
-    people: PeopleFinder | None = None,
+    frames: Iterable[Frame], extract: FaceExtractor, classifier: FaceClassifier, finder: NeutralFinder | None = None
 ) -> Iterator[FrameResult]:
     """A result for every frame, in order, as they come; no more than a few batches are in memory.
 
-    ``finder`` and ``people`` are fitted already. Raises :class:`~fer_cli.errors.UsageError` if the classifier compares
-    with a neutral face and ``finder`` is None.
+    ``finder`` is fitted already. Raises :class:`~fer_cli.errors.UsageError` if the classifier compares with a neutral
+    face and ``finder`` is None.
     """
     if classifier.paired and finder is None:
         raise UsageError(
@@ -354,9 +340,6 @@ def predict(
                 # A camera's next picture may be long in coming: what is there need not wait for it.
                 send()
             else:
-                if people is not None:
-                    faces_of_people = tuple(people.identify(result.frame, face) for face in result.faces)
-                    result = replace(result, faces=faces_of_people)
                 waiting.append(_with_neutrals(result, finder) if classifier.paired else (result, []))
                 faces += len(waiting[-1][0].faces)
             if _enough(faces, len(waiting)):

@@ -137,7 +137,10 @@ def _run(
         fitted = [people, finder if classifier.paired else None]
         for each in dict.fromkeys(each for each in fitted if each is not None):
             each.fit(None if live or again is None else read_frames(sources, enumerate(again())), extract)
-        found = pipeline.predict(read_frames(sources, inputs), extract, classifier, finder, people)
+        align = extract if people is None else people.aligning(extract)
+        found = pipeline.predict(read_frames(sources, inputs), align, classifier, finder)
+        if people is not None:
+            found = people.identified(found)
         if live:
             found = end_on_interrupt(found)
         return found if options.smooth is None else smoothed(found, options.smooth)

@@ -56,5 +56,11 @@ def test_the_temperature_that_was_put_in_is_found(temperature):
     assert fit_temperature(*made(temperature)) == pytest.approx(temperature, rel=0.08)
 
 
-def test_without_a_mistake_the_coldest_is_taken():
-    assert fit_temperature(np.array([[0.6, 0.4], [0.3, 0.7]]), np.array([0, 1])) == pytest.approx(COLDEST, rel=0.01)
+def test_without_a_mistake_the_temperature_stays_what_it_was():
+    assert fit_temperature(np.array([[0.6, 0.4], [0.3, 0.7]]), np.array([0, 1])) == 1
+
+
+def test_with_one_mistake_the_temperature_is_within_the_bounds():
+    shares = np.array([[0.6, 0.4], [0.3, 0.7], [0.2, 0.8], [0.45, 0.55]])
+    found = fit_temperature(shares, np.array([0, 1, 1, 0]))
+    assert 2 * COLDEST < found < 1

@@ -1,10 +1,12 @@
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import DatasetError, RunError
+from fer_cli.evaluation import inference
 from fer_cli.evaluation.calibration import fit_temperature
 from fer_cli.evaluation.inference import run_inference
 from fer_cli.options import Session
@@ -52,6 +54,16 @@ def test_the_temperature_is_fitted_on_the_validation_fold(run):
     # On the validation fold itself it would be fitted on what it is tested on.
     assert validation.temperature is None
     assert any("No temperature" in note for note in validation.notes)
+
+
+def test_a_validation_fold_without_a_mistake_says_nothing_of_the_temperature(run, monkeypatch):
+    def faultless(classifier, dataset, rows, progress):
+        return np.eye(len(classifier.classes))[[classifier.classes.index(label) for label in rows["label"]]]
+
+    monkeypatch.setattr(inference, "_probabilities", faultless)
+    found = run_inference(run, session=Session("cpu"))
+    assert found.temperature == 1
+    assert any("temperature stays 1" in note for note in found.notes)
 
 
 def test_another_corpus_is_asked_whole_and_has_the_temperature_of_the_runs_own_validation_fold(run, other):

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from fer_cli.embeddings.neutral import NeutralMean, distances, of_run, unit
 from fer_cli.errors import ModelError, RunError
 from fer_cli.models import RESNET18_SMALL, SFACE, VGGFACE2
-from fer_cli.models.base import TrainedModel
 from fer_cli.models.disentangled import DisentangledModel
 from fer_cli.models.identity import identity_network, identity_weights
 from fer_cli.models.inference import Classifier
@@ -29,6 +28,8 @@ from fer_cli.runs.run import CARD, Run
 #: The cosine distance that those who use the VGGFace2 network take for the border between two people; also taken for
 #: an encoder of whom no people are known to measure it by.
 CUSTOMARY = 0.5
+#: How to come by a better encoder than one for expressions.
+BETTER = f"Type fer weights fetch {SFACE} for a better one; --identity takes others too."
 #: Faces clustered at once. Agglomerative clustering compares all pairs: of this many 2 million, in some 150 MB.
 AT_ONCE = 2000
 #: Where a disentangled run keeps what it was trained from.
@@ -86,21 +87,22 @@ def choose_identity(
         return _published(find(VGGFACE2).fetch(), threshold, device)
     if wanted is not None:
         return _named(Path(wanted), threshold, device)
-    for folder in [] if run is None else _identity_folders(run):
+    for folder in _identity_folders(run) if run is not None else ():
         return _named(folder, threshold, device)
-    network = getattr(classifier.model, "encoder", None) or LastLayer(classifier.model)
-    mean = None
+    encoder = getattr(classifier.model, "encoder", None)
+    # Of a published model it may be a transformer's, which gives no embedding of a face.
+    if not isinstance(encoder, nn.Module) or not hasattr(encoder, "width"):
+        raise ModelError("This model has no encoder that could tell people apart, and no other is here.", hint=BETTER)
+    own = None
     if run is not None and classifier.paired:
         # Where nobody's average neutral face is known, embeddings are compared as they are.
         with suppress(RunError):
-            mean = of_run(run, network, classifier.preprocessing, device)
+            own = of_run(run, encoder, classifier.preprocessing, device)
     elif run is not None:
-        mean = NeutralMean.load(run.path)
-    about = (
-        f"{'the model' if run is None else run.path}, its own encoder: it was trained for expressions, not for people; "
-        f"fer weights fetch {SFACE} brings a better one, and --identity names one"
-    )
-    return _encoder(network, classifier.preprocessing, mean, threshold, about, device)
+        own = NeutralMean.load(run.path)
+    name = "the model" if run is None else run.path
+    about = f"{name}, its own encoder: it was trained for expressions, not for people. {BETTER}"
+    return _encoder(encoder, classifier.preprocessing, own, threshold, about, device)
 
 
 def _sface(path: Path, threshold: float | None) -> IdentityEncoder:
@@ -109,25 +111,6 @@ def _sface(path: Path, threshold: float | None) -> IdentityEncoder:
     # The graph runs on the CPU, wherever the model does.
     threshold = THRESHOLD if threshold is None else threshold
     return IdentityEncoder(network.eval(), PREPROCESSING, threshold, about, torch.device("cpu"))
-
-
-class LastLayer(nn.Module):
-    """The encoder of an image classifier without a part of this name: what its classifier sees.
-
-    Of a published one it is the last hidden layer, averaged over the places of the picture.
-    """
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """B×D for B×3×S×S."""
-        if isinstance(self.model, TrainedModel):
-            return self.model.features(pixels)
-        hidden = self.model(pixels, output_hidden_states=True).hidden_states[-1]
-        # B×places×D of a transformer, B×D×h×w of convolutions.
-        return hidden.mean(dim=1) if hidden.dim() == 3 else hidden.flatten(2).mean(dim=2)
 
 
 def _identity_folders(run: Run) -> list[Path]:

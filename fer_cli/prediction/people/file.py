@@ -14,7 +14,7 @@ FILE, VERSION = "people.sqlite", 1
 #: What marks the file as ours among SQLite's (``PRAGMA application_id``).
 APPLICATION = int.from_bytes(b"ferP", "big")
 #: Seconds to wait for another process that writes.
-PATIENCE = 30.0
+PATIENCE = 60.0
 #: The largest value that is read, in bytes; an embedding has some thousands, a crop some ten thousands.
 MAX_VALUE = 4_000_000
 
@@ -164,14 +164,6 @@ class PeopleFile:
         with reported(self.path):
             return self._db.execute(statement, values).fetchall()
 
-    def about(self) -> dict[str, str]:
-        """The binding that the store was made with, by field."""
-        return dict(self.rows("SELECT key, value FROM meta"))
-
-    def changes(self) -> int:
-        """A number that changes when another process has written."""
-        return self.rows("PRAGMA data_version")[0][0]
-
 
 def _is_empty(path: Path) -> bool:
     """Whether nothing was written yet, as when a process was killed before its first transaction was over."""
@@ -191,11 +183,12 @@ def reported(path: Path) -> Iterator[None]:
     """Turn SQLite's errors in the block into a :class:`~fer_cli.errors.FerError` that says what to do."""
     try:
         yield
+    except sqlite3.ProgrammingError:
+        raise
     except sqlite3.Error as error:
         raise _report(path, error) from error
 
 
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
 _READ_ONLY: Mapping[int, str] = {
     sqlite3.SQLITE_READONLY: "it is read-only",
     sqlite3.SQLITE_CANTOPEN: "it or its folder cannot be opened for writing",

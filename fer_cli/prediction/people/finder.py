@@ -1,7 +1,7 @@
 """The people of a store in a prediction: who each face is, and the neutral profile that it is compared with."""
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import lru_cache
@@ -27,8 +27,8 @@ from fer_cli.progress import Progress, silent
 PEOPLE = "people"
 #: The side of a stored crop, in pixels, and its quality as a JPEG.
 CROP_SIZE, CROP_QUALITY = 112, 90
-#: Profiles in memory; another person's is read again.
-CACHED = 256
+#: Profiles and matches in memory; others are read or made again.
+CACHED = 512
 #: Pictures that wait to be stored together.
 TOGETHER = 64
 DIGEST = 16
@@ -55,8 +55,8 @@ class StoredPeople:
         self._store, self._encoders, self._identity = store, encoders, encoders.identity
         self._tell, self._progress = tell, progress
         self._mean = None if mean is None else Neutral(MEAN, embedding=mean.mean.numpy())
-        self._rows: dict[bytes, int] = {}
         self._tracks: dict[tuple[int, int], int] = {}
+        self._matched: dict[bytes, tuple[int, np.ndarray]] = {}
         self._faces: _AlbumFaces | None = None
         self._snapshot()
         self._profile = lru_cache(CACHED)(self._read_profile)
@@ -80,12 +80,12 @@ class StoredPeople:
         if faces.note:
             self._tell(faces.note)
         clusters = faces.cluster(identity.threshold, identity.centre)
-        known = set(self._gallery.numbers.tolist())
+        before = set(self._gallery.numbers.tolist())
         today = date.today()
         with self._store.writing():
             self._parts = match_faces(
                 self._store,
-                faces.digests,
+                faces.digests(),
                 faces.identities(),
                 clusters,
                 threshold=identity.threshold,
@@ -95,10 +95,22 @@ class StoredPeople:
             for row in _most_neutral(self._parts, np.array(faces.scores), np.array(faces.certain, bool)):
                 self._store.offer(int(self._parts[row]), faces.picture(row))
         self._faces = faces
-        self._order = np.argsort(faces.keys_of_digests, kind="stable")
+        keys = faces.digest_keys()
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
         self._snapshot()
         self._profile.cache_clear()
-        self._tell(f"people    {folder}: {self._summary(known)}")
+        self._tell(f"people    {folder}: {self._summary(before)}")
+
+    def identified(self, results: Iterable[FrameResult]) -> Iterator[FrameResult]:
+        """The results with each face's person."""
+        for result in results:
+            yield replace(result, faces=tuple(self.identify(result.frame, face) for face in result.faces))
+
+    def aligning(self, extract: FaceExtractor) -> FaceExtractor:
+        """The extractor, giving what the identity encoder needs of faces that were not there in :meth:`fit`."""
+        needed = self._faces is None and getattr(self._identity, "aligned", False)
+        return extract.aligning() if needed else extract
 
     def identify(self, frame: Frame, face: FacePrediction) -> FacePrediction:
         """The face with its person; one that was not there in :meth:`fit` is matched, and stored, now.
@@ -136,14 +148,16 @@ class StoredPeople:
     def _row(self, digest: bytes) -> int | None:
         if self._faces is None:
             return None
-        keys, key = self._faces.keys_of_digests, int.from_bytes(digest[:8], "little")
-        place = int(np.searchsorted(keys, np.uint64(key), sorter=self._order))
-        if place == len(keys) or keys[self._order[place]] != key:
+        key = np.uint64(int.from_bytes(digest[:8], "little"))
+        place = int(np.searchsorted(self._keys, key))
+        if place == len(self._keys) or self._keys[place] != key:
             return None
         return int(self._order[place])
 
     def _match(self, frame: Frame, face: FacePrediction, digest: bytes) -> tuple[int, np.ndarray]:
         """The row of ``people`` of a face met only now, and its unit embedding, D."""
+        if digest in self._matched:
+            return self._matched[digest]
         _, embeddings, _, _ = self._encoders([face])
         track = None if face.track is None else (frame.index, face.track)
         today, centre = date.today(), self._identity.centre
@@ -171,6 +185,9 @@ class StoredPeople:
         if track is not None:
             # Only the latest input's tracks: another's have other numbers.
             self._tracks = {key: value for key, value in self._tracks.items() if key[0] == frame.index} | {track: part}
+        self._matched[digest] = part, unit(embeddings, centre)[0]
+        if len(self._matched) > CACHED:
+            del self._matched[next(iter(self._matched))]
         return part, unit(embeddings, centre)[0]
 
     def _snapshot(self) -> None:
@@ -183,10 +200,10 @@ class StoredPeople:
         width = None if self._mean is None else len(self._mean.embedding)
         return [each for each in found if each.embedding is not None and len(each.embedding) == width]
 
-    def _summary(self, known: set[int]) -> str:
+    def _summary(self, before: set[int]) -> str:
         met = {int(part) for part in np.unique(self._parts)}
         roots = {self._roots[part] for part in met}
-        new = {self._roots[part] for part in met - known}
+        new = {self._roots[part] for part in met - before}
         profiles = [self._store.pictures([part for part, each in self._roots.items() if each == root], NEUTRAL)
                     for root in sorted(roots)]  # fmt: skip
         served = sum(map(bool, profiles))
@@ -211,12 +228,12 @@ class _AlbumFaces(EmbeddedFaces):
         place = len(self._units)
         self._units.append(place if face.track is None else self._tracks.setdefault((frame.index, face.track), place))
 
-    @property
     def digests(self) -> Sequence[bytes]:
+        """The digest of each crop."""
         return [bytes(self._digests[at : at + DIGEST]) for at in range(0, len(self._digests), DIGEST)]
 
-    @property
-    def keys_of_digests(self) -> np.ndarray:
+    def digest_keys(self) -> np.ndarray:
+        """N numbers that tell the crops apart."""
         return np.frombuffer(bytes(self._digests), "<u8")[:: DIGEST // 8]
 
     def cluster(self, threshold: float, centre: np.ndarray | None) -> np.ndarray:
@@ -231,6 +248,7 @@ class _AlbumFaces(EmbeddedFaces):
         return cluster(means, threshold, centre=centre)[places]
 
     def picture(self, row: int) -> Picture:
+        """The face as a neutral picture to keep."""
         return Picture(
             bytes(self._digests[DIGEST * row : DIGEST * (row + 1)]),
             NEUTRAL,

@@ -62,7 +62,7 @@ def person_confidence(distance: float, threshold: float) -> float:
 
 
 def face_digest(crop: np.ndarray) -> bytes:
-    """The digest of a crop's pixels, by which a face is counted once however often its picture is met."""
+    """The digest of a crop's pixels, so that a face is counted once however often its picture is met."""
     return hashlib.blake2b(np.ascontiguousarray(crop).tobytes(), digest_size=16).digest()
 
 
@@ -88,10 +88,10 @@ def match_faces(
     met: set[bytes] = set()
     votes: dict[int, Counter[int]] = {}
     for row, digest in enumerate(digests):
-        known = store.person_of(digest)
-        if known is not None:
-            parts[row] = known
-            votes.setdefault(int(clusters[row]), Counter())[known] += 1
+        stored = store.person_of(digest)
+        if stored is not None:
+            parts[row] = stored
+            votes.setdefault(int(clusters[row]), Counter())[stored] += 1
         elif digest not in met:
             # A copy of a picture counts once.
             met.add(digest)

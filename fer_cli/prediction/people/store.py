@@ -103,11 +103,11 @@ class PeopleStore(PeopleFile):
             found = [person for person in people if person.name == who != ""]
         if len(found) == 1:
             return found[0]
-        known = ", ".join(person.id for person in (found or people)[:10])
+        ids = ", ".join(person.id for person in (found or people)[:10])
         if found:
-            raise UsageError(f"Several people are called {who}: {known}.", hint="Type the id.")
+            raise UsageError(f"Several people are called {who}: {ids}.", hint="Type the id.")
         raise UsageError(
-            f"{self.path.parent} has no person {who}.", hint=f"It has {known or 'nobody'} (fer people list)."
+            f"{self.path.parent} has no person {who}.", hint=f"It has {ids or 'nobody'} (fer people list)."
         )
 
     def roots(self) -> dict[int, int]:
@@ -227,7 +227,7 @@ class PeopleStore(PeopleFile):
         return back
 
     def forget(self, people: Iterable[Person]) -> None:
-        """Delete persons with all of their rows, and overwrite what these held on the disk."""
+        """Delete persons with all of their rows, and overwrite what these contained on the disk."""
         with self.writing():
             # A part that was merged meanwhile goes with its person; references point upwards, so all at once.
             self._db.execute("PRAGMA defer_foreign_keys = ON")
