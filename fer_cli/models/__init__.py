@@ -46,7 +46,8 @@ BEST = "auto"
 #: A network that tells people apart, as a model's configuration names it.
 IdentityNetwork = Literal["vggface2", "mobilenet_v3_large", "mobilenet_v3_small"]
 
-#: The published face-identity network; and one trained on the subjects at hand; and none.
+#: The published face-identity networks; and one trained on the subjects at hand; and none.
+SFACE = "sface"
 VGGFACE2, SUBJECTS, NO_IDENTITY = "vggface2", "subjects", "none"
 
 #: The inference backend.

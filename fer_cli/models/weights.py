@@ -14,12 +14,14 @@ import platformdirs
 from fer_cli.errors import DetectorError, ModelError, UsageError
 from fer_cli.faces import detect
 from fer_cli.files import locked
-from fer_cli.models import BACKBONES, VGGFACE2, VIT_B16, VIT_B16_REVISION
+from fer_cli.models import BACKBONES, SFACE, VGGFACE2, VIT_B16, VIT_B16_REVISION
 from fer_cli.pretrained import NAME, packaged_model, require_packaged
 from fer_cli.progress import Progress, silent
 
 #: Overrides where imported weights are kept.
 VARIABLE = "FER_CACHE"
+#: The digest of the file of SFace that was published.
+SFACE_SHA256 = "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79"
 #: How long a server may say nothing, in seconds.
 TIMEOUT = 60
 
@@ -152,6 +154,25 @@ class HubWeights(Weights):
 
 
 @dataclass(frozen=True)
+class SFaceWeights(HubWeights):
+    """SFace's, of the Hub, or the file that ``fer weights import`` copied into the user's cache."""
+
+    def place(self) -> Path | None:
+        """The imported file, or that in the Hub's cache, if one is there."""
+        file = self.target()
+        return file if file.is_file() else super().place()
+
+    def target(self) -> Path:
+        """Where an imported file goes."""
+        return cache_folder() / f"{self.name}.onnx"
+
+    def fetch(self, progress: Progress = silent) -> Path:
+        """The imported file, or that of the Hub, downloaded unless it is there."""
+        file = self.target()
+        return file if file.is_file() else super().fetch(progress)
+
+
+@dataclass(frozen=True)
 class DetectorWeights(Weights):
     """The face detector's, which ``fer prepare`` and ``fer predict`` fetch themselves when they need it."""
 
@@ -244,6 +265,16 @@ ALL: dict[str, Weights] = {
             home=f"huggingface.co/{detect.REPOSITORY}",
             licence="code and weights MIT",
         ),
+        SFaceWeights(
+            name=SFACE,
+            used_for="telling people apart in predict",
+            home="huggingface.co/opencv/face_recognition_sface",
+            licence="code and weights Apache-2.0",
+            repository="opencv/face_recognition_sface",
+            revision="3d7082438a6e4551e840c9b2bb60b71e8da4b524",
+            file="face_recognition_sface_2021dec.onnx",
+            sha256=SFACE_SHA256,
+        ),
         ImportedWeights(
             name=VGGFACE2,
             used_for="identity in disentangled (--identity vggface2); telling people apart in predict",
@@ -271,13 +302,16 @@ def find(name: str) -> Weights:
 
 
 def import_weights(source: Path) -> Path:
-    """Convert the published VGGFace2 pickle at ``source`` into the user's cache; gives the new file.
+    """Bring the published weights at ``source`` into the user's cache; gives the new file.
 
-    Raises :class:`~fer_cli.errors.ModelError` if it is not what was published. Nothing in it is run.
+    An ``.onnx`` file is SFace, and copied; any other is the VGGFace2 pickle, and converted. Raises
+    :class:`~fer_cli.errors.ModelError` if it is not what was published. Nothing in a pickle is run.
     """
+    from fer_cli.models.sface import import_sface
     from fer_cli.models.vggface2 import import_published
 
-    target = ALL[VGGFACE2].target()
+    is_graph = source.suffix == ".onnx"
+    target = ALL[SFACE if is_graph else VGGFACE2].target()
     with locked(target, "importing to"):
-        import_published(source, target)
+        (import_sface if is_graph else import_published)(source, target)
     return target

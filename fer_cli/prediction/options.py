@@ -30,7 +30,7 @@ class NeutralOptions:
     ] = AUTO
     identity: Annotated[
         str | None,
-        Doc("With auto, the encoder that tells people apart: vggface2, a run, or a weights file."),
+        Doc("With auto, the encoder that tells people apart: sface, vggface2, a run, or a weights file."),
         NEUTRAL,
     ] = None
     identity_threshold: Annotated[

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from fer_cli.distributed import cores
 from fer_cli.errors import PictureError, UsageError
-from fer_cli.faces.align import CropTemplate
+from fer_cli.faces.align import CropTemplate, align_five
 from fer_cli.faces.cascade import CASCADE, DetectorChoice, choose_detector, open_detector
 from fer_cli.faces.crop import Crop, crop_face, crop_faces
 from fer_cli.faces.decode import MAX_PIXELS, decode
@@ -184,6 +185,13 @@ class FaceExtractor:
         self._largest = faces == "largest"
         self._max_pixels = max_pixels
         self._detector = open_detector(detector_model)
+        self._aligns = False
+
+    def aligning(self) -> "FaceExtractor":
+        """This extractor, giving each face with landmarks its ``aligned`` crop too, for an identity encoder."""
+        other = copy(self)
+        other._aligns = True
+        return other
 
     @classmethod
     def of(
@@ -217,6 +225,7 @@ class FaceExtractor:
                     note=lambda text: notes.append(Skipped(text, fault=False)),
                 )
             crops = self.crops(pixels)
+            aligned = [self._aligned(pixels, crop) for crop in crops]
         except PictureError as error:
             # A face that leaves the view of a camera is no fault of the video.
             return FrameResult(bare, skipped=(*notes, Skipped(error.message, fault=frame.number is None)))
@@ -226,7 +235,11 @@ class FaceExtractor:
             # A video on its side would have a note for every frame.
             if frame.number is None and crop.face is not None and crop.face.turn:
                 notes.append(Skipped(TURNED.format(crop.face.turn), fault=False, face=number))
-        return FrameResult(bare, tuple(_face(number, crop) for number, crop in enumerate(crops)), tuple(notes))
+        faces = (_face(number, *each) for number, each in enumerate(zip(crops, aligned, strict=True)))
+        return FrameResult(bare, tuple(faces), tuple(notes))
+
+    def _aligned(self, pixels: np.ndarray, crop: Crop) -> np.ndarray | None:
+        return align_five(pixels, crop.face.landmarks) if self._aligns and crop.face is not None else None
 
     def crops(self, pixels: np.ndarray) -> list[Crop]:
         """A crop of each face in H×W×3 uint8 RGB ``pixels``, the largest first, or of the largest alone.
@@ -263,10 +276,12 @@ def settle_detector(
     return replace(options, detector=CASCADE) if cascade else options
 
 
-def _face(number: int, crop: Crop) -> FacePrediction:
-    if (face := crop.face) is None:
+def _face(number: int, crop: Crop, aligned: np.ndarray | None) -> FacePrediction:
+    if crop.face is None:
         return FacePrediction(number, crop=crop.pixels)
-    return FacePrediction(number, box=face.box, landmarks=face.landmarks, detection=face.score, crop=crop.pixels)
+    face = crop.face
+    found = {"box": face.box, "landmarks": face.landmarks, "detection": face.score}
+    return FacePrediction(number, crop=crop.pixels, aligned=aligned, **found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -163,6 +163,7 @@ def _run(
     summary, sinks = Summary(), _sinks(names, options, classifier.classes, about, stream, reopened)
     if people is not None:
         sinks.append(people.sink())
+        extract = extract.aligning() if people.aligned else extract
 
     def results(inputs: Iterable[tuple[int, Input]], again: Relist | None) -> Iterator[FrameResult]:
         """The results of ``inputs``; ``again`` lists all inputs once more, None where they can be read only once."""

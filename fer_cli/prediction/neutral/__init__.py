@@ -91,6 +91,8 @@ class AutoNeutral:
         self._tell(f"neutral   scored by {self._scorer.about}")
         self._faces = faces = EmbeddedFaces(self._encoders)
         embed_faces(frames, extract, self._encoders, faces, self._progress)
+        if faces.note:
+            self._tell(faces.note)
         self._labels = cluster(faces.identities(), self._identity.threshold, centre=self._identity.centre)
         keys = np.array(faces.keys, np.uint64)
         self._order = np.argsort(keys, kind="stable")

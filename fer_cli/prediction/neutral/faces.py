@@ -47,7 +47,7 @@ class Encoders:
         batch = to_tensor([face.crop for face in faces])
         has_encoder = hasattr(self.classifier.model, "encoder")
         own = self.classifier.embed(batch) if has_encoder else batch.new_empty((len(faces), 0)).float()
-        people = own.numpy() if self.shared else self.identity.embed(batch)
+        people = own.numpy() if self.shared else self.identity.embed_faces(faces)
         if self.scorer is None:
             return own.numpy(), people, np.zeros(len(faces)), np.zeros(len(faces), bool)
         scores = self.scorer(batch, own)
@@ -60,6 +60,7 @@ class EmbeddedFaces:
     def __init__(self, encoders: Encoders):
         self.confident = encoders.confident
         self.keys, self.scores, self.certain = array("Q"), array("d"), bytearray()
+        self._aligns, self._unaligned = encoders.identity.aligned, 0
         self._names = Blobs()
         self._own = Rows()
         self._identities = self._own if encoders.shared else Rows()
@@ -78,6 +79,17 @@ class EmbeddedFaces:
         self.keys.append(face_key(frame, face.number))
         self.scores.append(float(score))
         self.certain.append(bool(certain))
+        self._unaligned += self._aligns and face.aligned is None
+
+    @property
+    def note(self) -> str:
+        """A line on faces that the identity encoder did not see as it should; empty where there are none."""
+        if not self._unaligned:
+            return ""
+        return (
+            f"identity  {self._unaligned} of {len(self)} faces have no landmarks: their crops are resized in place of "
+            "being aligned, and tell people apart worse"
+        )
 
     def identities(self) -> np.ndarray:
         """N×D float16; no face can be added after."""
@@ -151,7 +163,7 @@ def embed_faces(
             faces.add(frame, face, *row)
         waiting.clear()
 
-    for result in extract_faces(frames, extract):
+    for result in extract_faces(frames, extract.aligning() if encoders.identity.aligned else extract):
         for face in result.faces:
             waiting.append((result.frame, face))
             if len(waiting) == BATCH:

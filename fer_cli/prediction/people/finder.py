@@ -61,6 +61,11 @@ class StoredPeople:
         self._snapshot()
         self._profile = lru_cache(CACHED)(self._read_profile)
 
+    @property
+    def aligned(self) -> bool:
+        """Whether the identity encoder takes the ``aligned`` crops of faces."""
+        return self._identity.aligned
+
     def fit(self, frames: Iterable[Frame] | None, extract: FaceExtractor) -> None:
         """Recognise the people of all ``frames`` and store them; None where frames can be read only once."""
         identity, folder = self._identity, self._store.path.parent
@@ -72,6 +77,8 @@ class StoredPeople:
             self._tell(f"neutral   scored by {self._encoders.scorer.about}")
         faces = _AlbumFaces(self._encoders)
         embed_faces(frames, extract, self._encoders, faces, self._progress)
+        if faces.note:
+            self._tell(faces.note)
         clusters = faces.cluster(identity.threshold, identity.centre)
         before = set(self._gallery.numbers.tolist())
         today = date.today()
