@@ -59,7 +59,8 @@ def predict(
     runtime: Annotated[
         Runtime,
         typer.Option(
-            help="Inference backend. auto: ONNX Runtime on a CPU where it is faster.", rich_help_panel="Compute"
+            help="Inference backend. auto: ONNX Runtime on a CPU where it is faster. int8: faster, less exact.",
+            rich_help_panel="Compute",
         ),
     ] = "auto",
     device: Device = "auto",

@@ -75,6 +75,10 @@ class CascadeDetector:
                 faces.append(face)
         return sorted(faces, key=lambda face: -face.area)
 
+    def largest(self, pixels: np.ndarray) -> Face | None:
+        """The first that :meth:`detect` gives, or None."""
+        return next(iter(self.detect(pixels)), None)
+
     def _attempts(self, grey: np.ndarray) -> Iterator[tuple[list[Box], int]]:
         """Boxes to look at again, and how strictly: every size of the picture strictly, then leniently."""
         searched = []

@@ -51,8 +51,10 @@ SFACE = "sface"
 VGGFACE2, SUBJECTS, NO_IDENTITY = "vggface2", "subjects", "none"
 
 #: The inference backend.
-Runtime = Literal["auto", "torch", "onnxruntime"]
-AUTO, TORCH, ONNXRUNTIME = get_args(Runtime)
+Runtime = Literal["auto", "torch", "onnxruntime", "int8"]
+AUTO, TORCH, ONNXRUNTIME, INT8 = get_args(Runtime)
+#: A model's graph in 8-bit integers, in its folder.
+INT8_GRAPH = "model-int8.onnx"
 
 #: The test-time augmentation that a model's configuration may store.
 TestTime = Literal["none", "flip"]

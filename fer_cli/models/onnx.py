@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import fer_cli
 from fer_cli.errors import DiskFullError, ModelError, UsageError
 from fer_cli.files import written_whole
-from fer_cli.models import FLIP, ONNXRUNTIME, TORCH
+from fer_cli.models import FLIP, INT8, INT8_GRAPH, ONNXRUNTIME, TORCH
 from fer_cli.models.inference import Classifier
 from fer_cli.models.loading import fingerprint
 from fer_cli.models.weights import cache_folder
@@ -199,20 +199,39 @@ class PairLogits(_Graph):
         return self._tempered(self.model(embeddings=embeddings, neutral_embeddings=neutrals).logits)
 
 
-def with_runtime(classifier: Classifier, wanted: str) -> tuple[Classifier, str]:
-    """The classifier on the runtime ``wanted`` (``auto``, ``torch``, ``onnxruntime``), and a line on which and why.
+class Int8Classifier(Classifier):
+    """A classifier of single faces with ``session``, a graph in 8-bit integers, in place of its network.
+
+    The graph is that of ``fer export --quantize``: it averages two views and divides by the temperature itself.
+    """
+
+    def __init__(self, classifier: Classifier, session: "InferenceSession"):
+        super().__init__(classifier.model, classifier.preprocessing, classifier.device, classifier.classes)
+        self.tta = classifier.tta
+        self._session = session
+
+    def logits(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """B×classes, as the graph gives them."""
+        return torch.from_numpy(run_graph(self._session, inputs))
+
+
+def with_runtime(classifier: Classifier, wanted: str, folder: Path | None = None) -> tuple[Classifier, str]:
+    """The classifier on the runtime ``wanted`` (one of ``Runtime``), and a line on which and why.
 
     ``auto`` is ONNX Runtime for convolutional networks on a CPU, else torch. The graph is written once into the user's
     cache, under a fingerprint of the network, and is used only if its probabilities are within 1e-4 of torch's. What
-    cannot be exported stays with torch, and the line says so. Raises :class:`~fer_cli.errors.UsageError` where ONNX
-    Runtime is asked for on another device than the CPU.
+    cannot be exported stays with torch, and the line says so. ``int8`` is the graph in 8-bit integers in ``folder``,
+    the model's, whose probabilities differ. Raises :class:`~fer_cli.errors.UsageError` where one of the last two is
+    asked for on another device than the CPU, :class:`~fer_cli.errors.ModelError` where there is no graph for ``int8``.
     """
     on_cpu = classifier.device.type == "cpu"
-    if wanted == ONNXRUNTIME and not on_cpu:
+    if wanted in (ONNXRUNTIME, INT8) and not on_cpu:
         raise UsageError(
-            f"--runtime {ONNXRUNTIME} is for the CPU, and the device is {classifier.device}.",
+            f"--runtime {wanted} is for the CPU, and the device is {classifier.device}.",
             hint="Type --device cpu, or --runtime torch.",
         )
+    if wanted == INT8:
+        return _in_int8(classifier, folder)
     # A convolutional network ran at twice torch's rate on a CPU (MobileNetV3-Large at 224 pixels: 219 against 94
     # images/s); a ViT-B/16 at 0.8 of it.
     if wanted == TORCH or (wanted != ONNXRUNTIME and not (on_cpu and classifier.model.convolutional)):
@@ -231,6 +250,27 @@ def with_runtime(classifier: Classifier, wanted: str) -> tuple[Classifier, str]:
         return _written(classifier, network, path), f"{ONNXRUNTIME} (exported to {path})"
     except (ModelError, DiskFullError, OSError) as error:
         return classifier, f"{TORCH}: no graph for {ONNXRUNTIME} ({getattr(error, 'message', error)})"
+
+
+def _in_int8(classifier: Classifier, folder: Path | None) -> tuple[Classifier, str]:
+    if classifier.paired:
+        raise UsageError(
+            f"--runtime {INT8} is for models of single faces, and this one compares two.", hint="Type --runtime auto."
+        )
+    path = None if folder is None else folder / INT8_GRAPH
+    if path is None or not path.is_file():
+        raise ModelError(
+            f"--runtime {INT8}: there is no {path or INT8_GRAPH}.",
+            hint="Type fer export RUN --quantize once, or another --runtime.",
+        )
+    session = open_session(path)
+    stored = session.get_modelmeta().custom_metadata_map
+    if stored.get("fingerprint") != fingerprint(classifier.model):
+        raise ModelError(
+            f"--runtime {INT8}: {path} was made of other weights than the model's.",
+            hint="Type fer export RUN --quantize again, or another --runtime.",
+        )
+    return Int8Classifier(classifier, session), f"{INT8} ({path})"
 
 
 def _written(classifier: Classifier, network: nn.Module, path: Path) -> OnnxClassifier:

@@ -20,7 +20,7 @@ from fer_cli.distributed import cores
 from fer_cli.errors import PictureError, UsageError
 from fer_cli.faces.align import CropTemplate, align_five
 from fer_cli.faces.cascade import CASCADE, DetectorChoice, choose_detector, open_detector
-from fer_cli.faces.crop import Crop, crop_face, crop_faces
+from fer_cli.faces.crop import Crop, crop_face, crop_faces, crop_largest
 from fer_cli.faces.decode import MAX_PIXELS, decode
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.prediction.options import PredictOptions
@@ -246,8 +246,10 @@ class FaceExtractor:
 
         Raises :class:`~fer_cli.errors.PictureError` if there is none.
         """
-        if self._detector is None or self._largest:
-            return [crop_face(pixels, self._template, detector=self._detector)]
+        if self._detector is None:
+            return [crop_face(pixels, self._template)]
+        if self._largest:
+            return [crop_largest(pixels, self._template, self._detector)]
         return crop_faces(pixels, self._template, self._detector)
 
     def largest(self, picture: Any) -> np.ndarray:

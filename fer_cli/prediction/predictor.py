@@ -56,7 +56,7 @@ def open_model(source: str | Path, *, device: str = "auto", runtime: str = AUTO)
         classifier = Classifier.load(folder, device)
     else:
         classifier, labels = load_published(source, device)
-    classifier, about = with_runtime(classifier, runtime)
+    classifier, about = with_runtime(classifier, runtime, folder if folder.is_dir() else None)
     return PredictionModel(str(source), classifier, run, about, labels, str(source) if run is None else run.about)
 
 

@@ -166,3 +166,34 @@ def test_a_file_that_is_no_detector_is_refused_in_one_voice(tmp_path, capfd, nam
     assert str(tmp_path / name) in caught.value.message
     assert "--detector-model" in caught.value.hint
     assert capfd.readouterr() == ("", "")
+
+
+def in_corner(portrait: np.ndarray, side: int, where: tuple[int, int], onto: np.ndarray) -> None:
+    """The portrait, ``side`` pixels a side, laid on ``onto`` at x and y."""
+    x, y = where
+    onto[y : y + side, x : x + side] = cv2.resize(portrait, (side, side), interpolation=cv2.INTER_AREA)
+
+
+@pytest.mark.parametrize("turn", [0, 1, 2])
+def test_the_largest_face_alone_is_the_first_of_all(detector, portrait, turn):
+    picture = canvas(480, 640)
+    in_corner(np.rot90(portrait, turn), 300, (20, 100), picture)
+    in_corner(portrait, 120, (400, 60), picture)
+    largest, first = detector.largest(picture), detector.detect(picture)[0]
+    assert largest.turn == first.turn
+    assert np.abs(largest.landmarks - first.landmarks).max() < 6
+    assert np.abs(np.subtract(largest.box, first.box)).max() < 20
+
+
+@pytest.mark.parametrize("sides", [(230, 210), (60, 40), (30,)])
+def test_faces_of_about_one_size_and_small_ones_are_searched_for_as_ever(detector, portrait, sides):
+    picture = canvas(480, 640)
+    for place, side in enumerate(sides):
+        in_corner(portrait, side, (30 + 300 * place, 120), picture)
+    largest, first = detector.largest(picture), detector.detect(picture)[0]
+    assert largest.box == first.box
+    assert (largest.landmarks == first.landmarks).all()
+
+
+def test_a_picture_without_a_face_has_no_largest(detector):
+    assert detector.largest(canvas(480, 640)) is None

@@ -4,12 +4,13 @@ import pytest
 import torch
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from fer_cli.errors import ModelError
-from fer_cli.models import Classifier, Preprocessing
+from fer_cli.errors import ModelError, UsageError
+from fer_cli.models import FLIP, INT8_GRAPH, Classifier, Preprocessing
 from fer_cli.models import onnx as runtime
 from fer_cli.models.disentangled import DisentangledConfig, DisentangledModel
 from fer_cli.models.hub import adopt
-from fer_cli.models.onnx import OnnxClassifier, with_runtime
+from fer_cli.models.loading import fingerprint
+from fer_cli.models.onnx import Int8Classifier, Logits, OnnxClassifier, with_runtime, write_graph
 from fer_cli.models.vit_se import ViTSEConfig, ViTSEModel, vit_config
 from tests.made import made_model
 
@@ -128,3 +129,42 @@ def test_a_graph_with_other_answers_is_not_used(cache, monkeypatch):
     assert not isinstance(found, OnnxClassifier)
     assert "off torch's" in about
     assert not list(cache.iterdir())
+
+
+def int8_graph(folder, made: Classifier, **metadata) -> None:
+    """What ``fer export --quantize`` writes, but in float32, so that torch's answers are its own."""
+    network = Logits(made.model, made.temperature, made.tta)
+    example = {"pixel_values": torch.randn(2, 3, 64, 64)}
+    stored = {"fingerprint": fingerprint(made.model), **metadata}
+    write_graph(network, example, "logits", folder / INT8_GRAPH, metadata=stored, trace=True)
+
+
+@pytest.mark.parametrize("tta", ["none", FLIP])
+def test_int8_takes_views_and_temperature_as_its_graph_has_them(tmp_path, tta):
+    torch_one = classifier("target")
+    torch_one.tta, torch_one.temperature = tta, 0.5
+    int8_graph(tmp_path, torch_one)
+    int8_one, about = with_runtime(torch_one, "int8", tmp_path)
+    assert isinstance(int8_one, Int8Classifier)
+    assert about == f"int8 ({tmp_path / INT8_GRAPH})"
+    crops, _ = faces(5)
+    assert np.abs(int8_one.probabilities(crops) - torch_one.probabilities(crops)).max() < 1e-4
+
+
+def test_int8_is_taken_only_where_it_is_asked_for(tmp_path):
+    torch_one = classifier("target")
+    int8_graph(tmp_path, torch_one)
+    assert isinstance(with_runtime(torch_one, "auto", tmp_path)[0], OnnxClassifier)
+
+
+def test_int8_needs_a_graph_of_this_model_of_single_faces(tmp_path):
+    single = classifier("target")
+    for folder in (tmp_path, None):
+        with pytest.raises(ModelError, match="--runtime int8: there is no") as caught:
+            with_runtime(single, "int8", folder)
+        assert "fer export" in caught.value.hint
+    int8_graph(tmp_path, single, fingerprint="another")
+    with pytest.raises(ModelError, match="other weights"):
+        with_runtime(single, "int8", tmp_path)
+    with pytest.raises(UsageError, match="compares two"):
+        with_runtime(classifier("both"), "int8", tmp_path)
