@@ -73,7 +73,8 @@ def import_file(
 
     fer weights import face_recognition_sface_2021dec.onnx
     """
-    from fer_cli.models.weights import SFACE_SHA256, digest, import_weights
+    from fer_cli.models import SFACE_SHA256
+    from fer_cli.models.weights import digest, import_weights
 
     imported = import_weights(file)
     give(imported)

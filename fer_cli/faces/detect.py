@@ -194,7 +194,7 @@ FINE_SIDE = 1280
 
 #: Whoever wants the largest face alone has it from a search at this side, a quarter of the pixels, where it is at least
 #: so large there and no other box that scores at least :data:`RIVAL` has half its area. In 2,800 pictures, half of them
-#: with several faces, it was the largest at 640 too, wherever these three held; only smaller ones were missed.
+#: with several faces, it was the largest at 640 too, wherever these three were so; only smaller ones were missed.
 COARSE_SIDE, COARSE_FACE, RIVAL, RIVAL_AREA = 320, 40, 0.3, 0.5
 
 #: Each face is detected again, upright, in these sizes and mirrored, and its points are the mean of what is found. A

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from fer_cli.errors import ModelError
 from fer_cli.faces.align import FIVE_SIDE
 from fer_cli.files import open_regular, written_whole
+from fer_cli.models import SFACE_SHA256
 from fer_cli.models.loading import first_line, require_readable
 from fer_cli.models.onnx import open_session
 from fer_cli.models.preprocessing import Preprocessing
-from fer_cli.models.weights import SFACE_SHA256
 
 if TYPE_CHECKING:
     import onnx

@@ -9,26 +9,15 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-import platformdirs
-
 from fer_cli.errors import DetectorError, ModelError, UsageError
 from fer_cli.faces import detect
-from fer_cli.files import locked
-from fer_cli.models import BACKBONES, SFACE, VGGFACE2, VIT_B16, VIT_B16_REVISION
+from fer_cli.files import cache_folder, locked
+from fer_cli.models import BACKBONES, SFACE, SFACE_SHA256, VGGFACE2, VIT_B16, VIT_B16_REVISION
 from fer_cli.pretrained import NAME, packaged_model, require_packaged
 from fer_cli.progress import Progress, silent
 
-#: Overrides where imported weights are kept.
-VARIABLE = "FER_CACHE"
-#: The digest of the file of SFace that was published.
-SFACE_SHA256 = "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79"
 #: How long a server may say nothing, in seconds.
 TIMEOUT = 60
-
-
-def cache_folder() -> Path:
-    """Where weights are kept that neither torch nor the Hugging Face Hub keeps: FER_CACHE, or the user's cache."""
-    return Path(os.environ.get(VARIABLE) or platformdirs.user_cache_path("fer"))
 
 
 @dataclass(frozen=True)
