@@ -23,9 +23,9 @@ OUT_OF_SIGHT = 2.0
 #: The intersection over union with the expected box from which a face is where its track is expected.
 OVERLAP = 0.3
 #: The largest distance of two descriptors of one person, anywhere and where its track is expected; and that beyond
-#: which distances are alike: of most people, and of a face that another covers. Of 102 portraits in one light with seven
-#: expressions, 1.1 % of the distances within a person are above the first and 0.13 % of those between people below; 0.02
-#: and 5.7 % for the second. Of press photographs of 875 people no two are below the first.
+#: which distances are alike: of most people, and of a face that another covers. Of 102 portraits in one light with
+#: seven expressions, 1.1 % of the distances within a person are above the first and 0.13 % of those between people
+#: below; 0.02 and 5.7 % for the second. Of press photographs of 875 people no two are below the first.
 DISTANCE_ANYWHERE, DISTANCE_HERE, DISTANCE_FAR = 0.12, 0.16, 0.32
 #: What a full overlap is worth, as a difference of distances: position decides between people who look alike.
 OVERLAP_WEIGHT = 0.05
@@ -49,7 +49,7 @@ class _Track:
     exemplars: list[np.ndarray]
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(2))
 
-    def overlap(self, box: Box | None, time: float) -> float:
+    def expected_iou(self, box: Box | None, time: float) -> float:
         """The intersection over union of ``box`` with that expected at ``time``; 0 after :data:`OUT_OF_SIGHT`.
 
         A face may have moved on, hidden by another, or stopped: the better counts.
@@ -155,7 +155,7 @@ def _assigned(
         return [None] * len(faces)
     distances = np.stack([track.distance(descriptors) for track in tracks], axis=1)
     overlaps = np.array(
-        [[track.overlap(face.box, time) if track.time >= cut else 0 for track in tracks] for face in faces]
+        [[track.expected_iou(face.box, time) if track.time >= cut else 0 for track in tracks] for face in faces]
     )
     here = overlaps >= OVERLAP
     covered = np.array([any(_touch(face.box, other.box) for other in faces if other is not face) for face in faces])
