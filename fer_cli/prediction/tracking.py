@@ -49,7 +49,7 @@ class _Track:
     exemplars: list[np.ndarray]
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(2))
 
-    def intersection_over_union(self, box: Box | None, time: float) -> float:
+    def expected_iou(self, box: Box | None, time: float) -> float:
         """The intersection over union of ``box`` with that expected at ``time``; 0 after :data:`OUT_OF_SIGHT`.
 
         A face may have moved on, hidden by another, or stopped: the better counts.
@@ -155,10 +155,7 @@ def _assigned(
         return [None] * len(faces)
     distances = np.stack([track.distance(descriptors) for track in tracks], axis=1)
     overlaps = np.array(
-        [
-            [track.intersection_over_union(face.box, time) if track.time >= cut else 0 for track in tracks]
-            for face in faces
-        ]
+        [[track.expected_iou(face.box, time) if track.time >= cut else 0 for track in tracks] for face in faces]
     )
     here = overlaps >= OVERLAP
     covered = np.array([any(_touch(face.box, other.box) for other in faces if other is not face) for face in faces])
