@@ -29,7 +29,7 @@ from fer_cli.dataset.prepare import prepare
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.embeddings.neutral import of_run
 from fer_cli.errors import FerError
-from fer_cli.faces.detect import find_detector_model
+from fer_cli.faces.yunet import find_detector_model
 from fer_cli.prediction.neutral import AutoNeutral
 from fer_cli.prediction.neutral.given import FixedNeutral
 from fer_cli.prediction.neutral.identity import choose_identity, cluster

@@ -35,7 +35,8 @@ from fer_cli.distributed import cores
 from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.crop import crop_face
 from fer_cli.faces.decode import decode
-from fer_cli.faces.detect import Detector, find_detector_model
+from fer_cli.faces.detect import Detector
+from fer_cli.faces.yunet import find_detector_model
 from fer_cli.labels import EXPRESSIONS
 from fer_cli.models import AUTO, Classifier, DifferenceConfig, DifferenceModel, Preprocessing
 from fer_cli.models.onnx import with_runtime

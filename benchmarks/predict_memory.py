@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import torch
 from predict import OUT, pictures
 
-from fer_cli.faces.detect import find_detector_model
+from fer_cli.faces.yunet import find_detector_model
 from fer_cli.labels import EXPRESSIONS
 from fer_cli.models import Classifier, DifferenceConfig, DifferenceModel, Preprocessing
 from fer_cli.prediction.options import PredictOptions

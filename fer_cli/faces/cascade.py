@@ -14,7 +14,8 @@ import numpy as np
 
 from fer_cli.errors import PictureError, UnreachableDetectorError
 from fer_cli.faces.align import CropTemplate
-from fer_cli.faces.detect import Detector, Face, FaceDetector, can_be_had, find_detector_model
+from fer_cli.faces.detect import Detector, Face, FaceDetector
+from fer_cli.faces.yunet import can_be_had, find_detector_model
 from fer_cli.progress import Progress, silent
 
 #: The name of this detector, and what stands for it in the place of YuNet's file.
@@ -186,11 +187,11 @@ def choose_detector(
         return CASCADE
 
 
-def open_detector(chosen: Path | Literal["cascade"] | None) -> FaceDetector | None:
-    """The detector that :func:`choose_detector` chose.
+def open_detector(chosen: Path | Literal["cascade"] | None, *, quick: bool = False) -> FaceDetector | None:
+    """The detector that :func:`choose_detector` chose; ``quick`` as of :class:`~fer_cli.faces.detect.Detector`.
 
     Raises :class:`~fer_cli.errors.DetectorError` if the file is not YuNet's.
     """
     if chosen is None:
         return None
-    return CascadeDetector() if chosen == CASCADE else Detector(chosen)
+    return CascadeDetector() if chosen == CASCADE else Detector(chosen, quick=quick)

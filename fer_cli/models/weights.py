@@ -10,7 +10,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from fer_cli.errors import DetectorError, ModelError, UsageError
-from fer_cli.faces import detect
+from fer_cli.faces import yunet
 from fer_cli.files import cache_folder, locked
 from fer_cli.models import BACKBONES, SFACE, SFACE_SHA256, VGGFACE2, VIT_B16, VIT_B16_REVISION
 from fer_cli.pretrained import NAME, packaged_model, require_packaged
@@ -169,16 +169,16 @@ class DetectorWeights(Weights):
         """The file that FER_YUNET names, or that in the Hub's cache, if it is there."""
         from huggingface_hub import try_to_load_from_cache
 
-        named = os.environ.get(detect.VARIABLE)
+        named = os.environ.get(yunet.VARIABLE)
         if named:
             return Path(named) if Path(named).is_file() else None
-        found = try_to_load_from_cache(detect.REPOSITORY, detect.FILE, revision=detect.REVISION)
+        found = try_to_load_from_cache(yunet.REPOSITORY, yunet.FILE, revision=yunet.REVISION)
         return Path(found) if isinstance(found, str) else None
 
     def fetch(self, progress: Progress = silent) -> Path:
         """Download it unless it is there."""
         try:
-            return detect.find_detector_model(progress=progress)
+            return yunet.find_detector_model(progress=progress)
         except DetectorError as error:
             raise ModelError(error.message) from error
 
@@ -251,7 +251,7 @@ ALL: dict[str, Weights] = {
         DetectorWeights(
             name="yunet",
             used_for="finding faces (prepare and predict)",
-            home=f"huggingface.co/{detect.REPOSITORY}",
+            home=f"huggingface.co/{yunet.REPOSITORY}",
             licence="code and weights MIT",
         ),
         SFaceWeights(

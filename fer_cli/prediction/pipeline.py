@@ -74,7 +74,7 @@ class FaceExtractor:
         self._template = CropTemplate(face_crop["size"], face_crop["margin"])
         self._largest = faces == "largest"
         self._max_pixels = max_pixels
-        self._detector = open_detector(detector_model)
+        self._detector = open_detector(detector_model, quick=True)
         self._aligns = False
 
     def aligning(self) -> "FaceExtractor":

@@ -10,7 +10,8 @@ from fer_cli.errors import DetectorError, UnreachableDetectorError
 from fer_cli.faces import cascade
 from fer_cli.faces.cascade import CASCADE, CascadeDetector, choose_detector, landmarks_of, open_detector
 from fer_cli.faces.decode import decode
-from fer_cli.faces.detect import Detector, can_be_had
+from fer_cli.faces.detect import Detector
+from fer_cli.faces.yunet import can_be_had
 from tests.conftest import SHARED
 
 detector = CascadeDetector()

@@ -8,9 +8,9 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from fer_cli.errors import DetectorError
-from fer_cli.faces import detect as yunet
+from fer_cli.faces import yunet
 from fer_cli.faces.decode import decode
-from fer_cli.faces.detect import YuNet, find_detector_model
+from fer_cli.faces.yunet import YuNet, find_detector_model
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,209 @@
+"""YuNet, the network that finds faces, and where its file comes from.
+
+W. Wu, H. Peng, S. Yu, *YuNet: A Tiny Millisecond-level Face Detector*, 2023, doi 10.1007/s11633-023-1423-y. The
+network's file is OpenCV's. ONNX Runtime takes half the time over it that OpenCV's own engine takes; its output is
+turned into boxes as OpenCV's ``FaceDetectorYN`` does, which a test compares it with.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+
+from fer_cli.errors import DetectorError, UnreachableDetectorError
+from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular, read_bytes
+from fer_cli.progress import Progress, silent
+
+#: The three grids on which faces are looked for, by the pixels from one place of the grid to the next.
+STRIDES = (8, 16, 32)
+#: Boxes that share more of their area than this are one face.
+SAME = 0.3
+MOST = 5000
+#: Places that score at least this, and whose boxes overlap the surest one's by more than this, see the same face.
+VOTES, SAME_BOX = 0.5, 0.5
+#: What the network's first layer takes.
+AS_FLOAT = "pixels_as_float"
+
+
+class YuNet:
+    """The network in the file ``model``; faces that score less than ``threshold`` are none.
+
+    Raises whatever onnx and ONNX Runtime raise, if the file is no network, and ``ValueError`` if it is another one.
+    """
+
+    def __init__(self, model: Path, threshold: float):
+        # From bytes, so that no other file is asked for.
+        network = onnx.load_from_string(read_bytes(model))
+        _take_bytes_of_any_size(network.graph)
+        options = onnxruntime.SessionOptions()
+        # Whoever has many pictures looks at several at once.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        # Pictures of many sizes come, and a plan of memory for each would be kept for ever.
+        options.enable_mem_pattern = False
+        options.log_severity_level = 4
+        self._session = onnxruntime.InferenceSession(
+            network.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        self._input = self._session.get_inputs()[0].name
+        self._outputs = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
+        if not set(self._outputs) <= {output.name for output in self._session.get_outputs()}:
+            raise ValueError("another network")
+        self._threshold = threshold
+
+    def find(self, pixels: np.ndarray, threshold: float | None = None) -> np.ndarray:
+        """N×15 for the faces in H×W×3 uint8 RGB ``pixels``, the surest first; ``threshold`` replaces the network's.
+
+        A row is the box's left, top, width and height, the five points' x and y, and the score.
+        """
+        threshold = self._threshold if threshold is None else threshold
+        rows = self._rows(pixels, threshold)
+        # OpenCV compares boxes of whole pixels.
+        kept = cv2.dnn.NMSBoxes(rows[:, :4].astype(int).tolist(), rows[:, 14].tolist(), threshold, SAME, top_k=MOST)
+        return rows[np.asarray(kept, dtype=int).ravel()]
+
+    def find_surest(self, pixels: np.ndarray) -> np.ndarray | None:
+        """The 15 numbers of the surest face, its points averaged over the network's places, or None if there is none.
+
+        Several places of the grids see one face, and each is off by something else: their mean, by score, is nearer.
+        """
+        rows = self._rows(pixels, VOTES)
+        if not len(rows) or rows[:, 14].max() < self._threshold:
+            return None
+        best = rows[rows[:, 14].argmax()].copy()
+        voting = rows[_overlap(best, rows) > SAME_BOX]
+        best[4:14] = np.average(voting[:, 4:14], axis=0, weights=voting[:, 14])
+        return best
+
+    def _rows(self, pixels: np.ndarray, threshold: float) -> np.ndarray:
+        height, width = pixels.shape[:2]
+        # The network halves a picture five times.
+        planes = np.zeros((3, -(-height // 32) * 32, -(-width // 32) * 32), np.uint8)
+        # Blue first, as OpenCV has them.
+        planes[::-1, :height, :width] = cv2.split(pixels)
+        found = self._session.run(self._outputs, {self._input: planes[None]})
+        across = planes.shape[2]
+        return np.concatenate(
+            [
+                _on_grid(threshold, stride, across // stride, *(part[0] for part in found[4 * place : 4 * place + 4]))
+                for place, stride in enumerate(STRIDES)
+            ]
+        )
+
+
+def _overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """N intersections over union of a box with N boxes: left, top, width, height."""
+    start = np.maximum(box[:2], boxes[:, :2])
+    end = np.minimum(box[:2] + box[2:4], boxes[:, :2] + boxes[:, 2:4])
+    shared = np.clip(end - start, 0, None).prod(axis=1)
+    return shared / (box[2:4].prod() + boxes[:, 2:4].prod(axis=1) - shared)
+
+
+def _on_grid(
+    threshold: float, stride: int, across: int, cls: np.ndarray, obj: np.ndarray, box: np.ndarray, points: np.ndarray
+) -> np.ndarray:
+    score = np.sqrt(np.clip(cls[:, 0], 0, 1) * np.clip(obj[:, 0], 0, 1))
+    places = np.flatnonzero(score >= threshold)
+    corner = np.stack([places % across, places // across], axis=1).astype(np.float32)
+    middle, size = (corner + box[places, :2]) * stride, np.exp(box[places, 2:]) * stride
+    marks = (points[places].reshape(-1, 5, 2) + corner[:, None]) * stride
+    return np.concatenate([middle - size / 2, size, marks.reshape(-1, 10), score[places, None]], axis=1)
+
+
+def _take_bytes_of_any_size(graph: onnx.GraphProto) -> None:
+    """Have the network take 1×3×H×W uint8: the file is made for 640×640 float32, its layers take any size.
+
+    Made float32 inside the graph, in memory that is used again, the numbers are the same; done outside it took a third
+    of the whole time.
+    """
+    for value, names in (
+        *((value, ("", "", "height", "width")) for value in graph.input),
+        *((value, ("", "places", "")) for value in graph.output),
+    ):
+        for dimension, name in zip(value.type.tensor_type.shape.dim, names, strict=True):
+            if name:
+                dimension.dim_param = name
+    del graph.value_info[:]
+    given = graph.input[0]
+    given.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    for node in graph.node:
+        node.input[:] = [AS_FLOAT if name == given.name else name for name in node.input]
+    graph.node.insert(0, onnx.helper.make_node("Cast", [given.name], [AS_FLOAT], to=onnx.TensorProto.FLOAT))
+
+
+REPOSITORY = "opencv/face_detection_yunet"
+FILE = "face_detection_yunet_2023mar.onnx"
+REVISION = "3cc26e7f1014a5ee5d74a42acee58bafc9d0a310"
+SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+VARIABLE = "FER_YUNET"
+
+#: How long the Hub may take to answer, in seconds, before the cascade is taken.
+PATIENCE = 10
+
+HINT = (
+    f"Type --detector-model PATH with {FILE}, set {VARIABLE} to it, type --detector cascade (frontal faces only), or "
+    "--detector none if the pictures are faces already cropped."
+)
+
+
+def find_detector_model(path: Path | None = None, progress: Progress = silent) -> Path:
+    """The detector's file: ``path``, else the one that FER_YUNET names, else downloaded once from the Hugging Face Hub.
+
+    Raises :class:`~fer_cli.errors.DetectorError` if it is not there, or what was downloaded is not what is expected.
+    """
+    named = path or os.environ.get(VARIABLE)
+    if not named:
+        progress("fetching the face detector", 0, None)
+        return _downloaded()
+    given = Path(named).expanduser()
+    if not given.is_file():
+        by = "--detector-model" if path else VARIABLE
+        raise DetectorError(f"{by} names {given}, which is not a file.", hint=HINT)
+    try:
+        open_regular(given).close()
+    except OSError as error:
+        raise DetectorError(f"{given} cannot be read: {error.strerror or error}.", hint=HINT) from error
+    if is_lfs_pointer(given):
+        raise DetectorError(f"{given} is {LFS_POINTER}.", hint=HINT)
+    return given
+
+
+def can_be_had(path: Path | None = None) -> bool:
+    """Whether the detector's file was named (then it must be right), is in the Hub's cache, or the Hub answers.
+
+    Nothing is tried twice: to download it takes half a minute until a machine without a network gives up.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
+    if path or os.environ.get(VARIABLE) or isinstance(try_to_load_from_cache(REPOSITORY, FILE, revision=REVISION), str):
+        return True
+    try:
+        get_hf_file_metadata(hf_hub_url(REPOSITORY, FILE, revision=REVISION), timeout=PATIENCE)
+    except Exception:  # the hub's errors, and the network's
+        return False
+    return True
+
+
+def _downloaded() -> Path:
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.utils import disable_progress_bars, logging
+
+    disable_progress_bars()
+    logging.set_verbosity_error()
+    try:
+        file = Path(hf_hub_download(REPOSITORY, FILE, revision=REVISION))
+    except Exception as error:  # the hub's errors, the network's, and the disk's
+        raise UnreachableDetectorError(
+            f"The face detector {FILE} is not in {constants.HF_HUB_CACHE} and cannot be downloaded from "
+            f"{REPOSITORY} ({type(error).__name__}: {str(error).partition('. ')[0]}).",
+            hint=HINT,
+        ) from error
+    if hashlib.sha256(read_bytes(file)).hexdigest() != SHA256:
+        # The cache shows a link; only without what it links to does the hub download anew.
+        raise DetectorError(
+            f"{file.resolve()} is not the file that was expected: its checksum differs.", hint=f"Remove it. {HINT}"
+        )
+    return file
