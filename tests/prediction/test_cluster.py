@@ -161,18 +161,7 @@ def test_what_kills_actors_is_named_and_so_is_what_to_type(ray, monkeypatch):
     assert "--resume" in failure.value.hint
 
 
-def test_what_an_actor_raises_is_raised_here(ray):
-    def predict(inputs, *_):
-        raise UsageError("No such neutral picture.", hint="Type another.")
-        yield
-
-    job = make_job(predict, made_classifier(), None, [], PredictOptions(**CROPS), "cpu")
-    with pytest.raises(UsageError, match="No such neutral picture") as failure:
-        list(predict_blocks(job, lambda actors: blocks_of(1), None))
-    assert failure.value.hint == "Type another."
-
-
-def test_processors_that_others_hold_are_waited_for_with_a_note(ray, monkeypatch):
+def test_processors_that_others_hold_are_waited_for_with_a_note_and_what_an_actor_raises_is_raised(ray, monkeypatch):
     import ray as module
 
     monkeypatch.setattr(cluster, "PATIENCE", 0.5)
@@ -186,10 +175,13 @@ def test_processors_that_others_hold_are_waited_for_with_a_note(ray, monkeypatch
             module.kill(holder)
 
     def predict(inputs, *_):
-        return (FrameResult(Frame(index, given.path)) for index, given in inputs)
+        raise UsageError("No such neutral picture.", hint="Type another.")
+        yield
 
     job = make_job(predict, made_classifier(), None, [], PredictOptions(**CROPS), "cpu")
-    assert [start for start, _, _ in predict_blocks(job, lambda actors: blocks_of(1), None, progress)] == [0]
+    with pytest.raises(UsageError, match="No such neutral picture") as failure:
+        list(predict_blocks(job, lambda actors: blocks_of(1), None, progress))
+    assert failure.value.hint == "Type another."
     assert "Ray: 1 actor of 1 thread on 1 machine" in notes[0]
     assert "needs 1 of the cluster's 1 processors, and 0 are free" in notes[1]
 
