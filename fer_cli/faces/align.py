@@ -59,15 +59,20 @@ class CropTemplate:
         shift = complex(*to_right) - turn * complex(*right)
         return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
-    def align(self, pixels: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    def align(self, pixels: np.ndarray, landmarks: np.ndarray, *, coarse: bool = False) -> np.ndarray:
         """The face in H×W×3 uint8 ``pixels`` as size×size×3; what lies outside the picture repeats its edge.
 
+        A ``coarse`` one takes a quarter of the time: not quite every pixel of a larger face is averaged.
         Raises :class:`~fer_cli.errors.PictureError` if the eyes are in one place.
         """
         matrix = self.matrix(landmarks)
         pixels, matrix = _around(pixels, matrix, self.size)
         scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
         if scale >= 1:
+            return _warped(pixels, matrix, self.size)
+        if coarse:
+            if (whole := int(1 / scale)) > 1:
+                pixels, matrix = _shrunk(pixels, matrix, 1 / whole)
             return _warped(pixels, matrix, self.size)
         # Each pixel of the crop stands for several of the picture. Mapped twice as fine and then averaged, none is
         # skipped over, and the crop is as sharp wherever the face lies on the picture's grid.

@@ -168,7 +168,8 @@ class Detector:
         """The face with its points refined in one size, if that leaves no doubt that it is upright."""
         template = QUICK_REFINEMENT
         try:
-            upright, matrix = template.align(pixels, face.landmarks), template.matrix(face.landmarks)
+            matrix = template.matrix(face.landmarks)
+            upright = template.align(pixels, face.landmarks, coarse=True)
         except PictureError:
             return None
         found = [self._points(upright, template, mirrored=mirrored, quick=True) for mirrored in (False, True)]
