@@ -236,13 +236,13 @@ def clusterings(faces: np.ndarray) -> dict[str, tuple[Callable, Sequence[float]]
 def groups(wild: Path, held: Path, start: str) -> None:
     """Verification and grouping of the held people, at the setting that groups the others best."""
     rows, others = divided(wild, held)
-    tested = rows_of(held)
+    tested, centred = rows_of(held), rows.groupby("subject").head(2)
     names = [each["subject"].to_numpy() for each in (others, tested)]
     for name, source in (("expressions", start), ("people", str(IDENTITY))):
         point = starting_point(source, None)
         network = make_encoder(point.backbone, point.size)
         point.start(network, point.size)
-        sample, *both = (embedded(network, point.preprocessing, each) for each in (rows.head(1000), others, tested))
+        sample, *both = (embedded(network, point.preprocessing, each) for each in (centred, others, tested))
         units = [unit(each, sample.mean(axis=0)) for each in both]
         area, found = verification(units[1], names[1])
         print(f"encoder of {name}: AUC {area:.3f}, {found:.1%} of a person's pairs at 1 % false")
