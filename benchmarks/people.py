@@ -1,15 +1,15 @@
 """People over time, on real faces: an identity encoder trained on other people, and albums predicted by it.
 
-    python benchmarks/people.py train  --wild DATA --held DATA
-    python benchmarks/people.py groups --wild DATA --held DATA
-    python benchmarks/people.py albums --held DATA --runs RUNS
+    python benchmarks/people.py train  --wild DATA --tested DATA
+    python benchmarks/people.py groups --wild DATA --tested DATA
+    python benchmarks/people.py albums --tested DATA --runs RUNS
 
-``--wild`` is a prepared dataset of faces of named people; ``--held`` one of those of them whom no model has seen, with
-pairs and folds; ``--runs`` an ablation on it, whose ``both`` and ``target`` have a run a fold. ``train`` fine-tunes the
-packaged model's encoder to tell people of ``--wild`` apart who are not in ``--held``; a fifth of them, not trained on,
-give the threshold. ``groups`` compares clusterings. ``albums`` splits each held person's pictures in halves, in the
-files' order: album 1 is predicted with ``--people``, and album 2 after it. Everything is written to, and taken up again
-from, ./benchmarks-out/people.
+``--wild`` is a prepared dataset of faces of named people; ``--tested`` one of those of them whom no model has seen,
+with pairs and folds; ``--runs`` an ablation on it, whose ``both`` and ``target`` have a run a fold. ``train`` fine-tunes
+the packaged model's encoder to tell people of ``--wild`` apart who are not in ``--tested``; a fifth of them, not trained
+on, give the threshold. ``groups`` compares clusterings. ``albums`` splits each tested person's pictures in halves, in
+the files' order: album 1 is predicted with ``--people``, and album 2 after it. Everything is written to, and taken up
+again from, ./benchmarks-out/people.
 """
 
 import argparse
@@ -83,10 +83,10 @@ def crops_of(rows: pd.DataFrame) -> Tensor:
     )
 
 
-def divided(wild: Path, held: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The people who are not in ``held``: those to train on, with two pictures or more, and a fifth of all apart."""
+def divided(wild: Path, tested: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The people who are not in ``tested``: those to train on, with two pictures or more, and a fifth of all apart."""
     rows = rows_of(wild)
-    rows = rows[~rows["subject"].isin(set(rows_of(held)["subject"]))]
+    rows = rows[~rows["subject"].isin(set(rows_of(tested)["subject"]))]
     people = np.array(sorted(rows["subject"].unique()))
     apart = set(np.random.default_rng(0).choice(people, len(people) // 5, replace=False))
     others, train = rows[rows["subject"].isin(apart)], rows[~rows["subject"].isin(apart)]
@@ -94,10 +94,10 @@ def divided(wild: Path, held: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return train.reset_index(drop=True), others.reset_index(drop=True)
 
 
-def train(wild: Path, held: Path, start: str, minutes: float, epochs: int) -> None:
+def train(wild: Path, tested: Path, start: str, minutes: float, epochs: int) -> None:
     """Train the identity encoder for ``epochs``, or as long as ``minutes`` allow, and choose its threshold."""
     torch.manual_seed(0)
-    rows, others = divided(wild, held)
+    rows, others = divided(wild, tested)
     point = starting_point(start, None)
     network = make_encoder(point.backbone, point.size)
     point.start(network, point.size)
@@ -233,20 +233,20 @@ def clusterings(faces: np.ndarray) -> dict[str, tuple[Callable, Sequence[float]]
     return {**named, "HDBSCAN": (dense, (2.0,))}
 
 
-def groups(wild: Path, held: Path, start: str) -> None:
-    """Verification and grouping of the held people, at the setting that groups the others best."""
-    rows, others = divided(wild, held)
-    tested = rows_of(held)
-    names = [each["subject"].to_numpy() for each in (others, tested)]
+def groups(wild: Path, tested: Path, start: str) -> None:
+    """Verification and grouping of the tested people, at the setting that groups the others best."""
+    rows, others = divided(wild, tested)
+    faces, centred = rows_of(tested), rows.groupby("subject").head(2)
+    names = [each["subject"].to_numpy() for each in (others, faces)]
     for name, source in (("expressions", start), ("people", str(IDENTITY))):
         point = starting_point(source, None)
         network = make_encoder(point.backbone, point.size)
         point.start(network, point.size)
-        sample, *both = (embedded(network, point.preprocessing, each) for each in (rows.head(1000), others, tested))
+        sample, *both = (embedded(network, point.preprocessing, each) for each in (centred, others, faces))
         units = [unit(each, sample.mean(axis=0)) for each in both]
         area, found = verification(units[1], names[1])
         print(f"encoder of {name}: AUC {area:.3f}, {found:.1%} of a person's pairs at 1 % false")
-        for people in (PEOPLE, len(tested)):
+        for people in (PEOPLE, len(faces)):
             print(f"  {'all in one album' if people > PEOPLE else f'albums of {PEOPLE} people'}:")
             for kind, (labels_of, settings) in clusterings(units[0]).items():
                 chosen, _ = best(names[0], labels_of, people, settings)
@@ -273,9 +273,9 @@ def predicted(name: str, album: Path, run: Path, *flags: str) -> pd.DataFrame:
     return pd.read_csv(out, dtype={"person": str}).set_index("file")
 
 
-def albums(held: Path, runs: Path, start: str) -> None:
+def albums(tested: Path, runs: Path, start: str) -> None:
     """Album 1 with ``--people``, album 2 after it, and album 2 with every other neutral face; fold by fold."""
-    rows = rows_of(held)
+    rows = rows_of(tested)
     rows["album"] = halves(rows)
     tables = []
     for fold, part in rows.groupby("fold"):
@@ -377,17 +377,17 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("train", "groups", "albums"))
     parser.add_argument("--wild", type=Path)
-    parser.add_argument("--held", type=Path, required=True)
+    parser.add_argument("--tested", type=Path, required=True)
     parser.add_argument("--runs", type=Path)
     parser.add_argument("--minutes", type=float, default=36)
     parser.add_argument("--epochs", type=int, default=30)
     arguments = parser.parse_args()
     try:
         if arguments.what == "train":
-            train(arguments.wild, arguments.held, NAME, arguments.minutes, arguments.epochs)
+            train(arguments.wild, arguments.tested, NAME, arguments.minutes, arguments.epochs)
         elif arguments.what == "groups":
-            groups(arguments.wild, arguments.held, NAME)
+            groups(arguments.wild, arguments.tested, NAME)
         else:
-            albums(arguments.held, arguments.runs, NAME)
+            albums(arguments.tested, arguments.runs, NAME)
     except FerError as error:
         sys.exit(f"{error.message} {error.hint}")

@@ -76,11 +76,14 @@ def import_file(
     from fer_cli.models import SFACE_SHA256
     from fer_cli.models.weights import digest, import_weights
 
-    imported = import_weights(file)
-    give(imported)
-    if imported.suffix == ".onnx":
+    if file.suffix == ".onnx":
+        from fer_cli.models.sface import import_sface
+
+        imported = import_sface(file)
+        give(imported)
         if digest(imported) != SFACE_SHA256:
             say("warning   this is not the file that was published: its checksum is another")
         say("imported  fer predict tells people apart by it")
-    else:
-        say("imported  use it with fer train disentangled --identity vggface2")
+        return
+    give(import_weights(file))
+    say("imported  use it with fer train disentangled --identity vggface2")

@@ -74,7 +74,7 @@ class YuNet:
         if not len(rows) or rows[:, 14].max() < self._threshold:
             return None
         best = rows[rows[:, 14].argmax()].copy()
-        voting = rows[_overlap(best, rows) > SAME_BOX]
+        voting = rows[_box_iou(best, rows) > SAME_BOX]
         best[4:14] = np.average(voting[:, 4:14], axis=0, weights=voting[:, 14])
         return best
 
@@ -94,7 +94,7 @@ class YuNet:
         )
 
 
-def _overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+def _box_iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """N intersections over union of a box with N boxes: left, top, width, height."""
     start = np.maximum(box[:2], boxes[:, :2])
     end = np.minimum(box[:2] + box[2:4], boxes[:, :2] + boxes[:, 2:4])

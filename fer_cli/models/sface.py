@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from fer_cli.errors import ModelError
 from fer_cli.faces.align import FIVE_SIDE
-from fer_cli.files import open_regular, written_whole
-from fer_cli.models import SFACE_SHA256
+from fer_cli.files import locked, open_regular, written_whole
+from fer_cli.models import SFACE, SFACE_SHA256
 from fer_cli.models.loading import first_line, require_readable
 from fer_cli.models.onnx import open_session
 from fer_cli.models.preprocessing import Preprocessing
+from fer_cli.models.weights import find
 
 if TYPE_CHECKING:
     import onnx
@@ -90,12 +91,18 @@ class SFace(nn.Module):
         return name, isinstance(batch, int)
 
 
-def import_sface(source: Path, target: Path) -> None:
-    """Copy the ONNX file ``source`` to ``target``; raises as :class:`SFace` does, and writes nothing then."""
+def import_sface(source: Path) -> Path:
+    """Copy the ONNX file ``source`` into the user's cache; gives the new file.
+
+    Raises as :class:`SFace` does, and writes nothing then.
+    """
+    target = find(SFACE).target()
     SFace(source)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(target) as part:
-        part.write_bytes(_content(source))
+    with locked(target, "importing to"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(target) as part:
+            part.write_bytes(_content(source))
+    return target
 
 
 def _content(path: Path) -> bytes:

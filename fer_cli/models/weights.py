@@ -291,16 +291,13 @@ def find(name: str) -> Weights:
 
 
 def import_weights(source: Path) -> Path:
-    """Bring the published weights at ``source`` into the user's cache; gives the new file.
+    """Convert the published VGGFace2 pickle at ``source`` into the user's cache; gives the new file.
 
-    An ``.onnx`` file is SFace, and copied; any other is the VGGFace2 pickle, and converted. Raises
-    :class:`~fer_cli.errors.ModelError` if it is not what was published. Nothing in a pickle is run.
+    Raises :class:`~fer_cli.errors.ModelError` if it is not what was published. Nothing in it is run.
     """
-    from fer_cli.models.sface import import_sface
     from fer_cli.models.vggface2 import import_published
 
-    is_graph = source.suffix == ".onnx"
-    target = ALL[SFACE if is_graph else VGGFACE2].target()
+    target = ALL[VGGFACE2].target()
     with locked(target, "importing to"):
-        (import_sface if is_graph else import_published)(source, target)
+        import_published(source, target)
     return target

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fer_cli.errors import PictureError, UsageError
 from fer_cli.faces.align import CropTemplate, align_five
-from fer_cli.faces.cascade import CASCADE, DetectorChoice, choose_detector, open_detector
+from fer_cli.faces.cascade import CASCADE, DetectorChoice, choose_detector, is_cropped, open_detector
 from fer_cli.faces.crop import Crop, crop_face, crop_faces, crop_largest
 from fer_cli.faces.decode import MAX_PIXELS, decode
 from fer_cli.models.preprocessing import Preprocessing
@@ -115,7 +115,8 @@ class FaceExtractor:
                     note=lambda text: notes.append(Skipped(text, fault=False)),
                 )
             crops = self.crops(pixels)
-            aligned = [self._aligned(pixels, crop) for crop in crops]
+            faces = [crop.face if self._aligns else None for crop in crops]
+            aligned = [None if face is None else align_five(pixels, face.landmarks) for face in faces]
         except PictureError as error:
             # A face that leaves the view of a camera is no fault of the video.
             return FrameResult(bare, skipped=(*notes, Skipped(error.message, fault=frame.number is None)))
@@ -125,11 +126,7 @@ class FaceExtractor:
             # A video on its side would have a note for every frame.
             if frame.number is None and crop.face is not None and crop.face.turn:
                 notes.append(Skipped(TURNED.format(crop.face.turn), fault=False, face=number))
-        faces = (_face(number, *each) for number, each in enumerate(zip(crops, aligned, strict=True)))
-        return FrameResult(bare, tuple(faces), tuple(notes))
-
-    def _aligned(self, pixels: np.ndarray, crop: Crop) -> np.ndarray | None:
-        return align_five(pixels, crop.face.landmarks) if self._aligns and crop.face is not None else None
+        return FrameResult(bare, tuple(map(_face, range(len(crops)), crops, aligned)), tuple(notes))
 
     def crops(self, pixels: np.ndarray) -> list[Crop]:
         """A crop of each face in H×W×3 uint8 RGB ``pixels``, the largest first, or of the largest alone.
@@ -150,11 +147,6 @@ class FaceExtractor:
         return self.crops(decode(picture, max_pixels=self._max_pixels))[0].pixels
 
 
-def is_cropped(face_crop: Mapping[str, Any], detector: str) -> bool:
-    """Whether pictures are taken as faces already cropped, as a model's ``face_crop`` or ``detector`` states."""
-    return detector == "none" or face_crop.get("detector") == "none"
-
-
 def settle_detector(
     face_crop: Mapping[str, Any], options: PredictOptions, progress: Progress = silent
 ) -> PredictOptions:
@@ -169,10 +161,8 @@ def settle_detector(
 
 
 def _face(number: int, crop: Crop, aligned: np.ndarray | None) -> FacePrediction:
-    if crop.face is None:
-        return FacePrediction(number, crop=crop.pixels)
     face = crop.face
-    found = {"box": face.box, "landmarks": face.landmarks, "detection": face.score}
+    found = {} if face is None else {"box": face.box, "landmarks": face.landmarks, "detection": face.score}
     return FacePrediction(number, crop=crop.pixels, aligned=aligned, **found)
 
 

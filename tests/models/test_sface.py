@@ -9,8 +9,8 @@ from fer_cli.errors import ModelError
 from fer_cli.faces.align import FIVE_POINTS, FIVE_SIDE, align_five
 from fer_cli.models import sface
 from fer_cli.models.loading import fingerprint
-from fer_cli.models.sface import PREPROCESSING, SFace
-from fer_cli.models.weights import digest, find, import_weights
+from fer_cli.models.sface import PREPROCESSING, SFace, import_sface
+from fer_cli.models.weights import digest, find
 from tests.made import sface_graph
 
 
@@ -142,9 +142,9 @@ def test_what_is_no_graph_is_refused(file, tmp_path, monkeypatch):
 def test_an_imported_file_is_found_and_a_wrong_one_leaves_nothing(file, tmp_path):
     weights = find("sface")
     with pytest.raises(ModelError):
-        import_weights(sface_graph(tmp_path / "other.onnx", width=64))
+        import_sface(sface_graph(tmp_path / "other.onnx", width=64))
     assert not weights.target().exists()
-    assert import_weights(file) == weights.place() == weights.fetch()
+    assert import_sface(file) == weights.place() == weights.fetch()
     assert weights.place().read_bytes() == file.read_bytes()
 
 

@@ -12,9 +12,9 @@ from fer_cli.embeddings.neutral import NeutralMean
 from fer_cli.errors import ModelError
 from fer_cli.models import Classifier, IdentityConfig, IdentityModel, Preprocessing
 from fer_cli.models.disentangled import DisentangledConfig, DisentangledModel
+from fer_cli.models.sface import import_sface
 from fer_cli.models.vggface2 import VGGFace2Encoder
-from fer_cli.models.weights import import_weights
-from fer_cli.prediction.neutral.identity import CUSTOMARY, choose_identity, cluster
+from fer_cli.prediction.neutral.identity import CUSTOMARY, STRICT, choose_identity, cluster
 from fer_cli.prediction.pipeline import to_tensor
 from fer_cli.prediction.results import FacePrediction
 from fer_cli.runs.run import Run
@@ -79,7 +79,7 @@ def test_the_identity_encoder_that_it_was_trained_beside_comes_before(tmp_path):
 def test_sface_comes_first_where_it_is_here_and_takes_aligned_faces(tmp_path):
     run = write_run(tmp_path / "run", features="both", model="disentangled", recipe={"stage": None})
     stage_1(run.path / "stage1")
-    file = import_weights(sface_graph(tmp_path / "made.onnx"))
+    file = import_sface(sface_graph(tmp_path / "made.onnx"))
     for found in (chosen(run), chosen(run, wanted="sface"), chosen(run, wanted=str(file))):
         assert found.about.startswith(f"sface ({file})")
         assert "checksum" in found.about
@@ -107,7 +107,7 @@ def test_a_model_without_a_run_is_told_people_by_its_own_encoder(paired):
     found = choose_identity(None, classifier)
     assert found.about.startswith("the model, its own encoder")
     assert "fer weights fetch sface" in found.about
-    assert (found.centre, found.threshold) == (None, CUSTOMARY)
+    assert (found.centre, found.threshold) == (None, STRICT)
     assert found.network is classifier.model.encoder
 
 
