@@ -102,7 +102,8 @@ class Predictor:
         self._model = open_model(NAME if model is None else model, device=device, runtime=runtime)
         self._device, self._neutral = device, neutral
         face_crop = self._model.classifier.preprocessing.face_crop
-        self._extract = FaceExtractor.of(face_crop, detector, detector_model, faces=faces)
+        quick = not self._model.classifier.paired
+        self._extract = FaceExtractor.of(face_crop, detector, detector_model, faces=faces, quick=quick)
 
     @property
     def about(self) -> str:

@@ -121,6 +121,7 @@ def _run(
         progress=progress,
         faces=options.faces,
         max_pixels=options.max_pixels,
+        quick=not classifier.paired,
     )
     summary, sinks = Summary(), _sinks(options, classifier.classes, stream)
 
