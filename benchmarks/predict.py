@@ -117,7 +117,7 @@ def processor_seconds(work: Callable[[int], object], places: range, threads: int
 
 def parts(paths: list[Path], model: Classifier, detector_model: Path, threads: int) -> dict[str, float]:
     """Processor seconds for a picture, by part."""
-    extract = FaceExtractor(model.preprocessing.face_crop, detector_model, faces="largest")
+    extract = FaceExtractor(model.preprocessing.face_crop, detector_model, faces="largest", quick=True)
     pixels = [decode(path) for path in paths]
     crops = [extract.crops(each)[0].pixels for each in pixels]
     batches = [

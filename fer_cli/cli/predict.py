@@ -15,7 +15,7 @@ from fer_cli.cli.console import INTERRUPTED, SOME_SKIPPED, Bars, err, out, say, 
 from fer_cli.cli.settings import Device, with_settings
 from fer_cli.errors import UsageError
 from fer_cli.files import as_text
-from fer_cli.models import Runtime
+from fer_cli.models import INT8, Runtime
 from fer_cli.prediction.options import AUTO, RAY, NeutralOptions, PredictOptions
 
 if TYPE_CHECKING:
@@ -103,6 +103,10 @@ def predict(
     if opened.labels:
         say(f"model     {opened.name}: {opened.labels}")
     say(f"device    {f'{device}, by Ray' if on_ray else device_name(classifier.device)}, {opened.runtime}")
+    if on_ray and runtime == INT8:
+        raise UsageError(
+            f"--engine ray sends the network, and not the file of --runtime {INT8}.", hint="Type --runtime auto."
+        )
     if on_ray and neutral.people is not None:
         raise UsageError(
             "--engine ray: the machines of a cluster share no --people store.",

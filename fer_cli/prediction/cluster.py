@@ -168,7 +168,9 @@ class _Opened:
             self._folder = TemporaryDirectory(prefix="fer-")
             detector = Path(self._folder.name) / "detector.onnx"
             detector.write_bytes(job.detector)
-        extract = FaceExtractor(face_crop, detector, faces=options.faces, max_pixels=options.max_pixels)
+        extract = FaceExtractor(
+            face_crop, detector, faces=options.faces, max_pixels=options.max_pixels, quick=not classifier.paired
+        )
         if job.finder is not None:
             job.finder.fit(None, extract)
         self._predict = lambda inputs: job.predict(inputs, extract, classifier, job.finder, threads)

@@ -60,7 +60,8 @@ class FaceExtractor:
     """Detection and cropping of faces, as the model's ``face_crop`` states; any number of threads may call it at once.
 
     ``detector_model`` is YuNet's file, ``cascade`` for the cascade, or None where each picture is a face already
-    cropped. Raises :class:`~fer_cli.errors.DetectorError` if it is not YuNet's file.
+    cropped. ``quick`` is as of :class:`~fer_cli.faces.detect.Detector`: for models of single faces, for those that
+    compare two see the least shift of one. Raises :class:`~fer_cli.errors.DetectorError` if it is not YuNet's file.
     """
 
     def __init__(
@@ -70,11 +71,12 @@ class FaceExtractor:
         *,
         faces: Literal["all", "largest"] = "all",
         max_pixels: int = MAX_PIXELS,
+        quick: bool = False,
     ):
         self._template = CropTemplate(face_crop["size"], face_crop["margin"])
         self._largest = faces == "largest"
         self._max_pixels = max_pixels
-        self._detector = open_detector(detector_model, quick=True)
+        self._detector = open_detector(detector_model, quick=quick)
         self._aligns = False
 
     def aligning(self) -> "FaceExtractor":

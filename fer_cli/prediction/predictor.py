@@ -105,7 +105,8 @@ class Predictor:
         self._model = open_model(NAME if model is None else model, device=device, runtime=runtime)
         self._device, self._neutral = device, neutral
         face_crop = self._model.classifier.preprocessing.face_crop
-        self._extract = FaceExtractor.of(face_crop, detector, detector_model, faces=faces)
+        quick = not self._model.classifier.paired
+        self._extract = FaceExtractor.of(face_crop, detector, detector_model, faces=faces, quick=quick)
         self._people = None
         if people is not None:
             self._people = people_finder(NeutralOptions(people=Path(people)), self._model, device=device)

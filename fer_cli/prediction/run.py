@@ -157,6 +157,7 @@ def _run(
         progress=progress,
         faces=options.faces,
         max_pixels=options.max_pixels,
+        quick=not classifier.paired,
     )
     # Opened a second time, so that what is read twice does not disturb what is read in order.
     reopened = partial(reopen, _open(names, options))

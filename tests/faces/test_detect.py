@@ -168,32 +168,61 @@ def test_a_file_that_is_no_detector_is_refused_in_one_voice(tmp_path, capfd, nam
     assert capfd.readouterr() == ("", "")
 
 
-def in_corner(portrait: np.ndarray, side: int, where: tuple[int, int], onto: np.ndarray) -> None:
-    """The portrait, ``side`` pixels a side, laid on ``onto`` at x and y."""
-    x, y = where
-    onto[y : y + side, x : x + side] = cv2.resize(portrait, (side, side), interpolation=cv2.INTER_AREA)
+@pytest.fixture(scope="module")
+def quick(shared) -> Detector:
+    return Detector(shared / "models" / "face_detection_yunet_2023mar.onnx", quick=True)
 
 
-@pytest.mark.parametrize("turn", [0, 1, 2])
-def test_the_largest_face_alone_is_the_first_of_all(detector, portrait, turn):
+def test_a_quick_detector_finds_every_portraits_face_with_its_eyes_nearly_in_place(quick, london):
+    marked = pd.read_csv(london / "eyes.csv", index_col="file_name").iloc[::4]
+    away = []
+    for name, row in marked.iterrows():
+        pixels = decode(london / name)
+        (face,), largest = quick.detect(pixels), quick.largest(pixels)
+        away += [errors(each, row.to_numpy().reshape(2, 2)) for each in (face, largest)]
+    assert np.median(np.max(away, axis=1)) < 0.06
+    assert np.max(away) < 0.13
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_a_quick_detector_turns_faces_as_another_does(quick, detector, portrait, turn):
+    pixels = np.ascontiguousarray(np.rot90(portrait, turn))
+    (found,), (expected,) = quick.detect(pixels), detector.detect(pixels)
+    assert found.turn == expected.turn == 90 * turn
+    assert np.array_equal(found.landmarks, expected.landmarks)
+
+
+def laid_on(picture: np.ndarray, portrait: np.ndarray, side: int, x: int, y: int) -> None:
+    """The portrait, ``side`` pixels a side, laid on ``picture``."""
+    picture[y : y + side, x : x + side] = cv2.resize(portrait, (side, side), interpolation=cv2.INTER_AREA)
+
+
+@pytest.mark.parametrize("turn", [0, 2])
+def test_the_largest_face_alone_is_the_first_of_all(quick, portrait, turn):
     picture = canvas(480, 640)
-    in_corner(np.rot90(portrait, turn), 300, (20, 100), picture)
-    in_corner(portrait, 120, (400, 60), picture)
-    largest, first = detector.largest(picture), detector.detect(picture)[0]
-    assert largest.turn == first.turn
+    laid_on(picture, np.rot90(portrait, turn), 300, 20, 100)
+    laid_on(picture, portrait, 120, 400, 60)
+    largest, first = quick.largest(picture), quick.detect(picture)[0]
+    assert largest.turn == first.turn == 90 * turn
     assert np.abs(largest.landmarks - first.landmarks).max() < 6
     assert np.abs(np.subtract(largest.box, first.box)).max() < 20
 
 
 @pytest.mark.parametrize("sides", [(230, 210), (60, 40), (30,)])
-def test_faces_of_about_one_size_and_small_ones_are_searched_for_as_ever(detector, portrait, sides):
+def test_faces_of_about_one_size_and_small_ones_are_all_searched_for(quick, portrait, sides):
     picture = canvas(480, 640)
     for place, side in enumerate(sides):
-        in_corner(portrait, side, (30 + 300 * place, 120), picture)
-    largest, first = detector.largest(picture), detector.detect(picture)[0]
+        laid_on(picture, portrait, side, 30 + 300 * place, 120)
+    largest, first = quick.largest(picture), quick.detect(picture)[0]
     assert largest.box == first.box
-    assert (largest.landmarks == first.landmarks).all()
+    assert np.array_equal(largest.landmarks, first.landmarks)
 
 
-def test_a_picture_without_a_face_has_no_largest(detector):
-    assert detector.largest(canvas(480, 640)) is None
+def test_a_detector_that_is_not_quick_gives_the_first_of_all_exactly(detector, portrait):
+    largest, first = detector.largest(portrait), detector.detect(portrait)[0]
+    assert largest.box == first.box
+    assert np.array_equal(largest.landmarks, first.landmarks)
+
+
+def test_a_picture_without_a_face_has_no_largest(quick):
+    assert quick.largest(canvas(480, 640)) is None
