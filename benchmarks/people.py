@@ -5,11 +5,11 @@
     python benchmarks/people.py albums --tested DATA --runs RUNS
 
 ``--wild`` is a prepared dataset of faces of named people; ``--tested`` one of those of them whom no model has seen,
-with pairs and folds; ``--runs`` an ablation on it, whose ``both`` and ``target`` have a run a fold. ``train`` fine-tunes
-the packaged model's encoder to tell people of ``--wild`` apart who are not in ``--tested``; a fifth of them, not trained
-on, give the threshold. ``groups`` compares clusterings. ``albums`` splits each tested person's pictures in halves, in
-the files' order: album 1 is predicted with ``--people``, and album 2 after it. Everything is written to, and taken up
-again from, ./benchmarks-out/people.
+with pairs and folds; ``--runs`` an ablation on it, whose ``both`` and ``target`` have a run a fold. ``train``
+fine-tunes the packaged model's encoder to tell people of ``--wild`` apart who are not in ``--tested``; a fifth of them,
+not trained on, give the threshold. ``groups`` compares clusterings. ``albums`` splits each tested person's pictures in
+halves, in the files' order: album 1 is predicted with ``--people``, and album 2 after it. Everything is written to, and
+taken up again from, ./benchmarks-out/people.
 """
 
 import argparse
