@@ -5,7 +5,8 @@
 Decodes, detects, aligns and classifies JPEGs of 640×480 pixels with a face each: drawn once and kept in
 ./benchmarks-out, or cut from the pictures in FOLDER. The networks are the packaged one, the same in 8-bit integers
 (`--runtime int8`), and MobileNetV3-Large at 224×224 with random weights. The largest face is taken (`--faces largest`).
-The detector's file is taken from FER_YUNET. Prints, for each network,
+The detector's file is taken from FER_YUNET; the graph in 8-bit integers is that of `fer export faces --quantize --data
+data/ferplus`, in runs/faces. Prints, for each network,
 
 - the processor time that each part takes for a picture, and the pictures a second that their sum allows on all cores;
 - the pictures a second that `fer predict` comes to, its share of that limit, and its processor time a picture;
@@ -34,6 +35,7 @@ from transformers.utils import logging
 
 from fer_cli.corpora.synthetic import Synthetic
 from fer_cli.distributed import cores
+from fer_cli.errors import ModelError
 from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.crop import crop_face
 from fer_cli.faces.decode import decode
@@ -170,7 +172,7 @@ def measure(name: str, paths: list[Path], detector_model: Path) -> None:
     """Print the figures of one network."""
     model = open_classifier(name)
     # What the program itself would take: ONNX Runtime, where that is faster.
-    ours, runtime = with_runtime(model, RUNTIMES[name], require_packaged() if name != MOBILENET else None)
+    ours, runtime = with_runtime(model, RUNTIMES[name], [require_packaged(), Path("runs", FACES)])
     print(f"{name}: {len(paths)} pictures, {cores()} cores, load {os.getloadavg()[0]:.2f}, {runtime.split()[0]}")
     plain, plain_used = plain_rate(paths[: max(SAMPLE, len(paths) // 4)], model, detector_model)
     for threads in (1, cores()):
@@ -196,7 +198,10 @@ def main() -> None:
     wanted = parser.parse_args()
     paths, detector_model = pictures(wanted.pictures, wanted.faces), find_detector_model()
     for name in wanted.models.split(","):
-        measure(name, paths, detector_model)
+        try:
+            measure(name, paths, detector_model)
+        except ModelError as error:
+            print(f"{name}: not measured. {error.message}")
 
 
 if __name__ == "__main__":

@@ -67,11 +67,10 @@ def predict(
 ) -> None:
     """Predict the expression of every face in pictures and videos: one row a face, with every class's probability.
 
-    fer predict ./images --out predictions.csv
-
     fer predict anna-1.jpg anna-2.jpg --neutral anna-at-rest.jpg
 
     fer predict ./images --out predictions.csv --report album.html
+
     fer predict ./album-2 --people ./people --out album-2.csv
 
     fer predict ./images --model ORG/NAME

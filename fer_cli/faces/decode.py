@@ -187,7 +187,8 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         shown = picture.convert("RGBA")
         white = Image.new("RGBA", shown.size, "white")
         return Image.alpha_composite(white, shown).convert("RGB")
-    return picture.convert("RGB")
+    # Pillow copies a picture that is RGB already.
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _from_deep(picture: Image.Image) -> Image.Image:

@@ -184,7 +184,7 @@ class Detector:
         self, upright: np.ndarray, template: CropTemplate, *, mirrored: bool, quick: bool = False
     ) -> tuple[np.ndarray, float] | None:
         """The points and score of the face that ``template`` has brought to the middle, if it is found there again."""
-        seen = np.ascontiguousarray(upright[:, ::-1]) if mirrored else upright
+        seen = cv2.flip(upright, 1) if mirrored else upright
         if quick:
             best = self._net.find_surest(seen)
             faces = [] if best is None else [_face(best)]

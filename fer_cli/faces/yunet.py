@@ -74,7 +74,7 @@ class YuNet:
         if not len(rows) or rows[:, 14].max() < self._threshold:
             return None
         best = rows[rows[:, 14].argmax()].copy()
-        voting = rows[_box_iou(best, rows) > SAME_BOX]
+        voting = rows[_intersection_over_union(best, rows) > SAME_BOX]
         best[4:14] = np.average(voting[:, 4:14], axis=0, weights=voting[:, 14])
         return best
 
@@ -94,7 +94,7 @@ class YuNet:
         )
 
 
-def _box_iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+def _intersection_over_union(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """N intersections over union of a box with N boxes: left, top, width, height."""
     start = np.maximum(box[:2], boxes[:, :2])
     end = np.minimum(box[:2] + box[2:4], boxes[:, :2] + boxes[:, 2:4])
@@ -105,12 +105,14 @@ def _box_iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 def _on_grid(
     threshold: float, stride: int, across: int, cls: np.ndarray, obj: np.ndarray, box: np.ndarray, points: np.ndarray
 ) -> np.ndarray:
-    score = np.sqrt(np.clip(cls[:, 0], 0, 1) * np.clip(obj[:, 0], 0, 1))
-    places = np.flatnonzero(score >= threshold)
+    # Few places come near; for all others the roots need not be drawn.
+    places = np.flatnonzero(cls[:, 0] * obj[:, 0] >= 0.99 * threshold**2)
+    score = np.sqrt(np.clip(cls[places, 0], 0, 1) * np.clip(obj[places, 0], 0, 1))
+    places, score = places[score >= threshold], score[score >= threshold]
     corner = np.stack([places % across, places // across], axis=1).astype(np.float32)
     middle, size = (corner + box[places, :2]) * stride, np.exp(box[places, 2:]) * stride
     marks = (points[places].reshape(-1, 5, 2) + corner[:, None]) * stride
-    return np.concatenate([middle - size / 2, size, marks.reshape(-1, 10), score[places, None]], axis=1)
+    return np.concatenate([middle - size / 2, size, marks.reshape(-1, 10), score[:, None]], axis=1)
 
 
 def _take_bytes_of_any_size(graph: onnx.GraphProto) -> None:

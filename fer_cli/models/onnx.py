@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -214,14 +214,15 @@ class Int8Classifier(Classifier):
         return torch.from_numpy(run_graph(self._session, inputs))
 
 
-def with_runtime(classifier: Classifier, wanted: str, folder: Path | None = None) -> tuple[Classifier, str]:
+def with_runtime(classifier: Classifier, wanted: str, folders: Sequence[Path] = ()) -> tuple[Classifier, str]:
     """The classifier on the runtime ``wanted`` (one of ``Runtime``), and a line on which and why.
 
     ``auto`` is ONNX Runtime for convolutional networks on a CPU, else torch. The graph is written once into the user's
     cache, under a fingerprint of the network, and is used only if its probabilities are within 1e-4 of torch's. What
-    cannot be exported stays with torch, and the line says so. ``int8`` is the graph in 8-bit integers in ``folder``,
-    the model's, whose probabilities differ. Raises :class:`~fer_cli.errors.UsageError` where one of the last two is
-    asked for on another device than the CPU, :class:`~fer_cli.errors.ModelError` where there is no graph for ``int8``.
+    cannot be exported stays with torch, and the line says so. ``int8`` is the graph in 8-bit integers in the first of
+    the model's ``folders`` that has one; its probabilities differ. Raises :class:`~fer_cli.errors.UsageError` where one
+    of the last two is asked for on another device than the CPU, :class:`~fer_cli.errors.ModelError` where there is no
+    graph for ``int8``.
     """
     on_cpu = classifier.device.type == "cpu"
     if wanted in (ONNXRUNTIME, INT8) and not on_cpu:
@@ -230,7 +231,7 @@ def with_runtime(classifier: Classifier, wanted: str, folder: Path | None = None
             hint="Type --device cpu, or --runtime torch.",
         )
     if wanted == INT8:
-        return _in_int8(classifier, folder)
+        return _in_int8(classifier, folders)
     # A convolutional network ran at twice torch's rate on a CPU (MobileNetV3-Large at 224 pixels: 219 against 94
     # images/s); a ViT-B/16 at 0.8 of it.
     if wanted == TORCH or (wanted != ONNXRUNTIME and not (on_cpu and classifier.model.convolutional)):
@@ -251,15 +252,16 @@ def with_runtime(classifier: Classifier, wanted: str, folder: Path | None = None
         return classifier, f"{TORCH}: no graph for {ONNXRUNTIME} ({getattr(error, 'message', error)})"
 
 
-def _in_int8(classifier: Classifier, folder: Path | None) -> tuple[Classifier, str]:
+def _in_int8(classifier: Classifier, folders: Sequence[Path]) -> tuple[Classifier, str]:
     if classifier.paired:
         raise UsageError(
             f"--runtime {INT8} is for models of single faces, and this one compares two.", hint="Type --runtime auto."
         )
-    path = None if folder is None else folder / INT8_GRAPH
-    if path is None or not path.is_file():
+    path = next((path for folder in folders if (path := folder / INT8_GRAPH).is_file()), None)
+    if path is None:
+        places = " or ".join(map(str, folders)) or "a model's folder"
         raise ModelError(
-            f"--runtime {INT8}: there is no {path or INT8_GRAPH}.",
+            f"--runtime {INT8}: there is no {INT8_GRAPH} in {places}.",
             hint="Type fer export RUN --quantize once, or another --runtime.",
         )
     session = open_session(path)

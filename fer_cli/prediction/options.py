@@ -42,7 +42,7 @@ class NeutralOptions:
 
     people: Annotated[
         Path | None,
-        Doc("A folder that remembers who is who, and their neutral faces, for later albums; fer people shows it."),
+        Doc("A folder in which people and their neutral faces are remembered."),
         NEUTRAL,
     ] = field(default=None, repr=False)
 

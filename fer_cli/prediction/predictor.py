@@ -56,7 +56,9 @@ def open_model(source: str | Path, *, device: str = "auto", runtime: str = AUTO)
         classifier = Classifier.load(folder, device)
     else:
         classifier, labels = load_published(source, device)
-    classifier, about = with_runtime(classifier, runtime, folder if folder.is_dir() else None)
+    # What fer export makes of the packaged model goes there.
+    folders = [folder, Path("runs", NAME)] if is_packaged(source) else [folder]
+    classifier, about = with_runtime(classifier, runtime, folders)
     return PredictionModel(str(source), classifier, run, about, labels, str(source) if run is None else run.about)
 
 

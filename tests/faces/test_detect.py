@@ -9,6 +9,7 @@ from fer_cli.errors import DetectorError
 from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.decode import decode
 from fer_cli.faces.detect import Detector, Face
+from tests.conftest import SHARED
 
 
 @pytest.fixture(scope="module")
@@ -169,8 +170,8 @@ def test_a_file_that_is_no_detector_is_refused_in_one_voice(tmp_path, capfd, nam
 
 
 @pytest.fixture(scope="module")
-def quick(shared) -> Detector:
-    return Detector(shared / "models" / "face_detection_yunet_2023mar.onnx", quick=True)
+def quick(detector) -> Detector:
+    return Detector(SHARED / "models" / "face_detection_yunet_2023mar.onnx", quick=True)
 
 
 def test_a_quick_detector_finds_every_portraits_face_with_its_eyes_nearly_in_place(quick, london):

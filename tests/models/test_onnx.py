@@ -144,7 +144,7 @@ def test_int8_takes_views_and_temperature_as_its_graph_has_them(tmp_path, tta):
     torch_one = classifier("target")
     torch_one.tta, torch_one.temperature = tta, 0.5
     int8_graph(tmp_path, torch_one)
-    int8_one, about = with_runtime(torch_one, "int8", tmp_path)
+    int8_one, about = with_runtime(torch_one, "int8", [tmp_path / "none", tmp_path])
     assert isinstance(int8_one, Int8Classifier)
     assert about == f"int8 ({tmp_path / INT8_GRAPH})"
     crops, _ = faces(5)
@@ -154,17 +154,17 @@ def test_int8_takes_views_and_temperature_as_its_graph_has_them(tmp_path, tta):
 def test_int8_is_taken_only_where_it_is_asked_for(tmp_path):
     torch_one = classifier("target")
     int8_graph(tmp_path, torch_one)
-    assert isinstance(with_runtime(torch_one, "auto", tmp_path)[0], OnnxClassifier)
+    assert isinstance(with_runtime(torch_one, "auto", [tmp_path])[0], OnnxClassifier)
 
 
 def test_int8_needs_a_graph_of_this_model_of_single_faces(tmp_path):
     single = classifier("target")
-    for folder in (tmp_path, None):
+    for folders in ([tmp_path], []):
         with pytest.raises(ModelError, match="--runtime int8: there is no") as caught:
-            with_runtime(single, "int8", folder)
+            with_runtime(single, "int8", folders)
         assert "fer export" in caught.value.hint
     int8_graph(tmp_path, single, fingerprint="another")
     with pytest.raises(ModelError, match="other weights"):
-        with_runtime(single, "int8", tmp_path)
+        with_runtime(single, "int8", [tmp_path])
     with pytest.raises(UsageError, match="compares two"):
-        with_runtime(classifier("both"), "int8", tmp_path)
+        with_runtime(classifier("both"), "int8", [tmp_path])
