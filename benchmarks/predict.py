@@ -34,6 +34,7 @@ from transformers import pipeline as transformers_pipeline
 from transformers.utils import logging
 
 from fer_cli.corpora.synthetic import Synthetic
+from fer_cli.distributed import cores
 from fer_cli.errors import ModelError
 from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.crop import crop_face
@@ -44,7 +45,8 @@ from fer_cli.labels import EXPRESSIONS
 from fer_cli.models import AUTO, INT8, Classifier, DifferenceConfig, DifferenceModel, Preprocessing
 from fer_cli.models.onnx import with_runtime
 from fer_cli.prediction.options import PredictOptions
-from fer_cli.prediction.pipeline import BATCH, FaceExtractor, ThreadedMap, cores
+from fer_cli.prediction.parallel import ThreadedMap
+from fer_cli.prediction.pipeline import BATCH, FaceExtractor
 from fer_cli.prediction.run import run
 from fer_cli.pretrained import require_packaged
 

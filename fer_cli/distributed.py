@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
-#: How long a process waits for the others at a barrier: one of them may have the long videos.
+#: How long a process waits for the others at a barrier: the main one may evaluate for long.
 WAIT = timedelta(days=14)
 
 

@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import platformdirs
+
 from fer_cli.errors import DiskFullError, FerError
 
 #: The largest document (JSON, TOML, XML, a list or a table) that is read whole, in bytes.
@@ -34,6 +36,11 @@ _NO_ROOM = tuple(os.strerror(getattr(errno, name)) for name in ("ENOSPC", "EDQUO
 #: What torch's writer of archives says in their place.
 _NO_ROOM_IN_TORCH = ("inline_container.cc:", "iostream error")
 _PART = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})-(?P<process>\d+)\.part")
+
+
+def cache_folder() -> Path:
+    """Where weights are kept that neither torch nor the Hugging Face Hub keeps: FER_CACHE, or the user's cache."""
+    return Path(os.environ.get("FER_CACHE") or platformdirs.user_cache_path("fer"))
 
 
 def open_regular(path: Path) -> BinaryIO:

@@ -134,6 +134,40 @@ def made_model(*, features: str = "both", classes: tuple[str, ...] = CLASSES):
     return model.eval()
 
 
+def sface_graph(
+    path: Path,
+    *,
+    side: int = 112,
+    width: int = 128,
+    inputs: int = 1,
+    batch: int | str = 1,
+    bias: float = 0.0,
+    seed: int = 0,
+) -> Path:
+    """A small ONNX file of SFace's inputs and outputs: 14×14 means of each colour, then one random linear layer."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    random = np.random.default_rng(seed)
+    cells = 3 * (side // 14) ** 2
+    weights = (random.standard_normal((cells, width)) / 16).astype(np.float32)
+    # The colours count differently, so that their order is seen.
+    weights *= np.repeat([1.0, 0.5, 0.25], cells // 3).astype(np.float32)[:, None]
+    names = ["data", "data2"][:inputs]
+    graph = helper.make_graph(
+        [
+            helper.make_node("AveragePool", ["data"], ["pooled"], kernel_shape=[14, 14], strides=[14, 14]),
+            helper.make_node("Flatten", ["pooled"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "weights", "bias"], ["fc1"]),
+        ],
+        "made",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, 3, side, side]) for name in names],
+        [helper.make_tensor_value_info("fc1", TensorProto.FLOAT, [batch, width])],
+        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.full(width, bias, "f4"), "bias")],
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
 def _picture(subject: int, label: str, size: int) -> np.ndarray:
     noise = np.random.default_rng([subject, len(label)]).integers(0, 12, (size, size, 3))
     picture = (noise + 40 + 12 * (subject % 9)).astype(np.uint8)

@@ -24,6 +24,7 @@ FLOORS = {
     "synthetic": 1,
     "faces": 1,
     "pretrained": 1,
+    "pages": 1,
     "protocol": 0,
     "labels": 0,
     "errors": 0,
@@ -135,5 +136,5 @@ def test_the_words_are_the_fields():
 def test_the_house_has_few_rooms():
     found = house.modules()
     # 150 for preparing, training, evaluating and predicting; the rest for people over time, clusters and albums.
-    assert len(found) <= 165
-    assert len(house.imported_once(house.imports(found))) <= 35
+    assert len(found) <= 170
+    assert len(house.imported_once(house.imports(found))) <= 40

@@ -12,6 +12,13 @@ def shades(count: int, size: tuple[int, int] = (64, 48)) -> list[np.ndarray]:
     return [np.full((size[1], size[0], 3), 20 + 5 * number, np.uint8) for number in range(count)]
 
 
+def scenes(count: int, size: tuple[int, int] = (64, 48)) -> list[np.ndarray]:
+    """Frames of stripes, upright in the first and last quarter and level between: two scenes, the first twice."""
+    level = (np.indices((size[1], size[0])) // 8 % 2 * 150 + 50).astype(np.uint8)
+    upright = [not count / 4 <= number < 3 * count / 4 for number in range(count)]
+    return [np.stack([level[int(each)]] * 3, axis=-1) for each in upright]
+
+
 def make_video(path: Path, frames: list[np.ndarray], *, rate: int = 25, keys: int = 12) -> Path:
     """A video of the frames with a key frame every ``keys``."""
     path.parent.mkdir(parents=True, exist_ok=True)

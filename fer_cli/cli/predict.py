@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.bar import Bar
 from rich.measure import Measurement
 from rich.table import Table
 
@@ -14,16 +15,18 @@ from fer_cli.cli.console import INTERRUPTED, SOME_SKIPPED, Bars, err, out, say, 
 from fer_cli.cli.settings import Device, with_settings
 from fer_cli.errors import UsageError
 from fer_cli.files import as_text
-from fer_cli.models import Runtime
-from fer_cli.prediction.options import AUTO, NeutralOptions, PredictOptions
+from fer_cli.models import INT8, Runtime
+from fer_cli.prediction.options import AUTO, RAY, NeutralOptions, PredictOptions
 
 if TYPE_CHECKING:
     from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Summary
 
 #: The columns that a narrow terminal goes without, the first first.
-DISPENSABLE = ("then", "compared with", "face", "confidence")
+DISPENSABLE = ("then", "compared with", "face", "confidence", "person")
 #: A width in which any row is whole.
 UNLIMITED = 100_000
+#: The longest bar of an expression's share, in letters.
+BAR = 24
 #: The most rows shown on a terminal; all of them go to --out.
 MAX_ROWS = 50
 #: The most skipped inputs told on a terminal; all of them go to --errors.
@@ -35,7 +38,8 @@ def predict(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SOURCE", help="Pictures, videos, folders, patterns, lists (.txt, .csv); - for standard input."
+            metavar="SOURCE",
+            help="Pictures, videos, folders, patterns, lists, tars, Parquet, s3:// …; - for stdin.",
         ),
     ] = None,
     run: Annotated[
@@ -63,20 +67,24 @@ def predict(
 ) -> None:
     """Predict the expression of every face in pictures and videos: one row a face, with every class's probability.
 
-    fer predict ./images --out predictions.csv
-
     fer predict anna-1.jpg anna-2.jpg --neutral anna-at-rest.jpg
+
+    fer predict ./images --out predictions.csv --report album.html
+
+    fer predict ./album-2 --people ./people --out album-2.csv
 
     fer predict ./images --model ORG/NAME
 
     find . -name '*.jpg' -print0 | fer predict - --format jsonl | head
 
+    fer predict 's3://bucket/faces-{000..012}.tar' --out faces.parquet
+
     fer predict clip.mp4 --every 0.5s --smooth 1 --out clip.parquet --annotate drawn
     """
-    from fer_cli.distributed import own_device
     from fer_cli.models.device import choose_device, device_name
     from fer_cli.prediction.checkpoint import Checkpoint
     from fer_cli.prediction.neutral import neutral_finder
+    from fer_cli.prediction.people import people_finder
     from fer_cli.prediction.pipeline import is_cropped, settle_detector
     from fer_cli.prediction.predictor import open_model
     from fer_cli.prediction.run import check
@@ -86,12 +94,29 @@ def predict(
     options = check(sources, options)
     if model is not None and run is not None:
         raise UsageError("--run and --model: one of them is possible.")
-    device = str(own_device(choose_device(device)))
-    opened = open_model(model or choose.model_to_use(run), device=device, runtime=runtime)
+    on_ray = options.engine == RAY
+    # The actors of a cluster choose for themselves, where they are.
+    chosen = "cpu" if on_ray else str(choose_device(device))
+    opened = open_model(model or choose.model_to_use(run), device=chosen, runtime=runtime)
     classifier = opened.classifier
     if opened.labels:
         say(f"model     {opened.name}: {opened.labels}")
-    say(f"device    {device_name(classifier.device)}, {opened.runtime}")
+    say(f"device    {f'{device}, by Ray' if on_ray else device_name(classifier.device)}, {opened.runtime}")
+    if on_ray and runtime == INT8:
+        raise UsageError(
+            f"--engine ray sends the network, and not the file of --runtime {INT8}.", hint="Type --runtime auto."
+        )
+    if on_ray and neutral.people is not None:
+        raise UsageError(
+            "--engine ray: the machines of a cluster share no --people store.",
+            hint="Type --engine local, or leave --people out.",
+        )
+    if on_ray and classifier.paired and neutral.neutral == AUTO:
+        raise UsageError(
+            "--engine ray reads each picture once, and --neutral auto, the default, would look for every person's most "
+            "neutral picture first.",
+            hint="Type --neutral mean, or --neutral PICTURE.",
+        )
     if not classifier.paired and neutral.neutral != AUTO:
         say("neutral   not used: this model classifies single faces")
     face_crop = classifier.preprocessing.face_crop
@@ -103,18 +128,26 @@ def predict(
             "faces     found by scikit-image's LBP cascade, frontal ones only: YuNet's file is not here and cannot be "
             "downloaded (FER_YUNET or --detector-model names it)"
         )
-    table = ResultTable(paired=classifier.paired)
+    table = ResultTable(paired=classifier.paired, people=neutral.people is not None)
     try:
         with Bars() as bars:
-            finder = None
-            if classifier.paired:
-                finder = neutral_finder(neutral, opened, device=device, tell=say, progress=bars)
+            finder = people = None
+            if neutral.people is not None:
+                people = people_finder(neutral, opened, device=chosen, tell=say, progress=bars)
+            if people is not None and neutral.neutral == AUTO:
+                finder = people
+            elif classifier.paired:
+                finder = neutral_finder(neutral, opened, device=chosen, tell=say, progress=bars)
             summary = run_prediction(
                 sources,
                 options,
                 classifier,
                 finder=finder,
-                model=f"{opened.name} {device_name(classifier.device)} {opened.runtime.split()[0]} {neutral}",
+                people=people,
+                model=f"{opened.name} {device_name(classifier.device)} {opened.runtime.split()[0]} {neutral}"
+                + (f" people {neutral.people}" if neutral.people is not None else ""),
+                device=device,
+                about=opened.about,
                 stream=None if out.is_terminal else sys.stdout,
                 show=table.add,
                 progress=bars,
@@ -137,24 +170,51 @@ def _show_summary(summary: "Summary", options: PredictOptions) -> None:
         counts = Table("expression", box=None, padding=(0, 2, 0, 0), header_style="dim")
         counts.add_column("faces", justify="right")
         counts.add_column("share", justify="right")
+        drawn = err.is_terminal and not err.options.ascii_only
+        if drawn:
+            counts.add_column()
         for label, number in summary.labels.most_common():
-            counts.add_row(label, str(number), f"{number / summary.faces:.0%}")
+            share = number / summary.faces
+            bars = [Bar(1, 0, share, width=BAR, color="cyan")] if drawn else []
+            counts.add_row(label, str(number), f"{share:.0%}", *bars)
         err.print(counts)
     say(
         f"{summary.faces} faces in {summary.used} of {summary.frames} pictures"
         + (f": {options.out}" if options.out else "")
     )
+    if options.report is not None:
+        say(f"report    {options.report}")
+    if summary.faults and options.errors is not None:
+        say(f"skipped   {options.errors}")
+    if err.is_terminal:
+        _show_next(summary, options)
     if summary.faults:
-        if options.errors is not None:
-            say(f"skipped   {options.errors}")
         raise typer.Exit(SOME_SKIPPED if summary.faces else 1)
+
+
+def _show_next(summary: "Summary", options: PredictOptions) -> None:
+    """The faces worth a look, and the options that store or show more."""
+    if len(summary.least_certain) > 1:
+        rows = [_cells(frame, face) for frame, face in summary.least_certain]
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        table.add_column("least certain", overflow="fold")
+        for _ in range(3):
+            table.add_column(no_wrap=True)
+        for row in rows:
+            table.add_row(row["file"], row["label"], row["confidence"], f"then {row['then']}" if row["then"] else "")
+        err.print(table)
+    more = [f"--out FILE.csv stores the rows{'' if options.report else ','}"] if options.out is None else []
+    more += ["--report FILE.html shows the faces on a page"] if options.report is None else []
+    if more and summary.faces:
+        say(f"next      {' '.join(more)}")
 
 
 class ResultTable:
     """The first rows, for a terminal; skipped inputs are told as they come."""
 
-    def __init__(self, *, paired: bool = False):
+    def __init__(self, *, paired: bool = False, people: bool = False):
         self._columns = ["file", "face", "label", "confidence", "then", *(["compared with"] if paired else [])]
+        self._columns[2:2] = ["person"] if people else []
         self._cells: list[dict[str, str]] = []
         self._warnings = self._rows = 0
 
@@ -209,6 +269,7 @@ def _cells(frame: "Frame", face: "FacePrediction") -> dict[str, str]:
     return {
         "file": _one_line(frame.path) + at,
         "face": str(face.number),
+        "person": face.person,
         "label": face.label,
         "confidence": f"{face.confidence:.0%}",
         "then": "".join(f"{name} {share:.0%}" for name, share in second),

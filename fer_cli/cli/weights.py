@@ -62,15 +62,28 @@ def fetch(
 
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="resnet50_ft_weight.pkl, as it was published.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="As published: VGGFace2's .pkl, SFace's .onnx.")],
 ) -> None:
-    """Convert the published VGGFace2 identity weights, a pickle, to safetensors in the user's cache.
+    """Bring identity weights that you got yourself into the user's cache: VGGFace2's pickle, or SFace's ONNX file.
 
-    The pickle is read without running what is in it, and every layer's shape is checked.
+    The pickle is read without running what is in it, every layer's shape is checked, and it becomes safetensors. The
+    ONNX file is copied if its inputs and outputs are SFace's.
 
     fer weights import resnet50_ft_weight.pkl
-    """
-    from fer_cli.models.weights import import_weights
 
+    fer weights import face_recognition_sface_2021dec.onnx
+    """
+    from fer_cli.models import SFACE_SHA256
+    from fer_cli.models.weights import digest, import_weights
+
+    if file.suffix == ".onnx":
+        from fer_cli.models.sface import import_sface
+
+        imported = import_sface(file)
+        give(imported)
+        if digest(imported) != SFACE_SHA256:
+            say("warning   this is not the file that was published: its checksum is another")
+        say("imported  fer predict tells people apart by it")
+        return
     give(import_weights(file))
     say("imported  use it with fer train disentangled --identity vggface2")

@@ -22,6 +22,8 @@ SIDE = 2.5
 EYE_LINE = 0.32
 #: How many times finer than a crop a larger face is mapped, to be averaged.
 OVERSAMPLING = 2
+#: The longest side that OpenCV maps, in pixels.
+MAX_MAPPED = 32_767
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +128,34 @@ def _shrunk(pixels: np.ndarray, matrix: np.ndarray, scale: float) -> tuple[np.nd
     to_shrunk = np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2], [0, 0, 1]])
     shrunk = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     return shrunk, matrix @ np.linalg.inv(to_shrunk)
+
+
+#: The side of the crops that networks which tell people apart are trained on, and where the right and the left eye, the
+#: tip of the nose, and the right and the left corner of the mouth lie in them: J. Deng et al., *ArcFace*, CVPR 2019,
+#: arXiv 1801.07698, and OpenCV's ``FaceRecognizerSF``.
+FIVE_SIDE = 112
+FIVE_POINTS = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+
+
+def align_five(pixels: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """The face in H×W×3 uint8 ``pixels`` as 112×112×3, by its five ``landmarks`` (5×2), for an identity encoder.
+
+    The similarity is that of the least squares (S. Umeyama, *Least-squares estimation of transformation parameters
+    between two point patterns*, PAMI 1991), as ``FaceRecognizerSF.alignCrop`` of OpenCV has it, pixel for pixel: a
+    picture is not averaged before it is made smaller, and outside of it all is black. Raises
+    :class:`~fer_cli.errors.PictureError` if the landmarks are in one place.
+    """
+    # As complex numbers a similarity without mirroring is a product and a sum.
+    points, wanted = (np.asarray(each, dtype=float) @ [1, 1j] for each in (landmarks, FIVE_POINTS))
+    middle, goal = points.mean(), wanted.mean()
+    spread = float((np.abs(points - middle) ** 2).sum())
+    if not np.isfinite(spread) or spread < 1e-6:
+        raise PictureError("landmarks in one place")
+    turn = complex((np.conj(points - middle) * (wanted - goal)).sum() / spread)
+    shift = goal - turn * middle
+    matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+    if max(pixels.shape[:2]) > MAX_MAPPED:
+        pixels, matrix = _around(pixels, matrix, FIVE_SIDE)
+    return cv2.warpAffine(pixels, matrix, (FIVE_SIDE, FIVE_SIDE), flags=cv2.INTER_LINEAR)

@@ -5,9 +5,9 @@ ICB 2007, doi 10.1007/978-3-540-74549-5_87. scikit-image comes with the cascade'
 no landmarks; the eyes lie in nearly constant places of the box, :data:`EYE_LINE` and :data:`EYES_APART`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -165,6 +165,11 @@ def _mirrored(boxes: list[Box], width: int) -> list[Box]:
 def _holds(box: Box, middle: float) -> bool:
     left, top, side = box
     return left <= middle <= left + side and top <= middle <= top + side
+
+
+def is_cropped(face_crop: Mapping[str, Any], detector: str) -> bool:
+    """Whether pictures are taken as faces already cropped, as a model's ``face_crop`` or ``detector`` states."""
+    return detector == "none" or face_crop.get("detector") == "none"
 
 
 def choose_detector(

@@ -5,6 +5,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -75,10 +76,10 @@ def decode(
         raise PictureError("broken or cut short") from error
 
 
-def begins_as_picture(path: Path) -> bool:
+def begins_as_picture(source: Path | BinaryIO) -> bool:
     """Whether the first bytes of the file are those of a picture that :func:`decode` reads or tells a reason of."""
     try:
-        with open_regular(path) as file:
+        with open_regular(source) if isinstance(source, Path) else nullcontext(source) as file:
             if is_heif(file.read(HEAD)):
                 return True
             file.seek(0)

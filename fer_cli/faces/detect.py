@@ -19,7 +19,7 @@ FINE_SIDE = 1280
 
 #: A quick detector that is asked for the largest face alone has it from a search at this side, a quarter of the pixels,
 #: where it is at least so large there and no other box that scores at least :data:`RIVAL` has half its area. In 2,800
-#: pictures, half of them with several faces, it was then always the largest at 640 too.
+#: pictures, half of them with several faces, it was the largest at 640 too wherever these three were so.
 COARSE_SIDE, COARSE_FACE, RIVAL, RIVAL_AREA = 320, 40, 0.3, 0.5
 
 #: Each face is detected again, upright, in these sizes and mirrored, and its points are the mean of what is found. A
@@ -29,9 +29,9 @@ REFINEMENTS = (CropTemplate(256, margin=0.3), CropTemplate(288, margin=0.3))
 #: A face whose refinements all agree and score at least this on average is upright: of 1,400 portraits and press
 #: photographs turned by 90, 180 and 270 degrees none did.
 UPRIGHT = 0.915
-#: A quick detector searches again in this size alone, twice, and takes the mean of all places. The worst error
-#: on the 102 portraits is then 11 %. Where the mean of these two scores and the first is below the second number, the
-#: face may be turned, and is refined as others are: of 1,175 turned faces none came above 0.901.
+#: A quick detector looks again in this size alone, twice, and takes the mean of the places. The worst error on
+#: the 102 portraits is then 11 %. Where the mean of these scores and the first one's is less than the second number,
+#: the face may be turned, and is refined as others are: 3 turned faces in 732 came within 0.01 of it, none higher.
 QUICK_REFINEMENT, QUICK_UPRIGHT = CropTemplate(160, margin=0.3), 0.905
 #: Any other is detected in four turns, in a square of this many pixels whose side is so many times the box's. In 840
 #: trials with faces of all turns the upright one scored highest in all but one.

@@ -28,15 +28,25 @@ _UNREAD = {
 }
 #: The endings of pictures' names, read or not: such a file is used or reported, never passed over.
 PICTURES = _READ | _UNREAD.keys()
-#: The endings of videos' names: the containers that FFmpeg reads, and what cameras call theirs.
+#: The endings of videos' names: the containers that FFmpeg reads, and what cameras call theirs. Not those
+#: that are other things first (``.dat``, ``.str``, ``.avs``), nor streams of bare pixels, which state no size.
 VIDEOS = _endings("""
-264 265 266 3g2 3gp amv apv asf avi avs2 avs3 cdxl dav dif divx dv dvr-ms evc f4v flm flv gxf h261 h263 h264 h265 h266
-hevc ifv insv ipu ism ismv ivf kux lrv m1v m2t m2ts m2v m4v mj2 mjpeg mjpg mk3d mkv mlv mod mov mp4 mpe mpeg mpg mpv mts
-mxf nsv nut obu ogm ogv ogx psp qt rm rmvb roq ser smk svo swf tod tp trp ts usm vc1 viv vob vvc webm wmv wtv xmv y4m
+264 265 266 3g2 3gp amv apv asf avc avi avs2 avs3 bmv cavs cdxl dav dif divx dnxhd dnxhr dv dvr-ms evc f4v flm flv gxf
+h261 h263 h264 h265 h266 h26l hevc ifv imx insv ipu ism ismv ivf ivr kux lrv m1v m2t m2ts m2v m4v mj2 mjpeg mjpg mk3d
+mkv mlv mod moflex mov mp4 mpe mpeg mpg mpv mts mvi mxf mxg nsv nut obu ogm ogv ogx pdv psp qt rcv rm rmvb roq sdr2 ser
+smk svo swf tod tp trp ts ty ty+ usm vc1 vc2 viv vob vvc webm wmv wtv xmv y4m yop
 """)
 #: How many first bytes :func:`is_heif` needs.
 HEAD = 12
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+#: How many first bytes :func:`begins_as_video` needs: two packets of an MPEG transport stream begin in them.
+VIDEO_HEAD = 189
+#: Brands of ISO media files that are sound or pictures (AVIF; Canon's raw files).
+_NO_VIDEO_BRANDS = _HEIF_BRANDS | {b"avif", b"avis", b"crx ", b"M4A ", b"M4B "}
+_VIDEO_HEADS = (
+    *(b"\x1a\x45\xdf\xa3", b"FLV\x01", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"OggS", b".RMF"),
+    *(b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"\x06\x0e\x2b\x34"),
+)
 
 
 def is_picture(path: Path) -> bool:
@@ -52,6 +62,21 @@ def is_video(path: Path) -> bool:
 def is_heif(head: bytes) -> bool:
     """Whether a file that begins with ``head`` is HEIC or HEIF, by its brand (ISO/IEC 23008-12, 10.2)."""
     return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+
+
+def begins_as_video(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is a video's container.
+
+    Known are MP4 and QuickTime, Matroska and WebM, AVI, FLV, MPEG program and transport streams, Ogg, RealMedia, ASF
+    and MXF.
+    """
+    if head[4:8] == b"ftyp":
+        return head[8:12] not in _NO_VIDEO_BRANDS
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"AVI "
+    if head[4:8] in (b"moov", b"mdat", b"wide"):
+        return True
+    return head.startswith(_VIDEO_HEADS) or (head[:1] == b"G" and head[188:189] == b"G")
 
 
 def is_raw(path: Path) -> bool:

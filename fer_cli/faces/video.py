@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -58,12 +58,13 @@ class Every:
 
 
 def sampled_frames(
-    path: Path, every: Every, *, max_pixels: int = MAX_PIXELS
+    path: Path | BinaryIO, every: Every, *, max_pixels: int = MAX_PIXELS
 ) -> Iterator[tuple[int, float, np.ndarray]]:
     """The number, the time in seconds from the start, and the pixels (H×W×3 uint8 RGB) of every frame taken, in order.
 
-    Frames are upright by the stream's display matrix. Raises :class:`~fer_cli.errors.PictureError` if the video cannot
-    be read, or after its last frame if it breaks off before the end that it states or parts of it cannot be decoded.
+    A file that is given open is read from its beginning, and stays open. Frames are upright by the stream's display
+    matrix. Raises :class:`~fer_cli.errors.PictureError` if the video cannot be read, or after its last frame if it
+    breaks off before the end that it states or parts of it cannot be decoded.
     """
     with open_video(path, max_pixels=max_pixels) as (container, stream):
         taken = first = last = None
@@ -116,12 +117,13 @@ def video_frame(path: Path, index: int) -> np.ndarray:
 
 
 @contextmanager
-def open_video(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Any, Any]]:
+def open_video(path: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Any, Any]]:
     """PyAV's container of the video at ``path`` and its first stream of moving pictures, open within the block.
 
-    Nothing but this file is opened, whatever it names. Raises :class:`~fer_cli.errors.PictureError`, with a reason in a
-    few words, for what cannot be read, here or in the block, and for frames of more than ``max_pixels``;
-    :class:`~fer_cli.errors.FerError` if PyAV is not installed.
+    ``path`` may be an open file, which is read from its beginning and stays open. Nothing but this file is opened,
+    whatever it names. Raises :class:`~fer_cli.errors.PictureError`, with a reason in a few words, for what cannot be
+    read, here or in the block, and for frames of more than ``max_pixels``; :class:`~fer_cli.errors.FerError` if PyAV is
+    not installed.
     """
     try:
         import av
@@ -133,12 +135,12 @@ def open_video(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[An
     # FFmpeg counts the columns and rows with which it fills a frame up, and so is given some room.
     limit = {"max_pixels": str(2 * max_pixels + 65_536)}
     try:
-        file = open_regular(path)
+        opened = nullcontext(path) if hasattr(path, "read") else open_regular(path)
     except (OSError, ValueError) as error:
         raise PictureError(f"{BROKEN}: {why_unreadable(error)}") from error
     try:
         # A playlist would have FFmpeg open the files and addresses that it lists.
-        with file, av.open(_Quiet(file), options={"protocol_whitelist": "none", **limit}) as container:
+        with opened as file, av.open(_Quiet(file), options={"protocol_whitelist": "none", **limit}) as container:
             # The cover of a recording of sound is a stream of one picture.
             stream = next((each for each in container.streams.video if not _is_cover(each)), None)
             if stream is None or stream.codec_context is None or not stream.time_base or not _rate(stream):
@@ -149,7 +151,8 @@ def open_video(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[An
             stream.thread_type = "AUTO"
             yield container, stream
     except (av.FFmpegError, OSError, ValueError, ArithmeticError) as error:
-        raise PictureError(LFS_POINTER if is_lfs_pointer(path) else BROKEN) from error
+        pointer = not hasattr(path, "read") and is_lfs_pointer(path)
+        raise PictureError(LFS_POINTER if pointer else BROKEN) from error
     except MemoryError as error:
         raise PictureError("a video too large for this machine") from error
 
@@ -162,6 +165,7 @@ class _Quiet:
 
     def __init__(self, file: BinaryIO):
         self._file = file
+        file.seek(0)
         self.name, self.read, self.tell = os.fspath(file.name), file.read, file.tell
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -229,7 +233,7 @@ def _upright(frame: Any, max_pixels: int) -> np.ndarray:
     return np.ascontiguousarray(pixels[::down, ::across])
 
 
-def frames_of(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[int, float, np.ndarray]]:
+def frames_of(path: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[int, float, np.ndarray]]:
     """Every frame of a video: its number, its time in seconds from the start, its pixels (H×W×3 uint8 RGB).
 
     Raises :class:`~fer_cli.errors.PictureError` if the video cannot be read, or from where it cannot.
@@ -243,7 +247,7 @@ class VideoSink:
     It is H.264 where PyAV has it, else MPEG-4, and appears at ``target`` when it is closed.
     """
 
-    def __init__(self, like: Path, target: Path):
+    def __init__(self, like: Path | BinaryIO, target: Path):
         import av
 
         with open_video(like) as (_, stream):

@@ -46,7 +46,10 @@ BEST = "auto"
 #: A network that tells people apart, as a model's configuration names it.
 IdentityNetwork = Literal["vggface2", "mobilenet_v3_large", "mobilenet_v3_small"]
 
-#: The published face-identity network; and one trained on the subjects at hand; and none.
+#: The published face-identity networks; and one trained on the subjects at hand; and none.
+SFACE = "sface"
+#: The digest of the file of SFace that was published.
+SFACE_SHA256 = "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79"
 VGGFACE2, SUBJECTS, NO_IDENTITY = "vggface2", "subjects", "none"
 
 #: The inference backend.

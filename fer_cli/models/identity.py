@@ -9,8 +9,8 @@ from transformers import PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
-from fer_cli.models import BACKBONES, VGGFACE2, Backbone
-from fer_cli.models.backbones import backbone_of, encoder_part, weights_file
+from fer_cli.models import BACKBONES, RESNET18_SMALL, VGGFACE2, Backbone
+from fer_cli.models.backbones import backbone_of, encoder_part, make_encoder, weights_file
 from fer_cli.models.base import TrainedModel
 from fer_cli.models.encoder import MobileNetV3
 from fer_cli.models.loading import read_weights, require_fit
@@ -69,9 +69,9 @@ def identity_network(name: str) -> nn.Module:
     """
     if name == VGGFACE2:
         return VGGFace2Encoder()
-    if name not in BACKBONES:
+    if name not in (*BACKBONES, RESNET18_SMALL):
         raise ModelError(f"There is no identity network '{name}'.", hint=f"Type {VGGFACE2} or {', '.join(BACKBONES)}.")
-    return MobileNetV3(name)
+    return make_encoder(name)
 
 
 def identity_weights(path: Path) -> tuple[str, dict[str, Tensor]]:

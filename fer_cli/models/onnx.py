@@ -18,11 +18,10 @@ from torch import Tensor, nn
 
 import fer_cli
 from fer_cli.errors import DiskFullError, ModelError, UsageError
-from fer_cli.files import written_whole
+from fer_cli.files import cache_folder, written_whole
 from fer_cli.models import FLIP, INT8, INT8_GRAPH, ONNXRUNTIME, TORCH
 from fer_cli.models.inference import Classifier
 from fer_cli.models.loading import fingerprint
-from fer_cli.models.weights import cache_folder
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -9,24 +9,15 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-import platformdirs
-
 from fer_cli.errors import DetectorError, ModelError, UsageError
 from fer_cli.faces import yunet
-from fer_cli.files import locked
-from fer_cli.models import BACKBONES, VGGFACE2, VIT_B16, VIT_B16_REVISION
+from fer_cli.files import cache_folder, locked
+from fer_cli.models import BACKBONES, SFACE, SFACE_SHA256, VGGFACE2, VIT_B16, VIT_B16_REVISION
 from fer_cli.pretrained import NAME, packaged_model, require_packaged
 from fer_cli.progress import Progress, silent
 
-#: Overrides where imported weights are kept.
-VARIABLE = "FER_CACHE"
 #: How long a server may say nothing, in seconds.
 TIMEOUT = 60
-
-
-def cache_folder() -> Path:
-    """Where weights are kept that neither torch nor the Hugging Face Hub keeps: FER_CACHE, or the user's cache."""
-    return Path(os.environ.get(VARIABLE) or platformdirs.user_cache_path("fer"))
 
 
 @dataclass(frozen=True)
@@ -152,6 +143,25 @@ class HubWeights(Weights):
 
 
 @dataclass(frozen=True)
+class SFaceWeights(HubWeights):
+    """SFace's, of the Hub, or the file that ``fer weights import`` copied into the user's cache."""
+
+    def place(self) -> Path | None:
+        """The imported file, or that in the Hub's cache, if one is there."""
+        file = self.target()
+        return file if file.is_file() else super().place()
+
+    def target(self) -> Path:
+        """Where an imported file goes."""
+        return cache_folder() / f"{self.name}.onnx"
+
+    def fetch(self, progress: Progress = silent) -> Path:
+        """The imported file, or that of the Hub, downloaded unless it is there."""
+        file = self.target()
+        return file if file.is_file() else super().fetch(progress)
+
+
+@dataclass(frozen=True)
 class DetectorWeights(Weights):
     """The face detector's, which ``fer prepare`` and ``fer predict`` fetch themselves when they need it."""
 
@@ -243,6 +253,16 @@ ALL: dict[str, Weights] = {
             used_for="finding faces (prepare and predict)",
             home=f"huggingface.co/{yunet.REPOSITORY}",
             licence="code and weights MIT",
+        ),
+        SFaceWeights(
+            name=SFACE,
+            used_for="telling people apart in predict",
+            home="huggingface.co/opencv/face_recognition_sface",
+            licence="code and weights Apache-2.0",
+            repository="opencv/face_recognition_sface",
+            revision="3d7082438a6e4551e840c9b2bb60b71e8da4b524",
+            file="face_recognition_sface_2021dec.onnx",
+            sha256=SFACE_SHA256,
         ),
         ImportedWeights(
             name=VGGFACE2,

@@ -1,8 +1,9 @@
-"""Lists of paths: patterns of files, text files, tables, and names that come through a pipe."""
+"""Names and lists of files: addresses, patterns, text files, tables, and names that come through a pipe."""
 
 import codecs
 import fnmatch
 import glob
+import itertools
 import os
 import re
 import sys
@@ -11,9 +12,9 @@ from collections import deque
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from fer_cli.errors import FerError, PictureError
+from fer_cli.errors import FerError, PictureError, UsageError
 from fer_cli.files import above, identity_of, is_folder, listed, open_regular
 from fer_cli.tables import PATH_COLUMNS, SUBJECT_COLUMNS, Table
 
@@ -23,6 +24,112 @@ MAX_NAME_BYTES = 1_000_000
 CHUNK = 65_536
 #: Matches any number of folders, also none.
 ANY_FOLDERS = "**"
+
+#: Protocols of this disk, and those that a list may name, which may come from others.
+LOCAL, LISTED = ("file", "local"), ("http", "https", "s3", "s3a", "gs", "gcs", "hf", "az", "abfs")
+_ADDRESS = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]*://")
+_LINK = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://|([a-z]+)$")
+#: A pattern of numbered names stands for at most this many.
+MAX_NUMBERED = 100_000
+_BRACES = re.compile(r"\{(?:(?P<first>\d{1,9})\.\.(?P<last>\d{1,9})|(?P<names>[^{},]*(?:,[^{},]*)+))\}")
+
+
+def expand_braces(name: str) -> Iterator[str]:
+    """The names that a shell would make of ``name``, as WebDataset writes its shards.
+
+    >>> list(expand_braces("{a,b}-{08..10}.tar"))
+    ['a-08.tar', 'a-09.tar', 'a-10.tar', 'b-08.tar', 'b-09.tar', 'b-10.tar']
+
+    Raises :class:`~fer_cli.errors.UsageError` if they are more than :data:`MAX_NUMBERED`.
+    """
+    parts, count, end = [], 1, 0
+    for found in _BRACES.finditer(name):
+        first, last, names = found.group("first", "last", "names")
+        if names is not None:
+            options = names.split(",")
+        else:
+            width = max(len(first), len(last)) if first.startswith("0") or last.startswith("0") else 0
+            step = 1 if int(first) <= int(last) else -1
+            numbers = range(int(first), int(last) + step, step)
+            options = (f"{number:0{width}d}" for number in numbers[:MAX_NUMBERED])
+        count *= len(numbers if names is None else options)
+        parts += [[name[end : found.start()]], options]
+        end = found.end()
+    if count > MAX_NUMBERED:
+        raise UsageError(f"{name} stands for {count:,} names: {MAX_NUMBERED:,} are possible.")
+    return map("".join, itertools.product(*parts, [name[end:]]))
+
+
+class Address(type(Path())):
+    """The name of what is not a file of this disk, with a path's ``name``, ``stem`` and ``suffix``.
+
+    As text it is exactly what it was made of; a path would make one slash of two. What follows a question mark up to
+    the next slash is no part of the stem or the suffix.
+
+    >>> address = Address("https://host/a//clip.mp4?signature=5")
+    >>> str(address), address.stem, address.suffix
+    ('https://host/a//clip.mp4?signature=5', 'clip', '.mp4')
+    """
+
+    __slots__ = ("_address",)
+
+    def __new__(cls, address: str) -> "Address":
+        """The address, on which a path's parts are taken from its text without queries."""
+        self = super().__new__(cls, _as_path(address))
+        self._address = address
+        return self
+
+    def __init__(self, address: str):
+        if sys.version_info >= (3, 12):
+            super().__init__(_as_path(address))
+
+    def __str__(self) -> str:
+        # A path derived from this one has no address of its own.
+        return getattr(self, "_address", None) or super().__str__()
+
+    def __fspath__(self) -> str:
+        return str(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Address, (str(self),)
+
+    def with_segments(self, *segments: Any) -> Path:
+        """A plain path for what is derived from this one."""
+        return Path(*segments)
+
+
+def _as_path(address: str) -> str:
+    # Of a chain, the first link with a path names the file: zip://a.jpg::s3://b/c.zip, simplecache::s3://b/a.jpg.
+    links = re.sub(r"[?#][^/]*", "", address).split("::")
+    file = next((link for link in links if "://" in link), links[0])
+    return "/".join([*(link for link in links if link is not file), file])
+
+
+def is_address(name: str) -> bool:
+    """Whether ``name`` is one for fsspec, not a path; ``file://`` is."""
+    return _ADDRESS.match(name) is not None
+
+
+def protocols_of(address: str) -> list[str]:
+    """The protocols of the links of an address, the file's own first; ``file`` for a link that is a path."""
+    links = [_LINK.match(link) for link in address.split("::")]
+    return [link[1] or link[2] if link else LOCAL[0] for link in links]
+
+
+def to_path(name: str) -> Path:
+    """The :class:`Address` or the path of this ``name``; of ``file://`` the path."""
+    if not is_address(name):
+        return Path(name)
+    if protocols_of(name) in ([each] for each in LOCAL):
+        return Path(name.partition("://")[2])
+    return Address(name)
+
+
+def of_list(folder: Path, name: str) -> Path:
+    """The path of a name in a list, from ``folder``, or its address, of a kind that a list from others may have."""
+    if is_address(name) and "::" not in name and protocols_of(name)[0] in (*LISTED, *LOCAL):
+        return to_path(name)
+    return folder / name
 
 
 def read_list(path: Path) -> Iterator[tuple[Path, str | None, str | None]]:
@@ -35,7 +142,7 @@ def read_list(path: Path) -> Iterator[tuple[Path, str | None, str | None]]:
         return
     try:
         with open_regular(path) as file:
-            yield from ((path.parent / name, None, None) for name in names_in(_as_utf8(file)))
+            yield from ((of_list(path.parent, name), None, None) for name in names_in(_as_utf8(file)))
     except OSError as error:
         raise PictureError(f"The list {path} cannot be read: {error.strerror or error}.") from error
 
@@ -58,7 +165,7 @@ def read_table(path: Path, error: type[FerError]) -> Iterator[tuple[Path, str | 
             yield path.with_name(f"{path.name}:{row.line}"), None, row.problem
         elif name := row.values[file]:
             who = row.values[subject] if subject else ""
-            yield path.parent / name, unicodedata.normalize("NFC", who) or None, None
+            yield of_list(path.parent, name), unicodedata.normalize("NFC", who) or None, None
 
 
 def _as_utf8(file: BinaryIO) -> BinaryIO:

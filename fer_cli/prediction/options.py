@@ -1,7 +1,7 @@
 """Options of a prediction, and of the neutral faces of paired models; importable without torch."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +12,8 @@ from fer_cli.errors import UsageError
 from fer_cli.options import Panel, check_bounds, flag
 
 AUTO, MEAN = "auto", "mean"
-INPUT, NEUTRAL, OUTPUT = Panel("Input"), Panel("Neutral face"), Panel("Output")
+LOCAL, RAY = "local", "ray"
+INPUT, NEUTRAL, OUTPUT, COMPUTE = Panel("Input"), Panel("Neutral face"), Panel("Output"), Panel("Compute")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class NeutralOptions:
     ] = AUTO
     identity: Annotated[
         str | None,
-        Doc("With auto, the encoder that tells people apart: vggface2, a run, or a weights file."),
+        Doc("With auto, the encoder that tells people apart: sface, vggface2, a run, or a weights file."),
         NEUTRAL,
     ] = None
     identity_threshold: Annotated[
@@ -39,9 +40,16 @@ class NeutralOptions:
         str | None, Doc("With auto, the single-face model that scores how neutral a picture is."), NEUTRAL
     ] = None
 
+    people: Annotated[
+        Path | None,
+        Doc("A folder in which people and their neutral faces are remembered."),
+        NEUTRAL,
+    ] = field(default=None, repr=False)
+
     def __post_init__(self):
         check_bounds(self)
-        for name in ("identity", "identity_threshold", "neutral_classifier"):
+        names = ("identity", "identity_threshold", "neutral_classifier") if self.people is None else ()
+        for name in names:
             if getattr(self, name) is not None and self.neutral != AUTO:
                 raise UsageError(f"{flag(name)} is for --neutral auto, and --neutral is {self.neutral}.")
 
@@ -59,6 +67,9 @@ class PredictOptions:
     format: Annotated[str | None, Doc("csv, jsonl or parquet. Default: by the ending of --out, else csv."), OUTPUT] = (
         None
     )
+    schema: Annotated[
+        Literal["fer", "pyfeat", "openface"], Doc("Name the table's columns as py-feat or OpenFace does."), OUTPUT
+    ] = "fer"
     errors: Annotated[
         Path | None, Doc("A CSV of what was skipped, and why. Default: next to --out, .errors.csv."), OUTPUT
     ] = None
@@ -89,6 +100,14 @@ class PredictOptions:
     annotate: Annotated[Path | None, Doc("A folder for annotated pictures and videos."), OUTPUT] = None
     crops: Annotated[Path | None, Doc("A folder for the aligned crops."), OUTPUT] = None
     sort_into: Annotated[Path | None, Doc("A folder for links to the pictures, by expression."), OUTPUT] = None
+    engine: Annotated[Literal["local", "ray"], Doc("ray: the machines of a Ray cluster."), COMPUTE] = LOCAL
+    ray_address: Annotated[
+        str | None, Doc("With ray, the cluster. Default: RAY_ADDRESS, else this machine."), COMPUTE
+    ] = None
+
+    report: Annotated[
+        Path | None, Doc("A page of the faces, by person and expression, and of videos over time: .html."), OUTPUT
+    ] = None
 
     def __post_init__(self):
         check_bounds(self)
@@ -96,6 +115,8 @@ class PredictOptions:
             raise UsageError("--resume and --overwrite: one continues, the other begins anew.")
         if self.resume and self.out is None:
             raise UsageError("--resume continues a file.", hint="Type the --out FILE that was interrupted.")
+        if self.ray_address is not None and self.engine != RAY:
+            raise UsageError(f"--ray-address is for --engine ray, and --engine is {self.engine}.")
 
     @property
     def folders(self) -> list[Path]:
@@ -105,4 +126,4 @@ class PredictOptions:
     @property
     def places(self) -> list[Path]:
         """Every file and folder that is written to."""
-        return [path for path in (self.out, self.errors, self.timeline) if path is not None] + self.folders
+        return [path for path in (self.out, self.errors, self.timeline, self.report) if path is not None] + self.folders

@@ -1,137 +1,29 @@
 """The pipeline from frames to faces to probabilities, its steps in parallel."""
 
-import queue
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from fer_cli.distributed import cores
 from fer_cli.errors import PictureError, UsageError
-from fer_cli.faces.align import CropTemplate
-from fer_cli.faces.cascade import CASCADE, DetectorChoice, choose_detector, open_detector
+from fer_cli.faces.align import CropTemplate, align_five
+from fer_cli.faces.cascade import CASCADE, DetectorChoice, choose_detector, is_cropped, open_detector
 from fer_cli.faces.crop import Crop, crop_face, crop_faces, crop_largest
 from fer_cli.faces.decode import MAX_PIXELS, decode
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.prediction.options import PredictOptions
+from fer_cli.prediction.parallel import ThreadedMap
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Skipped
+from fer_cli.prediction.tracking import thumbnail, tracked
 from fer_cli.progress import Progress, silent
-
-T, R = TypeVar("T"), TypeVar("R")
-
-#: Seconds without a result after which a caller that asked for ticks gets one.
-PATIENCE = 0.2
-#: Results that may wait for an earlier one, in items a thread.
-AHEAD = 16
-#: Items that are begun or about to be, in items a thread: pixels are in memory for no more than these.
-BEGUN = 2
-
-
-class ThreadedMap:
-    """A pool of as many threads as there are cores, each of which does what is next: decode, detect, classify.
-
-    OpenCV, Pillow and torch let go of Python's lock while they compute. Within the block each of them keeps to one
-    thread a call: the items are the parallelism, and no core is idle or oversubscribed.
-
-    >>> with ThreadedMap() as threads:
-    ...     list(threads.in_order(abs, [-3, -1, -2]))
-    [3, 1, 2]
-    """
-
-    def __init__(self, threads: int | None = None):
-        self.threads = threads or cores()
-
-    def __enter__(self) -> "ThreadedMap":
-        self._before = torch.get_num_threads(), cv2.getNumThreads()
-        _one_thread_a_call()
-        self._pool = ThreadPoolExecutor(self.threads, "fer", initializer=_one_thread_a_call)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        torch.set_num_threads(self._before[0])
-        cv2.setNumThreads(self._before[1])
-
-    def submit(self, work: Callable[..., R], *arguments: object) -> "Future[R]":
-        """Schedule ``work``."""
-        return self._pool.submit(work, *arguments)
-
-    def in_order(self, work: Callable[[T], R], items: Iterable[T], *, ticks: bool = False) -> Iterator[R | None]:
-        """What ``work`` makes of each item, in the items' order; an exception of either is raised in its turn.
-
-        ``items`` is read by a thread of its own, which does not run ahead of the work. With ``ticks`` a None is yielded
-        whenever nothing has come for :data:`PATIENCE` seconds, so that the caller can do what cannot wait.
-        """
-        results: queue.Queue[Future | BaseException | None] = queue.Queue(AHEAD * self.threads)
-        room = threading.Semaphore(BEGUN * self.threads)
-        stop = threading.Event()
-
-        def put(entry: Future | BaseException | None) -> None:
-            while not stop.is_set():
-                with suppress(queue.Full):
-                    results.put(entry, timeout=PATIENCE)
-                    return
-
-        def bounded(item: T) -> R:
-            try:
-                return work(item)
-            finally:
-                room.release()
-
-        def feed() -> None:
-            try:
-                for item in items:
-                    while not room.acquire(timeout=PATIENCE):
-                        if stop.is_set():
-                            return
-                    if stop.is_set():
-                        return
-                    put(self._pool.submit(bounded, item))
-                put(None)
-            except BaseException as error:  # to be raised where the results are taken
-                put(error)
-
-        # A daemon, for it may wait for standard input that never ends.
-        threading.Thread(target=feed, name="fer-inputs", daemon=True).start()
-        try:
-            while True:
-                try:
-                    entry = results.get(timeout=PATIENCE if ticks else None)
-                    if entry is None:
-                        return
-                    if isinstance(entry, BaseException):
-                        raise entry
-                    yield from _awaited(entry, ticks)
-                except queue.Empty:
-                    yield None
-        finally:
-            stop.set()
-
-
-def _awaited(future: "Future[R]", ticks: bool) -> Iterator[R | None]:
-    while True:
-        try:
-            yield future.result(timeout=PATIENCE if ticks else None)
-            return
-        except TimeoutError:
-            if future.done():
-                raise
-            yield None
-
-
-def _one_thread_a_call() -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-
 
 #: Faces given to the network at once. More of them leave a processor's caches, and each thread has a batch of its own.
 BATCH = 8
@@ -185,6 +77,13 @@ class FaceExtractor:
         self._largest = faces == "largest"
         self._max_pixels = max_pixels
         self._detector = open_detector(detector_model, quick=quick)
+        self._aligns = False
+
+    def aligning(self) -> "FaceExtractor":
+        """This extractor, giving each face with landmarks its ``aligned`` crop too, for an identity encoder."""
+        other = copy(self)
+        other._aligns = True
+        return other
 
     @classmethod
     def of(
@@ -202,7 +101,8 @@ class FaceExtractor:
 
     def __call__(self, frame: Frame) -> FrameResult:
         """The faces of ``frame``, without probabilities; an unusable picture is skipped without an exception."""
-        bare = replace(frame, pixels=None)
+        of_video = frame.number is not None and frame.pixels is not None
+        bare = replace(frame, pixels=None, data=None, thumbnail=thumbnail(frame.pixels) if of_video else None)
         if frame.problem is not None:
             return FrameResult(bare, skipped=(Skipped(frame.problem),))
         if frame.end:
@@ -212,9 +112,13 @@ class FaceExtractor:
             pixels = frame.pixels
             if pixels is None:
                 pixels = decode(
-                    frame.path, max_pixels=self._max_pixels, note=lambda text: notes.append(Skipped(text, fault=False))
+                    frame.path if frame.data is None else frame.data,
+                    max_pixels=self._max_pixels,
+                    note=lambda text: notes.append(Skipped(text, fault=False)),
                 )
             crops = self.crops(pixels)
+            faces = [crop.face if self._aligns else None for crop in crops]
+            aligned = [None if face is None else align_five(pixels, face.landmarks) for face in faces]
         except PictureError as error:
             # A face that leaves the view of a camera is no fault of the video.
             return FrameResult(bare, skipped=(*notes, Skipped(error.message, fault=frame.number is None)))
@@ -224,7 +128,7 @@ class FaceExtractor:
             # A video on its side would have a note for every frame.
             if frame.number is None and crop.face is not None and crop.face.turn:
                 notes.append(Skipped(TURNED.format(crop.face.turn), fault=False, face=number))
-        return FrameResult(bare, tuple(_face(number, crop) for number, crop in enumerate(crops)), tuple(notes))
+        return FrameResult(bare, tuple(map(_face, range(len(crops)), crops, aligned)), tuple(notes))
 
     def crops(self, pixels: np.ndarray) -> list[Crop]:
         """A crop of each face in H×W×3 uint8 RGB ``pixels``, the largest first, or of the largest alone.
@@ -245,11 +149,6 @@ class FaceExtractor:
         return self.crops(decode(picture, max_pixels=self._max_pixels))[0].pixels
 
 
-def is_cropped(face_crop: Mapping[str, Any], detector: str) -> bool:
-    """Whether pictures are taken as faces already cropped, as a model's ``face_crop`` or ``detector`` states."""
-    return detector == "none" or face_crop.get("detector") == "none"
-
-
 def settle_detector(
     face_crop: Mapping[str, Any], options: PredictOptions, progress: Progress = silent
 ) -> PredictOptions:
@@ -263,11 +162,10 @@ def settle_detector(
     return replace(options, detector=CASCADE) if cascade else options
 
 
-def _face(number: int, crop: Crop) -> FacePrediction:
-    if crop.face is None:
-        return FacePrediction(number, crop=crop.pixels)
+def _face(number: int, crop: Crop, aligned: np.ndarray | None) -> FacePrediction:
     face = crop.face
-    return FacePrediction(number, box=face.box, landmarks=face.landmarks, detection=face.score, crop=crop.pixels)
+    found = {} if face is None else {"box": face.box, "landmarks": face.landmarks, "detection": face.score}
+    return FacePrediction(number, crop=crop.pixels, aligned=aligned, **found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -296,25 +194,28 @@ class NeutralFinder(Protocol):
 
 
 def extract_faces(frames: Iterable[Frame], extract: FaceExtractor) -> Iterator[FrameResult]:
-    """The faces of each frame, in order, on all cores; the first half of :func:`predict`."""
+    """The faces of each frame with their tracks, in order, on all cores; the first half of :func:`predict`."""
     with ThreadedMap() as threads:
-        yield from threads.in_order(extract, frames)
+        yield from tracked(threads.in_order(extract, frames))
 
 
 def predict(
-    frames: Iterable[Frame], extract: FaceExtractor, classifier: FaceClassifier, finder: NeutralFinder | None = None
+    frames: Iterable[Frame],
+    extract: FaceExtractor,
+    classifier: FaceClassifier,
+    finder: NeutralFinder | None = None,
+    at_once: int | None = None,
 ) -> Iterator[FrameResult]:
-    """A result for every frame, in order, as they come; no more than a few batches are in memory.
+    """A result for every frame, in order, on ``at_once`` threads or all cores; a few batches are in memory.
 
-    ``finder`` is fitted already. Raises :class:`~fer_cli.errors.UsageError` if the classifier compares with a neutral
-    face and ``finder`` is None.
+    Raises :class:`~fer_cli.errors.UsageError` if the classifier is paired and there is no ``finder``, fitted already.
     """
     if classifier.paired and finder is None:
         raise UsageError(
             "This model compares a face with the same person's neutral face, and none was given.",
             hint="Give it a finder of neutral faces, as --neutral does, or use a run trained with --features target.",
         )
-    with ThreadedMap() as threads:
+    with ThreadedMap(at_once) as threads:
         batches: deque[Future[list[FrameResult]]] = deque()
         waiting: list[tuple[FrameResult, list[Neutral]]] = []
         faces = 0
@@ -325,7 +226,7 @@ def predict(
                 batches.append(threads.submit(_classify, waiting, classifier))
             waiting, faces = [], 0
 
-        for result in threads.in_order(extract, frames, ticks=True):
+        for result in tracked(threads.in_order(extract, frames, ticks=True)):
             if result is None:
                 # A camera's next picture may be long in coming: what is there need not wait for it.
                 send()

@@ -18,6 +18,7 @@ from fer_cli.models.onnx import with_runtime
 from fer_cli.prediction.neutral import neutral_finder
 from fer_cli.prediction.neutral.given import FixedNeutral
 from fer_cli.prediction.options import NeutralOptions
+from fer_cli.prediction.people import people_finder
 from fer_cli.prediction.pipeline import FaceExtractor, Neutral, NeutralFinder, predict
 from fer_cli.prediction.results import FacePrediction, Frame
 from fer_cli.pretrained import NAME, is_packaged, require_packaged
@@ -84,7 +85,8 @@ class Predictor:
     one it is the model that comes with fer, ``faces``; :attr:`about` says with which scores.
     ``neutral`` is what a paired model compares faces with where a call does not say: ``auto`` (each person's most
     neutral picture among those of the call, and the training's average for people without), ``mean`` (that average),
-    or a picture. ``device``, ``runtime``, ``detector`` (``none``: pictures are faces already cropped),
+    or a picture. ``people`` is the folder of a people store, which says who is who and is extended. ``device``,
+    ``runtime``, ``detector`` (``none``: pictures are faces already cropped),
     ``detector_model`` and ``faces`` mean what they do for ``fer predict``.
 
     Raises :class:`~fer_cli.errors.FerError`: its kinds say what cannot be had.
@@ -100,12 +102,16 @@ class Predictor:
         detector: DetectorChoice = "auto",
         detector_model: Path | None = None,
         faces: Literal["all", "largest"] = "all",
+        people: str | Path | None = None,
     ):
         self._model = open_model(NAME if model is None else model, device=device, runtime=runtime)
         self._device, self._neutral = device, neutral
         face_crop = self._model.classifier.preprocessing.face_crop
         quick = not self._model.classifier.paired
         self._extract = FaceExtractor.of(face_crop, detector, detector_model, faces=faces, quick=quick)
+        self._people = None
+        if people is not None:
+            self._people = people_finder(NeutralOptions(people=Path(people)), self._model, device=device)
 
     @property
     def about(self) -> str:
@@ -131,13 +137,19 @@ class Predictor:
         if isinstance(pictures, Picture):
             return self([pictures], neutral)[0]
         finder = self._finder(pictures, self._neutral if neutral is None else neutral)
+        if self._people is not None and finder is not self._people:
+            self._people.fit(_frames(pictures), self._extract)
         results = predict(_frames(pictures), self._extract, self._model.classifier, finder)
+        if self._people is not None:
+            results = self._people.identified(results)
         return [list(result.faces) for result in results]
 
     def _finder(self, pictures: Sequence[Picture], neutral: Picture) -> NeutralFinder | None:
         if not self._model.classifier.paired:
             return None
-        if isinstance(neutral, str | Path):
+        if self._people is not None and isinstance(neutral, str) and neutral == AUTO:
+            finder = self._people
+        elif isinstance(neutral, str | Path):
             finder = neutral_finder(NeutralOptions(str(neutral)), self._model, device=self._device)
         else:
             finder = FixedNeutral(Neutral("given", pixels=self._extract.largest(neutral)))

@@ -1,8 +1,7 @@
-"""Results of a prediction: frames, their faces with probabilities, rows of both, and smoothing over time."""
+"""Results of a prediction: frames, their faces with probabilities, and rows of both."""
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,15 +10,20 @@ import numpy as np
 
 from fer_cli.files import as_text
 
+#: x, y, width and height in pixels.
+Box = tuple[float, float, float, float]
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One picture, or one frame of a video or camera.
 
-    ``index`` counts the inputs from 0. ``pixels`` (H×W×3 uint8 RGB) is None for a picture file that is still to be
-    decoded. ``number``, counted from 0, and ``time``, in seconds from the start, are those of a video or a camera.
-    ``subject`` is the person shown, where a list says so; ``problem`` why there are no pixels. After a video's last
-    frame comes one without pixels whose ``end`` is True.
+    ``index`` counts the inputs from 0. ``pixels`` (H×W×3 uint8 RGB) is None for a picture that is still to be decoded,
+    from its file at ``path`` or from ``data``, the bytes of a file. ``number``, counted from 0, and ``time``, in
+    seconds from the start, are those of a video or a camera. ``subject`` is the person shown, where a list says so;
+    ``problem`` why there are no pixels. After a video's last frame comes one without pixels whose ``end`` is True.
+    ``origin`` is the input where ``path`` is no file of this disk but a name: what opens it once more. ``thumbnail``,
+    16×16 uint8 grey, is left of a video's pixels once the faces are extracted.
     """
 
     index: int
@@ -30,6 +34,9 @@ class Frame:
     time: float | None = None
     problem: str | None = None
     end: bool = False
+    data: bytes | None = field(default=None, repr=False)
+    origin: Any = field(default=None, repr=False, compare=False)
+    thumbnail: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     @property
     def closes(self) -> bool:
@@ -48,12 +55,13 @@ class FacePrediction:
     and ``neutral_confidence`` is the probability that this one is neutral, where it was found among the pictures.
     ``track`` numbers the faces of a video that are followed from frame to frame, from 0 in the order in which they come
     up. ``person`` is who it is, as the people store calls them, and ``person_confidence`` how sure that is, from 0
-    to 1. ``crop`` is the model's input, size×size×3 uint8 RGB.
+    to 1. ``crop`` is the model's input, size×size×3 uint8 RGB; ``aligned`` is an identity encoder's, where it was asked
+    for and there are landmarks: 112×112×3 uint8 RGB.
     """
 
     number: int
     probabilities: dict[str, float] = field(default_factory=dict)
-    box: tuple[float, float, float, float] | None = None
+    box: Box | None = None
     landmarks: np.ndarray | None = field(default=None, repr=False, compare=False)
     detection: float | None = None
     neutral: str = ""
@@ -62,6 +70,7 @@ class FacePrediction:
     person: str = ""
     person_confidence: float | None = None
     crop: np.ndarray | None = field(default=None, repr=False, compare=False)
+    aligned: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     @property
     def label(self) -> str:
@@ -95,15 +104,23 @@ class FrameResult:
     skipped: tuple[Skipped, ...] = ()
 
 
+#: Faces that a summary names for being the least certain.
+LEAST_CERTAIN = 3
+
+
 @dataclass
 class Summary:
-    """Counts: ``frames``, of which ``used`` have a face; ``faces``, and how many of each label; ``faults``."""
+    """Counts: ``frames``, of which ``used`` have a face; ``faces``, and how many of each label; ``faults``.
+
+    ``least_certain`` are the :data:`LEAST_CERTAIN` faces with the lowest confidence, of each picture or video one.
+    """
 
     frames: int = 0
     used: int = 0
     faces: int = 0
     faults: int = 0
     labels: Counter[str] = field(default_factory=Counter)
+    least_certain: list[tuple[Frame, FacePrediction]] = field(default_factory=list)
 
     def count(self, result: FrameResult) -> None:
         """Count one result."""
@@ -113,6 +130,14 @@ class Summary:
             self.used += bool(result.faces)
             self.faces += len(result.faces)
             self.labels.update(face.label for face in result.faces)
+        if result.faces:
+            self._compare(result.frame, min(result.faces, key=lambda face: face.confidence))
+
+    def _compare(self, frame: Frame, face: FacePrediction) -> None:
+        found: dict[int, tuple[Frame, FacePrediction]] = {}
+        for each in sorted([*self.least_certain, (frame, replace(face, crop=None))], key=lambda it: it[1].confidence):
+            found.setdefault(each[0].index, each)
+        self.least_certain = list(found.values())[:LEAST_CERTAIN]
 
 
 POINTS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
@@ -145,9 +170,76 @@ SKIPPED_COLUMNS: dict[str, type] = {"file": str, "frame": int, "face": int, "kin
 PROBABILITY = "p_"
 
 
-def columns(classes: Sequence[str]) -> dict[str, type]:
-    """The columns with their types: :data:`COLUMNS`, then ``p_anger`` and so on, a probability a class."""
-    return {**COLUMNS, **dict.fromkeys((PROBABILITY + name for name in classes), float)}
+class Column(NamedTuple):
+    """A column of another program's table: ``of`` names ours, and ``make`` its value from the whole row where given."""
+
+    of: str
+    kind: type
+    make: Callable[[Mapping[str, Any]], Any] | None = None
+
+
+def _clock(row: Mapping[str, Any]) -> str | None:
+    """Minutes and seconds, 01:07, as py-feat writes them."""
+    return None if row["time"] is None else "{:02d}:{:02d}".format(*divmod(int(row["time"]), 60))
+
+
+def _identity(row: Mapping[str, Any]) -> str | None:
+    """The person, or where nobody is told apart the track, by the name that py-feat gives to one."""
+    return row["person"] or (None if row["track"] is None else f"Person_{row['track']}")
+
+
+#: Other programs' columns, in their order: those of py-feat's ``Detector.detect``, and of OpenFace's ``RecorderCSV``
+#: for videos, which counts frames from 1 and whose ``confidence`` is that of the landmarks.
+SCHEMAS: dict[str, dict[str, Column]] = {
+    "fer": {},
+    "pyfeat": {
+        **{f"FaceRect{name}": Column(of, float) for name, of in zip(("X", "Y", "Width", "Height"), BOX, strict=True)},
+        "FaceScore": Column("detection", float),
+        **{
+            name: Column(PROBABILITY + name, float)
+            for name in ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+        },
+        "input": Column("file", str),
+        "frame": Column("frame", int),
+        "approx_time": Column("", str, _clock),
+        "Identity": Column("person", str, _identity),
+    },
+    "openface": {
+        "frame": Column("frame", int, lambda row: None if row["frame"] is None else row["frame"] + 1),
+        "face_id": Column("track", int, lambda row: row["face"] if row["track"] is None else row["track"]),
+        "timestamp": Column("time", float),
+        "confidence": Column("detection", float),
+        "success": Column("", int, lambda _: 1),
+    },
+}
+#: What our columns are called where another program's has the name.
+RENAMED = {"confidence": "label_confidence", "neutral": "neutral_face"}
+
+
+def columns(classes: Sequence[str], schema: str = "fer") -> dict[str, type]:
+    """The columns with their types: :data:`COLUMNS`, then ``p_anger`` and so on, a probability a class.
+
+    In another of the :data:`SCHEMAS` its columns come first, but for those of classes that the model does not know;
+    then ours that it has no place for.
+    """
+    ours = {**COLUMNS, **dict.fromkeys((PROBABILITY + name for name in classes), float)}
+    theirs, rest = _in_schema(ours, schema)
+    return {name: column.kind for name, column in theirs.items()} | {name: ours[of] for name, of in rest.items()}
+
+
+def in_schema(row: Mapping[str, Any], schema: str) -> dict[str, Any]:
+    """A row of :func:`to_row` in the columns of one of the :data:`SCHEMAS`."""
+    theirs, rest = _in_schema(row, schema)
+    made = {name: column.make(row) if column.make else row[column.of] for name, column in theirs.items()}
+    return made | {name: row[of] for name, of in rest.items()}
+
+
+def _in_schema(ours: Mapping[str, Any], schema: str) -> tuple[dict[str, Column], dict[str, str]]:
+    """The schema's columns that can be made of ``ours``, and the others of ours by the names that they get."""
+    every = SCHEMAS[schema]
+    theirs = {name: column for name, column in every.items() if not column.of or column.of in ours}
+    taken = {column.of for column in theirs.values()}
+    return theirs, {RENAMED[of] if of in every else of: of for of in ours if of not in taken}
 
 
 def to_row(frame: Frame, face: FacePrediction) -> dict[str, Any]:
@@ -196,6 +288,16 @@ def from_row(row: Mapping[str, Any]) -> FacePrediction:
     )
 
 
+def face_name(frame: Frame, number: int) -> str:
+    """The name of a face that others are compared with: the picture's path, with a video's frame and a group's face.
+
+    >>> face_name(Frame(0, Path("clip.mp4"), number=12), 1)
+    'clip.mp4 frame 12 face 1'
+    """
+    of_video = "" if frame.number is None else f" frame {frame.number}"
+    return f"{frame.path}{of_video}" + (f" face {number}" if number else "")
+
+
 def skipped_row(frame: Frame, skipped: Skipped) -> dict[str, Any]:
     """A skipped frame or face as a row of :data:`SKIPPED_COLUMNS`."""
     kind = "fault" if skipped.fault else "note"
@@ -206,63 +308,3 @@ def skipped_row(frame: Frame, skipped: Skipped) -> dict[str, Any]:
             strict=True,
         )
     )
-
-
-#: The intersection over union from which two boxes of successive frames are one face's.
-SAME_FACE = 0.3
-#: Seconds after which a face that was out of sight is a new one.
-OUT_OF_SIGHT = 2.0
-
-
-Box = tuple[float, float, float, float]
-
-
-@dataclass(slots=True)
-class _Track:
-    box: Box | None
-    time: float
-    shares: dict[str, float]
-
-
-def smoothed(results: Iterable[FrameResult], seconds: float) -> Iterator[FrameResult]:
-    """The results with the probabilities of videos' faces averaged over the past, exponentially.
-
-    A frame counts for less the longer ago it is, by half each ``seconds``; later frames do not count, so that a result
-    is there as soon as its frame is. A face is tracked from frame to frame by its box. Pictures are unchanged.
-    """
-    tracks: list[_Track] = []
-    for result in results:
-        if result.frame.closes:
-            tracks = []
-            yield result
-            continue
-        now = result.frame.time
-        tracks = [track for track in tracks if now - track.time <= max(OUT_OF_SIGHT, seconds)]
-        free = list(tracks)
-        faces = []
-        for face in result.faces:
-            track = max(free, key=lambda track: _iou(track.box, face.box), default=None)
-            if track is None or _iou(track.box, face.box) < SAME_FACE:
-                tracks.append(_Track(face.box, now, face.probabilities))
-                faces.append(face)
-            else:
-                free.remove(track)
-                faces.append(_averaged(track, face, now, seconds))
-        yield replace(result, faces=tuple(faces))
-
-
-def _averaged(track: _Track, face: FacePrediction, now: float, seconds: float) -> FacePrediction:
-    past = math.pow(0.5, (now - track.time) / seconds)
-    shares = {name: past * track.shares[name] + (1 - past) * share for name, share in face.probabilities.items()}
-    track.box, track.time, track.shares = face.box, now, shares
-    return replace(face, probabilities=shares)
-
-
-def _iou(one: Box | None, other: Box | None) -> float:
-    """The intersection of two boxes over their union; 1 where both are the whole picture."""
-    if one is None or other is None:
-        return float(one is other)
-    (x, y, width, height), (u, v, breadth, tall) = one, other
-    across = max(0.0, min(x + width, u + breadth) - max(x, u))
-    down = max(0.0, min(y + height, v + tall) - max(y, v))
-    return across * down / (width * height + breadth * tall - across * down)

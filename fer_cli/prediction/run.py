@@ -1,23 +1,26 @@
-"""A run of a prediction: sources, pipeline and sinks put together, resumed or divided among processes."""
+"""A run of a prediction: sources, pipeline and sinks put together, resumed, on this machine or on a cluster."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from fer_cli import distributed
 from fer_cli.errors import FerError, UsageError
 from fer_cli.faces.video import Every
 from fer_cli.files import disk_full_reason, locked
 from fer_cli.prediction import pipeline
-from fer_cli.prediction.checkpoint import Checkpoint
-from fer_cli.prediction.options import PredictOptions
-from fer_cli.prediction.pipeline import FaceClassifier, FaceExtractor, NeutralFinder
-from fer_cli.prediction.results import FrameResult, Summary, columns, smoothed
+from fer_cli.prediction.checkpoint import Block, Checkpoint
+from fer_cli.prediction.options import RAY, PredictOptions
+from fer_cli.prediction.pipeline import BATCH, FaceClassifier, FaceExtractor, NeutralFinder
+from fer_cli.prediction.results import FrameResult, Summary, columns
 from fer_cli.prediction.sinks import Sink
-from fer_cli.prediction.sinks.images import AnnotatedPictures, FaceCrops, SortedLinks
+from fer_cli.prediction.sinks.album import AlbumPage
+from fer_cli.prediction.sinks.images import AnnotatedPictures, FaceCrops, Reopen, SortedLinks
 from fer_cli.prediction.sinks.rows import SkippedRows, Timeline, format_of
+from fer_cli.prediction.sinks.thumbnails import Thumbnails
 from fer_cli.prediction.sources import (
     CAMERA,
     Input,
@@ -27,8 +30,14 @@ from fer_cli.prediction.sources import (
     list_inputs,
     open_sources,
     read_frames,
+    reopen,
 )
+from fer_cli.prediction.tracking import smoothed
 from fer_cli.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from fer_cli.prediction.cluster import Job
+    from fer_cli.prediction.people.finder import StoredPeople
 
 #: Called with each result.
 Listener = Callable[[FrameResult], None]
@@ -55,11 +64,15 @@ def check(names: Sequence[str], options: PredictOptions) -> PredictOptions:
             hint="--crops stores its faces.",
         )
     format_of(options.out, options.format)
-    if distributed.world_size() > 1 and not (_is_file(options.out) and all(source.replayable for source in sources)):
+    if options.report is not None and not _is_file(options.report):
+        raise UsageError(f"--report {options.report}: it is no file.", hint="Type --report FILE.html.")
+    if distributed.world_size() > 1:
         raise UsageError(
-            "Several processes need an --out FILE to write together, and sources that each can list.",
-            hint="Type --out FILE; for names on standard input, put them into a list.txt.",
+            f"torchrun has started {distributed.world_size()} processes, and each of them would predict on everything.",
+            hint="Type fer predict … --engine ray, which divides the pictures; one machine needs neither.",
         )
+    if options.engine == RAY:
+        _check_for_ray(options, sources)
     if _is_file(options.out):
         options = replace(
             options,
@@ -71,30 +84,50 @@ def check(names: Sequence[str], options: PredictOptions) -> PredictOptions:
     return options
 
 
+def _check_for_ray(options: PredictOptions, sources: Sequence[Source]) -> None:
+    from fer_cli.prediction.cluster import require_ray
+
+    require_ray()
+    if not (_is_file(options.out) and all(source.replayable for source in sources)):
+        raise UsageError(
+            "--engine ray needs an --out FILE, and sources that can be listed before anything is read.",
+            hint="Type --out FILE; for names on standard input, put them into a list.txt.",
+        )
+    if options.report is not None:
+        raise UsageError(
+            "--report: the faces that a page shows stay on the machines of the Ray cluster.",
+            hint="Type --engine local, or leave --report out.",
+        )
+
+
 def run(
     names: Sequence[str],
     options: PredictOptions,
     classifier: FaceClassifier,
     *,
     finder: NeutralFinder | None = None,
+    people: "StoredPeople | None" = None,
     model: str = "",
+    device: str = "auto",
+    about: str = "",
     stream: TextIO | None = None,
     show: Listener = lambda _: None,
     progress: Progress = silent,
 ) -> Summary:
     """Predict on the sources ``names`` as :func:`check`-ed ``options`` ask.
 
-    ``finder`` is fitted here. ``model`` is what tells the classifier from others, for ``options.resume``. Without
-    ``options.out`` the rows go to ``stream`` if there is one; ``show`` is called with each result in order. Under
-    torchrun each process takes its share of the inputs and the first writes the tables. Raises
-    :class:`~fer_cli.errors.FerError` if another process predicts into one of the same files or folders, or there is no
-    room there.
+    ``finder`` and ``people`` are fitted here, once if they are the same. ``model`` is what tells the classifier from
+    others, for ``options.resume``; ``about`` is its name for people, with its scores. Without ``options.out`` the rows
+    go to ``stream`` if there is one; ``show`` is called with each result in order. With ``options.engine`` ray the
+    classifier is on the CPU and sent to where there is the ``device``, and the finder is fitted there, without the
+    frames. Raises :class:`~fer_cli.errors.FerError` if another process predicts into one of the same files or folders,
+    or there is no room there.
     """
     with _locked_outputs(options):
         # Another prediction into the same may have ended since the options were checked.
         _refuse_overwriting(options)
         try:
-            return _run(names, options, classifier, finder, model, stream, show, progress)
+            return _run(names, options, classifier, finder, people, model, device, about, stream, show, progress)
         except FerError as error:
             if disk_full_reason(error) and _is_file(options.out) and Checkpoint(options.out).exists:
                 error.hint = "Make room there, then type the same line with --resume to continue."
@@ -106,7 +139,10 @@ def _run(
     options: PredictOptions,
     classifier: FaceClassifier,
     finder: NeutralFinder | None,
+    people: "StoredPeople | None",
     model: str,
+    device: str,
+    about: str,
     stream: TextIO | None,
     show: Listener,
     progress: Progress,
@@ -123,18 +159,25 @@ def _run(
         max_pixels=options.max_pixels,
         quick=not classifier.paired,
     )
-    summary, sinks = Summary(), _sinks(options, classifier.classes, stream)
+    # Opened a second time, so that what is read twice does not disturb what is read in order.
+    reopened = partial(reopen, _open(names, options))
+    summary, sinks = Summary(), _sinks(names, options, classifier.classes, about, stream, reopened)
+    if people is not None:
+        sinks.append(people.sink())
+        extract = extract.aligning() if people.aligned else extract
 
     def results(inputs: Iterable[tuple[int, Input]], again: Relist | None) -> Iterator[FrameResult]:
         """The results of ``inputs``; ``again`` lists all inputs once more, None where they can be read only once."""
-        if classifier.paired and finder is not None:
-            finder.fit(None if live or again is None else read_frames(sources, enumerate(again())), extract)
-        found = pipeline.predict(read_frames(sources, inputs), extract, classifier, finder)
-        if live:
-            found = end_on_interrupt(found)
-        return found if options.smooth is None else smoothed(found, options.smooth)
+        fitted = [people, finder if classifier.paired else None]
+        for each in dict.fromkeys(each for each in fitted if each is not None):
+            each.fit(None if live or again is None else read_frames(sources, enumerate(again())), extract)
+        align = extract if people is None else people.aligning(extract)
+        found = predict_inputs(sources, options.smooth, inputs, align, classifier, finder)
+        if people is not None:
+            found = people.identified(found)
+        return end_on_interrupt(found) if live else found
 
-    if options.overwrite and distributed.rank() == 0:
+    if options.overwrite:
         # Made only where there is something to write: earlier ones would mislead.
         for path in (options.errors, options.timeline):
             if path is not None and path.is_file():
@@ -144,9 +187,26 @@ def _run(
             "sources": list(names),
             "model": model,
             "detector": "none" if pipeline.is_cropped(face_crop, options.detector) else options.detector,
-            **{name: getattr(options, name) for name in ("faces", "max_pixels", "every", "smooth")},
+            **{name: getattr(options, name) for name in ("faces", "max_pixels", "every", "smooth", "schema")},
+            # Its thumbnails are there only for what was predicted with it.
+            **({} if options.report is None else {"report": True}),
         }
-        _run_with_checkpoint(sources, results, sinks, settings, options, [summary.count, show], progress)
+
+        def here(checkpoint: Checkpoint, total: int) -> None:
+            found = checkpoint.store(results(checkpoint.remaining(), checkpoint.inputs))
+            _write(found, [sink for sink in sinks if sink.immediate], [_count(progress, total)])
+
+        def on_ray(checkpoint: Checkpoint, total: int) -> None:
+            from fer_cli.prediction.cluster import make_job
+
+            predict = partial(predict_inputs, sources, options.smooth)
+            job = make_job(predict, classifier, finder if classifier.paired else None, sinks, options, device, progress)
+            _predict_on_ray(job, checkpoint, total, options.ray_address, progress)
+
+        if options.engine == RAY:
+            settings |= {"engine": RAY, "device": device}
+        work = on_ray if options.engine == RAY else here
+        _run_with_checkpoint(sources, work, sinks, settings, options, [summary.count, show], progress)
         return summary
     again = (lambda: list_inputs(sources)) if all(source.replayable for source in sources) else None
     found = results(enumerate(list_inputs(sources)), again)
@@ -155,9 +215,23 @@ def _run(
     return summary
 
 
+def predict_inputs(
+    sources: Sequence[Source],
+    smooth: float | None,
+    inputs: Iterable[tuple[int, Input]],
+    extract: FaceExtractor,
+    classifier: FaceClassifier,
+    finder: NeutralFinder | None,
+    threads: int | None = None,
+) -> Iterator[FrameResult]:
+    """The results of numbered ``inputs`` of the sources, in order, smoothed over time if that is asked for."""
+    found = pipeline.predict(read_frames(sources, inputs), extract, classifier, finder, threads)
+    return found if smooth is None else smoothed(found, smooth)
+
+
 def _run_with_checkpoint(
     sources: Sequence[Source],
-    results: Callable[..., Iterator[FrameResult]],
+    work: Callable[[Checkpoint, int], None],
     sinks: Sequence[Sink],
     settings: dict[str, Any],
     options: PredictOptions,
@@ -165,25 +239,35 @@ def _run_with_checkpoint(
     progress: Progress,
 ) -> None:
     checkpoint = Checkpoint(options.out)
-    rank, processes = distributed.rank(), distributed.world_size()
-    if rank == 0:
-        checkpoint.begin({**settings, "processes": processes}, resume=options.resume)
-        checkpoint.list_inputs(list_inputs(sources), progress)
-    distributed.barrier()
-    total = checkpoint.list_inputs(())
+    checkpoint.begin(settings, resume=options.resume)
     try:
-        found = checkpoint.store(results(checkpoint.remaining(rank, processes), checkpoint.inputs), rank)
-        _write(found, [sink for sink in sinks if sink.immediate], [_count(progress, total)])
+        total = checkpoint.list_inputs(list_inputs(sources), progress)
+        work(checkpoint, total)
     except FerError:
-        if rank == 0 and checkpoint.empty:
+        if checkpoint.empty:
             # Nothing is lost, and the line, corrected, should not find itself in its own way.
             checkpoint.remove()
         raise
-    distributed.barrier()
-    distributed.shutdown()
-    if rank == 0:
-        _write(checkpoint.results(), [sink for sink in sinks if not sink.immediate], listeners)
-        checkpoint.remove()
+    _write(checkpoint.results(), [sink for sink in sinks if not sink.immediate], listeners)
+    checkpoint.remove()
+
+
+def _predict_on_ray(job: "Job", checkpoint: Checkpoint, total: int, address: str | None, progress: Progress) -> None:
+    from fer_cli.prediction.cluster import BLOCK, BLOCKS, predict_blocks
+
+    done = 0
+
+    def blocks(actors: int) -> list[Block]:
+        nonlocal done
+        found = list(checkpoint.remaining_blocks(max(BATCH, min(BLOCK, -(-total // (BLOCKS * actors))))))
+        done = total - sum(block.stop - block.start for block in found)
+        return found
+
+    with closing(predict_blocks(job, blocks, address, progress)) as found:
+        for start, stop, lines in found:
+            checkpoint.store_block(start, stop, lines)
+            done += stop - start
+            progress("predicting", done, total)
 
 
 def _write(results: Iterable[FrameResult], sinks: Sequence[Sink], listeners: Sequence[Listener]) -> None:
@@ -203,20 +287,31 @@ def _count(progress: Progress, total: int | None) -> Listener:
     return count
 
 
-def _sinks(options: PredictOptions, classes: Sequence[str], stream: TextIO | None) -> list[Sink]:
+def _sinks(
+    names: Sequence[str],
+    options: PredictOptions,
+    classes: Sequence[str],
+    about: str,
+    stream: TextIO | None,
+    reopened: Reopen,
+) -> list[Sink]:
     sinks: list[Sink] = []
     if options.annotate is not None:
-        sinks.append(AnnotatedPictures(options.annotate, max_pixels=options.max_pixels))
+        sinks.append(AnnotatedPictures(options.annotate, max_pixels=options.max_pixels, reopen=reopened))
     if options.crops is not None:
         sinks.append(FaceCrops(options.crops))
     if options.sort_into is not None:
-        sinks.append(SortedLinks(options.sort_into))
+        sinks.append(SortedLinks(options.sort_into, reopen=reopened))
     if (target := options.out or stream) is not None:
-        sinks.append(format_of(options.out, options.format)(target, columns(classes)))
+        sinks.append(format_of(options.out, options.format)(target, columns(classes, options.schema), options.schema))
     if options.errors is not None:
         sinks.append(SkippedRows(options.errors))
     if options.timeline is not None:
         sinks.append(Timeline(options.timeline))
+    if options.report is not None:
+        folder = Checkpoint(options.out).folder if _is_file(options.out) else None
+        thumbnails = Thumbnails(folder, distributed.rank())
+        sinks += [thumbnails, AlbumPage(options.report, thumbnails, classes=classes, names=names, about=about)]
     return sinks
 
 
@@ -237,7 +332,7 @@ def _locked_outputs(options: PredictOptions) -> Iterator[None]:
 
 
 def _refuse_overwriting(options: PredictOptions) -> None:
-    if distributed.rank() != 0 or options.overwrite:
+    if options.overwrite:
         return
     interrupted = _is_file(options.out) and Checkpoint(options.out).exists
     if options.resume and interrupted:
@@ -247,7 +342,7 @@ def _refuse_overwriting(options: PredictOptions) -> None:
             f"{options.out} is complete: there is nothing to resume.",
             hint="Type --overwrite to make it again, or another name.",
         )
-    for path in (options.out, options.errors, options.timeline, options.annotate, options.crops):
+    for path in (options.out, options.errors, options.timeline, options.report, options.annotate, options.crops):
         if path is not None and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
             raise UsageError(f"{path} is there already.", hint="Type --overwrite to replace it, or another name.")
     if interrupted:

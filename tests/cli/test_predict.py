@@ -19,13 +19,15 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from fer_cli.cli.app import app
-from fer_cli.cli.predict import ResultTable
-from fer_cli.prediction import sources
-from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
+from fer_cli.cli.console import PlainConsole
+from fer_cli.cli.predict import ResultTable, _show_summary
+from fer_cli.prediction import cluster, sources
+from fer_cli.prediction.options import PredictOptions
+from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Summary
 from fer_cli.prediction.sinks.rows import FORMATS, RowSink
 from fer_cli.prediction.sources import Input, Source
 from tests.prediction.made import made_pictures, made_run
-from tests.videos import cut, make_video, shades
+from tests.videos import cut, make_video, scenes, shades
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +161,7 @@ def test_a_full_disk_is_a_sentence(here, run, monkeypatch):
 @pytest.mark.skipif(os.name != "posix", reason="no SIGKILL here")
 def test_a_killed_prediction_goes_on_and_gives_what_one_in_one_go_gives(here, run):
     made_pictures(here / "many", 150)
-    make_video(here / "many" / "b.mp4", shades(40))
+    make_video(here / "many" / "b.mp4", scenes(40))
     (here / "many" / "c.png").touch()
     common = ("many", "--every", "2", "--smooth", "0.5", "--device", "cpu")
     fer(run, *common, "--out", "whole.csv", code=3)
@@ -173,40 +175,29 @@ def test_a_killed_prediction_goes_on_and_gives_what_one_in_one_go_gives(here, ru
     assert not Path("p.csv").exists()
     said = fer(run, *common, "--out", "p.csv", code=2)[1]
     assert "--resume" in said
-    assert "faces is not what" in fer(run, *common, "--faces", "largest", "--out", "p.csv", "--resume", code=2)[1]
+    for changed in ("--faces=largest", "--schema=openface"):
+        said = fer(run, *common, changed, "--out", "p.csv", "--resume", code=2)[1]
+        assert f"{changed[2:].split('=')[0]} is not what" in said
     fer(run, *common, "--out", "p.csv", "--resume", code=3)
     assert Path("p.csv").read_bytes() == Path("whole.csv").read_bytes()
     assert Path("p.errors.csv").read_bytes() == Path("whole.errors.csv").read_bytes()
     assert len(rows("p.csv")) == 170
+    assert [row["track"] for row in rows("p.csv") if row["frame"]] == ["0"] * 5 + ["1"] * 10 + ["0"] * 5
     assert not part.parent.exists()
     # What is finished is not begun again.
     assert "is complete" in fer(run, *common, "--out", "p.csv", "--resume", code=2)[1]
 
 
-def test_two_processes_give_what_one_gives(here, run):
-    make_video(here / "faces" / "clip.mp4", shades(20))
-    fer(run, "faces", "--out", "one.csv")
-    # torchrun takes --run for the beginning of an option of its own, so the run is the latest.
-    (here / "runs").mkdir()
-    (here / "runs" / "small").symlink_to(run)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*torchrun, "-m", "fer_cli", "predict", "faces", "--out", "two.csv", "--crops", "crops"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert Path("two.csv").read_bytes() == Path("one.csv").read_bytes()
-    assert len(list(Path("crops").iterdir())) == 12 + 20
-    assert done.stderr.count("32 faces in 32 of 32 pictures") == 1
-    assert not Path(".two.csv.unfinished").exists()
-
-
-def test_several_processes_need_a_file(here, run, monkeypatch):
+def test_under_torchrun_the_engine_for_several_machines_is_named(here, run, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert "--out FILE" in fer(run, "faces", code=2)[1]
-    assert "standard input" in fer(run, "-", "--out", "p.csv", code=2)[1]
+    assert "--engine ray" in fer(run, "faces", "--out", "p.csv", code=2)[1]
+
+
+def test_on_ray_neutral_faces_are_not_searched_for(here, paired_run, monkeypatch):
+    monkeypatch.setattr(cluster, "find_spec", lambda name: object())
+    said = fer(paired_run, "faces", "--engine", "ray", "--out", "p.csv", code=2)[1]
+    assert "--neutral mean, or --neutral PICTURE" in said
+    assert not Path(".p.csv.unfinished").exists()
 
 
 def test_a_video_gives_times_a_timeline_and_a_video_drawn_on(here, run):
@@ -216,6 +207,20 @@ def test_a_video_gives_times_a_timeline_and_a_video_drawn_on(here, run):
     assert [(row["frame"], row["time"]) for row in found] == [(0, 0.0), (10, 0.4), (20, 0.8)]
     assert Path("v.timeline.png").exists()
     assert [path.name for path in Path("drawn").iterdir()] == ["000000-clip.mp4"]
+
+
+def test_a_table_has_the_columns_of_other_programs(here, run):
+    make_video(here / "clip.mp4", scenes(4))
+    fer(run, "clip.mp4", "--schema", "openface", "--out", "o.csv")
+    found = rows("o.csv")
+    assert [(row["frame"], row["face_id"], row["success"]) for row in found] == [
+        *(("1", "0", "1"), ("2", "1", "1"), ("3", "1", "1"), ("4", "0", "1"))
+    ]
+    piped = fer(run, "clip.mp4", "--schema", "pyfeat")[0].splitlines()
+    assert piped[0].startswith(
+        "FaceRectX,FaceRectY,FaceRectWidth,FaceRectHeight,FaceScore,anger,happiness,surprise,input"
+    )
+    assert "openface" in fer(run, "clip.mp4", "--schema", "none", code=2)[1]
 
 
 def test_smoothing_makes_what_flickers_calmer(here, run):
@@ -310,6 +315,42 @@ def test_case_14_a_name_wider_than_the_terminal_goes_on_in_the_next_line(monkeyp
     _, *lines = screen.file.getvalue().splitlines()
     assert "".join(line.split()[0] for line in lines) == str(path)
     assert lines[0].split()[1] == "happiness"
+
+
+def ending(monkeypatch, width: int, summary: Summary, **options) -> list[str]:
+    """What a terminal shows at the end of a prediction."""
+    screen = PlainConsole(width=width, force_terminal=True, color_system=None, file=StringIO())
+    for module in ("predict", "console"):
+        monkeypatch.setattr(f"fer_cli.cli.{module}.err", screen)
+    _show_summary(summary, PredictOptions(**options))
+    return [line.rstrip() for line in screen.file.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_terminal_ends_with_counts_the_least_certain_faces_and_what_to_type_next(monkeypatch, width):
+    summary = Summary()
+    for number, share in enumerate((0.9, 0.6, 0.7, 0.8)):
+        path = Path(f"albums/{number}.png")
+        faces = [FacePrediction(face, {"happiness": share, "anger": 1 - share}) for face in range(1 + number % 2)]
+        summary.count(FrameResult(Frame(number, path), tuple(faces)))
+    summary.count(FrameResult(Frame(4, Path("albums/4.png")), (FacePrediction(0, {"happiness": 0.1, "anger": 0.9}),)))
+    shown = ending(monkeypatch, width, summary, out=Path("p.csv"))
+    assert max(map(len, shown)) <= width
+    bars = {line.split()[0]: line for line in shown[1:3]}
+    assert bars["happiness"].split()[1:3] == ["6", "86%"]
+    assert bars["happiness"].count("█") == pytest.approx(6 * bars["anger"].count("█"), abs=5)
+    assert shown[3] == "7 faces in 5 of 5 pictures: p.csv"
+    assert shown[4].strip() == "least certain"
+    # Of each picture one.
+    assert [line.split()[:3] for line in shown[5:8]] == [
+        ["albums/1.png", "happiness", "60%"],
+        ["albums/2.png", "happiness", "70%"],
+        ["albums/3.png", "happiness", "80%"],
+    ]
+    assert shown[8:] == ["next      --report FILE.html shows the faces on a page"]
+    shown = ending(monkeypatch, width, summary, report=Path("a.html"))
+    assert shown[4] == "report    a.html"
+    assert shown[-1] == "next      --out FILE.csv stores the rows"
 
 
 def test_case_21_a_video_that_breaks_off_is_said_and_told_by_the_exit_code(here, run):

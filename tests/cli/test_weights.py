@@ -5,6 +5,7 @@ import pytest
 
 from fer_cli.models.weights import ALL
 from tests.cli.test_path import fer
+from tests.made import sface_graph
 
 
 @pytest.fixture(autouse=True)
@@ -50,3 +51,11 @@ def test_a_pickle_of_a_wrong_shape_names_the_layer(tmp_path):
     said = fer("weights", "import", "wrong.pkl", code=1)
     assert "conv1.weight is 64×1×7×7, where 64×3×7×7 was expected" in said
     assert "cannot be read" in fer("weights", "import", "nowhere.pkl", code=1)
+
+
+def test_a_file_of_sface_is_copied_and_another_checksum_than_the_published_is_said(tmp_path):
+    said = fer("weights", "import", str(sface_graph(tmp_path / "made.onnx")), code=0)
+    assert str(tmp_path / "cache" / "sface.onnx") in said
+    assert "sface.onnx" in next(line for line in fer("weights", "list").splitlines() if line.startswith("sface"))
+    wrong = fer("weights", "import", str(sface_graph(tmp_path / "wrong.onnx", width=64)), code=1)
+    assert "is not SFace" in wrong

@@ -3,13 +3,16 @@ import re
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from av.format import ContainerFormat
 
 from fer_cli.corpora.io import frame_count
 from fer_cli.errors import FerError, PictureError, UsageError
+from fer_cli.faces.formats import VIDEO_HEAD, begins_as_video, is_video
 from fer_cli.faces.video import Every, VideoSink, frames_of, sampled_frames, video_frame
 from tests.videos import cut, make_video, set_matrix, shades
 
@@ -234,3 +237,37 @@ def test_case_02_a_git_lfs_pointer_is_named(tmp_path):
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:92\nsize 414429\n")
     with pytest.raises(PictureError, match="git lfs pull"):
         video_frame(path, 0)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "avi", "flv", "ts", "asf"])
+def test_a_video_is_known_by_its_first_bytes(tmp_path, ending):
+    path = make_video(tmp_path / f"clip.{ending}", shades(30))
+    assert begins_as_video(path.read_bytes()[:VIDEO_HEAD])
+    with path.open("rb") as file:
+        assert [frame[0] for frame in frames_of(file)] == [frame[0] for frame in frames_of(path)] == list(range(30))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(b"", b"GIF89a", b"G" * 188, b"\xff\xd8\xff\xe0", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0WEBP"),
+        *(b"\0\0\0\x20ftyp" + brand for brand in (b"avif", b"heic", b"M4A ", b"crx ")),
+    ],
+)
+def test_what_is_no_video_is_not_taken_for_one(head):
+    assert not begins_as_video(head)
+
+
+def test_endings_that_pyav_demuxes_are_those_of_videos():
+    names = "avc bmv h26l imx ivr moflex mvi mxg pdv rcv sdr2 ty ty+ yop"
+    known = {ending for name in av.formats_available for ending in _input_endings(name)}
+    for name in names.split():
+        assert is_video(Path(f"clip.{name}"))
+        assert name in known
+
+
+def _input_endings(name: str) -> set[str]:
+    try:
+        return ContainerFormat(name, "r").extensions
+    except ValueError:
+        return set()

@@ -199,6 +199,34 @@ def _prediction(root: Path) -> None:
     (root / ".p.csv.unfinished").rename(root / "unfinished")
 
 
+def _shards(root: Path) -> None:
+    import tarfile
+
+    import pyarrow as pa
+    from pyarrow import ipc, parquet
+
+    paths = made_pictures(root / "made", 3)
+    with tarfile.open(root / "a.tar", "w") as tar:
+        for path in paths:
+            tar.add(path, path.name)
+    rows = [{"bytes": path.read_bytes(), "path": path.name} for path in paths]
+    table = pa.table({"image": rows, "subject": list("abc")})
+    parquet.write_table(table, root / "a.parquet", row_group_size=2)
+    with ipc.new_stream(root / "a.arrow", table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+
+
+def _read_shard(name: str) -> Callable[[Path], object]:
+    def read(root: Path) -> None:
+        from fer_cli.prediction.sources import list_inputs, open_sources, read_frames
+
+        sources = open_sources([root / name])
+        for frame in read_frames(sources, enumerate(list_inputs(sources))):
+            assert (frame.data is None) == (frame.problem is not None)
+
+    return read
+
+
 def _go_on(root: Path) -> None:
     from fer_cli.prediction.checkpoint import Checkpoint
 
@@ -359,6 +387,7 @@ DOORS = [
     _predict("table of neutral faces", "neutral.csv", "faces", "--neutral", "neutral.csv", features="both"),
     _predict("list.txt", "list.txt", "list.txt"),
     _predict("list.csv", "list.csv", "list.csv"),
+    *(Door(f"shard {name}", _shards, name, _read_shard(name)) for name in ("a.tar", "a.parquet", "a.arrow")),
     *(
         Door(f"unfinished {name}", _prediction, f"unfinished/{name}", _go_on)
         for name in ("settings.json", "part-0.jsonl")

@@ -11,7 +11,8 @@ from fer_cli.models.weights import ALL, FETCHABLE, cache_folder, find
 
 def test_all_say_what_they_are_for_where_they_come_from_and_their_licence():
     assert set(ALL) == {
-        *("mobilenet_v3_large", "mobilenet_v3_small", "vit-base-patch16-224-in21k", "yunet", "vggface2", "faces"),
+        *("mobilenet_v3_large", "mobilenet_v3_small", "vit-base-patch16-224-in21k"),
+        *("yunet", "sface", "vggface2", "faces"),
     }
     for name, weights in ALL.items():
         assert weights.name == name

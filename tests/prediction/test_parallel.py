@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from fer_cli.prediction.pipeline import AHEAD, BEGUN, ThreadedMap
+from fer_cli.prediction.parallel import AHEAD, BEGUN, ThreadedMap
 
 
 def test_results_come_in_the_order_of_the_items_however_long_each_takes():

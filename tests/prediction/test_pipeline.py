@@ -6,6 +6,8 @@ import pytest
 from PIL import Image
 
 from fer_cli.errors import UsageError
+from fer_cli.faces.align import align_five
+from fer_cli.faces.decode import decode
 from fer_cli.prediction.neutral.given import FixedNeutral
 from fer_cli.prediction.pipeline import BATCH, FaceExtractor, Neutral, extract_faces, predict
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Skipped
@@ -159,6 +161,20 @@ def test_real_faces_are_found_all_or_the_largest(alone, shared, portrait, tmp_pa
     assert none.skipped == (Skipped("no face found"),)
     (one,) = next(predict(frames(paths[:1]), FaceExtractor(FACE_CROP, model, faces="largest"), alone)).faces
     assert one.box == both.faces[0].box
+
+
+def test_an_identity_encoders_crop_is_aligned_from_the_picture_where_it_is_asked_for(shared, portrait, extract, faces):
+    model = shared / "models" / "face_detection_yunet_2023mar.onnx"
+    found = FaceExtractor(FACE_CROP, model)
+    (plain,) = found(Frame(0, portrait)).faces
+    (face,) = found.aligning()(Frame(0, portrait)).faces
+    assert plain.aligned is None
+    assert np.array_equal(face.aligned, align_five(decode(portrait), face.landmarks))
+    assert face == plain
+    assert np.array_equal(face.crop, plain.crop)
+    # A crop without landmarks is only that.
+    (cropped,) = extract.aligning()(Frame(0, faces[0])).faces
+    assert cropped.aligned is None
 
 
 def test_fifty_real_faces_give_fifty_rows(alone, shared, portrait, tmp_path):

@@ -123,3 +123,14 @@ def test_importing_the_package_imports_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError):
         __import__("fer_cli").Predicter  # noqa: B018
+
+
+@pytest.mark.parametrize("features", ["target", "both"])
+def test_people_are_remembered_from_call_to_call(features, pictures, tmp_path):
+    run = write_run(tmp_path / "runs" / features, features=features)
+    predictor = Predictor(run.path, device="cpu", people=tmp_path / "people")
+    first = predictor(pictures)
+    again = Predictor(run.path, device="cpu", people=tmp_path / "people")
+    assert [face.person for [face] in first] == [again(path)[0].person for path in pictures]
+    given = predictor(pictures[0], neutral=pictures[1]) if features == "both" else predictor(pictures[0])
+    assert given[0].person == first[0][0].person

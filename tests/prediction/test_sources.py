@@ -18,6 +18,7 @@ from fer_cli.faces.video import Every
 from fer_cli.prediction import sources
 from fer_cli.prediction.results import Frame, FrameResult
 from fer_cli.prediction.sources import Input, Reading, end_on_interrupt, list_inputs, open_sources, read_frames
+from tests.videos import make_video, shades
 
 
 @pytest.fixture
@@ -52,6 +53,16 @@ def test_case_05_whatever_is_named_as_a_picture_is_an_input_read_or_not(tmp_path
     for name in (*names, "letter.pdf", "sound.wav"):
         (tmp_path / name).write_bytes(b"")
     assert below(tmp_path) == names
+
+
+def test_a_video_without_an_ending_is_told_by_its_first_bytes(tmp_path):
+    make_video(tmp_path / "clip.mp4", shades(3)).rename(tmp_path / "clip")
+    (tmp_path / "README").write_text("no video")
+    assert below(tmp_path) == ["clip"]
+    sources = open_sources([tmp_path / "clip"])
+    *found, end = read_frames(sources, enumerate(list_inputs(sources)))
+    assert [frame.number for frame in found] == [0, 1, 2]
+    assert end.end
 
 
 def test_files_come_in_the_order_in_which_they_are_named(folder):

@@ -3,18 +3,16 @@
 Colours and fonts are the page's, so that a chart follows its theme.
 """
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
 
 from fer_cli.dataset.tensors import Crops
 from fer_cli.errors import DatasetError
+from fer_cli.pages import Pictures, encode_jpeg
 
 WIDTH, HEIGHT = 360, 250
 LEFT, RIGHT, TOP, BOTTOM = 58, 10, 10, 42
@@ -224,11 +222,11 @@ SIDE = 160
 MOST_BYTES = 4_000_000
 
 
-class Album:
-    """The pictures of one page as ``data:`` addresses, until together they are ``most_bytes``; then None."""
+class Album(Pictures):
+    """The pictures of one report as ``data:`` addresses, until together they are ``most_bytes``; then None."""
 
     def __init__(self, most_bytes: int = MOST_BYTES):
-        self._room = most_bytes
+        super().__init__(most_bytes)
 
     def crop(self, crops: Crops, name: str) -> str | None:
         """The crop called ``name``; None also where it cannot be read, which is no reason to have no page."""
@@ -239,12 +237,4 @@ class Album:
 
     def add(self, pixels: np.ndarray) -> str | None:
         """H×W×3 uint8 pixels as a JPEG."""
-        picture = Image.fromarray(pixels)
-        picture.thumbnail((SIDE, SIDE))
-        file = BytesIO()
-        picture.save(file, format="JPEG", quality=88)
-        address = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
-        if len(address) > self._room:
-            return None
-        self._room -= len(address)
-        return address
+        return self.address(encode_jpeg(pixels, SIDE))

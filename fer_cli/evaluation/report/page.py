@@ -2,10 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from importlib import resources
 from typing import NamedTuple
-
-from jinja2 import DictLoader, Environment, StrictUndefined
 
 import fer_cli
 from fer_cli.dataset.prepared import PreparedDataset
@@ -14,6 +11,7 @@ from fer_cli.errors import RunError
 from fer_cli.evaluation.report import charts, sections
 from fer_cli.evaluation.results import REPORT, Evaluation
 from fer_cli.files import write_text
+from fer_cli.pages import environment
 from fer_cli.runs.run import CARD, CROSS_VALIDATION, Run
 
 TEMPLATES = ("report.html.jinja", "charts.html.jinja", "report.css")
@@ -60,20 +58,10 @@ def render(evaluation: Evaluation) -> str:
         "version": fer_cli.__version__,
     }
     context["contents"] = [entry for entry in sections.CONTENTS if entry[2] is None or context[entry[2]]]
-    return _environment().get_template(TEMPLATES[0]).render(context).lstrip()
-
-
-def _environment() -> Environment:
-    folder = resources.files("fer_cli.evaluation.report")
-    environment = Environment(
-        loader=DictLoader({name: (folder / name).read_text(encoding="utf-8") for name in TEMPLATES}),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
+    made = environment(
+        "fer_cli.evaluation.report", TEMPLATES, number=sections.number, bound=sections.bound, points=sections.points
     )
-    environment.filters.update(number=sections.number, bound=sections.bound, points=sections.points)
-    return environment
+    return made.get_template(TEMPLATES[0]).render(context).lstrip()
 
 
 def commands(runs: Sequence[Run], command: str) -> list[tuple[str, str]]:

@@ -1,24 +1,21 @@
 """Neutral faces for paired models: given by a person, found among the pictures, or the training's average."""
 
-import hashlib
-import os
-import tempfile
-from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fer_cli.embeddings.neutral import NeutralMean, of_run
 from fer_cli.errors import RunError
 from fer_cli.models.inference import Classifier
+from fer_cli.prediction.neutral.faces import EmbeddedFaces, Encoders, embed_faces, face_key
 from fer_cli.prediction.neutral.given import FixedNeutral, GivenNeutral
 from fer_cli.prediction.neutral.identity import AT_ONCE, IdentityEncoder, choose_identity, cluster
 from fer_cli.prediction.neutral.scoring import ClassifierScorer, DistanceScorer, choose_scorer
 from fer_cli.prediction.options import AUTO, MEAN, NeutralOptions
-from fer_cli.prediction.pipeline import BATCH, FaceExtractor, Neutral, NeutralFinder, extract_faces, to_tensor
+from fer_cli.prediction.pipeline import FaceExtractor, Neutral, NeutralFinder
 from fer_cli.prediction.results import FacePrediction, Frame
 from fer_cli.progress import Progress, silent
 
@@ -71,7 +68,8 @@ class AutoNeutral:
         tell: Callable[[str], None] = lambda _: None,
         progress: Progress = silent,
     ):
-        self._classifier, self._identity, self._scorer = classifier, identity, scorer
+        self._identity, self._scorer = identity, scorer
+        self._encoders = Encoders(classifier, identity, scorer)
         self._tell, self._progress = tell, progress
         self._subjects = mean.subjects
         self._mean = Neutral(MEAN, embedding=mean.mean.numpy())
@@ -91,7 +89,10 @@ class AutoNeutral:
             return
         self._tell(f"identity  {self._identity.about}; one person up to a distance of {self._identity.threshold:.3g}")
         self._tell(f"neutral   scored by {self._scorer.about}")
-        self._faces = faces = self._embed(frames, extract)
+        self._faces = faces = EmbeddedFaces(self._encoders)
+        embed_faces(frames, extract, self._encoders, faces, self._progress)
+        if faces.note:
+            self._tell(faces.note)
         self._labels = cluster(faces.identities(), self._identity.threshold, centre=self._identity.centre)
         keys = np.array(faces.keys, np.uint64)
         self._order = np.argsort(keys, kind="stable")
@@ -102,38 +103,13 @@ class AutoNeutral:
 
     def neutral_for(self, frame: Frame, face: FacePrediction) -> Neutral:
         """The neutral face of this person; the average for a face that was not there in :meth:`fit`."""
-        key = _key(frame, face.number)
+        key = face_key(frame, face.number)
         place = int(np.searchsorted(self._keys, key))
         if place == len(self._keys) or self._keys[place] != key:
             return self._mean
         row = int(self._order[place])
         serving = int(self._serving[self._labels[row]])
         return self._mean if serving < 0 or serving == row else self._faces.neutral(serving)
-
-    def _embed(self, frames: Iterable[Frame], extract: FaceExtractor) -> "_Faces":
-        own = self._identity.network is self._classifier.model.encoder
-        faces = _Faces(own, self._scorer.confident)
-        waiting: list[tuple[Frame, FacePrediction]] = []
-
-        def embed() -> None:
-            crops = to_tensor([face.crop for _, face in waiting])
-            embeddings = self._classifier.embed(crops)
-            scores = self._scorer(crops, embeddings)
-            people = embeddings.numpy() if own else self._identity.embed(crops)
-            rows = zip(waiting, embeddings.numpy(), people, scores.scores, scores.certain, strict=True)
-            for (frame, face), *row in rows:
-                faces.add(frame, face.number, *row)
-            waiting.clear()
-
-        for result in extract_faces(frames, extract):
-            for face in result.faces:
-                waiting.append((result.frame, face))
-                if len(waiting) == BATCH:
-                    embed()
-            self._progress("searching for neutral faces", result.frame.index + 1, None)
-        if waiting:
-            embed()
-        return faces
 
     def _count(self) -> People:
         sizes = np.bincount(self._labels, minlength=len(self._serving))
@@ -149,64 +125,6 @@ class AutoNeutral:
         )
 
 
-class _Faces:
-    """All faces, a row each; embeddings and names are in temporary files, which vanish when they are closed."""
-
-    def __init__(self, own: bool, confident: bool):
-        self.confident = confident
-        self.keys, self.scores, self.certain = array("Q"), array("d"), bytearray()
-        self._names, self._name_ends = _temporary(), array("Q", [0])
-        self._own = _Rows()
-        self._identities = self._own if own else _Rows()
-
-    def add(
-        self, frame: Frame, number: int, own: np.ndarray, identity: np.ndarray, score: float, certain: bool
-    ) -> None:
-        name = os.fsencode(_name(frame, number))
-        self._names.write(name)
-        self._name_ends.append(self._name_ends[-1] + len(name))
-        self._own.add(own)
-        if self._identities is not self._own:
-            self._identities.add(identity)
-        self.keys.append(_key(frame, number))
-        self.scores.append(float(score))
-        self.certain.append(bool(certain))
-
-    def identities(self) -> np.ndarray:
-        return self._identities.table()
-
-    def neutral(self, row: int) -> Neutral:
-        start, end = self._name_ends[row : row + 2]
-        self._names.seek(start)
-        name = os.fsdecode(self._names.read(end - start))
-        confidence = self.scores[row] if self.confident else None
-        return Neutral(name, embedding=self._own.table()[row].astype(np.float32), confidence=confidence)
-
-
-class _Rows:
-    """Rows of float16 in a temporary file."""
-
-    def __init__(self):
-        self._file, self._width, self._table = _temporary(), 0, None
-
-    def add(self, row: np.ndarray) -> None:
-        self._width = len(row)
-        self._file.write(row.astype(np.float16).tobytes())
-
-    def table(self) -> np.ndarray:
-        """N×D; no row can be added after."""
-        if not self._width:
-            return np.empty((0, 1), np.float16)
-        if self._table is None:
-            self._file.flush()
-            self._table = np.memmap(self._file, np.float16, mode="r").reshape(-1, self._width)
-        return self._table
-
-
-def _temporary() -> BinaryIO:
-    return tempfile.TemporaryFile()
-
-
 def _most_neutral(labels: np.ndarray, scores: np.ndarray, certain: np.ndarray) -> np.ndarray:
     """For each group the row of its most neutral certain face, -1 where it has one face only or none is certain."""
     serving = np.full(labels.max() + 1 if len(labels) else 0, -1)
@@ -216,17 +134,6 @@ def _most_neutral(labels: np.ndarray, scores: np.ndarray, certain: np.ndarray) -
     serving[labels[rows]] = rows
     serving[np.bincount(labels, minlength=len(serving)) == 1] = -1
     return serving
-
-
-def _name(frame: Frame, number: int) -> str:
-    """The picture's path, with the frame of a video and the face of a group."""
-    of_video = "" if frame.number is None else f" frame {frame.number}"
-    return f"{frame.path}{of_video}" + (f" face {number}" if number else "")
-
-
-def _key(frame: Frame, number: int) -> int:
-    name = os.fsencode(frame.path) + f" {frame.number} {number}".encode()
-    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
 
 
 def neutral_finder(
@@ -244,7 +151,7 @@ def neutral_finder(
     """
     if options.neutral not in (AUTO, MEAN):
         return GivenNeutral(Path(options.neutral))
-    mean = _mean(model)
+    mean = mean_of(model)
     if options.neutral == MEAN or model.run is None:
         tell(f"neutral   the average of {mean.subjects} people of the training")
         return FixedNeutral(Neutral(MEAN, embedding=mean.mean.numpy()))
@@ -255,7 +162,11 @@ def neutral_finder(
     return AutoNeutral(model.classifier, identity, scorer, mean, tell=tell, progress=progress)
 
 
-def _mean(model: "PredictionModel") -> NeutralMean:
+def mean_of(model: "PredictionModel") -> NeutralMean:
+    """The average neutral face of the people whom a paired ``model`` was trained on.
+
+    Raises :class:`~fer_cli.errors.RunError` where none is stored and none can be made.
+    """
     classifier = model.classifier
     if model.run is not None:
         return of_run(model.run, classifier.model.encoder, classifier.preprocessing, classifier.device)

@@ -1,5 +1,6 @@
 """Identity: the encoder that tells people apart, and the clustering of faces into people by it."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +12,27 @@ from torch import Tensor, nn
 
 from fer_cli.embeddings.neutral import NeutralMean, distances, of_run, unit
 from fer_cli.errors import ModelError, RunError
-from fer_cli.models import VGGFACE2
+from fer_cli.models import RESNET18_SMALL, SFACE, VGGFACE2
 from fer_cli.models.disentangled import DisentangledModel
 from fer_cli.models.identity import identity_network, identity_weights
 from fer_cli.models.inference import Classifier
 from fer_cli.models.loading import load_into, load_own
-from fer_cli.models.preprocessing import Preprocessing
+from fer_cli.models.preprocessing import FILE, Preprocessing
+from fer_cli.models.sface import PREPROCESSING, THRESHOLD, SFace
 from fer_cli.models.vggface2 import load_published
 from fer_cli.models.weights import find
+from fer_cli.prediction.pipeline import to_tensor
+from fer_cli.prediction.results import FacePrediction
 from fer_cli.runs.run import CARD, Run
 
 #: The cosine distance that those who use the VGGFace2 network take for the border between two people; also taken for
 #: an encoder of whom no people are known to measure it by.
 CUSTOMARY = 0.5
+#: The distance for an encoder of expressions without a measured one. Nearly all faces are nearer to each other than
+#: :data:`CUSTOMARY`: the packaged model then takes 98 people for 3. It tells few together, but rarely two for one.
+STRICT = 0.02
+#: How to come by a better encoder than one for expressions.
+BETTER = f"fer weights fetch {SFACE} gets a better one, and --identity takes others"
 #: Faces clustered at once. Agglomerative clustering compares all pairs: of this many 2 million, in some 150 MB.
 AT_ONCE = 2000
 #: Where a disentangled run keeps what it was trained from.
@@ -45,6 +54,18 @@ class IdentityEncoder:
     device: torch.device
     centre: np.ndarray | None = None
 
+    @property
+    def aligned(self) -> bool:
+        """Whether it takes the ``aligned`` crop of a face (:class:`~fer_cli.prediction.results.FacePrediction`)."""
+        return isinstance(self.network, SFace)
+
+    def embed_faces(self, faces: Sequence[FacePrediction]) -> np.ndarray:
+        """B×D for B faces, by their crops, or by their aligned crops where it takes those and they have them."""
+        if not self.aligned:
+            return self.embed(to_tensor([face.crop for face in faces]))
+        chosen = [face.crop if face.aligned is None else face.aligned for face in faces]
+        return np.concatenate([self.embed(to_tensor([crop])) for crop in chosen])
+
     @torch.inference_mode()
     def embed(self, crops: Tensor) -> np.ndarray:
         """B×D for B×3×H×W uint8 crops."""
@@ -52,25 +73,51 @@ class IdentityEncoder:
 
 
 def choose_identity(
-    run: Run, classifier: Classifier, *, wanted: str | None = None, threshold: float | None = None
+    run: Run | None, classifier: Classifier, *, wanted: str | None = None, threshold: float | None = None
 ) -> IdentityEncoder:
-    """The encoder to group faces by, for a paired ``run``.
+    """The encoder to group faces by, for a ``run``, or a model that is none.
 
-    In order: ``wanted`` (``vggface2``, a run's folder, a file of weights); the VGGFace2 weights, where they were
-    imported; the identity encoder that a disentangled run was trained with; the run's own encoder, which was trained
-    for expressions and not for people. ``threshold`` None is measured on people whom the encoder was not trained on
-    where it knows them, else customary. Raises :class:`~fer_cli.errors.ModelError` if ``wanted`` cannot be had.
+    In order: ``wanted`` (``sface``, ``vggface2``, a run's folder, a file of weights); SFace, where it is here; the
+    VGGFace2 weights, where they were imported; the identity encoder that a disentangled run was trained with; the
+    model's own encoder, which was trained for expressions and not for people. ``threshold`` None is measured on people
+    whom the encoder was not trained on where it knows them, else customary. Raises
+    :class:`~fer_cli.errors.ModelError` if ``wanted`` cannot be had.
     """
     device = classifier.device
+    if wanted == SFACE or (wanted is None and find(SFACE).place() is not None):
+        return _sface(find(SFACE).fetch(), threshold)
     if wanted == VGGFACE2 or (wanted is None and find(VGGFACE2).place() is not None):
         return _published(find(VGGFACE2).fetch(), threshold, device)
     if wanted is not None:
         return _named(Path(wanted), threshold, device)
-    for folder in _identity_folders(run):
+    for folder in _identity_folders(run) if run is not None else ():
         return _named(folder, threshold, device)
-    own = of_run(run, classifier.model.encoder, classifier.preprocessing, device)
-    about = f"{run.path}, its own encoder: it was trained for expressions, not for people (--identity names a better)"
-    return _encoder(classifier.model.encoder, classifier.preprocessing, own, threshold, about, device)
+    encoder = getattr(classifier.model, "encoder", None)
+    # Of a published model it may be a transformer's, which gives no embedding of a face.
+    if not isinstance(encoder, nn.Module) or not hasattr(encoder, "width"):
+        raise ModelError(
+            "This model has no encoder that could tell people apart, and no other is here.", hint=f"{BETTER}."
+        )
+    own = None
+    if run is not None and classifier.paired:
+        # Where nobody's average neutral face is known, embeddings are compared as they are.
+        with suppress(RunError):
+            own = of_run(run, encoder, classifier.preprocessing, device)
+    elif run is not None:
+        own = NeutralMean.load(run.path)
+    if threshold is None and (own is None or own.threshold is None):
+        threshold = STRICT
+    name = "the model" if run is None else run.path
+    about = f"{name}, its own encoder: it was trained for expressions, not for people ({BETTER})"
+    return _encoder(encoder, classifier.preprocessing, own, threshold, about, device)
+
+
+def _sface(path: Path, threshold: float | None) -> IdentityEncoder:
+    network = SFace(path)
+    about = f"{SFACE} ({path})" + (f", {network.about}" if network.about else "")
+    # The graph runs on the CPU, wherever the model does.
+    threshold = THRESHOLD if threshold is None else threshold
+    return IdentityEncoder(network.eval(), PREPROCESSING, threshold, about, torch.device("cpu"))
 
 
 def _identity_folders(run: Run) -> list[Path]:
@@ -99,10 +146,12 @@ def _named(path: Path, threshold: float | None, device: torch.device) -> Identit
     if not path.exists():
         raise ModelError(
             f"There are no weights at {path}.",
-            hint=f"--identity takes {VGGFACE2}, a run's folder, or a .safetensors or .pth file.",
+            hint=f"--identity takes {SFACE}, {VGGFACE2}, a run's folder, or a .safetensors, .pth or .onnx file.",
         )
+    if path.suffix == ".onnx":
+        return _sface(path, threshold)
     run = Run.open(path) if (path / CARD).is_file() else None
-    preprocessing = Preprocessing(224) if run is None else Preprocessing.load(path)
+    preprocessing = Preprocessing.load(path) if (path / FILE).is_file() else None
     if run is not None:
         for folder in _identity_folders(run):
             return _named(folder, threshold, device)
@@ -115,7 +164,8 @@ def _named(path: Path, threshold: float | None, device: torch.device) -> Identit
     network = identity_network(name)
     load_into(network, weights, str(path))
     network.eval()
-    mean = None
+    preprocessing = preprocessing or Preprocessing(64 if name == RESNET18_SMALL else 224)
+    mean = NeutralMean.load(path) if path.is_dir() else None
     if run is not None:
         # A run whose dataset is gone, or shows no neutral faces, tells people apart all the same.
         with suppress(RunError):

@@ -3,19 +3,20 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fer_cli.errors import PictureError
 from fer_cli.faces.decode import decode
+from fer_cli.faces.formats import FORMATS, is_picture
 from fer_cli.faces.video import VideoSink, frames_of
-from fer_cli.files import write_bytes
+from fer_cli.files import as_text, write_bytes
 from fer_cli.labels import EXPRESSIONS
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
 from fer_cli.prediction.sinks import Sink, write_errors
@@ -53,16 +54,25 @@ class FolderSink(Sink):
             write_bytes(self.folder / safe_name(frame, face=face, ending=ending), encoded.getvalue())
 
 
+#: Opens the file that a frame is of: its path, or a copy of bytes that are no file of this disk.
+Reopen = Callable[[Frame], Path | BinaryIO]
+
+
+def _path(frame: Frame) -> Path:
+    return frame.path
+
+
 class AnnotatedPictures(FolderSink):
     """A JPEG of each picture, and an MP4 without sound of each video, with boxes, labels and probabilities.
 
     A video keeps all its frames; those between two sampled ones show the faces of the first.
     """
 
-    def __init__(self, folder: Path, *, max_pixels: int):
+    def __init__(self, folder: Path, *, max_pixels: int, reopen: Reopen = _path):
         super().__init__(folder)
-        self._max_pixels = max_pixels
+        self._max_pixels, self._reopen = max_pixels, reopen
         self._video: _AnnotatedVideo | None = None
+        self._lost: int | None = None
 
     def write(self, result: FrameResult) -> None:
         """Draw the faces."""
@@ -77,9 +87,17 @@ class AnnotatedPictures(FolderSink):
                 self._video = None
                 return
             if self._video is None:
+                if self._lost == frame.index:
+                    return
+                try:
+                    opened = self._reopen(frame)
+                except PictureError:
+                    # Read a moment ago, and not to be had a second time.
+                    self._lost = frame.index
+                    return
                 self.folder.mkdir(parents=True, exist_ok=True)
                 name = safe_name(Frame(frame.index, frame.path), ending=".mp4")
-                self._video = _AnnotatedVideo(frame.path, self.folder / name, self._max_pixels)
+                self._video = _AnnotatedVideo(opened, self.folder / name, self._max_pixels)
             self._video.draw(frame.number, result.faces)
 
     def _picture(self, result: FrameResult) -> None:
@@ -87,7 +105,8 @@ class AnnotatedPictures(FolderSink):
             return
         try:
             # Decoded once more: the pixels of all frames under way would take far more memory than this takes time.
-            pixels = decode(result.frame.path, max_pixels=self._max_pixels)
+            opened = self._reopen(result.frame)
+            pixels = decode(opened if isinstance(opened, Path) else _bytes(opened), max_pixels=self._max_pixels)
         except PictureError:
             return
         self.save(result.frame, Image.fromarray(annotate(pixels, result.faces)), ".jpg", quality=JPEG_QUALITY)
@@ -96,7 +115,7 @@ class AnnotatedPictures(FolderSink):
 class _AnnotatedVideo:
     """A video that is decoded again along with its results, drawn on, and encoded."""
 
-    def __init__(self, path: Path, target: Path, max_pixels: int):
+    def __init__(self, path: Path | BinaryIO, target: Path, max_pixels: int):
         self._frames: Iterator[tuple[int, Any, np.ndarray]] = frames_of(path, max_pixels=max_pixels)
         self._sink = VideoSink(path, target)
         self._faces: tuple[FacePrediction, ...] = ()
@@ -139,17 +158,49 @@ class SortedLinks(FolderSink):
     """Links to each picture in ``folder``/<expression>, under its own name; one for each expression of its faces.
 
     A link is symbolic where the disk can, else hard, else a copy. Nothing is overwritten: a second picture of the same
-    name gets a number. Frames of videos are not files, and are ignored.
+    name gets a number. What is no file of this disk, in a tar or at an address, is copied, under its input's number and
+    name. Frames of videos are not files, and are ignored.
     """
+
+    def __init__(self, folder: Path, *, reopen: Reopen = _path):
+        super().__init__(folder)
+        self._reopen = reopen
 
     def write(self, result: FrameResult) -> None:
         """Link the picture."""
         if result.frame.number is not None:
             return
+        if not result.faces:
+            return
+        try:
+            opened = self._reopen(result.frame)
+        except PictureError:
+            return
+        content = None if isinstance(opened, Path) else _bytes(opened)
         for label in sorted({face.label for face in result.faces}):
             with write_errors(self.folder):
                 (self.folder / label).mkdir(parents=True, exist_ok=True)
-                _link_into(self.folder / label, result.frame.path)
+                if content is None:
+                    _link_into(self.folder / label, result.frame.path)
+                else:
+                    write_bytes(self.folder / label / _copy_name(result.frame, content), content)
+
+
+def _bytes(opened: BinaryIO) -> bytes:
+    with opened:
+        return opened.read()
+
+
+def _copy_name(frame: Frame, content: bytes) -> str:
+    """A safe name with the ending of the picture's own, or of its format where it has none."""
+    ending = frame.path.suffix.lower()
+    if not is_picture(Path(f"x{ending}")):
+        try:
+            with Image.open(BytesIO(content), formats=FORMATS) as picture:
+                ending = f".{picture.format.lower()}"
+        except (OSError, ValueError, Image.DecompressionBombError):
+            ending = ""
+    return safe_name(frame, ending=ending)
 
 
 def _link_into(folder: Path, path: Path) -> None:
@@ -217,7 +268,10 @@ def safe_name(frame: Frame, *, face: int | None = None, ending: str) -> str:
 
 
 def annotate(pixels: np.ndarray, faces: Sequence[FacePrediction]) -> np.ndarray:
-    """H×W×3 uint8 RGB ``pixels`` with each face's box, label and a bar for every class; the input is unchanged."""
+    """H×W×3 uint8 RGB ``pixels`` with each face's box, person or track, label and a bar for every class.
+
+    The input is unchanged.
+    """
     picture = Image.fromarray(pixels)
     height, width = pixels.shape[:2]
     size = max(11, round(min(height, width) / 40))
@@ -240,7 +294,8 @@ def _annotate_face(canvas: ImageDraw.ImageDraw, face: FacePrediction, picture: t
     canvas.rectangle((x, y, x + across, y + down), outline=colour(face.label), width=line)
     font = ImageFont.load_default(size)
     small = ImageFont.load_default(max(9, round(size * 0.75)))
-    title = f"{face.label} {face.confidence:.0%}"
+    who = face.person or ("" if face.track is None else f"#{face.track}")
+    title = f"{as_text(who)} {face.label} {face.confidence:.0%}".lstrip()
     left, _, right, _ = canvas.textbbox((0, 0), title, font=font)
     names = max(canvas.textlength(name, font=small) for name in face.probabilities)
     bars, step, rim = 5 * size, round(size * 0.95), max(3, size // 4)

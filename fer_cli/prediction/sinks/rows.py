@@ -6,8 +6,10 @@ A row format is one subclass of :class:`RowSink` in :data:`FORMATS`.
 import csv
 import json
 from abc import abstractmethod
+from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar, Self, TextIO
@@ -16,7 +18,7 @@ import numpy as np
 
 from fer_cli.errors import UsageError
 from fer_cli.files import as_text, written_whole
-from fer_cli.prediction.results import BOX, LANDMARKS, SKIPPED_COLUMNS, FrameResult, skipped_row, to_row
+from fer_cli.prediction.results import BOX, LANDMARKS, SKIPPED_COLUMNS, FrameResult, in_schema, skipped_row, to_row
 from fer_cli.prediction.sinks import Sink, write_errors
 from fer_cli.prediction.sinks.images import colour
 
@@ -25,6 +27,8 @@ PLACES = {"time": 3, "detection": 3, **dict.fromkeys((*BOX, *LANDMARKS), 1)}
 PROBABILITY_PLACES = 6
 #: What a spreadsheet takes for the beginning of a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: The most tracks that a timeline shows, and the share of the frames with a face that each is there in.
+PANELS, LONG = 4, 0.1
 #: Rows that a Parquet file takes at once.
 ROW_GROUP = 10_000
 
@@ -33,17 +37,18 @@ class RowSink(Sink):
     """One row a face, written to a file or a text stream.
 
     A file appears whole when the block ends, and not at all if it fails; a device, a named pipe or a stream is written
-    as results come. A subclass says how rows are written: ``begin`` is called with the open text stream (with the path
-    of a file, where the format is ``binary``), ``add`` with each row, which has a value or None for every column, and
-    ``end`` after the last. Entering it raises :class:`~fer_cli.errors.FerError` if the target cannot be written.
+    as results come. ``columns`` are those of ``schema``. A subclass says how rows are written: ``begin`` is called with
+    the open text stream (with the path of a file, where the format is ``binary``), ``add`` with each row, which has a
+    value or None for every column, and ``end`` after the last. Entering it raises
+    :class:`~fer_cli.errors.FerError` if the target cannot be written.
     """
 
     #: The endings of file names that choose the format.
     endings: ClassVar[tuple[str, ...]] = ()
     binary: ClassVar[bool] = False
 
-    def __init__(self, target: Path | TextIO, columns: Mapping[str, type]):
-        self._target, self.columns = target, columns
+    def __init__(self, target: Path | TextIO, columns: Mapping[str, type], schema: str = "fer"):
+        self._target, self.columns, self.schema = target, columns, schema
         self._stack: ExitStack | None = None
 
     @abstractmethod
@@ -60,7 +65,7 @@ class RowSink(Sink):
     def rows(self, result: FrameResult) -> Iterator[dict[str, Any]]:
         """The rows of one result."""
         for face in result.faces:
-            yield rounded(to_row(result.frame, face))
+            yield in_schema(rounded(to_row(result.frame, face)), self.schema)
 
     def write(self, result: FrameResult) -> None:
         """Write a row for each face."""
@@ -236,13 +241,17 @@ def harmless(cell: Any) -> Any:
 
 
 class Timeline(Sink):
-    """A plot of the probabilities of each video's largest face at ``path``; a second video's at ``path`` with -2."""
+    """A plot of each video's probabilities over time at ``path``, a second video's at ``path`` with -2.
+
+    A panel a track: those of the :data:`PANELS` longest that are there in :data:`LONG` of the frames with a face, in
+    the order of their numbers, and at least the longest. A gap in the lines is where its face was not found.
+    """
 
     def __init__(self, path: Path):
         self._path = path
         self._videos = 0
         self._times: list[float] = []
-        self._shares: list[np.ndarray] = []
+        self._tracks: dict[int | None, _Track] = {}
         self._classes: tuple[str, ...] = ()
 
     def write(self, result: FrameResult) -> None:
@@ -251,37 +260,67 @@ class Timeline(Sink):
         if frame.end:
             if self._times:
                 self._plot(frame.path)
-            self._times, self._shares = [], []
+            self._times, self._tracks = [], {}
         elif frame.time is not None and (result.faces or self._times):
+            # Without tracks the largest face stands for the video, and comes first.
+            faces = {face.track: face for face in reversed(result.faces)}
+            for number, face in faces.items():
+                self._classes = tuple(face.probabilities)
+                track = self._tracks.setdefault(number, _Track())
+                track.frames.append(len(self._times))
+                track.shares.extend(face.probabilities.values())
+                track.person = face.person or track.person
             self._times.append(frame.time)
-            self._shares.append(self._of(result))
 
-    def _of(self, result: FrameResult) -> np.ndarray:
-        if not result.faces:
-            # A gap in the lines where there was no face.
-            return np.full(len(self._classes), np.nan, np.float32)
-        largest = result.faces[0].probabilities
-        self._classes = tuple(largest)
-        return np.fromiter(largest.values(), np.float32)
+    def _longest(self) -> list[int | None]:
+        """The tracks to plot."""
+        with_a_face = len(set().union(*(track.frames for track in self._tracks.values())))
+        ordered = sorted(self._tracks, key=lambda number: (-len(self._tracks[number].frames), number))[:PANELS]
+        long = [number for number in ordered if len(self._tracks[number].frames) >= LONG * with_a_face]
+        return sorted(long or ordered[:1])
 
     def _plot(self, path: Path) -> None:
         from matplotlib.figure import Figure
 
         self._videos += 1
-        figure = Figure(figsize=(10, 4), layout="constrained")
-        axes = figure.add_subplot()
-        axes.set_facecolor("#f4f4f4")
-        times, table = np.array(self._times), np.array(self._shares)
-        marker = "o" if len(times) < 3 else None
-        for name, shares in zip(self._classes, table.T, strict=True):
-            axes.plot(times, shares, label=name, color=colour(name), linewidth=2, marker=marker)
-        axes.set(xlabel="seconds", ylabel="probability", ylim=(0, 1), title=as_text(path.name).replace("$", r"\$"))
+        chosen = self._longest()
+        figure = Figure(figsize=(10, 4 if len(chosen) == 1 else 1 + 2 * len(chosen)), layout="constrained")
+        panels = figure.subplots(len(chosen), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+        times = np.array(self._times)
+        for axes, number in zip(panels, chosen, strict=True):
+            track = self._tracks[number]
+            table = np.full((len(times), len(self._classes)), np.nan, np.float32)
+            table[track.frames] = np.reshape(track.shares, (-1, len(self._classes)))
+            for name, shares in zip(self._classes, table.T, strict=True):
+                marker = "o" if np.isfinite(shares).sum() < 3 else None
+                axes.plot(times, shares, label=name, color=colour(name), linewidth=2, marker=marker)
+            axes.set_facecolor("#f4f4f4")
+            axes.set(ylabel="probability", ylim=(0, 1))
+            if len(self._tracks) > 1:
+                axes.set_title(_plain(track.person or f"track {number}"), loc="left", fontsize="medium")
+        panels[-1].set_xlabel("seconds")
         if times[-1] > times[0]:
-            axes.set_xlim(times[0], times[-1])
-        figure.legend(loc="outside right upper", frameon=False)
+            panels[-1].set_xlim(times[0], times[-1])
+        more = len(self._tracks) - len(chosen)
+        figure.suptitle(_plain(path.name) + (f"  (and {more} shorter track{'s' * (more > 1)})" if more else ""))
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
         name = self._path.stem if self._videos == 1 else f"{self._path.stem}-{self._videos}"
         target = self._path.with_name(f"{name}{self._path.suffix}")
         with write_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             with written_whole(target) as part:
                 figure.savefig(part, dpi=120, format=(target.suffix.lstrip(".") or "png").lower())
+
+
+@dataclass(slots=True)
+class _Track:
+    """The positions of the frames that show a track, and the probabilities of one after the other."""
+
+    frames: array = field(default_factory=lambda: array("L"))
+    shares: array = field(default_factory=lambda: array("f"))
+    person: str = ""
+
+
+def _plain(text: str) -> str:
+    """Text in which matplotlib sees no formula."""
+    return as_text(text).replace("$", r"\$")

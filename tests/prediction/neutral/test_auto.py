@@ -37,7 +37,26 @@ CLASSIFIER = SimpleNamespace(
 )
 
 
-def find(album: dict[str, list[tuple[int, int]]], *, frames: bool = False):
+class Aligned(IdentityEncoder):
+    """An identity encoder of aligned faces."""
+
+    aligned = True
+
+
+class Extract:
+    """An extractor whose faces have no landmarks."""
+
+    def __init__(self, extract):
+        self.extract = extract
+
+    def __call__(self, frame: Frame) -> FrameResult:
+        return self.extract(frame)
+
+    def aligning(self):
+        return self
+
+
+def find(album: dict[str, list[tuple[int, int]]], *, frames: bool = False, tell=lambda _: None, aligns: bool = False):
     """Neutral faces for pictures by name, each a list of faces: who, and how neutral."""
 
     def extract(frame: Frame) -> FrameResult:
@@ -48,8 +67,10 @@ def find(album: dict[str, list[tuple[int, int]]], *, frames: bool = False):
     frames = [
         Frame(number, Path("album", name), number=10 * number if frames else None) for number, name in enumerate(album)
     ]
-    identity = IdentityEncoder(WhoIsIt(), lambda crops: crops, 0.5, "the first colour", torch.device("cpu"))
-    found = AutoNeutral(CLASSIFIER, identity, HowNeutral(), MEAN)
+    kind = Aligned if aligns else IdentityEncoder
+    extract = Extract(extract)
+    identity = kind(WhoIsIt(), lambda crops: crops, 0.5, "the first colour", torch.device("cpu"))
+    found = AutoNeutral(CLASSIFIER, identity, HowNeutral(), MEAN, tell=tell)
     found.fit(frames, extract)
     return found, {frame.path.name: frame for frame in frames}
 
@@ -65,6 +86,16 @@ def test_a_face_is_compared_with_the_most_neutral_one_of_the_same_person():
     neutral = found.neutral_for(frames["a"], FacePrediction(0))
     assert neutral.embedding.tolist() == [1, 200]
     assert neutral.confidence == pytest.approx(200 / 255)
+
+
+def test_faces_that_cannot_be_aligned_are_told_apart_and_it_is_said():
+    told = []
+    found, frames = find({"a": [(1, 20)], "b": [(1, 200)]}, tell=told.append, aligns=True)
+    assert served(found, frames, "a") == "album/b"
+    assert any("2 of 2 faces have no landmarks" in line for line in told)
+    others = []
+    find({"a": [(1, 20)], "b": [(1, 200)]}, tell=others.append)
+    assert not any("landmarks" in line for line in others)
 
 
 def test_a_picture_is_never_its_own_neutral():

@@ -12,9 +12,13 @@ from fer_cli.embeddings.neutral import NeutralMean
 from fer_cli.errors import ModelError
 from fer_cli.models import Classifier, IdentityConfig, IdentityModel, Preprocessing
 from fer_cli.models.disentangled import DisentangledConfig, DisentangledModel
+from fer_cli.models.sface import import_sface
 from fer_cli.models.vggface2 import VGGFace2Encoder
-from fer_cli.prediction.neutral.identity import CUSTOMARY, choose_identity, cluster
+from fer_cli.prediction.neutral.identity import CUSTOMARY, STRICT, choose_identity, cluster
+from fer_cli.prediction.pipeline import to_tensor
+from fer_cli.prediction.results import FacePrediction
 from fer_cli.runs.run import Run
+from tests.made import sface_graph
 from tests.prediction.runs import write_run
 
 LABELS = {"id2label": {0: "anger", 1: "fear"}, "label2id": {"anger": 0, "fear": 1}}
@@ -70,6 +74,50 @@ def test_the_identity_encoder_that_it_was_trained_beside_comes_before(tmp_path):
     for found in (chosen(run), chosen(run, wanted=str(run.path))):
         assert found.about == str(run.path / "stage1" / "identity")
         assert found.threshold == 0.125
+
+
+def test_sface_comes_first_where_it_is_here_and_takes_aligned_faces(tmp_path):
+    run = write_run(tmp_path / "run", features="both", model="disentangled", recipe={"stage": None})
+    stage_1(run.path / "stage1")
+    file = import_sface(sface_graph(tmp_path / "made.onnx"))
+    for found in (chosen(run), chosen(run, wanted="sface"), chosen(run, wanted=str(file))):
+        assert found.about.startswith(f"sface ({file})")
+        assert "checksum" in found.about
+        assert found.aligned
+        assert found.threshold == pytest.approx(0.637)
+        assert found.centre is None
+    assert chosen(run, threshold=0.4).threshold == 0.4
+    assert not chosen(run, wanted=str(run.path)).aligned
+
+
+def test_an_aligned_crop_is_taken_where_there_is_one_else_the_crop_resized(tmp_path, paired):
+    encoder = chosen(paired, wanted=str(sface_graph(tmp_path / "made.onnx")))
+    random = np.random.default_rng(0)
+    aligned, crop = (random.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (112, 64))
+    resized = Preprocessing(112).resize(to_tensor([crop]))[0].permute(1, 2, 0).numpy()
+    faces = [FacePrediction(number, crop=crop, aligned=each) for number, each in enumerate((aligned, None, resized))]
+    one, two, three = encoder.embed_faces(faces)
+    assert np.array_equal(one, encoder.embed(to_tensor([aligned]))[0])
+    assert np.array_equal(two, three)
+    assert not np.allclose(one, two)
+
+
+def test_a_model_without_a_run_is_told_people_by_its_own_encoder(paired):
+    classifier = Classifier.load(paired.path, "cpu")
+    found = choose_identity(None, classifier)
+    assert found.about.startswith("the model, its own encoder")
+    assert "fer weights fetch sface" in found.about
+    assert (found.centre, found.threshold) == (None, STRICT)
+    assert found.network is classifier.model.encoder
+
+
+def test_a_single_face_run_has_the_centre_that_lies_next_to_it(tmp_path):
+    run = write_run(tmp_path / "single", features="target")
+    run.path.joinpath("neutral.safetensors").unlink(missing_ok=True)
+    assert chosen(run).centre is None
+    NeutralMean(torch.ones(576), 3, 0.125).save(run.path)
+    assert chosen(run).threshold == 0.125
+    assert chosen(run).centre.tolist() == [1.0] * 576
 
 
 def test_a_stage_2_finds_it_in_the_run_that_it_started_from(tmp_path):

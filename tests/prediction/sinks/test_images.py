@@ -6,7 +6,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
 
 from fer_cli.faces.decode import MAX_PIXELS
 from fer_cli.faces.video import frames_of
@@ -127,6 +128,46 @@ def test_a_timeline_has_a_picture_a_video(tmp_path):
     pixels = np.asarray(Image.open(tmp_path / "t.png").convert("RGB"))
     assert near(pixels, colour("happiness")).sum() > 100
     assert near(pixels, colour("anger")).sum() > 100
+
+
+def test_a_timeline_has_a_panel_for_each_long_track(tmp_path, monkeypatch):
+    drawn = []
+
+    def savefig(figure: Figure, path: Path, **_) -> None:
+        drawn[:] = [axes.get_title(loc="left") for axes in figure.axes]
+        Path(path).touch()
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+
+    def panels(*seen: range) -> list[str]:
+        """The panels of a video of 40 frames in which track number n is there in ``seen[n]``."""
+        timeline = Timeline(tmp_path / "t.png")
+        for number in range(40):
+            tracks = [track for track, frames in enumerate(seen) if number in frames]
+            faces = (FacePrediction(0, SHARES, track=track, person="Ann" * (track == 2)) for track in tracks)
+            timeline.write(FrameResult(Frame(0, Path("a.mp4"), number=number, time=number / 4), tuple(faces)))
+        timeline.write(FrameResult(Frame(0, Path("a.mp4"), end=True)))
+        return drawn
+
+    all_along = range(40)
+    assert panels(all_along) == [""]
+    assert panels(all_along, range(20, 40), all_along) == ["track 0", "track 1", "Ann"]
+    # One that is there for a moment has none, nor has a fifth.
+    assert panels(all_along, range(2), all_along) == ["track 0", "Ann"]
+    assert panels(*[range(9)] * 2, *[all_along] * 4) == ["Ann", "track 3", "track 4", "track 5"]
+    # Nobody is there for long.
+    assert panels(*(range(2 * track, 2 * track + 2) for track in range(20))) == ["track 0"]
+
+
+@pytest.mark.parametrize("who", [{"track": 12}, {"person": "Anna \udce9"}, {"track": 3, "person": "Ben"}])
+def test_an_annotated_face_says_its_track_or_person(who, monkeypatch):
+    written = []
+    original = ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw, "text", lambda *words, **rest: written.append(words[2]) or original(*words, **rest)
+    )
+    annotate(np.zeros((240, 400, 3), np.uint8), [prediction(**who)])
+    assert written[0].startswith({12: "#12 ", 3: "Ben "}.get(who.get("track"), r"Anna \xe9 ") + "happiness")
 
 
 def result(path: Path, *labels: str, frame: int | None = None) -> FrameResult:

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,15 @@ import pytest
 from fer_cli.errors import FerError, UsageError
 from fer_cli.files import as_text
 from fer_cli.prediction.results import (
+    LANDMARKS,
+    SCHEMAS,
     SKIPPED_COLUMNS,
     FacePrediction,
     Frame,
     FrameResult,
     Skipped,
     columns,
+    in_schema,
     skipped_row,
     to_row,
 )
@@ -92,6 +96,73 @@ def test_parquet_has_the_types_of_the_columns_even_where_a_column_is_empty(tmp_p
     assert [str(schema.field(name).type) for name in ("file", "frame", "time", "neutral")] == [
         *("string", "int64", "double", "string")
     ]
+
+
+SEVEN = ("anger", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+
+
+def schema_rows(path: Path, schema: str, *results: FrameResult, classes=SEVEN) -> pd.DataFrame:
+    """What a sink of the ending of ``path`` writes, as pandas reads it."""
+    with format_of(path, None)(path, columns(classes, schema), schema) as writer:
+        for result in results:
+            writer.write(result)
+    if path.suffix == ".jsonl":
+        # pandas' own reader would take 01:08 for a time of today.
+        return pd.DataFrame(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+
+
+def video_face(**settings) -> FrameResult:
+    face = FacePrediction(1, dict(zip(SEVEN, (0.02, 0.03, 0, 0, 0.8, 0.15, 0, 0), strict=True)), **LOCATED, **settings)
+    return FrameResult(Frame(0, Path("a.mp4"), number=1700, time=68.04), (face,))
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_py_feats_names_are_the_columns_that_its_programs_look_for(tmp_path, ending):
+    with_track = video_face(track=3, neutral="rest.jpg")
+    named = video_face(track=3, person="anna", person_confidence=0.9)
+    picture = FrameResult(Frame(1, Path("b.png")), (replace(with_track.faces[0], track=None, box=None),))
+    table = schema_rows(tmp_path / f"p.{ending}", "pyfeat", with_track, named, picture)
+    box = ["FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight", "FaceScore"]
+    emotions = ["anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"]
+    theirs = [*box, *emotions, "input", "frame", "approx_time", "Identity"]
+    assert list(table)[: len(theirs)] == theirs
+    ours = ["time", "face", "track", "person_confidence", *LANDMARKS, "neutral_face", "neutral_confidence"]
+    assert list(table)[len(theirs) :] == [*ours, "label", "confidence", "p_contempt"]
+    first = table.iloc[0]
+    assert first[box].tolist() == [1.0, -2.0, 30.0, 40.3, 0.988]
+    assert table[emotions].iloc[0].tolist() == [0.02, 0, 0, 0.8, 0, 0, 0.15]
+    assert (first["input"], first["frame"], first["approx_time"], first["time"]) == ("a.mp4", 1700, "01:08", 68.04)
+    assert (first["neutral_face"], first["label"], first["confidence"]) == ("rest.jpg", "happiness", 0.8)
+    assert table["Identity"].iloc[:2].tolist() == ["Person_3", "anna"]
+    assert table[["frame", "approx_time", "Identity", "time"]].iloc[2].isna().all()
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_openfaces_names_count_frames_from_1_and_faces_by_their_track(tmp_path, ending):
+    picture = FrameResult(Frame(1, Path("b.png")), (FacePrediction(2, video_face().faces[0].probabilities),))
+    table = schema_rows(tmp_path / f"p.{ending}", "openface", video_face(track=3), picture)
+    assert list(table)[:6] == ["frame", "face_id", "timestamp", "confidence", "success", "file"]
+    assert table.iloc[0, :6].tolist() == [1701, 3, 68.04, 0.988, 1, "a.mp4"]
+    assert table["label_confidence"].tolist() == [0.8, 0.8]
+    # A picture has no time, and its faces are counted.
+    assert table.loc[1, ["frame", "timestamp", "confidence"]].isna().all()
+    assert table.loc[1, "face_id"] == 2
+    assert [name for name in table if name.startswith("p_")] == [f"p_{name}" for name in SEVEN]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_every_schema_has_a_cell_for_each_column_and_each_of_our_values_once(schema):
+    frame, face = video_face(track=0).frame, FacePrediction(0, SHARES, **LOCATED)
+    row = to_row(frame, face)
+    found = in_schema(row, schema)
+    assert list(found) == list(columns(tuple(SHARES), schema))
+    # What the model does not know has no column.
+    assert "sadness" not in found
+    for name, kind in columns(tuple(SHARES), schema).items():
+        assert found[name] is None or type(found[name]) is kind
+    ours = [cell for name, cell in row.items() if name not in ("frame", "track")]
+    assert all(cell in found.values() for cell in ours)
 
 
 @pytest.mark.parametrize("first", FORMULA)

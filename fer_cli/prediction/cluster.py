@@ -1,0 +1,400 @@
+"""Ray engine: a prediction in blocks of inputs, divided among the actors of a cluster.
+
+Ray Data hands each block to an actor, which reads, decodes, detects and classifies; again to another one where an actor
+or its machine dies. The rows come back to this process, which alone writes the checkpoint: nobody else needs to reach
+it, and what is not stored was not done. https://docs.ray.io/en/latest/data/batch_inference.html
+"""
+
+import json
+import logging
+import os
+import re
+import socket
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, NamedTuple
+
+import fer_cli
+from fer_cli.distributed import cores
+from fer_cli.errors import DiskFullError, FerError, UsageError
+from fer_cli.faces.cascade import choose_detector
+from fer_cli.models import ONNXRUNTIME, TORCH
+from fer_cli.models.device import choose_device
+from fer_cli.models.inference import Classifier
+from fer_cli.models.onnx import OnnxClassifier, with_runtime
+from fer_cli.prediction.checkpoint import Block, input_of, line_of
+from fer_cli.prediction.options import PredictOptions
+from fer_cli.prediction.pipeline import FaceClassifier, FaceExtractor, NeutralFinder, is_cropped
+from fer_cli.prediction.results import FrameResult
+from fer_cli.prediction.sinks import Sink
+from fer_cli.progress import Progress, silent
+
+#: Threads of an actor, at most: more of them wait for Python's lock, and fewer need the model in memory more often.
+THREADS = 4
+#: Inputs of a block, at most: what is predicted on once more after an interruption, for each actor.
+BLOCK = 64
+#: Blocks for each actor at least, so that all of them end at about the same time.
+BLOCKS = 4
+#: How often a block is begun whose actors die.
+ATTEMPTS = 3
+#: Bytes of shared memory of a cluster that is started here: the rows of the blocks under way.
+OBJECT_STORE = 256_000_000
+#: Seconds without a block after which it is said what the cluster's processors do.
+PATIENCE = 60.0
+
+#: Called with numbered inputs, an extractor, a classifier, a finder and a number of threads: the results, in order.
+Predict = Callable[..., Iterator[FrameResult]]
+
+
+class Pool(NamedTuple):
+    """The number of ``actors``, and the ``cpus`` and ``gpus`` of each."""
+
+    actors: int
+    cpus: int
+    gpus: int = 0
+
+    @classmethod
+    def on(cls, machines: Sequence[Mapping[str, float]], device: str) -> "Pool":
+        """The pool for machines of so many ``CPU`` and ``GPU``; an actor a GPU where ``device`` lets there be any.
+
+        Actors are no larger than the smallest machine. Raises :class:`~fer_cli.errors.UsageError` where no actor fits.
+        """
+        able = [machine for machine in machines if machine.get("CPU", 0) >= 1]
+        with_gpu = [machine for machine in able if machine.get("GPU", 0) >= 1]
+        if with_gpu and device != "cpu":
+            cpus = max(1, min(THREADS, *(int(each["CPU"] // each["GPU"]) for each in with_gpu)))
+            return cls(sum(int(min(each["GPU"], each["CPU"] // cpus)) for each in with_gpu), cpus, 1)
+        if device not in ("auto", "cpu"):
+            raise UsageError(
+                f"--device {device}: no machine of the Ray cluster has a GPU.",
+                hint="Type --device auto, or cpu; Ray counts the GPUs that it was started with.",
+            )
+        if not able:
+            raise UsageError(
+                "No machine of the Ray cluster has a processor to give: an actor needs one, and would wait for ever.",
+                hint="Start a machine with ray start --address HEAD --num-cpus N.",
+            )
+        smallest = int(min(machine["CPU"] for machine in able))
+        cpus = smallest // -(-smallest // THREADS)
+        return cls(sum(int(machine["CPU"]) // cpus for machine in able), cpus)
+
+    def __str__(self) -> str:
+        gpu = " and a GPU" if self.gpus else ""
+        return f"{self.actors} actor{'s' * (self.actors > 1)} of {self.cpus} thread{'s' * (self.cpus > 1)}{gpu}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that an actor needs, sent to it whole: neither the model's files nor the detector's need be on its machine.
+
+    ``detector`` is YuNet's file itself. ``folder`` is that from which relative paths start, and ``device`` what was
+    asked for.
+    """
+
+    predict: Predict
+    classifier: FaceClassifier
+    runtime: str
+    detector: bytes | Literal["cascade"] | None
+    finder: NeutralFinder | None
+    sinks: tuple[Sink, ...]
+    options: PredictOptions
+    folder: Path
+    device: str
+    version: str = fer_cli.__version__
+
+
+def make_job(
+    predict: Predict,
+    classifier: FaceClassifier,
+    finder: NeutralFinder | None,
+    sinks: Iterable[Sink],
+    options: PredictOptions,
+    device: str,
+    progress: Progress = silent,
+) -> Job:
+    """The job of these; those of the sinks that are immediate write where the actors are.
+
+    Raises :class:`~fer_cli.errors.DetectorError` if the detector's file cannot be had.
+    """
+    detector: Any = None
+    if not is_cropped(classifier.preprocessing.face_crop, options.detector):
+        detector = choose_detector(options.detector, options.detector_model, progress)
+    if isinstance(detector, Path):
+        detector = detector.read_bytes()
+    runtime = TORCH
+    if isinstance(classifier, OnnxClassifier):
+        # A session cannot be sent; each machine writes the same graph of the same network.
+        runtime, tta = ONNXRUNTIME, classifier.tta
+        classifier = Classifier(classifier.model, classifier.preprocessing, classifier.device, classifier.classes)
+        classifier.tta = tta
+    immediate = tuple(sink for sink in sinks if sink.immediate)
+    return Job(predict, classifier, runtime, detector, finder, immediate, options, Path.cwd(), device)
+
+
+class _Opened:
+    """A job on the machine of an actor that has ``threads``."""
+
+    def __init__(self, job: Job, threads: int, gpu: bool):
+        if job.version != fer_cli.__version__:
+            raise FerError(
+                f"{socket.gethostname()} has fer {fer_cli.__version__}, and this is {job.version}.",
+                hint="Install the same version on all machines of the cluster.",
+            )
+        try:
+            os.chdir(job.folder)
+        except OSError as error:
+            raise FerError(
+                f"{socket.gethostname()}, a machine of the Ray cluster, cannot read {job.folder}: {error.strerror}.",
+                hint="All machines need the pictures at the same paths: on a shared disk, say.",
+            ) from error
+        options, classifier = job.options, job.classifier
+        if isinstance(classifier, Classifier):
+            device = choose_device(job.device if gpu or job.device != "auto" else "cpu")
+            tta = classifier.tta
+            classifier = Classifier(classifier.model, classifier.preprocessing, device, classifier.classes)
+            classifier.tta = tta
+            classifier, _ = with_runtime(classifier, job.runtime if device.type == "cpu" else TORCH)
+        face_crop = classifier.preprocessing.face_crop
+        detector: Any = job.detector
+        if isinstance(detector, bytes):
+            # Each thread loads it when it needs it.
+            self._folder = TemporaryDirectory(prefix="fer-")
+            detector = Path(self._folder.name) / "detector.onnx"
+            detector.write_bytes(job.detector)
+        extract = FaceExtractor(
+            face_crop, detector, faces=options.faces, max_pixels=options.max_pixels, quick=not classifier.paired
+        )
+        if job.finder is not None:
+            job.finder.fit(None, extract)
+        self._predict = lambda inputs: job.predict(inputs, extract, classifier, job.finder, threads)
+        self._sinks = job.sinks
+
+    def lines(self, start: int, inputs: bytes) -> bytes:
+        """The stored lines of the inputs' results, after the immediate sinks have taken them."""
+        numbered = enumerate(map(input_of, inputs.splitlines()), start=start)
+        found = []
+        for result in self._predict(numbered):
+            for sink in self._sinks:
+                sink.write(result)
+            found.append(line_of(result))
+        return b"".join(found)
+
+
+class BlockActor:
+    """An actor that predicts on blocks of inputs, one at a time; what cannot be done comes back as a row too."""
+
+    def __init__(self, coordinator: Any, threads: int, gpu: bool):
+        self._coordinator, self._threads, self._gpu = coordinator, threads, gpu
+        self._opened: _Opened | None = None
+
+    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+        """One row for a batch of one row."""
+        start, stop, inputs = (batch[name][0] for name in Block._fields)
+        lines, error = b"", ""
+        try:
+            lines = self._predict(int(start), int(stop), bytes(inputs))
+        except FerError as failure:
+            error = json.dumps([isinstance(failure, UsageError), failure.message, failure.hint])
+        return {"start": [int(start)], "stop": [int(stop)], "lines": [lines], "error": [error]}
+
+    def _predict(self, start: int, stop: int, inputs: bytes) -> bytes:
+        import ray
+
+        if died := ray.get(self._coordinator.begin.remote(start)):
+            first, last = (input_of(inputs.splitlines()[place]).path for place in (0, -1))
+            raise FerError(
+                f"{died} actor{'s' * (died > 1)} died, one after the other, on {first} to {last} (inputs {start} to "
+                f"{stop - 1}): their machines may have too little memory, or one of these files ends the process that "
+                "reads it.",
+                hint="Put that file elsewhere or take larger machines, then type the same line with --resume.",
+            )
+        if self._opened is None:
+            [job] = ray.get(self._coordinator.job.remote())
+            self._opened = _Opened(ray.get(job), self._threads, self._gpu)
+        return self._opened.lines(start, inputs)
+
+
+def _start_coordinator(ray: Any, job: Job) -> Any:
+    """An actor on this machine that tells where the job is, and how many actors died of a block, once it is enough."""
+    attempts = ATTEMPTS
+
+    # A class of a function is sent as it is, and its process need not import torch for it.
+    class Coordinator:
+        def __init__(self, job: list[Any]):
+            self._job = job
+            self._begun: dict[int, int] = {}
+
+        def job(self) -> list[Any]:
+            return self._job
+
+        def begin(self, start: int) -> int:
+            died = self._begun.get(start, 0)
+            self._begun[start] = died + 1
+            return died if died >= attempts else 0
+
+        def begun(self) -> bool:
+            return bool(self._begun)
+
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(Coordinator).remote([ray.put(job)])
+
+
+def require_ray() -> None:
+    """Raises :class:`~fer_cli.errors.UsageError` where Ray Data is not installed."""
+    if find_spec("ray") is None or find_spec("ray.data") is None:
+        raise UsageError("--engine ray needs Ray Data.", hint="Type: pip install 'fer-cli[ray]'")
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[Any]:
+    """The module ``ray``, connected to the cluster at ``address`` (or RAY_ADDRESS), or to one of this machine alone.
+
+    The latter ends with the block. A connection that is there already is used and kept. Ray's dashboard, its statistics
+    of use, and what it prints are off. Raises :class:`~fer_cli.errors.FerError` if there is no such cluster.
+    """
+    require_ray()
+    # Else it reports to its makers, and its C++ part warns of what is meant so: Ray Data keeps the constructor's
+    # arguments of its own actors in the object store.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray.data
+
+    if ray.is_initialized():
+        yield ray
+        return
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    alone = {"num_cpus": cores(), "object_store_memory": OBJECT_STORE, "include_dashboard": False}
+    try:
+        with _no_stderr():
+            chosen = alone if address == "local" else {}
+            ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **chosen)
+    except ConnectionError as error:
+        raise FerError(
+            f"There is no Ray cluster at {address}: {_lines(error)[0]}",
+            hint="Type --ray-address HOST:6379 as ray start shows it, or leave it for a cluster of this machine.",
+        ) from error
+    except Exception as error:  # Ray's own start raises plain exceptions
+        raise FerError(f"Ray cannot be started: {_lines(error)[0]}", hint="Type --engine local.") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Discard what is written to standard error, by C++ too: Ray says there that it was told to say less."""
+    with suppress(AttributeError):
+        # A program of its own may have none.
+        sys.stderr.flush()
+    stderr = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def predict_blocks(
+    job: Job, blocks: Callable[[int], Sequence[Block]], address: str | None, progress: Progress = silent
+) -> Generator[tuple[int, int, bytes], None, None]:
+    """The first input, the one after the last, and the stored lines of each block, as they are finished.
+
+    ``blocks`` is called with the number of actors. Raises what an actor raised, and :class:`~fer_cli.errors.FerError`
+    where actors die again and again or the cluster ends.
+    """
+    # Ray tells on standard output, where data goes, of every actor that died.
+    with redirect_stdout(StringIO()), connected(address) as ray:
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        pool = Pool.on(machines, job.device)
+        chosen = blocks(pool.actors)
+        if not chosen:
+            return
+        pool = pool._replace(actors=min(pool.actors, len(chosen)))
+        progress("predicting", 0, None, note=f"Ray: {pool} on {len(machines)} machine{'s' * (len(machines) > 1)}")
+        coordinator = _start_coordinator(ray, job)
+        with _translated(ray), _watched(ray, pool, coordinator, progress):
+            for row in _rows(ray, pool, chosen, coordinator):
+                if row["error"]:
+                    usage, message, hint = json.loads(row["error"])
+                    raise (UsageError if usage else FerError)(message, hint=hint)
+                yield row["start"], row["stop"], row["lines"]
+
+
+def _rows(ray: Any, pool: Pool, blocks: Sequence[Block], coordinator: Any) -> Iterator[Mapping[str, Any]]:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    # A row a block, and a block of Ray's a row: it is what an actor is given, and what is done again if that dies.
+    # Nothing but the actors needs a processor, so that they may take them all; tasks that read or write could not
+    # begin then, and Ray would wait without a word.
+    dataset = ray.data.from_items([block._asdict() for block in blocks], override_num_blocks=len(blocks))
+    dataset = dataset.map_batches(
+        BlockActor,
+        batch_size=1,
+        batch_format="numpy",
+        fn_constructor_args=(coordinator, pool.cpus, pool.gpus > 0),
+        num_cpus=pool.cpus,
+        num_gpus=pool.gpus or None,
+        # One actor is enough to go on with, where others find no room any more.
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=pool.actors, initial_size=pool.actors),
+    )
+    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        yield from batch.to_pylist()
+
+
+@contextmanager
+def _translated(ray: Any) -> Iterator[None]:
+    """Turn the end of actors and machines into errors that a person can correct."""
+    stored = "What is finished is stored: type the same line with --resume to continue."
+    try:
+        yield
+    except ray.exceptions.OutOfDiskError as error:
+        raise DiskFullError.at("the folder of Ray's own files, /tmp/ray unless it was started with another") from error
+    except ray.exceptions.RayTaskError:
+        # A fault of the program, with its traceback on the actor's machine.
+        raise
+    except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
+        if "creation task" in str(error):
+            same = "All machines of the cluster need fer-cli[ray], of one version."
+            raise FerError(f"An actor could not begin: {_lines(error)[-1]}", hint=same) from error
+        why = f"for want of memory perhaps ({_lines(error)[0]})"
+        raise FerError(f"An actor died and could not be started again, {why}.", hint=stored) from error
+    except (ray.exceptions.RayError, ConnectionError) as error:
+        raise FerError(f"The Ray cluster ended: {_lines(error)[0]}", hint=stored) from error
+
+
+@contextmanager
+def _watched(ray: Any, pool: Pool, coordinator: Any, progress: Progress) -> Iterator[None]:
+    """Tell how many processors are free, if no actor has begun anything after :data:`PATIENCE` seconds."""
+    done = threading.Event()
+
+    def watch() -> None:
+        with suppress(Exception):
+            if not done.wait(PATIENCE) and not ray.get(coordinator.begun.remote()):
+                free, all_cpus = (each.get("CPU", 0) for each in (ray.available_resources(), ray.cluster_resources()))
+                note = f"no actor has begun yet: each needs {pool.cpus} of the cluster's {all_cpus:g} processors, and "
+                progress("predicting", 0, None, note=f"{note}{free:g} are free; other work may hold them")
+
+    threading.Thread(target=watch, name="fer-watch", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _lines(error: BaseException) -> list[str]:
+    """The lines of an error's text, without the colours that Ray gives them; at least one."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    return [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]

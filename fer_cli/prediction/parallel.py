@@ -1,0 +1,119 @@
+"""Threads that share the work of a prediction, each of which does what is next: decode, detect, classify."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import TypeVar
+
+import cv2
+import torch
+
+from fer_cli.distributed import cores
+
+T, R = TypeVar("T"), TypeVar("R")
+
+#: Seconds without a result after which a caller that asked for ticks gets one.
+PATIENCE = 0.2
+#: Results that may wait for an earlier one, in items a thread.
+AHEAD = 16
+#: Items that are begun or about to be, in items a thread: pixels are in memory for no more than these.
+BEGUN = 2
+
+
+class ThreadedMap:
+    """A pool of as many threads as there are cores, each of which does what is next: decode, detect, classify.
+
+    OpenCV, Pillow and torch let go of Python's lock while they compute. Within the block each of them keeps to one
+    thread a call: the items are the parallelism, and no core is idle or oversubscribed.
+
+    >>> with ThreadedMap() as threads:
+    ...     list(threads.in_order(abs, [-3, -1, -2]))
+    [3, 1, 2]
+    """
+
+    def __init__(self, threads: int | None = None):
+        self.threads = threads or cores()
+
+    def __enter__(self) -> "ThreadedMap":
+        self._before = torch.get_num_threads(), cv2.getNumThreads()
+        _one_thread_a_call()
+        self._pool = ThreadPoolExecutor(self.threads, "fer", initializer=_one_thread_a_call)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(self._before[0])
+        cv2.setNumThreads(self._before[1])
+
+    def submit(self, work: Callable[..., R], *arguments: object) -> "Future[R]":
+        """Schedule ``work``."""
+        return self._pool.submit(work, *arguments)
+
+    def in_order(self, work: Callable[[T], R], items: Iterable[T], *, ticks: bool = False) -> Iterator[R | None]:
+        """What ``work`` makes of each item, in the items' order; an exception of either is raised in its turn.
+
+        ``items`` is read by a thread of its own, which does not run ahead of the work. With ``ticks`` a None is yielded
+        whenever nothing has come for :data:`PATIENCE` seconds, so that the caller can do what cannot wait.
+        """
+        results: queue.Queue[Future | BaseException | None] = queue.Queue(AHEAD * self.threads)
+        room = threading.Semaphore(BEGUN * self.threads)
+        stop = threading.Event()
+
+        def put(entry: Future | BaseException | None) -> None:
+            while not stop.is_set():
+                with suppress(queue.Full):
+                    results.put(entry, timeout=PATIENCE)
+                    return
+
+        def bounded(item: T) -> R:
+            try:
+                return work(item)
+            finally:
+                room.release()
+
+        def feed() -> None:
+            try:
+                for item in items:
+                    while not room.acquire(timeout=PATIENCE):
+                        if stop.is_set():
+                            return
+                    if stop.is_set():
+                        return
+                    put(self._pool.submit(bounded, item))
+                put(None)
+            except BaseException as error:  # to be raised where the results are taken
+                put(error)
+
+        # A daemon, for it may wait for standard input that never ends.
+        threading.Thread(target=feed, name="fer-inputs", daemon=True).start()
+        try:
+            while True:
+                try:
+                    entry = results.get(timeout=PATIENCE if ticks else None)
+                    if entry is None:
+                        return
+                    if isinstance(entry, BaseException):
+                        raise entry
+                    yield from _awaited(entry, ticks)
+                except queue.Empty:
+                    yield None
+        finally:
+            stop.set()
+
+
+def _awaited(future: "Future[R]", ticks: bool) -> Iterator[R | None]:
+    while True:
+        try:
+            yield future.result(timeout=PATIENCE if ticks else None)
+            return
+        except TimeoutError:
+            if future.done():
+                raise
+            yield None
+
+
+def _one_thread_a_call() -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
