@@ -32,7 +32,7 @@ CUSTOMARY = 0.5
 #: :data:`CUSTOMARY`: the packaged model then takes 98 people for 3. It tells few together, but rarely two for one.
 STRICT = 0.02
 #: How to come by a better encoder than one for expressions.
-BETTER = f"Type fer weights fetch {SFACE} for a better one; --identity takes others too."
+BETTER = f"fer weights fetch {SFACE} gets a better one, and --identity takes others"
 #: Faces clustered at once. Agglomerative clustering compares all pairs: of this many 2 million, in some 150 MB.
 AT_ONCE = 2000
 #: Where a disentangled run keeps what it was trained from.
@@ -95,7 +95,9 @@ def choose_identity(
     encoder = getattr(classifier.model, "encoder", None)
     # Of a published model it may be a transformer's, which gives no embedding of a face.
     if not isinstance(encoder, nn.Module) or not hasattr(encoder, "width"):
-        raise ModelError("This model has no encoder that could tell people apart, and no other is here.", hint=BETTER)
+        raise ModelError(
+            "This model has no encoder that could tell people apart, and no other is here.", hint=f"{BETTER}."
+        )
     own = None
     if run is not None and classifier.paired:
         # Where nobody's average neutral face is known, embeddings are compared as they are.
@@ -106,7 +108,7 @@ def choose_identity(
     if threshold is None and (own is None or own.threshold is None):
         threshold = STRICT
     name = "the model" if run is None else run.path
-    about = f"{name}, its own encoder: it was trained for expressions, not for people. {BETTER}"
+    about = f"{name}, its own encoder: it was trained for expressions, not for people ({BETTER})"
     return _encoder(encoder, classifier.preprocessing, own, threshold, about, device)
 
 
