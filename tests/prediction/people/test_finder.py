@@ -2,46 +2,20 @@
 
 import tracemalloc
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from fer_cli.embeddings.neutral import NeutralMean
 from fer_cli.prediction.neutral.faces import Encoders
 from fer_cli.prediction.neutral.identity import IdentityEncoder
-from fer_cli.prediction.neutral.scoring import Neutrality
 from fer_cli.prediction.people.finder import StoredPeople
 from fer_cli.prediction.people.matching import person_confidence
 from fer_cli.prediction.people.store import PeopleStore
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
+from tests.prediction.neutral.test_auto import CLASSIFIER, MEAN, HowNeutral, WhoIsIt
 from tests.prediction.people.made import BINDING
 
-MEAN = NeutralMean(torch.tensor([-1.0, -1.0]), 5)
-
-
-class WhoIsIt(nn.Module):
-    """A face's first colour says who it is: people are a right angle apart."""
-
-    def forward(self, crops):
-        return nn.functional.one_hot(crops[:, 0, 0, 0].long(), 8).float()
-
-
-class HowNeutral:
-    """A face's second colour says how neutral it is, in parts of 255; certain above a half."""
-
-    about, confident = "the second colour", True
-
-    def __call__(self, crops, embeddings):
-        scores = crops[:, 1, 0, 0].numpy() / 255
-        return Neutrality(scores, scores > 0.5)
-
-
-CLASSIFIER = SimpleNamespace(
-    model=SimpleNamespace(encoder=nn.Identity()), embed=lambda crops: crops[:, :2, 0, 0].float()
-)
 IDENTITY = IdentityEncoder(WhoIsIt(), lambda crops: crops, 0.5, "the first colour", torch.device("cpu"))
 #: Who, how neutral, and what tells pictures of the same person apart.
 Face = tuple[int, int, int]
