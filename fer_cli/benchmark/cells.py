@@ -53,8 +53,8 @@ class Cell:
     ``recipe`` is its name in the specification, and ``settings`` what it stands for there. It is trained on the
     datasets ``train`` (empty for what was trained elsewhere) and tested on ``test``, all by their names in the
     specification. ``neutral`` says what a face is compared with when it is tested. ``repeat`` numbers the draw of the
-    folds, 0 for the dataset's own; ``seed`` is the training's. ``train_subjects``, of a learning curve, is the number of
-    training subjects.
+    folds, 0 for the dataset's own; ``seed`` is the training's. ``train_subjects``, of a learning curve, counts
+    the training subjects.
     """
 
     recipe: str
