@@ -115,10 +115,12 @@ def give(*cells: object) -> None:
 
 
 class _Rate(ProgressColumn):
-    """Steps a second."""
+    """Steps a second, or a minute where they are few."""
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f}/s" if task.speed else "", style="dim")
+        speed = task.speed or 0.0
+        few = f"{60 * speed:.1f}/min" if speed else ""
+        return Text(f"{speed:.1f}/s" if speed >= 0.1 else few, style="dim")
 
 
 class Bars:
@@ -153,15 +155,21 @@ class Bars:
         self._progress.stop()
 
     def __call__(self, stage: str, done: int, total: int | None, /, **facts: float | str) -> None:
-        """Move the stage's bar; a ``note`` is printed, also where there are no bars."""
+        """Move the stage's bar; a ``note`` is printed, also where there are no bars.
+
+        A ``title`` takes the place of the stage's name; of no steps there is no bar.
+        """
+        title = str(facts.pop("title", stage))
+        title = title if len(title) <= err.width // 2 else f"{title[: err.width // 2 - 1]}…"
         if (note := facts.pop("note", None)) is not None:
             say(f"note      {note}")
         brief = time.monotonic() - self._begun.setdefault(stage, time.monotonic()) < self.PATIENCE
         if brief and total is not None:
             return
         if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=total, facts="")
-        self._progress.update(self._tasks[stage], completed=done, total=total, facts=_formatted(facts))
+            self._tasks[stage] = self._progress.add_task(title, total=total, facts="")
+        shown = {"description": title, "visible": total != 0, "facts": _formatted(facts)}
+        self._progress.update(self._tasks[stage], completed=done, total=total, **shown)
 
 
 def _formatted(facts: dict[str, float | str]) -> str:

@@ -1,0 +1,192 @@
+"""The runner does each cell once, side by side, and what becomes of one stops no other."""
+
+import os
+import sys
+from functools import partial
+
+import pytest
+
+from fer_cli.benchmark.engines import Local, OnRay, attempt, death, devices
+from fer_cli.benchmark.runner import Estimate, Plan, Size, compute_cells, duration, make_plan, shared_trainings
+from fer_cli.distributed import cores
+from fer_cli.errors import DiskFullError, UsageError
+from tests.benchmark.work import begun, cell, compute
+
+SIZES = {"acted": Size(1000, 10), "wild": Size(4000, 5)}
+
+
+def planned(*cells, done=()):
+    return make_plan(cells, {each.digest: compute_done(each) for each in done}, SIZES)
+
+
+def compute_done(each, seconds=1.0):
+    from fer_cli.benchmark.cells import CellResult
+
+    return CellResult(each, "done", ({"status": "done"},), seconds=seconds)
+
+
+def results_of(plan, folder, jobs=1, progress=None):
+    with Local(["cpu"] * jobs, partial(compute, folder)) as workers:
+        arguments = [plan, workers, progress] if progress else [plan, workers]
+        return {result.cell.recipe: result for result in compute_cells(*arguments)}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_cell_whose_process_dies_is_a_row_with_the_reason_and_the_others_are_computed(tmp_path):
+    names = ["one", "killed", "two", "exits", "diverges", "memory", "fault", "three"]
+    found = results_of(planned(*map(cell, names)), tmp_path)
+    assert {name: result.status for name, result in found.items()} == {
+        **dict.fromkeys(["one", "two", "three"], "done"),
+        **dict.fromkeys(["killed", "exits", "diverges", "memory", "fault"], "failed"),
+    }
+    assert {name: result.reason for name, result in found.items() if result.reason} == {
+        "killed": "its process was killed by signal 9 (SIGKILL): out of memory?",
+        "exits": "its process ended with code 7",
+        "diverges": "The loss is not a finite number.",
+        "memory": "out of memory: CUDA out of memory. Tried to allocate 2 GiB.",
+        "fault": "ValueError: a fault",
+    }
+    for result in found.values():
+        assert result.rows[0]["status"] == result.status
+        assert result.rows[0].get("reason", "") == result.reason
+    # A process is taken again for the next cell, but not after it died or after an error that nobody foresaw.
+    assert len({line.split()[2] for line in (tmp_path / "begun").read_text().splitlines()}) == 5
+
+
+def test_workers_have_one_thread_each_and_their_own_device(tmp_path):
+    with Local(["cpu", "cpu"], partial(compute, tmp_path)) as workers:
+        found = list(compute_cells(planned(cell("one"), cell("two")), workers))
+    assert {result.rows[0]["threads"] for result in found} == {"1"}
+    assert {result.rows[0]["device"] for result in found} == {"cpu"}
+    assert len({result.rows[0]["process"] for result in found} - {os.getpid()}) == 2
+
+
+def test_cells_that_share_a_training_follow_one_another_on_one_worker(tmp_path):
+    shared = [cell("paired", neutral=neutral) for neutral in ("mean", "found", "given")]
+    results_of(planned(*shared, cell("other")), tmp_path, jobs=2)
+    lines = [line.split() for line in (tmp_path / "begun").read_text().splitlines()]
+    assert [neutral for recipe, neutral, _ in lines if recipe == "paired"] == ["mean", "found", "given"]
+    assert len({process for recipe, _, process in lines if recipe == "paired"}) == 1
+
+
+def test_what_shares_a_training():
+    across = [cell("a", evaluation="cross-corpus", test=name) for name in ("wild", "london")]
+    tables = [cell("b", evaluation="predictions", train=(), test=name) for name in ("wild", "london")]
+    others = [cell("a"), cell("a", seed=1), cell("a", repeat=1), cell("a", train_subjects=5)]
+    groups = shared_trainings([*across, *tables, *others])
+    assert groups == [across, *([each] for each in tables), *([each] for each in others)]
+
+
+def test_a_full_disk_stops_everything(tmp_path):
+    with pytest.raises(DiskFullError, match="/somewhere"):
+        results_of(planned(cell("disk"), cell("one")), tmp_path)
+    assert begun(tmp_path) == ["disk"]
+
+
+def test_what_is_running_done_and_left_is_reported(tmp_path):
+    told = []
+
+    def progress(stage, done, total, /, **facts):
+        told.append((stage, done, total, facts))
+
+    results_of(planned(cell("reports"), cell("diverges"), cell("old"), done=[cell("old")]), tmp_path, progress=progress)
+    cells = [(done, total, facts["running"]) for stage, done, total, facts in told if stage == "cells"]
+    assert cells[0] == (1, 3, "1")
+    assert cells[-1] == (3, 3, "0")
+    assert told[-1][3]["failed"] == "1"
+    assert ("process 1", 3, 10, {"title": "reports, within, acted, neutral none: fold 1"}) in told
+    assert told[-2][:3] == ("process 1", 0, 0)
+
+
+def test_a_plan_has_what_is_to_do_the_longest_first():
+    cells = [cell("run", settings={"run": "faces"}), cell("tuned", settings={"train": "vit-se"}), cell("old")]
+    plan = planned(*cells, done=[cells[2]])
+    assert plan.done == {cells[2].digest}
+    assert [[each.recipe for each in group] for group in plan.groups] == [["tuned"], ["run"]]
+    assert not plan.measured
+    total = plan.seconds(cells[:2])
+    assert plan.remaining(1) == pytest.approx(total)
+    # Two workers cannot share one cell.
+    assert plan.remaining(2) == pytest.approx(max(total / 2, plan.seconds([cells[1]])))
+    assert Plan((), frozenset(), {}).remaining(2) == 0
+
+
+def test_a_guess_grows_with_rows_folds_and_epochs_and_is_less_for_a_frozen_encoder():
+    def seconds(each):
+        return make_plan([each], {}, SIZES).seconds([each])
+
+    def trained(**settings):
+        return cell("a", settings={"train": "difference", **settings})
+
+    frozen = seconds(trained(epochs=10))
+    assert frozen == seconds(trained(epochs=40))
+    assert frozen < seconds(trained(epochs=10, tune_encoder=True)) < seconds(trained(epochs=40, tune_encoder=True))
+    assert seconds(trained(epochs=10, encoder="scratch")) == seconds(trained(epochs=10, tune_encoder=True))
+    larger = cell("a", train=("wild",), test="wild", settings={"train": "difference", "tune_encoder": True})
+    assert seconds(larger) > seconds(trained(tune_encoder=True))
+
+
+def test_an_estimate_is_what_cells_like_it_took_and_only_the_first_pays_for_the_training():
+    done = [cell("a", neutral=neutral) for neutral in ("mean", "given")]
+    results = {done[0].digest: compute_done(done[0], 100.0), done[1].digest: compute_done(done[1], 4.0)}
+    other = [cell("a", neutral=neutral, repeat=1) for neutral in ("mean", "given")]
+    plan = make_plan([*done, *other], results, SIZES)
+    assert [plan.estimates[each.digest] for each in other] == [Estimate(100.0, True), Estimate(4.0, True)]
+    assert plan.measured
+
+
+def test_devices_of_workers(monkeypatch):
+    import torch
+
+    from fer_cli.models import device
+
+    assert devices("cpu", None) == ["cpu"] * cores()
+    assert devices("cpu", 3) == ["cpu"] * 3
+    with pytest.raises(UsageError, match="there is none here"):
+        devices("xpu", 1)
+    gpus = [torch.device("cpu"), torch.device("cuda", 0), torch.device("cuda", 1)]
+    monkeypatch.setattr(device, "available_devices", lambda: gpus)
+    assert devices("auto", None) == ["cuda:0", "cuda:1"]
+    assert devices("cuda", 3) == ["cuda:0", "cuda:1", "cuda:0"]
+    assert devices("cuda:1", None) == ["cuda:1"]
+
+
+def test_deaths_in_words():
+    assert death(-9).endswith("(SIGKILL): out of memory?")
+    assert death(-11) == "its process was killed by signal 11 (SIGSEGV)"
+    assert death("The node died.") == "its process died: The node died."
+
+
+def test_durations():
+    assert [duration(seconds) for seconds in (1, 54, 58, 3599, 7260)] == [
+        "5 s",
+        "55 s",
+        "1 min",
+        "1 h 0 min",
+        "2 h 1 min",
+    ]
+
+
+def test_an_attempt_never_raises(tmp_path):
+    found = attempt(partial(compute, tmp_path / "absent"), cell("one"), "cpu")
+    assert found.unforeseen
+    assert found.result.reason.startswith("FileNotFoundError")
+    assert attempt(partial(compute, tmp_path), cell("one"), "cuda:1").result.rows[0]["device"] == "cuda:1"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_on_ray(tmp_path):
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'fer-cli[ray]'")
+    from fer_cli.prediction.cluster import connected
+
+    with connected("local") as module:
+        assert module is ray
+        engine = OnRay(module, 1, "auto", partial(compute, tmp_path))
+        plan = planned(*map(cell, ["one", "killed", "diverges", "two"]))
+        found = {result.cell.recipe: result for result in compute_cells(plan, engine)}
+    assert {name: result.status for name, result in found.items()} == {
+        **dict.fromkeys(["one", "two"], "done"),
+        **dict.fromkeys(["killed", "diverges"], "failed"),
+    }
+    assert found["killed"].reason.startswith("its process died: ")
+    assert found["one"].rows[0]["threads"] == "1"
