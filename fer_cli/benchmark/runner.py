@@ -1,7 +1,7 @@
 """Runner of a benchmark: what is to do and about how long it takes, done side by side, each failure a row."""
 
 import traceback
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from statistics import median
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fer_cli.benchmark.cells import PREDICTIONS, Cell, CellResult
+from fer_cli.benchmark.cells import Cell, CellResult
 from fer_cli.benchmark.engines import Engine, EngineName, death, failed, opened
 from fer_cli.errors import FerError, UsageError
 from fer_cli.files import locked, read_bytes, write_bytes, write_text
@@ -77,7 +77,7 @@ def plan_of(specification: "Specification", out: Path) -> tuple["Plan", dict[str
     from fer_cli.benchmark.specification import expand
 
     cells = expand(specification)
-    found = ((cell.digest, load(cell, out)) for cell in cells)
+    found = ((cell.digest, load(cell, out / CELLS / cell.digest)) for cell in cells)
     results = {digest: result for digest, result in found if result is not None and result.status == "done"}
     return make_plan(cells, results, _sizes(specification)), results
 
@@ -112,10 +112,10 @@ class Plan:
     estimates: Mapping[str, Estimate]
 
     @property
-    def groups(self) -> list[list[Cell]]:
-        """What is to do in groups that share a training, the longest first."""
+    def to_do(self) -> list[Cell]:
+        """The cells that are not done, those of the longest group that shares a training first."""
         groups = shared_trainings([cell for cell in self.cells if cell.digest not in self.done])
-        return sorted(groups, key=lambda group: -self.seconds(group))
+        return [cell for group in sorted(groups, key=lambda group: -self.seconds(group)) for cell in group]
 
     def seconds(self, cells: Collection[Cell]) -> float:
         """The sum of the estimates of ``cells``."""
@@ -123,7 +123,7 @@ class Plan:
 
     def remaining(self, workers: int) -> float:
         """Seconds that all takes on so many ``workers``: no less than the longest group, which is one worker's."""
-        groups = [self.seconds(group) for group in self.groups]
+        groups = [self.seconds(group) for group in shared_trainings(self.to_do)]
         return max([sum(groups) / workers, *groups])
 
     @property
@@ -149,14 +149,18 @@ def make_plan(cells: Sequence[Cell], results: Mapping[str, CellResult], sizes: M
     return Plan(tuple(cells), done, estimates)
 
 
-def shared_trainings(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """``cells`` in groups that share a training, and would wait for one another if they were begun at once."""
+def shared_trainings(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """``cells`` in groups that have all their trainings in common."""
     groups: dict[tuple, list[Cell]] = {}
     for cell in cells:
-        trained = cell.recipe, cell.evaluation, cell.train, cell.repeat, cell.seed, cell.train_subjects
-        alone = (cell.test, cell.neutral) if cell.evaluation == PREDICTIONS else ()
-        groups.setdefault((*trained, *alone), []).append(cell)
+        groups.setdefault((_training(cell), cell.evaluation), []).append(cell)
     return list(groups.values())
+
+
+def _training(cell: Cell) -> tuple:
+    """What tells trainings apart; a cross-validation and a test on another corpus can have one in common."""
+    trained = cell.recipe, cell.train, cell.repeat, cell.seed, cell.train_subjects
+    return trained if cell.train else (*trained, cell.test, cell.neutral)
 
 
 def _alike(cell: Cell, first: bool) -> list[tuple]:
@@ -191,21 +195,23 @@ def _per_picture(kind: type[Recipe], settings: Mapping[str, object]) -> float:
 def compute_cells(plan: Plan, engine: Engine, progress: Progress = silent) -> Iterator[CellResult]:
     """The result of each cell that ``plan`` has to do, as soon as it is there.
 
-    Cells that share a training follow one another on one worker, for on two the second would wait for the first.
+    A cell is not begun while one that may be at the same training is, for it would wait for that with its memory full.
     Raises :class:`~fer_cli.errors.DiskFullError` where nothing more can be written: every other cell would fail too.
     """
-    groups = [list(group) for group in plan.groups]
+    waiting, running = plan.to_do, dict[int, Cell]()
+    trained = {(_training(cell), cell.evaluation) for cell in plan.cells if cell.digest in plan.done}
     report = _Report(plan, progress)
-    queues: dict[int, list[Cell]] = {}
-    running: dict[int, Cell] = {}
     while True:
         for worker in engine.idle:
-            if not queues.get(worker) and groups:
-                queues[worker] = groups.pop(0)
-            if queues.get(worker):
-                running[worker] = queues[worker].pop(0)
-                report.begin(worker, running[worker])
-                engine.submit(worker, running[worker])
+            busy = {_training(cell) for cell in running.values()}
+            free = (
+                cell for cell in waiting if _training(cell) not in busy or (_training(cell), cell.evaluation) in trained
+            )
+            if (cell := next(free, None)) is not None:
+                waiting.remove(cell)
+                running[worker] = cell
+                report.begin(worker, cell)
+                engine.submit(worker, cell)
         if not running:
             return
         for message in engine.wait():
@@ -219,6 +225,8 @@ def compute_cells(plan: Plan, engine: Engine, progress: Progress = silent) -> It
                 raise message.value.disk_full
             else:
                 result = message.value.result
+            if result.status == "done":
+                trained.add((_training(cell), cell.evaluation))
             report.end(message.worker, result)
             yield result
 
@@ -227,7 +235,7 @@ def _evaluate(specification: "Specification", out: Path, cell: Cell, session: Se
     from fer_cli.benchmark.evaluations import compute
 
     try:
-        return compute(cell, specification, out, session)
+        return compute(cell, specification, out / CELLS / cell.digest, session)
     except FerError:
         raise
     except Exception:

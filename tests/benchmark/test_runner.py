@@ -6,13 +6,14 @@ from functools import partial
 
 import pytest
 
-from fer_cli.benchmark.engines import Local, OnRay, attempt, death, devices
+from fer_cli.benchmark.engines import Attempt, Local, OnRay, attempt, death, devices, failed
 from fer_cli.benchmark.runner import Estimate, Plan, Size, compute_cells, duration, make_plan, shared_trainings
 from fer_cli.distributed import cores
 from fer_cli.errors import DiskFullError, UsageError
+from fer_cli.pools import Message
 from tests.benchmark.work import begun, cell, compute
 
-SIZES = {"acted": Size(1000, 10), "wild": Size(4000, 5)}
+SIZES = {"acted": Size(1000, 10), "wild": Size(4000, 5), "london": Size(100, 10)}
 
 
 def planned(*cells, done=()):
@@ -61,12 +62,49 @@ def test_workers_have_one_thread_each_and_their_own_device(tmp_path):
     assert len({result.rows[0]["process"] for result in found} - {os.getpid()}) == 2
 
 
-def test_cells_that_share_a_training_follow_one_another_on_one_worker(tmp_path):
-    shared = [cell("paired", neutral=neutral) for neutral in ("mean", "found", "given")]
-    results_of(planned(*shared, cell("other")), tmp_path, jobs=2)
-    lines = [line.split() for line in (tmp_path / "begun").read_text().splitlines()]
-    assert [neutral for recipe, neutral, _ in lines if recipe == "paired"] == ["mean", "found", "given"]
-    assert len({process for recipe, _, process in lines if recipe == "paired"}) == 1
+class Scripted:
+    """An engine whose cells end in the order that is told, and that notes in which they begin."""
+
+    def __init__(self, workers, ends):
+        self.workers, self.ends, self.running, self.begun = workers, iter(ends), {}, []
+
+    @property
+    def idle(self):
+        return [worker for worker in range(self.workers) if worker not in self.running]
+
+    def submit(self, worker, cell):
+        self.running[worker] = cell
+        self.begun.append((cell, [each for each in self.running.values() if each is not cell]))
+
+    def wait(self):
+        worker = next(self.ends)
+        cell = self.running.pop(worker)
+        result = failed(cell, "made") if cell.recipe == "fails" else compute_done(cell)
+        return [Message(worker, "result", Attempt(result))]
+
+
+def test_cells_that_may_be_at_one_training_are_not_begun_at_once():
+    folds = [cell("a", neutral=neutral) for neutral in ("mean", "found", "given")]
+    across = cell("a", evaluation="cross-corpus", test="london")
+    other = [cell("a", seed=1), cell("b")]
+    engine = Scripted(2, [1, 0, 1, 0, 1, 0])
+    assert len(list(compute_cells(planned(across, *folds, *other), engine))) == 6
+    # All folds of a cross-validation are trained with the first of its cells; the others run side by side after it.
+    assert engine.begun == [
+        (folds[0], []),
+        (other[0], [folds[0]]),
+        (other[1], [folds[0]]),
+        (folds[1], [other[1]]),
+        (folds[2], [folds[1]]),
+        (across, []),
+    ]
+
+
+def test_a_training_that_failed_is_not_begun_twice_at_once():
+    fails = [cell("fails", neutral=neutral) for neutral in ("mean", "given")]
+    engine = Scripted(2, [0, 0])
+    list(compute_cells(planned(*fails), engine))
+    assert engine.begun == [(fails[0], []), (fails[1], [])]
 
 
 def test_what_shares_a_training():
@@ -102,7 +140,7 @@ def test_a_plan_has_what_is_to_do_the_longest_first():
     cells = [cell("run", settings={"run": "faces"}), cell("tuned", settings={"train": "vit-se"}), cell("old")]
     plan = planned(*cells, done=[cells[2]])
     assert plan.done == {cells[2].digest}
-    assert [[each.recipe for each in group] for group in plan.groups] == [["tuned"], ["run"]]
+    assert [each.recipe for each in plan.to_do] == ["tuned", "run"]
     assert not plan.measured
     total = plan.seconds(cells[:2])
     assert plan.remaining(1) == pytest.approx(total)
