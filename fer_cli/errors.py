@@ -5,6 +5,9 @@ shows both on standard error and exits with ``exit_code``; from Python they are 
 is not a :class:`FerError` is a fault of the program.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class FerError(Exception):
     """An error that a person can correct: exit code 1."""
@@ -63,3 +66,16 @@ class RunError(FerError):
 
 class TrainingError(FerError):
     """A training cannot go on: its loss is no longer a finite number."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a ``name`` that is none of those ``known``: the one that is most like it, or else all of them.
+
+    >>> nearest("crosscorpus", ["within", "cross-corpus"])
+    'Did you mean cross-corpus?'
+    >>> nearest("xyz", ["within", "cross-corpus"])
+    'Type cross-corpus or within.'
+    """
+    known = sorted(known)
+    near = get_close_matches(name[:100], known, n=1)
+    return f"Did you mean {near[0]}?" if near else f"Type {' or '.join(known)}." if known else ""

@@ -15,7 +15,10 @@ FOLD_RULES = ("id-step", "stratified-group")
 
 
 class StoredProtocol(TypedDict):
-    """A :class:`Protocol` as JSON holds it; ``pairing`` is absent in what was written before it was noted."""
+    """A :class:`Protocol` as JSON holds it; ``pairing`` is absent in what was written before it was noted.
+
+    ``draw`` is absent where the folds are the first that were drawn.
+    """
 
     name: NotRequired[str]
     corpus: str
@@ -25,6 +28,7 @@ class StoredProtocol(TypedDict):
     fold_rule: Literal[FOLD_RULES]
     order: str
     pairing: NotRequired[str]
+    draw: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,8 @@ class Protocol:
     ``folds`` is 0 where no subject-independent folds can be made. ``order`` says whether the class filter came before
     the folds were drawn: on CK+ with six classes the two orders put seven subjects into different folds. ``pairing``
     says which neutral picture a sample is compared with; it is empty where there is none, and in what was written
-    before this was noted.
+    before this was noted. ``draw`` says which folds or subjects were drawn in place of the dataset's first ones, as
+    :func:`fer_cli.dataset.draws.redraw` does; it is empty for these.
     """
 
     corpus: str
@@ -44,6 +49,7 @@ class Protocol:
     fold_rule: str
     order: str = "filter, then fold"
     pairing: str = ""
+    draw: str = ""
 
     @property
     def name(self) -> str:
@@ -59,11 +65,13 @@ class Protocol:
             parts.append(f"{self.folds} folds by ID step {self.folds}")
         else:
             parts.append(f"{self.folds} stratified folds of subjects")
-        return ", ".join(parts)
+        return ", ".join([*parts, *filter(None, [self.draw])])
 
     def to_dict(self) -> dict[str, Any]:
         """The protocol as JSON holds it, its name first."""
-        return {"name": self.name, **asdict(self), "classes": list(self.classes)}
+        stored = {"name": self.name, **asdict(self), "classes": list(self.classes)}
+        # Records of before, which a preparation or a training is recognised by, do not have it.
+        return stored if self.draw else {name: value for name, value in stored.items() if name != "draw"}
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> "Protocol":
@@ -76,4 +84,5 @@ class Protocol:
             fold_rule=str(stored["fold_rule"]),
             order=str(stored["order"]),
             pairing=str(stored.get("pairing", "")),
+            draw=str(stored.get("draw", "")),
         )

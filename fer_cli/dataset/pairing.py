@@ -261,12 +261,14 @@ def _each_neutral_once(samples: list[Sample]) -> list[Sample]:
     return once
 
 
-def assign_folds(samples: Iterable[tuple[str, str]], folds: int, rule: str) -> dict[str, int]:
+def assign_folds(
+    samples: Iterable[tuple[str, str]], folds: int, rule: str, *, seed: int | None = None
+) -> dict[str, int]:
     """The fold, counted from 0, of every subject among ``samples``, which are pairs of subject and label.
 
     ``id-step`` is the rule published for CK+: sort the subjects' IDs in ascending order; fold *k* is ``ids[k::folds]``.
     ``stratified-group`` balances the classes over the folds with scikit-learn's ``StratifiedGroupKFold``, over samples
-    in sorted order. Neither depends on the order in which samples are given.
+    in sorted order; with a ``seed`` they are shuffled first. Neither depends on the order in which samples are given.
 
     Raises :class:`~fer_cli.errors.DatasetError` if a class is shown by fewer subjects than there are folds, for then
     some fold could not test it.
@@ -301,7 +303,7 @@ def assign_folds(samples: Iterable[tuple[str, str]], folds: int, rule: str) -> d
 
         groups = [subject for subject, _ in samples]
         labels = [label for _, label in samples]
-        splitter = StratifiedGroupKFold(n_splits=folds)
+        splitter = StratifiedGroupKFold(n_splits=folds, shuffle=seed is not None, random_state=seed)
         return {
             groups[row]: fold
             for fold, (_, tested) in enumerate(splitter.split(groups, labels, groups))

@@ -67,6 +67,29 @@ class PreparedDataset:
         digest.update(self.card["checksums"]["crops"].encode())
         return digest.hexdigest()
 
+    @cached_property
+    def original(self) -> "PreparedDataset":
+        """The dataset that this one is a draw of (:mod:`fer_cli.dataset.draws`), with the same crops; else itself.
+
+        Raises :class:`~fer_cli.errors.DatasetError` if it is gone, or is no longer what it was.
+        """
+        drawn = self.card.get("drawn_from")
+        if drawn is None:
+            return self
+        original = PreparedDataset.open(self.path / drawn["path"])
+        if original.fingerprint != drawn["fingerprint"]:
+            raise DatasetError(
+                f"{original.path.resolve()} has changed since {self.path} was drawn from it.",
+                hint=f"Remove {self.path}, and draw it again.",
+            )
+        return original
+
+    def known_as(self, fingerprint: str) -> "PreparedDataset | None":
+        """Whichever has the ``fingerprint``, this dataset or the one that it is a draw of; None if neither has."""
+        if fingerprint == self.fingerprint:
+            return self
+        return self.original if fingerprint == self.card.get("drawn_from", {}).get("fingerprint") else None
+
     @property
     def without_subject(self) -> int:
         """Number of pictures of the protocol's classes in no fold, though there are folds, for they name nobody."""

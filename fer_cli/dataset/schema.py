@@ -86,6 +86,13 @@ class Checksums(TypedDict):
     crops: str
 
 
+class DrawnFrom(TypedDict):
+    """The dataset that one is a draw of: its folder, from the draw's own, and its fingerprint."""
+
+    path: str
+    fingerprint: str
+
+
 class CardDocument(TypedDict):
     """The fields of ``dataset.json`` that are read again."""
 
@@ -94,6 +101,7 @@ class CardDocument(TypedDict):
     protocol: StoredProtocol
     crop: CropDocument
     checksums: Checksums
+    drawn_from: NotRequired[DrawnFrom]
 
 
 class Counts(TypedDict):

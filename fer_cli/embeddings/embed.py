@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import EMBEDDINGS
 from fer_cli.dataset.tensors import Crops
-from fer_cli.errors import DiskFullError
+from fer_cli.errors import DatasetError, DiskFullError
 from fer_cli.files import locked, written_whole
 from fer_cli.models.loading import fingerprint, save_tensors
 from fer_cli.models.preprocessing import Preprocessing
@@ -191,9 +191,17 @@ def embed(
 
     They are stored in a file in the dataset's folder, found again by the fingerprints of the encoder, the
     preprocessing, the dataset and the kind of device; where that folder cannot be written they are computed and not
-    stored. Raises :class:`~fer_cli.errors.DatasetError` if a crop cannot be read.
+    stored. Of a draw of another dataset they are that one's, for the crops are the same. Raises
+    :class:`~fer_cli.errors.DatasetError` if a crop cannot be read.
     """
     names = dataset.metadata["file_name"].tolist()
+    original = dataset
+    # Where that is gone, a draw stands for itself.
+    with suppress(DatasetError):
+        original = dataset.original
+    if original is not dataset:
+        found = embed(encoder, original, preprocessing, device=device, views=views, progress=progress)
+        return Embeddings(names, found.of(names))
     crops = crops or Crops(dataset.path, kept_bytes=0)
     owners = dataset.metadata["subject"].fillna(dataset.metadata["file_name"]).tolist()
     key = _key(encoder, dataset, preprocessing, device)

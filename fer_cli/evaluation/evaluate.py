@@ -12,7 +12,7 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import DatasetError, RunError, UsageError
 from fer_cli.evaluation.analysis import NO_ANALYSIS, Analysis, AnalysisOptions, analyze, merge
 from fer_cli.evaluation.calibration import Calibration, calibration, tempered
-from fer_cli.evaluation.inference import Inference, Split, own_dataset, run_inference
+from fer_cli.evaluation.inference import Inference, Neutral, Split, own_dataset, run_inference
 from fer_cli.evaluation.leakage import Leakage
 from fer_cli.evaluation.metrics import LabelledPredictions, compute_metrics, headline_metrics
 from fer_cli.evaluation.report.page import write_report
@@ -44,7 +44,8 @@ class EvaluateOptions:
     validation fold (``val``), all of the dataset (``all``, the default for another), or the part of another dataset
     that has the number of the run's fold. ``out`` is the folder for the results, by default one inside the run.
     ``attributes``, as :func:`~fer_cli.evaluation.subgroups.read_attributes` gives them, ask for metrics by group;
-    ``sample_weight`` asks for metrics weighted by the raters' agreement, next to the usual ones.
+    ``sample_weight`` asks for metrics weighted by the raters' agreement, next to the usual ones. ``neutral`` is what a
+    paired model compares a face with: see :func:`~fer_cli.evaluation.inference.run_inference`.
     """
 
     data: Path | None = None
@@ -53,6 +54,7 @@ class EvaluateOptions:
     attributes: pd.DataFrame | None = None
     analysis: AnalysisOptions = field(default_factory=AnalysisOptions)
     sample_weight: Literal["agreement"] | None = None
+    neutral: Neutral = "given"
 
 
 def evaluate(
@@ -81,7 +83,9 @@ def evaluate(
     runs = trained.runs if folds else (trained,)
     if options.sample_weight is not None:
         require_votes(own_dataset(runs[0]) if options.data is None else PreparedDataset.open(options.data))
-    inferences = [run_inference(run, options.data, split=options.split, session=session) for run in runs]
+    inferences = [
+        run_inference(run, options.data, split=options.split, neutral=options.neutral, session=session) for run in runs
+    ]
     if options.sample_weight is not None:
         inferences = [replace(each, predictions=with_agreement(each.predictions, each.dataset)) for each in inferences]
     _check_labels(inferences)
@@ -93,7 +97,7 @@ def evaluate(
         for each, analysis in zip(inferences, analyses, strict=True):
             # A fold of one class cannot be evaluated alone, and still counts in the pool.
             if each.predictions["label"].nunique() > 1:
-                own = EvaluateOptions(split=options.split, sample_weight=options.sample_weight)
+                own = replace(options, out=None, attributes=None, analysis=AnalysisOptions())
                 _finish(each.run, [each], [analysis], own, pictures=False)
     return _finish(trained, inferences, analyses, options, command=session.command)
 
@@ -144,7 +148,9 @@ def _finish(
         folds, protocol = pd.DataFrame([_fold(each) for each in inferences]), trained.protocol
         sides = "every validation fold" if options.split == "val" else "every fold tested"
         rule = f"epoch by {first.run.card['epoch_rule']}"
-        about = f"{protocol.name}; {rule}; {sides} once, pooled{first.views}{leakage.stamp}"
+        about = (
+            f"{protocol.name}; {rule}; {sides} once, pooled{first.views}; neutral {first.neutral_access}{leakage.stamp}"
+        )
     runs = tuple(each.run for each in inferences)
     predictions = pd.concat([each.predictions for each in inferences], ignore_index=True)
     shares = [f"p_{name}" for name in classes]
@@ -155,7 +161,7 @@ def _finish(
         evaluation = summarize(
             predictions,
             classes,
-            Provenance(trained.name, about, protocol, first.dataset, runs, leakage, command),
+            Provenance(trained.name, about, protocol, first.dataset, runs, leakage, command, first.neutral_access),
             path=path,
             notes=tuple(dict.fromkeys([*leakage.notes, *(note for each in inferences for note in _own_notes(each))])),
             temperatures=[(each.temperature, each.fitted_on, len(each.predictions)) for each in inferences],
@@ -175,7 +181,9 @@ def _own_notes(inference: Inference) -> list[str]:
 def _folder(inference: Inference, options: EvaluateOptions) -> str:
     name = "" if options.data is None else inference.dataset.name
     usual = "test" if options.data is None else "all"
-    return name if options.split in (None, usual) else f"{name}-{options.split}".strip("-")
+    parts = [name, "" if options.split in (None, usual) else options.split]
+    parts.append("" if options.neutral == "given" else f"neutral-{inference.neutral_access}")
+    return "-".join(filter(None, parts))
 
 
 def summarize(

@@ -1,6 +1,6 @@
 """Inference on the faces of a test: which faces, which classes, and the predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops, prefetched
-from fer_cli.embeddings.embed import batch_size, encode
-from fer_cli.embeddings.inputs import embed_frozen, model_inputs
+from fer_cli.embeddings.embed import Embeddings, batch_size, encode
+from fer_cli.embeddings.inputs import NEUTRALS, WHOLE, embed_frozen, model_inputs
+from fer_cli.embeddings.neutral import of_run
 from fer_cli.errors import DatasetError
 from fer_cli.evaluation.calibration import fit_temperature, is_faultless
 from fer_cli.evaluation.leakage import Leakage, check_leakage
@@ -24,6 +25,9 @@ from fer_cli.progress import Progress
 from fer_cli.runs.run import Run
 
 Split = Literal["test", "val", "all"]
+#: What a paired model compares a face with: the labelled neutral picture of its row, the average neutral face of the
+#: training, or the picture that the mapping has for it, both by file name (the average for a face that it has not).
+Neutral = Literal["given", "mean"] | Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,8 @@ class Inference:
     ``predictions`` is as :class:`~fer_cli.evaluation.results.Evaluation` has it; ``about`` says whose faces these are,
     ``notes`` what a reader of the numbers should know. ``temperature`` was fitted on ``fitted_on`` faces of the run's
     own validation fold; None where there is none, or where the validation fold is among what was tested. ``views`` says
-    what was averaged for a face, where it was more than one view.
+    what was averaged for a face, where it was more than one view, and ``neutral_access`` what it was compared with:
+    ``given``, ``mean`` or ``found``, or ``none`` by a model of single pictures.
     """
 
     run: Run
@@ -93,6 +98,7 @@ class Inference:
     temperature: float | None = None
     fitted_on: int = 0
     views: str = ""
+    neutral_access: str = "none"
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -105,12 +111,17 @@ def run_inference(
     data: Path | None = None,
     *,
     split: Split | None = None,
+    neutral: Neutral = "given",
+    calibrated: bool = True,
     session: Session = DEFAULT_SESSION,
 ) -> Inference:
     """Run the model of ``run`` on rows of its own dataset, or of the one at ``data``.
 
     ``split`` is ``test`` (the default for the run's own dataset) or ``val``, as the run's fold divides the dataset, or
-    ``all`` (the default for another). Raises as :func:`~fer_cli.evaluation.evaluate.evaluate` does.
+    ``all`` (the default for another). ``neutral`` is what a paired model compares a face with; whichever it is, the
+    rows are those with a labelled neutral picture, so that the accesses can be compared. A temperature is fitted if
+    ``calibrated``. Raises as :func:`~fer_cli.evaluation.evaluate.evaluate` does, and
+    :class:`~fer_cli.errors.RunError` where the run has no average neutral face to compare with.
     """
     dataset = own_dataset(run) if data is None else PreparedDataset.open(data)
     split = split or ("test" if data is None else "all")
@@ -124,19 +135,22 @@ def run_inference(
     notes = [*leakage.notes, *shared.notes(int(excluded.sum())), *_notes(run, dataset, classifier)]
     if rows.empty:
         raise DatasetError(f"{dataset.path}, {_which(dataset, run, split)}, has no sample to test on.")
-    probabilities = shared.of(_probabilities(classifier, dataset, rows, session.progress))
+    inputs = _Inputs(run, classifier, neutral, session.progress)
+    probabilities = shared.of(inputs.probabilities(dataset, rows))
+    access = _access(classifier, neutral)
     inference = Inference(
         run,
         dataset,
         shared.classes,
         _table(rows, probabilities, shared.classes),
         f"{dataset.protocol.name}; epoch by {run.card['epoch_rule']}; {_which(dataset, run, split)}{_views(classifier)}"
-        f"{leakage.stamp}",
+        f"; neutral {access}{leakage.stamp}",
         leakage,
         tuple(notes),
         views=_views(classifier),
+        neutral_access=access,
     )
-    return _with_temperature(inference, split, classifier, shared, session.progress)
+    return _with_temperature(inference, split, inputs, shared) if calibrated else inference
 
 
 def own_dataset(run: Run) -> PreparedDataset:
@@ -183,9 +197,13 @@ def _views(classifier: Classifier) -> str:
     return "; averaged over the picture and its mirror image" if classifier.tta == FLIP else ""
 
 
-def _with_temperature(
-    found: Inference, split: Split, classifier: Classifier, shared: SharedClasses, progress: Progress
-) -> Inference:
+def _access(classifier: Classifier, neutral: Neutral) -> str:
+    if not classifier.paired:
+        return "none"
+    return neutral if isinstance(neutral, str) else "found"
+
+
+def _with_temperature(found: Inference, split: Split, inputs: "_Inputs", shared: SharedClasses) -> Inference:
     own = _is_own(found.run, found.dataset)
     if found.leakage and not (own and split == "test"):
         note = "No temperature is fitted: the validation fold is, or may be, among what is tested."
@@ -195,14 +213,17 @@ def _with_temperature(
         return replace(found, notes=(*found.notes, note))
     try:
         dataset = found.dataset if own else own_dataset(found.run)
-        rows = _rows(found.run, dataset, classifier, "val")
+        rows = _rows(found.run, dataset, inputs.classifier, "val")
     except DatasetError as error:
         return replace(found, notes=(*found.notes, f"No temperature is fitted: {error.message}"))
     rows = rows[rows["label"].isin(shared.classes)]
     if rows.empty:
         note = "No temperature is fitted: the validation fold has none of these classes."
         return replace(found, notes=(*found.notes, note))
-    probabilities = shared.of(_probabilities(classifier, dataset, rows, progress))
+    if not inputs.knows(rows):
+        note = "No temperature is fitted: no neutral pictures were looked for in the validation fold."
+        return replace(found, notes=(*found.notes, note))
+    probabilities = shared.of(inputs.probabilities(dataset, rows))
     truth = pd.Index(shared.classes).get_indexer(rows["label"])
     if is_faultless(probabilities, truth):
         note = f"The temperature stays 1: the model makes no mistake on a validation fold of {len(rows)} faces."
@@ -210,29 +231,88 @@ def _with_temperature(
     return replace(found, temperature=fit_temperature(probabilities, truth), fitted_on=len(rows))
 
 
-def _probabilities(
-    classifier: Classifier, dataset: PreparedDataset, rows: pd.DataFrame, progress: Progress
-) -> np.ndarray:
-    model, preprocessing = classifier.model, classifier.preprocessing
-    crops = Crops(dataset.path, size=preprocessing.size)
-    # What is stored of the encoders is of one view.
-    frozen = {}
-    if classifier.tta != FLIP:
-        frozen = embed_frozen(model, dataset, preprocessing, device=classifier.device, crops=crops, progress=progress)
-    # The labels are not needed here, and may be of a class that the model does not have.
-    faces = model_inputs(model, rows.assign(label=classifier.classes[0]), crops, frozen)
+@dataclass(frozen=True)
+class _Inputs:
+    """A run's model, and what it compares a face with."""
 
-    def load(places: range) -> dict[str, Tensor]:
-        return {name: values for name, values in faces.__getitems__(places).items() if name != "labels"}
+    run: Run
+    classifier: Classifier
+    neutral: Neutral
+    progress: Progress
 
-    logits = encode(
-        lambda **inputs: classifier.logits(inputs),
-        prefetched(load, len(faces), batch_size(classifier.device)),
-        preprocessing,
-        classifier.device,
-        lambda done: progress("evaluating", done, len(faces)),
-    )
-    return finite_probabilities(logits)
+    def knows(self, rows: pd.DataFrame) -> bool:
+        """Whether it is known what the faces of ``rows`` are compared with."""
+        labelled = isinstance(self.neutral, str) or not self.classifier.paired
+        return labelled or bool(rows["file_name"].isin(self.neutral.keys()).any())
+
+    def probabilities(self, dataset: PreparedDataset, rows: pd.DataFrame) -> np.ndarray:
+        """N×classes for the N ``rows`` of ``dataset``."""
+        if not self.classifier.paired or self.neutral == "given":
+            return self._of(dataset, rows)
+        pictures = {} if self.neutral == "mean" else self.neutral
+        found = rows["file_name"].isin(pictures.keys()).to_numpy()
+        probabilities = np.empty((len(rows), len(self.classifier.classes)))
+        if found.any():
+            chosen = rows[found].assign(neutral_file_name=rows["file_name"][found].map(pictures))
+            probabilities[found] = self._of(dataset, chosen, labelled=False)
+        if not found.all():
+            model = self.classifier
+            mean = of_run(self.run, model.model.encoder, model.preprocessing, model.device).mean
+            probabilities[~found] = self._against(mean, dataset, rows[~found])
+        return probabilities
+
+    def _of(self, dataset: PreparedDataset, rows: pd.DataFrame, *, labelled: bool = True) -> np.ndarray:
+        """Against the neutral pictures of the ``rows``; the average of several only where all are ``labelled``."""
+        crops = Crops(dataset.path, size=self.classifier.preprocessing.size)
+        frozen = self._frozen(dataset, crops)
+        if not labelled:
+            frozen.pop(NEUTRALS, None)
+        return self._run(rows, crops, frozen)
+
+    def _against(self, mean: Tensor, dataset: PreparedDataset, rows: pd.DataFrame) -> np.ndarray:
+        """Against an average neutral face, D numbers of the model's own embedding."""
+        crops = Crops(dataset.path, size=self.classifier.preprocessing.size)
+        frozen, names = self._frozen(dataset, crops), rows["file_name"].tolist()
+        if WHOLE in frozen:
+            frozen[NEUTRALS] = Embeddings(names, mean.expand(1, len(names), -1))
+            return self._run(rows, crops, frozen)
+        parts, step = [], batch_size(self.classifier.device)
+        for start in range(0, len(names), step):
+            batch = crops.batch(names[start : start + step])
+            parts.append(self.classifier.probabilities(batch, neutral_embeddings=mean.expand(len(batch), -1)))
+            self.progress("evaluating", start + len(batch), len(names))
+        return np.concatenate(parts)
+
+    def _frozen(self, dataset: PreparedDataset, crops: Crops) -> dict[str, Embeddings]:
+        classifier = self.classifier
+        # What is stored of the encoders is of one view.
+        if classifier.tta == FLIP:
+            return {}
+        return embed_frozen(
+            classifier.model,
+            dataset,
+            classifier.preprocessing,
+            device=classifier.device,
+            crops=crops,
+            progress=self.progress,
+        )
+
+    def _run(self, rows: pd.DataFrame, crops: Crops, frozen: Mapping[str, Embeddings]) -> np.ndarray:
+        classifier = self.classifier
+        # The labels are not needed here, and may be of a class that the model does not have.
+        faces = model_inputs(classifier.model, rows.assign(label=classifier.classes[0]), crops, frozen)
+
+        def load(places: range) -> dict[str, Tensor]:
+            return {name: values for name, values in faces.__getitems__(places).items() if name != "labels"}
+
+        logits = encode(
+            lambda **inputs: classifier.logits(inputs),
+            prefetched(load, len(faces), batch_size(classifier.device)),
+            classifier.preprocessing,
+            classifier.device,
+            lambda done: self.progress("evaluating", done, len(faces)),
+        )
+        return finite_probabilities(logits)
 
 
 def _table(rows: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:

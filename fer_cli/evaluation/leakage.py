@@ -49,8 +49,9 @@ def check_leakage(run: Run, dataset: PreparedDataset, rows: pd.DataFrame, *, all
     """
     corpus = dataset.card["corpus"]
     tested = set(rows["subject"].dropna())
-    unlisted = [each for each in unlisted_behind(run.path) if each["fingerprint"] == dataset.fingerprint]
-    people = [tested & dataset.trained_subjects(each["fold"], extra=each["extra"]) for each in unlisted]
+    unlisted = [(dataset.known_as(each["fingerprint"]), each) for each in unlisted_behind(run.path)]
+    unlisted = [(known, each) for known, each in unlisted if known is not None]
+    people = [tested & known.trained_subjects(each["fold"], extra=each["extra"]) for known, each in unlisted]
     subjects = sorted({*shared_subjects(seen_behind(run.path), corpus, tested), *set().union(*people)})
     leakage = Leakage(tuple(subjects), _pictures(run, dataset, rows, unlisted=bool(unlisted)))
     if not leakage or allow_seen:

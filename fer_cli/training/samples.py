@@ -207,8 +207,8 @@ def seen_subjects(
     befores = []
     for source in recipe.ancestors(parts):
         # Subjects that the weights do not name are named by the dataset, where it is the one they were trained on.
-        unlisted = [each for each in unlisted_behind(source) if each["fingerprint"] == dataset.fingerprint]
-        people = [dataset.trained_subjects(each["fold"], extra=each["extra"]) for each in unlisted]
+        unlisted = [(dataset.known_as(each["fingerprint"]), each) for each in unlisted_behind(source)]
+        people = [known.trained_subjects(each["fold"], extra=each["extra"]) for known, each in unlisted if known]
         before = merged(seen_behind(source), {corpus: set().union(*people)} if people else {})
         befores.append((f"{source} was trained on", before))
     for each in extra:

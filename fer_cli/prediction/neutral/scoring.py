@@ -1,23 +1,30 @@
 """Scores of how neutral a face is: a classifier's probability, or the distance from the average neutral face."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
-from fer_cli.embeddings.neutral import NeutralMean
+from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.dataset.tensors import Crops
+from fer_cli.embeddings.neutral import NeutralMean, of_run
 from fer_cli.errors import ModelError, RunError
 from fer_cli.faces.align import CropTemplate
 from fer_cli.labels import NEUTRAL
 from fer_cli.models.hub import load_published
 from fer_cli.models.inference import Classifier
+from fer_cli.options import DEFAULT_SESSION, Session
 from fer_cli.prediction.neutral.identity import STAGE_1
 from fer_cli.prediction.pipeline import to_tensor
 from fer_cli.pretrained import NAME, is_packaged, packaged_model, require_packaged
-from fer_cli.runs.run import CARD, Run, runs_in
+from fer_cli.runs.run import CARD, Run, runs_in, seen_behind, shared_subjects, unlisted_behind
+
+#: So many crops are scored at a time.
+AT_ONCE = 256
 
 #: Of B×3×H×W uint8 crops and their B×D embeddings by the paired model: B×classes probabilities.
 Probabilities = Callable[[Tensor, Tensor], np.ndarray]
@@ -63,14 +70,20 @@ class DistanceScorer:
 
 
 def choose_scorer(
-    run: Run, classifier: Classifier, mean: NeutralMean, *, wanted: str | None = None, device: str = "auto"
+    run: Run,
+    classifier: Classifier,
+    mean: NeutralMean,
+    *,
+    wanted: str | None = None,
+    others: bool = True,
+    device: str = "auto",
 ) -> ClassifierScorer | DistanceScorer:
     """The scorer that finds the most neutral picture of a person, for a paired ``run``.
 
     In order: ``wanted``, a run, a published model or ``faces``, the packaged one; the single-image classifier inside
-    the run, or the one next to it that was finished last; the run itself against the average neutral face; each only if
-    neutral is among its classes.
-    Else the packaged model, where fer comes with one; else the distance from the average neutral face. Raises
+    the run, or (with ``others``) the one next to it that was finished last; the run itself against the average neutral
+    face; each only if neutral is among its classes. Else the packaged model, where fer comes with one; else the
+    distance from the average neutral face. Raises
     :class:`~fer_cli.errors.ModelError` if ``wanted`` cannot be had, or has no neutral class.
     """
     if is_packaged(wanted):
@@ -84,7 +97,7 @@ def choose_scorer(
                 hint="It takes a model of single faces that has neutral among its classes.",
             )
         return _single_scorer(chosen, wanted)
-    for folder in (run.path / STAGE_1, *runs_in(run.path.resolve().parent)):
+    for folder in (run.path / STAGE_1, *(runs_in(run.path.resolve().parent) if others else [])):
         if (folder / CARD).is_file() and NEUTRAL in _classes(folder):
             found = _load_single(folder, device)
             if found is not None:
@@ -112,6 +125,53 @@ def _packaged_scorer(classifier: Classifier, packaged: Classifier) -> Classifier
         lambda crops, _: packaged.probabilities(recropped(crops, seen, wanted)),
         f"{NAME}, the model that comes with fer",
     )
+
+
+def find_neutrals(
+    run: Run, dataset: PreparedDataset, subjects: Collection[str], session: Session = DEFAULT_SESSION
+) -> dict[str, str]:
+    """For each crop of the ``subjects`` of ``dataset`` the most neutral other picture of the same one.
+
+    By file names. Labels have no part in it: all pictures of a person are scored for the paired ``run`` as
+    :func:`choose_scorer` says, and
+    the highest score of those that are neutral for certain wins. A picture is never its own; one of a person without
+    such another is absent. A classifier that was trained on people of the dataset does not
+    score: then the distance from the average neutral face of the run's training does.
+    """
+    classifier = Classifier.load(run.path, session.device)
+    mean = of_run(run, classifier.model.encoder, classifier.preprocessing, classifier.device)
+    # The runs next to it may have been trained on the people of the dataset, other folds of one training above all.
+    scorer = choose_scorer(run, classifier, mean, others=False, device=session.device)
+    rows = dataset.metadata[dataset.metadata["subject"].isin(subjects)]
+    if rows.empty:
+        return {}
+    if NEUTRAL not in classifier.classes and _packaged_knows(dataset, set(rows["subject"])):
+        scorer = DistanceScorer(mean)
+    crops = Crops(dataset.path, size=classifier.preprocessing.size, kept_bytes=0)
+    names, scores, certain = rows["file_name"].to_numpy(), [], []
+    for start in range(0, len(names), AT_ONCE):
+        batch = crops.batch(names[start : start + AT_ONCE].tolist())
+        found = scorer(batch, classifier.embed(batch))
+        scores.append(found.scores)
+        certain.append(found.certain)
+        session.progress("finding neutral faces", start + len(batch), len(names))
+    table = pd.DataFrame({"name": names, "subject": rows["subject"].to_numpy(), "score": np.concatenate(scores)})
+    serving = table[np.concatenate(certain)].sort_values(["score", "name"], ascending=[False, True])
+    best = serving.groupby("subject")["name"].agg(lambda ranked: ranked.head(2).tolist()).to_dict()
+    chosen = {
+        name: next((each for each in best.get(subject, []) if each != name), None)
+        for name, subject in zip(table["name"], table["subject"], strict=True)
+    }
+    return {name: other for name, other in chosen.items() if other is not None}
+
+
+def _packaged_knows(dataset: PreparedDataset, subjects: set[str]) -> bool:
+    """Whether the packaged model was trained on any of the ``subjects`` of ``dataset``."""
+    folder = packaged_model()
+    if folder is None:
+        return False
+    listed = shared_subjects(seen_behind(folder), dataset.card["corpus"], subjects)
+    return bool(listed) or any(dataset.known_as(each["fingerprint"]) for each in unlisted_behind(folder))
 
 
 def recropped(crops: Tensor, seen: Mapping[str, Any], wanted: Mapping[str, Any]) -> Tensor:
