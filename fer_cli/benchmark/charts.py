@@ -4,15 +4,17 @@ The page's template draws them in the colours of its theme.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
+from fer_cli.benchmark.cells import NEUTRAL_ACCESS
 from fer_cli.benchmark.results import pooled
-from fer_cli.benchmark.tables import Entry, entry, figure
+from fer_cli.benchmark.tables import Entry, entries, figure
 from fer_cli.evaluation.metrics import Metric
 from fer_cli.evaluation.report import charts
 from fer_cli.evaluation.report.charts import LEFT, MARKERS, RIGHT, WIDTH, Chart, Line, Mark, Scale, horizontal, vertical
@@ -61,7 +63,7 @@ class Axis:
         labels = [(scale(tick / unit), f"{tick:+g}".replace("-", "−") if tick else "0") for tick in ticks]
         return cls(scale, scale(0), labels)
 
-    def strip(self, row: pd.Series) -> Strip:
+    def strip(self, row: Mapping[str, Any]) -> Strip:
         """The row of a forest plot for a row of the table."""
         difference, low, high, floor = (row[name] for name in ("difference", "low", "high", "noise_floor"))
         return Strip(
@@ -110,22 +112,18 @@ def heat_maps(table: pd.DataFrame, metric: Metric) -> tuple[list[HeatMap], tuple
     crossed = cells["evaluation"] != "within"
     tests = tuple(sorted({*cells.loc[crossed, "test"], *cells.loc[cells["evaluation"] == "cross-corpus", "train"]}))
     cells = cells[cells["test"].isin(tests)]
-    source = (
-        cells["train"]
-        .mask(cells["evaluation"] == "leave-one-corpus-out", "")
-        .mask(cells["evaluation"] == "within", cells["test"])
-    )
-    entries: dict[tuple[str, str], dict[tuple[str, str], Entry]] = {}
-    shown = set(cells.loc[crossed, ["recipe", "neutral"]].itertuples(index=False, name=None))
-    for (recipe, neutral, train, test), part in cells.assign(source=source).groupby(
-        ["recipe", "neutral", "source", "test"], sort=False
-    ):
+    source = cells["train"].mask(cells["evaluation"] == "leave-one-corpus-out", "")
+    source = source.mask(cells["evaluation"] == "within", cells["test"])
+    shown = set(cells.loc[cells["evaluation"] != "within", ["recipe", "neutral"]].itertuples(index=False, name=None))
+    by: dict[tuple[str, str], dict[tuple[str, str], Entry]] = {}
+    found = entries(cells.assign(source=source), metric.name, ["recipe", "neutral", "source", "test"])
+    for (recipe, neutral, train, test, _), entry in found.items():
         if (recipe, neutral) in shown:
-            entries.setdefault((recipe, neutral), {})[train, test] = entry(part, metric.name)
-    values = [each.value for of in entries.values() for each in of.values() if math.isfinite(each.value)]
+            by.setdefault((recipe, neutral), {})[train, test] = entry
+    values = [each.value for of in by.values() for each in of.values() if math.isfinite(each.value)]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     maps = []
-    for (recipe, neutral), of in entries.items():
+    for (recipe, neutral), of in sorted(by.items(), key=lambda item: (item[0][0], NEUTRAL_ACCESS.index(item[0][1]))):
         trains = [name for name in (*tests, "") if any(train == name for train, _ in of)]
         rows = tuple(
             (train or OTHERS, tuple(_tile(of.get((train, test)), metric, low, high, train == test) for test in tests))
@@ -154,17 +152,12 @@ def learning_curves(table: pd.DataFrame, metric: Metric) -> list[Chart]:
     cells = cells[(cells["evaluation"] == "learning-curve") & (cells["status"] == "done")]
     cells = cells[cells["train_subjects"].notna() & (cells["train_subjects"] > 0)]
     names = sorted(set(cells[["recipe", "neutral"]].itertuples(index=False, name=None)))
-    found = []
-    for test, part in cells.groupby("test"):
-        curves = {}
-        for key, own in part.groupby(["recipe", "neutral"]):
-            points = [(int(count), entry(of, metric.name)) for count, of in own.groupby("train_subjects")]
-            points = [(count, point) for count, point in points if math.isfinite(point.value)]
-            if points:
-                curves[key] = points
-        if curves:
-            found.append(_curves(str(test), curves, names, metric, float(part["chance"].mean())))
-    return found
+    by: dict[str, dict[tuple[str, str], list[tuple[int, Entry]]]] = {}
+    for (test, recipe, neutral, count), entry in entries(cells, metric.name, ["test", "recipe", "neutral"]).items():
+        if math.isfinite(entry.value):
+            by.setdefault(test, {}).setdefault((recipe, neutral), []).append((count, entry))
+    chance = cells.groupby("test")["chance"].mean()
+    return [_curves(test, by[test], names, metric, float(chance[test])) for test in sorted(by)]
 
 
 def _curves(
@@ -174,6 +167,7 @@ def _curves(
     metric: Metric,
     chance: float,
 ) -> Chart:
+    curves = {key: sorted(points, key=lambda point: point[0]) for key, points in curves.items()}
     counts = sorted({count for points in curves.values() for count, _ in points})
     place = math.log if counts[-1] > 4 * counts[0] else float
     x = horizontal(place(counts[0]), place(counts[-1]))

@@ -24,6 +24,7 @@ PACKAGE, TEMPLATES = "fer_cli.benchmark", ("benchmark.html.jinja", "benchmark.cs
 COMBINED = "(all)"
 #: The recipe that others are compared with first, where there is one of this name.
 REFERENCE = "baseline"
+UNLIKE = "of another neutral access: not the same task"
 #: What a page shows at most: letters of a text, differences, cells, and rows of each other table.
 MOST_LETTERS, MOST_DIFFERENCES, MOST_CELLS, MOST_ROWS = 2_000, 4_000, 5_000, 200
 
@@ -188,7 +189,7 @@ def _facts(whole: pd.DataFrame) -> list[tuple[str, int]]:
 
 
 def _sheets(results: pd.DataFrame, ranks: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
-    """The sheets by evaluation, with what a cell says: its entry, and its rank where that says anything."""
+    """The sheets by evaluation, with what a cell says: its entry, and its rank among those of its neutral access."""
     found: dict[str, list[Sheet]] = {}
     for sheet in sheets(results, ranks, metric.name):
         found.setdefault(sheet.evaluation, []).append(sheet)
@@ -200,9 +201,11 @@ def _sheets(results: pd.DataFrame, ranks: pd.DataFrame, metric: Metric) -> list[
 
 
 def _rows(sheet: Sheet, metric: Metric) -> list[tuple[str, str, int | None, list[dict[str, Any] | None]]]:
-    counts = [sum(row[3][place] is not None for row in sheet.rows) for place in range(len(sheet.tests))]
+    rivals = Counter(
+        (neutral, place) for _, neutral, _, entries in sheet.rows for place, entry in enumerate(entries) if entry
+    )
     return [
-        (recipe, neutral, subjects, [_cell(entry, metric, counts[place]) for place, entry in enumerate(entries)])
+        (recipe, neutral, subjects, [_cell(it, metric, rivals[neutral, place]) for place, it in enumerate(entries)])
         for recipe, neutral, subjects, entries in sheet.rows
     ]
 
@@ -237,23 +240,24 @@ def _differences(table: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
         axis = charts.Axis.of(part, metric)
         recipes = sorted({*part["first"], *part["second"]})
         reference = REFERENCE if REFERENCE in recipes else recipes[0]
+        part = _turned(part, (part["second"] == reference) & (part["first"] != reference))
         pairs: list[dict[str, Any]] = []
         for key, rows in part.groupby(["first", "neutral_first", "second", "neutral_second"], sort=False):
             pairs.append(_pair(key, rows, axis, metric, key[0] == reference or key[2] == reference))
-        pairs.sort(key=lambda pair: not pair["with_reference"])
+        pairs.sort(key=lambda pair: (not pair["with_reference"], pair["unlike"]))
         for pair in pairs:
             room -= len(pair["rows"])
             pair["rows"] = pair["rows"] if room >= 0 else []
-        groups = [
-            (f"Compared with {reference}", [pair for pair in pairs if pair["with_reference"]]),
-            ("All other pairs", [pair for pair in pairs if not pair["with_reference"]]),
-        ]
+        groups = {f"Compared with {reference}": [], f"Compared with {reference}, {UNLIKE}": [], "All other pairs": []}
+        for pair in pairs:
+            place = 2 if not pair["with_reference"] else 1 if pair["unlike"] else 0
+            list(groups.values())[place].append(pair)
         methods = [name for name in part["method"].unique() if name]
         found.append(
             {
                 "evaluation": evaluation,
                 "axis": axis,
-                "groups": [group for group in groups if group[1]],
+                "groups": [(name, of) for name, of in groups.items() if of],
                 "methods": methods,
                 "cut": room < 0,
             }
@@ -261,16 +265,25 @@ def _differences(table: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
     return found
 
 
+def _turned(table: pd.DataFrame, where: pd.Series) -> pd.DataFrame:
+    """The differences of the rows ``where`` the other way round."""
+    names = ["first", "second", "neutral_first", "neutral_second", "difference", "low", "high"]
+    turned = table.loc[where, ["second", "first", "neutral_second", "neutral_first", "difference", "high", "low"]]
+    turned = turned.set_axis(names, axis=1)
+    turned[["difference", "low", "high"]] *= -1
+    return pd.concat([table[~where], table[where].assign(**turned)]).sort_index(kind="stable")
+
+
 def _pair(
     key: tuple[str, str, str, str], rows: pd.DataFrame, axis: charts.Axis, metric: Metric, with_reference: bool
 ) -> dict[str, Any]:
     """A pair of recipes: its combined row, or its only one, to stand for it, and the rows of all corpora."""
     first, neutral_first, second, neutral_second = key
-    of = [(row, _difference(row, axis, metric)) for _, row in rows.iterrows()]
+    of = [(row, _difference(row, axis, metric)) for row in rows.to_dict(orient="records")]
     combined = [shown for row, shown in of if row["test"] == COMBINED]
     return {
-        "first": charts.named(first, neutral_first or "none"),
-        "second": charts.named(second, neutral_second or "none"),
+        "first": f"{first} ({neutral_first or 'none'})",
+        "second": f"{second} ({neutral_second or 'none'})",
         "unlike": neutral_first != neutral_second,
         "with_reference": with_reference,
         "head": combined[0] if combined else of[0][1] if len(of) == 1 else None,
@@ -279,7 +292,7 @@ def _pair(
     }
 
 
-def _difference(row: pd.Series, axis: charts.Axis, metric: Metric) -> dict[str, Any]:
+def _difference(row: dict[str, Any], axis: charts.Axis, metric: Metric) -> dict[str, Any]:
     combined = row["test"] == COMBINED
     elsewhere = row["train"] not in ("", row["test"], COMBINED)
     floor, gap, corpora = row["noise_floor"], row["difference"], row["n_corpora"].partition(".")[0]

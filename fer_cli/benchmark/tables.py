@@ -3,8 +3,9 @@
 import math
 import string
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -37,7 +38,7 @@ class Entry:
 
     @property
     def best(self) -> bool:
-        """Whether no other recipe may be as good."""
+        """Whether no other recipe of the same neutral access may be as good."""
         return self.ranks == (1, 1)
 
 
@@ -70,40 +71,58 @@ class Sheet:
 def sheets(table: pd.DataFrame, ranks: pd.DataFrame | None = None, metric: str = DEFAULT_METRIC) -> list[Sheet]:
     """The whole cells of ``table`` laid out, in the order of its rows, with the ranks of ``metric``."""
     cells = pooled(table)
-    cells = cells.assign(part=cells["train"].where(cells["evaluation"] == "cross-corpus", ""))
-    possible = {}
-    if ranks is not None and len(ranks):
-        own = ranks[(ranks["metric"] == metric) & ranks["low_rank"].notna() & ranks["high_rank"].notna()]
-        columns = ["evaluation", "train", "test", "neutral", "recipe", "low_rank", "high_rank"]
-        possible = {row[:5]: (int(row[5]), int(row[6])) for row in own[columns].itertuples(index=False, name=None)}
-    found = []
-    for (evaluation, train), part in cells.groupby(["evaluation", "part"], sort=False):
-        tests = tuple(sorted(part["test"].unique()))
-        chance = part.groupby("test")["chance"].mean()
+    # Elsewhere a test dataset goes with one training dataset, or with one set of them.
+    cells = cells.assign(source=cells["train"].where(cells["evaluation"] == "cross-corpus", ""))
+    found = entries(cells, metric, ["evaluation", "source", "neutral", "recipe", "test"])
+    possible = _ranks(cells, ranks, metric)
+    chance = cells.groupby(["evaluation", "source", "test"])["chance"].mean()
+    made = []
+    for evaluation, source in dict.fromkeys(key[:2] for key in found):
+        own = {key[2:]: entry for key, entry in found.items() if key[:2] == (evaluation, source)}
+        tests = tuple(sorted({test for _, _, test, _ in own}))
+        rivals = Counter((neutral, test, subjects) for neutral, _, test, subjects in own)
         rows = []
-        by_recipe = part.groupby(["recipe", "neutral", "train_subjects"], sort=False, dropna=False)
-        for (recipe, neutral, subjects), row in by_recipe:
-            entries = {}
-            for test, of in row.groupby("test", sort=False):
-                key = (evaluation, of["train"].iloc[0], test, neutral, recipe)
-                entries[test] = entry(of, metric, None if pd.notna(subjects) else possible.get(key))
-            number = None if pd.isna(subjects) else int(subjects)
-            rows.append((recipe, neutral, number, tuple(entries.get(test) for test in tests)))
+        for neutral, recipe, subjects in dict.fromkeys((key[0], key[1], key[3]) for key in own):
+            row = {test: own[key] for test in tests if (key := (neutral, recipe, test, subjects)) in own}
+            for test in row:
+                # Of a recipe alone no rank says anything.
+                if not subjects and rivals[neutral, test, subjects] > 1:
+                    between = possible.get((evaluation, source, neutral, recipe, test))
+                    row[test] = replace(row[test], ranks=between)
+            rows.append((recipe, neutral, subjects or None, tuple(map(row.get, tests))))
         rows.sort(key=lambda row: (row[0], NEUTRAL_ACCESS.index(row[1]), row[2] or 0))
-        found.append(Sheet(evaluation, train, tests, tuple(float(chance[test]) for test in tests), tuple(rows)))
-    return found
+        by_chance = tuple(float(chance[evaluation, source, test]) for test in tests)
+        made.append(Sheet(evaluation, source, tests, by_chance, tuple(rows)))
+    return made
 
 
-def entry(cells: pd.DataFrame, metric: str, ranks: tuple[int, int] | None = None) -> Entry:
-    """The entry of the whole ``cells`` of one recipe on one dataset."""
-    done = cells[cells["status"] == "done"]
+def entries(cells: pd.DataFrame, metric: str, by: Sequence[str]) -> dict[tuple, Entry]:
+    """The entries of whole cells, by the values of the columns ``by`` and the number of training subjects, 0 for none.
+
+    They are in the order of the cells.
+    """
+    done = cells["status"] == "done"
+    numbers = cells[[metric, f"{metric}_low", f"{metric}_high"]].set_axis(["value", "low", "high"], axis=1)
     # A damaged file may hold what no metric is.
-    value, low, high = (
-        done[f"{metric}{end}"].replace([math.inf, -math.inf], math.nan) for end in ("", "_low", "_high")
-    )
-    spread = float(value.std()) if value.count() > 1 else math.nan
-    failed = len(cells) - len(done)
-    return Entry(*(float(each.mean()) for each in (value, low, high)), int(value.count()), spread, failed, ranks)
+    numbers = numbers.replace([math.inf, -math.inf], math.nan).where(done).assign(failed=~done)
+    groups = numbers.groupby([*(cells[name] for name in by), cells["train_subjects"].fillna(0)], sort=False)
+    value, means, failed = groups["value"], groups[["low", "high"]].mean(), groups["failed"].sum()
+    columns = zip(value.mean(), means["low"], means["high"], value.count(), value.std(), failed, strict=True)
+    return {
+        (*key[:-1], int(key[-1])): Entry(float(mean), float(low), float(high), int(draws), float(spread), int(lost))
+        for key, (mean, low, high, draws, spread, lost) in zip(value.groups, columns, strict=True)
+    }
+
+
+def _ranks(cells: pd.DataFrame, ranks: pd.DataFrame | None, metric: str) -> dict[tuple, tuple[int, int]]:
+    """The ranks by evaluation, source, neutral access, recipe and test dataset."""
+    if ranks is None or ranks.empty:
+        return {}
+    keys = ["evaluation", "train", "test", "neutral", "recipe"]
+    own = ranks[(ranks["metric"] == metric) & ranks["low_rank"].notna() & ranks["high_rank"].notna()]
+    both = cells[[*keys, "source"]].drop_duplicates().merge(own[[*keys, "low_rank", "high_rank"]], on=keys)
+    columns = both[["evaluation", "source", "neutral", "recipe", "test", "low_rank", "high_rank"]]
+    return {row[:5]: (int(row[5]), int(row[6])) for row in columns.itertuples(index=False, name=None)}
 
 
 def figure(value: float, metric: Metric) -> str:
@@ -135,7 +154,7 @@ def caption(metric: Metric) -> str:
     unit = " in percent" if metric.percent else ""
     return (
         f"{metric.title[0].upper()}{metric.title[1:]}{unit}, with 95% intervals over subjects. Neutral: what a face "
-        "was compared with. Bold: the best, where no other may be as good."
+        "was compared with. Bold: the best of the same neutral access, where no other may be as good."
     )
 
 
@@ -164,6 +183,7 @@ def _words(entry: Entry | None, metric: Metric, bold: str, interval: str = "[{},
     parts = [bold.format(value) if entry.best else value]
     if math.isfinite(entry.low) and math.isfinite(entry.high):
         parts.append(interval.format(figure(entry.low, metric), figure(entry.high, metric)))
+    parts += [f"({entry.failed} failed)"] if entry.failed else []
     return " ".join(parts)
 
 

@@ -93,9 +93,9 @@ def made_ranks(table: pd.DataFrame) -> pd.DataFrame:
     cells = pooled(table)
     cells = cells[(cells["status"] == "done") & (cells["evaluation"] != "learning-curve")]
     rows = []
-    for (evaluation, train, test), part in cells.groupby(["evaluation", "train", "test"]):
-        values = part.groupby(["neutral", "recipe"])[DEFAULT_METRIC].mean().sort_values(ascending=False)
-        for place, ((neutral, recipe), value) in enumerate(values.items(), start=1):
+    for (evaluation, train, test, neutral), part in cells.groupby(["evaluation", "train", "test", "neutral"]):
+        values = part.groupby("recipe")[DEFAULT_METRIC].mean().sort_values(ascending=False)
+        for place, (recipe, value) in enumerate(values.items(), start=1):
             low, high = (1, 2) if place <= 2 < len(values) else (place, place)
             rows.append((evaluation, train, test, neutral, recipe, DEFAULT_METRIC, value, low, high))
     return pd.DataFrame(rows, columns=RANKS)
