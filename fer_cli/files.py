@@ -14,6 +14,7 @@ import shutil
 import socket
 import stat
 import tempfile
+import unicodedata
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -167,6 +168,26 @@ def as_text(name: object) -> str:
         return os.fsencode(str(name)).decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:
         return str(name).encode("utf-8", "backslashreplace").decode()
+
+
+#: Characters that are not printable but belong to text; Persian and emoji need the joiners.
+_TEXT = frozenset("\n\t\u200c\u200d")
+
+
+def plain(text: str) -> str:
+    r"""The text with all that could steer a terminal escaped: control codes, carriage returns, changes of direction.
+
+    >>> plain("a\x1b[2Jb\u202ec")
+    'a\\x1b[2Jb\\u202ec'
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if _is_text(letter) else repr(letter)[1:-1] for letter in as_text(text))
+
+
+def _is_text(letter: str) -> bool:
+    kind = unicodedata.category(letter)
+    return letter in _TEXT or not (kind.startswith("C") or kind in ("Zl", "Zp"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:

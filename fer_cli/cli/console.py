@@ -4,7 +4,6 @@ import os
 import sys
 import textwrap
 import time
-import unicodedata
 from collections.abc import Iterable
 from functools import partial
 from io import TextIOWrapper
@@ -17,7 +16,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from fer_cli.errors import FerError
-from fer_cli.files import as_text
+from fer_cli.files import plain
 
 #: The exit code of a command that skipped inputs because something is wrong with them.
 SOME_SKIPPED = 3
@@ -26,25 +25,6 @@ INTERRUPTED = 130
 
 #: Of several processes, only the first prints.
 _SILENT = os.environ.get("RANK", "0") != "0"
-
-#: Characters that are not printable but belong to text; Persian and emoji need the joiners.
-_TEXT = frozenset("\n\t\u200c\u200d")
-
-
-def plain(text: str) -> str:
-    r"""The text with all that could steer a terminal escaped: control codes, carriage returns, changes of direction.
-
-    >>> plain("a\x1b[2Jb\u202ec")
-    'a\\x1b[2Jb\\u202ec'
-    """
-    if text.isprintable():
-        return text
-    return "".join(letter if _is_text(letter) else repr(letter)[1:-1] for letter in as_text(text))
-
-
-def _is_text(letter: str) -> bool:
-    kind = unicodedata.category(letter)
-    return letter in _TEXT or not (kind.startswith("C") or kind in ("Zl", "Zp"))
 
 
 class PlainConsole(Console):

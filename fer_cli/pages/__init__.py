@@ -16,12 +16,17 @@ from PIL import Image
 
 #: The style that all pages share: light and dark by the reader's preference, or by ``data-theme`` of the root.
 STYLE = "page.css.jinja"
+#: Macros that draw charts and maps, whose geometry is worked out in :mod:`fer_cli.evaluation.report.charts`.
+CHARTS = "charts.html.jinja"
 QUALITY = 88
 
 
 def environment(package: str, names: Sequence[str], **filters: Any) -> Environment:
-    """The environment of the templates ``names``, files of ``package``, with :data:`STYLE`; everything is escaped."""
-    files = {STYLE: resources.files(__name__), **dict.fromkeys(names, resources.files(package))}
+    """The environment of the templates ``names``, files of ``package``, with :data:`STYLE` and :data:`CHARTS`.
+
+    Everything is escaped.
+    """
+    files = dict.fromkeys((STYLE, CHARTS), resources.files(__name__)) | dict.fromkeys(names, resources.files(package))
     made = Environment(
         loader=DictLoader({name: (folder / name).read_text(encoding="utf-8") for name, folder in files.items()}),
         autoescape=True,

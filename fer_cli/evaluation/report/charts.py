@@ -43,6 +43,17 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A point of a chart or map: where, and the numbers of its colour and of its marker."""
+
+    x: float
+    y: float
+    colour: int
+    marker: int
+    title: str
+
+
+@dataclass(frozen=True)
 class Chart:
     """A chart of ``WIDTH`` by ``HEIGHT``: its ticks are pairs of a place and a label."""
 
@@ -54,11 +65,14 @@ class Chart:
     y_ticks: list[tuple[float, str]]
     lines: list[Line] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
+    #: What lies between two lines: the corners of each.
+    bands: list[Line] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
     #: Names of styles, for a legend.
     legend: list[tuple[str, str]] = field(default_factory=list)
 
 
-class _Scale:
+class Scale:
     """From values to places along an axis."""
 
     def __init__(self, low: float, high: float, start: float, end: float):
@@ -66,18 +80,21 @@ class _Scale:
         self._start, self._length = start, end - start
 
     def __call__(self, value: float) -> float:
+        """The place of a value."""
         return round(self._start + self._length * (value - self._low) / self._reach, 2)
 
 
-def _horizontal(low: float, high: float) -> _Scale:
-    return _Scale(low, high, LEFT, WIDTH - RIGHT)
+def horizontal(low: float, high: float) -> Scale:
+    """The scale of a chart's x axis."""
+    return Scale(low, high, LEFT, WIDTH - RIGHT)
 
 
-def _vertical(low: float, high: float) -> _Scale:
-    return _Scale(low, high, HEIGHT - BOTTOM, TOP)
+def vertical(low: float, high: float) -> Scale:
+    """The scale of a chart's y axis."""
+    return Scale(low, high, HEIGHT - BOTTOM, TOP)
 
 
-def _shares(scale: _Scale) -> list[tuple[float, str]]:
+def _shares(scale: Scale) -> list[tuple[float, str]]:
     return [(scale(share), f"{share:.0%}") for share in (0, 0.25, 0.5, 0.75, 1)]
 
 
@@ -87,7 +104,7 @@ def reliability(bins: pd.DataFrame, ece: float) -> Chart:
     A bar a bin that is not empty, as high as its accuracy, marked at its mean confidence; the diagonal is perfect
     calibration.
     """
-    x, y = _horizontal(0, 1), _vertical(0, 1)
+    x, y = horizontal(0, 1), vertical(0, 1)
     bars, lines = [], [Line(f"{x(0)},{y(0)} {x(1)},{y(1)}", "ideal", "accuracy equal to confidence")]
     total = bins["count"].sum()
     for row in bins[bins["count"] > 0].itertuples():
@@ -135,8 +152,8 @@ def _by_epoch(
     values = np.concatenate([table[list(columns)].to_numpy(dtype=float).ravel() for _, table in runs])
     values = values[np.isfinite(values)]
     ticks = MaxNLocator(nbins=5).tick_values(values.min(), values.max()) if len(values) else np.array([0.0, 1.0])
-    x = _horizontal(1, max(last, 2))
-    y = _vertical(0, 1) if shares else _vertical(ticks[0], ticks[-1])
+    x = horizontal(1, max(last, 2))
+    y = vertical(0, 1) if shares else vertical(ticks[0], ticks[-1])
     lines = []
     for column, (style, name) in columns.items():
         for run, table in runs:
@@ -157,20 +174,9 @@ def _by_epoch(
     )
 
 
-def _line(epochs: pd.Series, values: pd.Series, x: _Scale, y: _Scale, style: str, title: str) -> Line:
+def _line(epochs: pd.Series, values: pd.Series, x: Scale, y: Scale, style: str, title: str) -> Line:
     pairs = [(epoch, value) for epoch, value in zip(epochs, values, strict=True) if np.isfinite(value)]
     return Line(" ".join(f"{x(epoch)},{y(value)}" for epoch, value in pairs), style, title)
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A point of a map: where, and the numbers of its colour and of its marker."""
-
-    x: float
-    y: float
-    colour: int
-    marker: int
-    title: str
 
 
 @dataclass(frozen=True)

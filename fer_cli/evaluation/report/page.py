@@ -14,7 +14,7 @@ from fer_cli.files import write_text
 from fer_cli.pages import environment
 from fer_cli.runs.run import CARD, CROSS_VALIDATION, Run
 
-TEMPLATES = ("report.html.jinja", "charts.html.jinja", "report.css")
+TEMPLATES = ("report.html.jinja", "report.css")
 
 
 def write_report(evaluation: Evaluation) -> None:

@@ -1,0 +1,224 @@
+"""Charts of a benchmark as geometry: forest plots of differences, heat maps of corpora, and learning curves.
+
+The page's template draws them in the colours of its theme.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+
+from fer_cli.benchmark.cells import NEUTRAL_ACCESS
+from fer_cli.benchmark.results import pooled
+from fer_cli.benchmark.tables import Entry, entries, figure
+from fer_cli.evaluation.metrics import Metric
+from fer_cli.evaluation.report import charts
+from fer_cli.evaluation.report.charts import LEFT, MARKERS, RIGHT, WIDTH, Chart, Line, Mark, Scale, horizontal, vertical
+
+#: The size of a chart of learning curves, as the report's template takes it.
+SIZE = {name: getattr(charts, name.upper()) for name in ("width", "height", "left", "right", "top", "bottom")}
+#: A row of a forest plot, in the units of its viewBox, and what is left free at both ends of its axis.
+STRIP_WIDTH, STRIP_HEIGHT, EDGE = 240, 24, 18
+#: Labels of an axis stand at least so far from each other.
+LABEL = 28
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One row of a forest plot: a mark at the difference, its interval, and the noise floor around zero.
+
+    ``line`` and ``floor`` are two ends each, None where there is none; ``mark`` is None where there is no difference.
+    """
+
+    mark: float | None
+    line: tuple[float, float] | None
+    floor: tuple[float, float] | None
+    combined: bool
+    resolved: bool
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The axis that the rows of forest plots share: its scale, the place of zero, and its ticks."""
+
+    scale: Scale
+    zero: float
+    ticks: list[tuple[float, str]]
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, metric: Metric) -> "Axis":
+        """The axis on which all rows of ``table`` (``difference, low, high, noise_floor``) have room."""
+        unit = 100 if metric.percent else 1
+        values = table[["difference", "low", "high", "noise_floor"]].to_numpy(float) * unit
+        values = np.r_[values.ravel(), -values[:, 3], 0.0]
+        values = np.clip(values[np.isfinite(values)], -2 * unit, 2 * unit)
+        if not np.ptp(values):
+            values = np.array([-1.0, 1.0]) * unit / 100
+        ticks = MaxNLocator(nbins=5).tick_values(values.min(), values.max())
+        scale = Scale(ticks[0] / unit, ticks[-1] / unit, EDGE, STRIP_WIDTH - EDGE)
+        labels = [(scale(tick / unit), f"{tick:+g}".replace("-", "−") if tick else "0") for tick in ticks]
+        return cls(scale, scale(0), labels)
+
+    def strip(self, row: Mapping[str, Any]) -> Strip:
+        """The row of a forest plot for a row of the table."""
+        difference, low, high, floor = (row[name] for name in ("difference", "low", "high", "noise_floor"))
+        return Strip(
+            self._at(difference) if math.isfinite(difference) else None,
+            (self._at(low), self._at(high)) if math.isfinite(low) and math.isfinite(high) else None,
+            (self._at(-abs(floor)), self._at(abs(floor))) if math.isfinite(floor) else None,
+            row["test"] == "(all)",
+            bool(row["resolved"]),
+        )
+
+    def _at(self, value: float) -> float:
+        return min(max(self.scale(value), 0), STRIP_WIDTH)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A number of a heat map: ``share`` of the way from the lowest to the highest of all, and what is said of it."""
+
+    text: str
+    share: float
+    title: str
+    within: bool
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A recipe's results, a row a training dataset and a column a test dataset; None where there is no such cell."""
+
+    recipe: str
+    neutral: str
+    tests: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Tile | None, ...]], ...]
+
+
+#: The last row of a heat map.
+OTHERS = "all others"
+
+
+def heat_maps(table: pd.DataFrame, metric: Metric) -> tuple[list[HeatMap], tuple[str, str]]:
+    """A map of each recipe that has cross-corpus results, and the lowest and the highest number of all.
+
+    The diagonal is the recipe within each dataset, and the last row all other datasets together.
+    """
+    cells = pooled(table)
+    cells = cells[cells["evaluation"].isin(["within", "cross-corpus", "leave-one-corpus-out"])]
+    crossed = cells["evaluation"] != "within"
+    tests = tuple(sorted({*cells.loc[crossed, "test"], *cells.loc[cells["evaluation"] == "cross-corpus", "train"]}))
+    cells = cells[cells["test"].isin(tests)]
+    source = cells["train"].mask(cells["evaluation"] == "leave-one-corpus-out", "")
+    source = source.mask(cells["evaluation"] == "within", cells["test"])
+    shown = set(cells.loc[cells["evaluation"] != "within", ["recipe", "neutral"]].itertuples(index=False, name=None))
+    by: dict[tuple[str, str], dict[tuple[str, str], Entry]] = {}
+    found = entries(cells.assign(source=source), metric.name, ["recipe", "neutral", "source", "test"])
+    for (recipe, neutral, train, test, _), entry in found.items():
+        if (recipe, neutral) in shown:
+            by.setdefault((recipe, neutral), {})[train, test] = entry
+    values = [each.value for of in by.values() for each in of.values() if math.isfinite(each.value)]
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    maps = []
+    for (recipe, neutral), of in sorted(by.items(), key=lambda item: (item[0][0], NEUTRAL_ACCESS.index(item[0][1]))):
+        trains = [name for name in (*tests, "") if any(train == name for train, _ in of)]
+        rows = tuple(
+            (train or OTHERS, tuple(_tile(of.get((train, test)), metric, low, high, train == test) for test in tests))
+            for train in trains
+        )
+        maps.append(HeatMap(recipe, neutral, tests, rows))
+    return maps, (figure(low, metric), figure(high, metric))
+
+
+def _tile(found: Entry | None, metric: Metric, low: float, high: float, within: bool) -> Tile | None:
+    if found is None:
+        return None
+    if not math.isfinite(found.value):
+        return Tile("failed" if found.failed else "–", 0.0, "no number", within)
+    title = f"{figure(found.value, metric)}, {figure(found.low, metric)} to {figure(found.high, metric)}"
+    title += f", mean of {found.draws}" if found.draws > 1 else ""
+    return Tile(figure(found.value, metric), (found.value - low) / ((high - low) or 1), title, within)
+
+
+def learning_curves(table: pd.DataFrame, metric: Metric) -> list[Chart]:
+    """A chart of each test dataset: the metric by number of training subjects, a line and a band of intervals a recipe.
+
+    The axis is logarithmic where the numbers span more than a factor of four. Recipes have the same colours in all.
+    """
+    cells = pooled(table)
+    cells = cells[(cells["evaluation"] == "learning-curve") & (cells["status"] == "done")]
+    cells = cells[cells["train_subjects"].notna() & (cells["train_subjects"] > 0)]
+    names = sorted(set(cells[["recipe", "neutral"]].itertuples(index=False, name=None)))
+    by: dict[str, dict[tuple[str, str], list[tuple[int, Entry]]]] = {}
+    for (test, recipe, neutral, count), entry in entries(cells, metric.name, ["test", "recipe", "neutral"]).items():
+        if math.isfinite(entry.value):
+            by.setdefault(test, {}).setdefault((recipe, neutral), []).append((count, entry))
+    chance = cells.groupby("test")["chance"].mean()
+    return [_curves(test, by[test], names, metric, float(chance[test])) for test in sorted(by)]
+
+
+def _curves(
+    test: str,
+    curves: dict[tuple[str, str], list[tuple[int, Entry]]],
+    names: Sequence[tuple[str, str]],
+    metric: Metric,
+    chance: float,
+) -> Chart:
+    curves = {key: sorted(points, key=lambda point: point[0]) for key, points in curves.items()}
+    counts = sorted({count for points in curves.values() for count, _ in points})
+    place = math.log if counts[-1] > 4 * counts[0] else float
+    x = horizontal(place(counts[0]), place(counts[-1]))
+    found = np.array([(point.value, point.low, point.high) for points in curves.values() for _, point in points])
+    found = np.r_[found[np.isfinite(found)], chance if math.isfinite(chance) else []]
+    unit = 100 if metric.percent else 1
+    ticks = MaxNLocator(nbins=5).tick_values(found.min() * unit, found.max() * unit) / unit
+    y = vertical(ticks[0], ticks[-1])
+    chart = Chart(
+        title=test,
+        description=f"{metric.title} on {test} by number of training subjects, {len(curves)} recipes.",
+        x_label="training subjects",
+        y_label=metric.title,
+        x_ticks=[(x(place(count)), str(count)) for count in _apart(counts, lambda count: x(place(count)))],
+        y_ticks=[(y(tick), f"{100 * tick:g}%" if metric.percent else f"{tick:g}") for tick in ticks],
+    )
+    if math.isfinite(chance):
+        chart.lines.append(Line(f"{LEFT},{y(chance)} {WIDTH - RIGHT},{y(chance)}", "ideal", "by chance"))
+    for key, points in curves.items():
+        number = names.index(key)
+        style, name = f"s{number % MARKERS}", named(*key)
+        banded = [(x(place(count)), y(each.low), y(each.high)) for count, each in points if math.isfinite(each.low)]
+        corners = [f"{at},{low}" for at, low, _ in banded] + [f"{at},{high}" for at, _, high in reversed(banded)]
+        if len(banded) > 1:
+            chart.bands.append(Line(" ".join(corners), style, f"{name}: 95% intervals"))
+        at = [(x(place(count)), y(each.value)) for count, each in points]
+        chart.lines.append(Line(" ".join(f"{left},{top}" for left, top in at), style, name))
+        for (left, top), (count, each) in zip(at, points, strict=True):
+            interval = f"{figure(each.low, metric)} to {figure(each.high, metric)}"
+            title = f"{name}, {count} subjects: {figure(each.value, metric)}, {interval}"
+            chart.marks.append(Mark(left, top, number % MARKERS, number % MARKERS, title))
+        chart.legend.append((style, name))
+    if math.isfinite(chance):
+        chart.legend.append(("ideal", "by chance"))
+    return chart
+
+
+def _apart(counts: Iterable[int], place) -> list[int]:
+    """Those of ``counts`` whose labels have room, the last one in any case."""
+    *others, last = counts
+    kept: list[int] = []
+    for count in others:
+        if place(last) - place(count) >= LABEL and (not kept or place(count) - place(kept[-1]) >= LABEL):
+            kept.append(count)
+    return [*kept, last]
+
+
+def named(recipe: str, neutral: str) -> str:
+    """A recipe with its neutral access, which stands by each of its numbers.
+
+    >>> named("difference", "given"), named("baseline", "none")
+    ('difference (neutral given)', 'baseline (neutral none)')
+    """
+    return f"{recipe} (neutral {neutral})"
