@@ -9,16 +9,20 @@ predictions drawn together, and can be too narrow where subjects are few: the te
 
 McNemar's exact test is given too since papers report it. It takes frames for independent, and reports differences too
 often where a person has several.
+
+These compare two trained models. Whether two recipes differ, of which each training is one draw, is what repeated
+trainings tell: on repeated folds by :func:`corrected_t_test`, on one test set by :func:`crossed_t_test`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 
-from fer_cli.evaluation.bootstrap import SEED, bootstrap
+from fer_cli.evaluation.bootstrap import LEVEL, SEED, bootstrap
 from fer_cli.evaluation.metrics import LabelledPredictions, class_metrics, compared_metrics
 
 #: What a row of a comparison begins with that is of one class: ``recall of anger``.
@@ -34,7 +38,8 @@ _ROOM = 4_000_000
 class Pair:
     """Two models on the same N samples, the difference being the second less the first.
 
-    ``metrics`` has a row a metric that is compared: ``first, second, difference, low, high, p``. ``recalls`` has a
+    ``metrics`` has a row a metric that is compared: ``first, second, difference, low, high, p, standard_error``, the
+    last the deviation of the difference's bootstrap. ``recalls`` has a
     row a class that has samples: ``first, second, difference, low, high``. ``only_first`` and ``only_second`` count
     the samples that one alone predicted rightly, of which ``mcnemar`` is the two-sided p. ``least_p`` is the smallest p
     that so many subjects can give.
@@ -48,7 +53,7 @@ class Pair:
     least_p: float
 
 
-def compare_pair(first: LabelledPredictions, second: LabelledPredictions) -> Pair:
+def compare_pair(first: LabelledPredictions, second: LabelledPredictions, *, exchanges: int = EXCHANGES) -> Pair:
     """Compare two models on the same rows: equal classes, truth and units, in the same order."""
     one, other = first.confusions(), second.confusions()
     both = np.stack([one, other]).astype(float)
@@ -67,7 +72,8 @@ def compare_pair(first: LabelledPredictions, second: LabelledPredictions) -> Pai
     metrics = found.table(names).rename(columns={"value": "difference"})
     metrics.insert(0, "first", [float(value[name][0, 0]) for name in names])
     metrics.insert(1, "second", [float(value[name][1, 0]) for name in names])
-    metrics["p"] = pd.Series(exchange_test(one, other))
+    metrics["p"] = pd.Series(exchange_test(one, other, exchanges=exchanges))
+    metrics["standard_error"] = [float(np.nanstd(found.draws[name])) if found.draws else np.nan for name in names]
     before, after = value["recall"][:, 0]
     low, high = found.interval("recall")
     columns = {"first": before, "second": after, "difference": after - before, "low": low, "high": high}
@@ -89,10 +95,12 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
-def exchange_test(first: np.ndarray, second: np.ndarray, *, seed: int = SEED) -> dict[str, float]:
+def exchange_test(
+    first: np.ndarray, second: np.ndarray, *, exchanges: int = EXCHANGES, seed: int = SEED
+) -> dict[str, float]:
     """The two-sided p of each metric that is compared, from the U×C×C confusion matrices of two models by subject.
 
-    Exact where at most :data:`EXACT` subjects' predictions differ; else from :data:`EXCHANGES` seeded exchanges, the
+    Exact where at most :data:`EXACT` subjects' predictions differ; else from so many seeded ``exchanges``, the
     observed one among them (Phipson and Smyth 2010).
     """
     change = (second - first).reshape(len(first), -1).astype(float)
@@ -110,12 +118,12 @@ def exchange_test(first: np.ndarray, second: np.ndarray, *, seed: int = SEED) ->
 
     observed = sizes(np.ones((1, len(change))))
     as_large = dict.fromkeys(observed, 0)
-    for directions in _directions(len(change), seed):
+    for directions in _directions(len(change), exchanges, seed):
         for name, values in sizes(directions).items():
             as_large[name] += int((values >= observed[name] - 1e-9).sum())
     if len(change) <= EXACT:
         return {name: count / 2 ** max(len(change) - 1, 0) for name, count in as_large.items()}
-    return {name: (count + 1) / (EXCHANGES + 1) for name, count in as_large.items()}
+    return {name: (count + 1) / (exchanges + 1) for name, count in as_large.items()}
 
 
 def least_p(subjects: int) -> float:
@@ -133,7 +141,75 @@ def holm(p: np.ndarray) -> np.ndarray:
     return corrected
 
 
-def _directions(count: int, seed: int) -> Iterator[np.ndarray]:
+class TTest(NamedTuple):
+    """A two-sided t test of a mean difference, with the :data:`~fer_cli.evaluation.bootstrap.LEVEL` interval."""
+
+    t: float
+    p: float
+    low: float
+    high: float
+    standard_error: float
+
+
+def corrected_t_test(differences: np.ndarray, *, test_n: float, train_n: float) -> TTest:
+    """The corrected resampled t test of R×K differences between two recipes, one of each of R repeated K folds.
+
+    The folds' training sets overlap, so the differences are not independent, and the usual variance of their mean is
+    far too small. Nadeau and Bengio (2003, Machine Learning 52, 239-281) replace its factor 1/(RK) by 1/(RK) +
+    ``test_n`` / ``train_n``, the numbers of samples (or subjects) tested and trained on in a fold; with RK - 1 degrees
+    of freedom (Bouckaert and Frank 2004). Differences that are all 0 have p = 1.
+
+    Raises ``ValueError`` if there are fewer than two differences, or a number of samples is not positive.
+    """
+    differences = np.ravel(np.asarray(differences, dtype=float))
+    count = len(differences)
+    if count < 2:
+        raise ValueError("a t test needs two differences or more")
+    if not (test_n > 0 and train_n > 0):
+        raise ValueError(f"test_n is {test_n} and train_n {train_n}, not positive")
+    variance = float(differences.var(ddof=1)) * (1 / count + test_n / train_n)
+    return _t_test(float(differences.mean()), variance, count - 1)
+
+
+def crossed_t_test(
+    first: np.ndarray, second: np.ndarray, metric: Callable[[np.ndarray], np.ndarray], *, seed: int = SEED
+) -> TTest:
+    """The t test of the mean difference in ``metric`` between two recipes, each trained R times, on the same subjects.
+
+    ``first`` and ``second`` are R×U×C×C confusion matrices by training and subject; ``metric`` takes …×C×C to ….
+    Subjects and trainings are crossed random effects, as cases and readers are in radiology (Obuchowski and Rockette
+    1995): the variance of the mean is that over subjects, from a bootstrap in which all trainings are drawn together,
+    and that over trainings, divided by R. Degrees of freedom by Satterthwaite (1946).
+
+    Raises ``ValueError`` if there are fewer than two trainings or subjects.
+    """
+    both = np.stack([first, second]).astype(float)
+    trainings, subjects = both.shape[1:3]
+    if trainings < 2 or subjects < 2:
+        raise ValueError("trainings and subjects must be two or more")
+
+    def differences(draws: np.ndarray) -> dict[str, np.ndarray]:
+        before, after = metric(np.einsum("du,mruij->mdrij", draws, both, optimize=True))
+        return {"each": after - before, "mean": (after - before).mean(axis=1)}
+
+    found = bootstrap(differences, subjects, rows=2 * trainings * both.shape[-1] ** 2, seed=seed)
+    over_subjects = float(np.nanvar(found.draws["mean"]))
+    over_trainings = float(found.values["each"][0].var(ddof=1)) / trainings
+    variance = over_subjects + over_trainings
+    parts = over_subjects**2 / (subjects - 1) + over_trainings**2 / (trainings - 1)
+    return _t_test(float(found.values["mean"][0]), variance, variance**2 / parts if parts > 0 else trainings - 1)
+
+
+def _t_test(mean: float, variance: float, freedom: float) -> TTest:
+    error = variance**0.5
+    half = float(t.ppf((1 + LEVEL) / 2, freedom)) * error
+    if error == 0:
+        return TTest(float(np.copysign(np.inf, mean)) if mean else 0.0, 0.0 if mean else 1.0, mean, mean, 0.0)
+    statistic = mean / error
+    return TTest(statistic, float(2 * t.sf(abs(statistic), freedom)), mean - half, mean + half, error)
+
+
+def _directions(count: int, exchanges: int, seed: int) -> Iterator[np.ndarray]:
     """R×count of 1 and -1: every way up to a change of all signs, which changes nothing, or a seeded choice of ways."""
     if count <= EXACT:
         ways = np.arange(2 ** max(count - 1, 0))[:, None] >> np.arange(count)
@@ -141,6 +217,6 @@ def _directions(count: int, seed: int) -> Iterator[np.ndarray]:
         return
     generator = np.random.default_rng(seed)
     step = max(1, _ROOM // count)
-    for start in range(0, EXCHANGES, step):
-        size = min(step, EXCHANGES - start)
+    for start in range(0, exchanges, step):
+        size = min(step, exchanges - start)
         yield 1.0 - 2.0 * generator.integers(0, 2, (size, count), dtype=np.int8)

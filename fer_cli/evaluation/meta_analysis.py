@@ -1,0 +1,113 @@
+"""Combined effect over corpora: a random-effects meta-analysis.
+
+A difference between two models is not the same on every corpus, so the mean is that of a population of corpora, of
+which those tested are a sample (DerSimonian and Laird 1986). The variance between corpora is Paule and Mandel's (1982),
+which Veroniki et al. (2016) recommend; interval and p are those of Hartung and Knapp (2001) and Sidik and Jonkman
+(2002), from a t distribution, which keep their level with few corpora (IntHout, Ioannidis and Borm 2014). Where the
+effects agree better than their own variances let expect, the interval would be narrower than if the corpora did not
+differ at all; then its scale is 1, as Knapp and Hartung (2003) advise. With two corpora the t distribution has one
+degree of freedom and the interval is very wide: two corpora say little about a third.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import chi2, norm, t
+
+from fer_cli.evaluation.bootstrap import LEVEL
+
+
+@dataclass(frozen=True)
+class CombinedEffect:
+    """The mean effect over K corpora, and how much the corpora differ.
+
+    ``low`` and ``high`` are its interval and ``p`` is two-sided, of no effect on average. ``tau2`` is the variance
+    between corpora, ``q`` Cochran's statistic and ``q_p`` its p, of equal effects, and ``i2`` the share of the
+    variation that is not from the effects' own variances (Higgins and Thompson 2002), from 0 to 1. Where the effect in
+    another such corpus would lie is between ``prediction_low`` and ``prediction_high`` (Higgins, Thompson and
+    Spiegelhalter 2009): NaN for fewer than three corpora. Of one corpus all that is between corpora is NaN. ``weights``
+    are the corpora's (K), and sum to 1.
+    """
+
+    effect: float
+    standard_error: float
+    low: float
+    high: float
+    p: float
+    tau2: float
+    q: float
+    q_p: float
+    i2: float
+    prediction_low: float
+    prediction_high: float
+    weights: tuple[float, ...]
+
+    @property
+    def count(self) -> int:
+        """How many corpora there are."""
+        return len(self.weights)
+
+
+def combine(effects: Sequence[float], variances: Sequence[float]) -> CombinedEffect:
+    """Combine the K ``effects`` with their sampling ``variances``; of one, its own normal interval.
+
+    Raises ``ValueError`` if there is none, the two are not of one length, or a variance is not positive and finite.
+    """
+    effects, variances = np.asarray(effects, dtype=float), np.asarray(variances, dtype=float)
+    if effects.shape != variances.shape or effects.ndim != 1 or not len(effects):
+        raise ValueError(f"effects and variances are of shapes {effects.shape} and {variances.shape}, not K each")
+    if not (np.isfinite(effects).all() and np.isfinite(variances).all() and (variances > 0).all()):
+        raise ValueError("effects must be finite, and variances positive and finite")
+    count, nan = len(effects), float("nan")
+    if count == 1:
+        effect, error = float(effects[0]), float(np.sqrt(variances[0]))
+        half = float(norm.ppf((1 + LEVEL) / 2)) * error
+        p = float(2 * norm.sf(abs(effect) / error))
+        return CombinedEffect(effect, error, effect - half, effect + half, p, nan, nan, nan, nan, nan, nan, (1.0,))
+    tau2 = paule_mandel(effects, variances)
+    weights = 1 / (variances + tau2)
+    effect, generalized = _mean_and_q(effects, variances, tau2)
+    scale = max(1.0, generalized / (count - 1))
+    error = float(np.sqrt(scale / weights.sum()))
+    half = float(t.ppf((1 + LEVEL) / 2, count - 1)) * error
+    _, q = _mean_and_q(effects, variances, 0.0)
+    across = nan
+    if count > 2:
+        across = float(t.ppf((1 + LEVEL) / 2, count - 2) * np.sqrt(tau2 + error**2))
+    return CombinedEffect(
+        effect=effect,
+        standard_error=error,
+        low=effect - half,
+        high=effect + half,
+        p=float(2 * t.sf(abs(effect) / error, count - 1)),
+        tau2=tau2,
+        q=q,
+        q_p=float(chi2.sf(q, count - 1)),
+        i2=max(0.0, 1 - (count - 1) / q) if q > 0 else 0.0,
+        prediction_low=effect - across,
+        prediction_high=effect + across,
+        weights=tuple(float(weight) for weight in weights / weights.sum()),
+    )
+
+
+def paule_mandel(effects: np.ndarray, variances: np.ndarray) -> float:
+    """The variance between K corpora at which the generalised Q equals its expectation, K - 1; 0 if it never does."""
+    expected = len(effects) - 1
+
+    def excess(tau2: float) -> float:
+        return _mean_and_q(effects, variances, tau2)[1] - expected
+
+    if excess(0.0) <= 0:
+        return 0.0
+    # Q falls as tau² grows, and at this tau² is at most K - 1.
+    most = float(((effects - effects.mean()) ** 2).sum() / expected)
+    return float(brentq(excess, 0.0, most, xtol=1e-14, rtol=1e-12)) if excess(most) < 0 else most
+
+
+def _mean_and_q(effects: np.ndarray, variances: np.ndarray, tau2: float) -> tuple[float, float]:
+    """The weighted mean, and the weighted sum of squares about it."""
+    weights = 1 / (variances + tau2)
+    mean = float((weights * effects).sum() / weights.sum())
+    return mean, float((weights * (effects - mean) ** 2).sum())
