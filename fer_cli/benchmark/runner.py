@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from fer_cli.benchmark.cells import Cell, CellResult
 from fer_cli.benchmark.engines import Engine, EngineName, death, failed, opened
 from fer_cli.errors import FerError, UsageError
-from fer_cli.files import locked, read_bytes, write_bytes, write_text
+from fer_cli.files import locked, read_bytes, write_bytes, write_text, written_whole
 from fer_cli.models import SCRATCH
 from fer_cli.options import Session
 from fer_cli.progress import Progress, silent
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from fer_cli.benchmark.specification import Specification
 
-#: The copy of the specification in a benchmark's folder, and the folder of its cells there.
-SPECIFICATION, CELLS = "specification.toml", "cells"
+#: In a benchmark's folder: the copy of the specification, the table of comparisons, and the folder of the cells.
+SPECIFICATION, COMPARISONS, CELLS = "specification.toml", "comparisons.parquet", "cells"
 #: What an error that nobody foresaw leaves in a cell's folder.
 TRACEBACK = "error.txt"
 
@@ -36,6 +36,21 @@ TRAINING, EMBEDDING, FEATURES = 0.02, 0.006, 0.01
 LEAST = 2.0
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What a benchmark came to.
+
+    ``table`` is that of results, ``comparisons`` that of all pairs of recipes, ``ranks`` what these leave of ranks;
+    ``sentences`` name the recipes that do not beat the baseline; ``changes`` is what became of an earlier table.
+    """
+
+    table: "pd.DataFrame"
+    comparisons: "pd.DataFrame"
+    ranks: "pd.DataFrame"
+    sentences: tuple[str, ...] = ()
+    changes: "pd.DataFrame | None" = None
+
+
 def run(
     specification: "Specification",
     out: Path,
@@ -44,15 +59,16 @@ def run(
     device: str = "auto",
     engine: EngineName = "local",
     allow_shared: bool = False,
+    earlier: "pd.DataFrame | None" = None,
     command: str = "",
     progress: Progress = silent,
-) -> "pd.DataFrame":
-    """The table of results of ``specification``, whose cells that are not in the folder ``out`` yet are computed.
+) -> Findings:
+    """The findings of ``specification``, whose cells that are not in the folder ``out`` yet are computed.
 
     ``jobs`` cells at a time: on a CPU by default one a core, in a process of one thread each; else one a GPU of the
     kind that ``device`` names. An interrupted benchmark is continued by the same call; a cell of which something that
     its numbers depend on is different is another cell. One that failed is a row with its ``reason``, and is tried
-    again by the next call.
+    again by the next call. ``earlier`` is a table of results to compare with, ``command`` the line that was typed.
 
     Raises :class:`~fer_cli.errors.UsageError` if ``out`` holds something else or two datasets share pictures or people
     (unless ``allow_shared``: then the rows concerned say so), and :class:`~fer_cli.errors.FerError` if another process
@@ -68,7 +84,8 @@ def run(
             with opened(engine, jobs, device, partial(_evaluate, specification, out), command) as workers:
                 for result in compute_cells(plan, workers, progress):
                     results[result.cell.digest] = result
-        return _finish(specification, [_stamped(results[cell.digest], warnings) for cell in plan.cells], out)
+        stamped = [_stamped(results[cell.digest], warnings) for cell in plan.cells]
+        return _finish(specification, stamped, out, earlier, command)
 
 
 def plan_of(specification: "Specification", out: Path) -> tuple["Plan", dict[str, CellResult]]:
@@ -246,10 +263,8 @@ def _evaluate(specification: "Specification", out: Path, cell: Cell, session: Se
 
 
 def _sizes(specification: "Specification") -> dict[str, Size]:
-    within = specification.evaluations.get("within")
-    asked = None if within is None else within.folds
     return {
-        name: Size(len(dataset.metadata), asked or max(1, dataset.protocol.folds))
+        name: Size(len(dataset.metadata), specification.folds or max(1, dataset.protocol.folds))
         for name, dataset in specification.opened.items()
     }
 
@@ -262,18 +277,49 @@ def _stamped(result: CellResult, warnings: Sequence[Any]) -> CellResult:
     return result
 
 
-def _finish(specification: "Specification", results: Sequence[CellResult], out: Path) -> "pd.DataFrame":
+def _finish(
+    specification: "Specification",
+    results: Sequence[CellResult],
+    out: Path,
+    earlier: "pd.DataFrame | None",
+    command: str,
+) -> Findings:
+    """Compare the ``results`` and write tables and page."""
     from fer_cli.benchmark.comparisons import compare_cells
     from fer_cli.benchmark.page import write_page
-    from fer_cli.benchmark.results import RESULTS, results_table, write_results
+    from fer_cli.benchmark.ranking import not_beating, ranks
+    from fer_cli.benchmark.recipes import BASELINE
+    from fer_cli.benchmark.results import RESULTS, against, results_table, write_results
+    from fer_cli.benchmark.tables import write_tables
 
+    metric, title = specification.metric, specification.title
     table = results_table(results)
     write_results(table, out / RESULTS)
-    predictions: Mapping[str, Path] = {
-        result.cell.digest: result.predictions for result in results if result.predictions is not None
-    }
-    write_page(specification, table, compare_cells(table, predictions, specification.metric), out)
-    return table
+    predictions = {result.cell.digest: result.predictions for result in results if result.predictions is not None}
+    comparisons = compare_cells(table, predictions, metric)
+    with written_whole(out / COMPARISONS) as part:
+        comparisons.to_parquet(part, index=False)
+    baselines = {entry.name for entry in specification.recipes if entry.train == BASELINE}
+    found = Findings(
+        table,
+        comparisons,
+        ranks(table, comparisons),
+        tuple(not_beating(comparisons, baselines)),
+        None if earlier is None else against(table, earlier, metric),
+    )
+    write_tables(table, found.ranks, out, title=title, metric=metric)
+    write_page(
+        title,
+        table,
+        comparisons,
+        found.ranks,
+        out,
+        sentences=found.sentences,
+        against=found.changes,
+        command=command,
+        metric=metric,
+    )
+    return found
 
 
 class _Report:

@@ -16,15 +16,18 @@ from fer_cli.errors import FerError, UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fer_cli.benchmark.runner import Plan
+    from fer_cli.benchmark.runner import Findings, Plan
     from fer_cli.benchmark.specification import Specification
 
 #: Where benchmarks go by default, each in a folder named for its specification.
 BENCHMARKS = Path("benchmarks")
 _LEGEND = (
-    "In %, in brackets the 95 % interval of a bootstrap over subjects. Neutral: what a face is compared with; a given "
-    "neutral face is not what a single picture has. Over draws: mean ± deviation over seeds and draws of the folds."
+    "In %, in brackets the 95 % interval of a bootstrap over subjects; of several draws their means, and the deviation "
+    "over seeds and draws of the folds. Neutral: what a face is compared with. Ranks are among equal neutral access, "
+    "as far as tests and noise floor support them."
 )
+#: So many sentences on what does not beat the baseline are on the terminal.
+_SENTENCES = 10
 
 
 def benchmark(
@@ -79,7 +82,6 @@ def benchmark(
     """
     from fer_cli.benchmark import runner
     from fer_cli.benchmark.engines import at_a_time
-    from fer_cli.benchmark.results import against as compared_with
     from fer_cli.benchmark.results import read_results
     from fer_cli.benchmark.specification import Specification
 
@@ -94,20 +96,21 @@ def benchmark(
         return
     earlier = None if against is None else read_results(against)
     with Bars() as bars:
-        table = runner.run(
+        found = runner.run(
             chosen,
             folder,
             jobs=jobs,
             device=device,
             engine=engine,
             allow_shared=allow_shared,
+            earlier=earlier,
             command=shlex.join(["fer", *sys.argv[1:]]),
             progress=bars,
         )
-    _show(table, chosen)
-    if earlier is not None:
-        _show_changes(compared_with(table, earlier, chosen.metric), against, chosen.metric)
-    _end(table, folder)
+    _show(found, chosen)
+    if found.changes is not None:
+        _show_changes(found.changes, against, chosen.metric)
+    _end(found.table, folder)
 
 
 def _init(specification: Path) -> None:
@@ -154,36 +157,37 @@ def _sure(estimate: Any) -> str:
     return "measured" if estimate.measured else "guess"
 
 
-def _show(table: "pd.DataFrame", specification: "Specification") -> None:
-    from fer_cli.benchmark.results import pooled
+def _show(found: "Findings", specification: "Specification") -> None:
+    """A table an evaluation: each recipe on each dataset, with its interval, and the rank that the tests support."""
+    from fer_cli.benchmark.tables import figure, sheets
     from fer_cli.evaluation.metrics import METRICS
 
     metric = METRICS[specification.metric]
-    done = pooled(table).query("status == 'done'")
-    if done.empty:
-        return
     out.print(Text(specification.title, style="bold"))
-    several = done.groupby(_SAME, dropna=False, sort=False).size().max() > 1
-    for evaluation, cells in done.groupby("evaluation", sort=False):
+    for sheet in sheets(found.table, found.ranks, metric.name):
         out.print()
-        shown = figures.plain(evaluation, "recipe", "neutral", metric.short, *(["over draws"] if several else []), "n")
-        for (_, train, test, recipe, neutral, subjects), draws in cells.groupby(_SAME, dropna=False, sort=False):
-            first = draws.iloc[0]
-            where = test if train in ("", test) else f"{train} → {test}"
-            where += "" if subjects != subjects else f", {subjects:.0f} subjects"
-            values = [first[f"{metric.name}{end}"] for end in ("", "_low", "_high")]
-            row = [where, recipe, neutral, figures.with_interval(*values, metric.percent)]
-            if several:
-                mean, deviation = draws[metric.name].mean(), draws[metric.name].std()
-                spread = f" ± {figures.number(deviation, metric.percent)} ({len(draws)})"
-                row.append(f"{figures.number(mean, metric.percent)}{spread}" if len(draws) > 1 else "")
-            shown.add_row(*row, str(first["n"]))
+        several = any(entry.draws > 1 for *_, entries in sheet.rows for entry in entries if entry)
+        subjects = ["people"] if sheet.with_subjects else []
+        shown = figures.plain(
+            "tested on", "recipe", "neutral", *subjects, metric.short, *(["over draws"] if several else []), "rank"
+        )
+        shown.title, shown.title_justify, shown.title_style = Text(sheet.title), "left", "bold"
+        for place, test in enumerate(sheet.tests):
+            for recipe, neutral, people, entries in sheet.rows:
+                if (entry := entries[place]) is None or not entry.draws:
+                    continue
+                cells = [test, recipe, neutral, *([str(people or "")] if subjects else [])]
+                cells.append(figures.with_interval(entry.value, entry.low, entry.high, metric.percent))
+                if several:
+                    cells.append(f"± {figure(entry.spread, metric)} ({entry.draws})" if entry.draws > 1 else "")
+                ranks = "" if entry.ranks is None else "–".join(map(str, dict.fromkeys(entry.ranks)))
+                shown.add_row(*cells, ranks)
         out.print(shown)
     out.print(Text(_LEGEND, style="italic"))
-
-
-#: What the draws of one number have in common.
-_SAME = ["evaluation", "train", "test", "recipe", "neutral", "train_subjects"]
+    for sentence in found.sentences[:_SENTENCES]:
+        warn(sentence)
+    if len(found.sentences) > _SENTENCES:
+        warn(f"… and {len(found.sentences) - _SENTENCES} more on the page.")
 
 
 def _show_changes(changes: "pd.DataFrame", earlier: Path, name: str) -> None:
@@ -212,7 +216,8 @@ def _show_changes(changes: "pd.DataFrame", earlier: Path, name: str) -> None:
 def _end(table: "pd.DataFrame", folder: Path) -> None:
     """Name what failed and where the results are; raises where something failed."""
     from fer_cli.benchmark.page import PAGE
-    from fer_cli.benchmark.results import MARKDOWN, RESULTS, pooled
+    from fer_cli.benchmark.results import RESULTS, pooled
+    from fer_cli.benchmark.tables import MARKDOWN
 
     cells = pooled(table)
     bad = cells[cells["status"] == "failed"]

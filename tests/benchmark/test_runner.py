@@ -1,17 +1,27 @@
 """The runner does each cell once, side by side, and what becomes of one stops no other."""
 
 import os
+import signal
+import subprocess
 import sys
+from collections import Counter
 from functools import partial
+from pathlib import Path
 
 import pytest
 
+from fer_cli.benchmark import runner
 from fer_cli.benchmark.engines import Attempt, Local, OnRay, attempt, death, devices, failed
 from fer_cli.benchmark.runner import Estimate, Plan, Size, compute_cells, duration, make_plan, shared_trainings
+from fer_cli.benchmark.specification import Specification, expand
 from fer_cli.distributed import cores
-from fer_cli.errors import DiskFullError, UsageError
+from fer_cli.errors import DiskFullError, FerError, UsageError
+from fer_cli.files import locked
 from fer_cli.pools import Message
-from tests.benchmark.work import begun, cell, compute
+from tests.benchmark.work import begun, cell, compute, evaluate
+from tests.made import made_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SIZES = {"acted": Size(1000, 10), "wild": Size(4000, 5), "london": Size(100, 10)}
 
@@ -171,6 +181,139 @@ def test_an_estimate_is_what_cells_like_it_took_and_only_the_first_pays_for_the_
     plan = make_plan([*done, *other], results, SIZES)
     assert [plan.estimates[each.digest] for each in other] == [Estimate(100.0, True), Estimate(4.0, True)]
     assert plan.measured
+
+
+SPEC = """
+title = "Made"
+[datasets]
+one = "one"
+two = "two"
+[[recipes]]
+name = "first"
+train = "classifier"
+encoder = "scratch"
+[[recipes]]
+name = "second"
+train = "difference"
+encoder = "scratch"
+[evaluations.within]
+[evaluations.cross-corpus]
+"""
+
+
+@pytest.fixture
+def specification(tmp_path, monkeypatch):
+    """A specification of eight cells, which are made up."""
+    for name, subjects in (("one", 9), ("two", 6)):
+        made_dataset(tmp_path / name, subjects=subjects, corpus=name)
+    monkeypatch.setattr(runner, "_evaluate", evaluate)
+    return made_specification(tmp_path)
+
+
+def made_specification(folder, text=SPEC):
+    (folder / "spec.toml").write_text(text)
+    return Specification.open(folder / "spec.toml")
+
+
+def files_of(out):
+    names = ("results.parquet", "comparisons.parquet", "results.md", "results.tex", "benchmark.html")
+    return {name: (out / name).read_bytes() for name in names}
+
+
+def run(specification, out, **changes):
+    return runner.run(specification, out, **{"jobs": 1, "device": "cpu", **changes})
+
+
+def test_a_benchmark_writes_its_table_comparisons_and_page_and_is_done_once(specification, tmp_path):
+    found = run(specification, tmp_path / "out", jobs=2)
+    cells = expand(specification)
+    assert set(found.table["cell"]) == {each.digest for each in cells}
+    assert (found.table["status"] == "done").all()
+    files = files_of(tmp_path / "out")
+    assert len(begun(tmp_path / "out")) == len(cells)
+    run(specification, tmp_path / "out")
+    assert files_of(tmp_path / "out") == files
+    assert len(begun(tmp_path / "out")) == len(cells)
+    assert (tmp_path / "out" / "specification.toml").read_text() == SPEC
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_benchmark_that_was_killed_goes_on_to_the_same_bytes(specification, tmp_path):
+    run(specification, tmp_path / "whole")
+    out = tmp_path / "killed"
+    out.mkdir()
+    for name in ("kill", "specification.toml"):
+        (out / name).touch()
+    script = (
+        "import sys; from pathlib import Path; from fer_cli.benchmark import runner;"
+        "from fer_cli.benchmark.specification import Specification; from tests.benchmark.work import evaluate;"
+        "runner._evaluate = evaluate;"
+        "runner.run(Specification.open(sys.argv[1]), Path(sys.argv[2]), jobs=1, device='cpu')"
+    )
+    words = [sys.executable, "-c", script, tmp_path / "spec.toml", out]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(begun(out)) == 4
+    assert not (out / "results.parquet").exists()
+    before = begun(out)
+    (out / "kill").unlink()
+    run(specification, out)
+    assert files_of(out) == files_of(tmp_path / "whole")
+    # Only the cell that killed it is done again, if its result was not yet stored.
+    again = Counter(begun(out))
+    assert set(again.values()) <= {1, 2}
+    assert {name for name, count in again.items() if count == 2} <= {before[-1]}
+    assert len(again) == len(expand(specification))
+
+
+def test_ctrl_c_ends_at_once_and_loses_nothing(specification, tmp_path):
+    def interrupt(stage, done, total, /, **facts):
+        if stage == "cells" and done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(specification, tmp_path / "out", progress=interrupt)
+    plan, results = runner.plan_of(specification, tmp_path / "out")
+    assert len(results) == len(plan.done) == 3
+    assert plan.measured
+    run(specification, tmp_path / "out")
+    assert len(set(begun(tmp_path / "out"))) == len(plan.cells)
+
+
+def test_a_changed_specification_only_adds_and_removes_cells(specification, tmp_path):
+    first = run(specification, tmp_path / "out").table
+    text = SPEC.replace('[[recipes]]\nname = "first"', '[[recipes]]\nname = "third"', 1)
+    second = run(made_specification(tmp_path, text), tmp_path / "out", earlier=first)
+    cells = len(expand(specification))
+    assert len(begun(tmp_path / "out")) == cells + 4
+    assert Counter(second.changes["change"]) == {"same": cells - 4, "new": 4, "lost": 4}
+
+
+def test_a_failed_cell_is_a_row_and_is_tried_again(specification, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "specification.toml").touch()
+    (out / "fail-first").touch()
+    table = run(specification, out).table
+    failing = table[table["status"] == "failed"]
+    assert set(failing["recipe"]) == {"first"}
+    assert set(failing["reason"]) == {"made to fail"}
+    assert "made to fail" in (out / "benchmark.html").read_text()
+    (out / "fail-first").unlink()
+    assert (run(specification, out).table["status"] == "done").all()
+    counts = Counter(name.split("-")[0] for name in begun(out))
+    assert counts["first"] == 2 * len(failing)
+
+
+def test_a_folder_of_something_else_is_refused_and_so_is_a_second_process(specification, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="something else"):
+        run(specification, out)
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
+    with locked(tmp_path / "other", "benchmarking into"), pytest.raises(FerError, match="Another process"):
+        run(specification, tmp_path / "other")
 
 
 def test_devices_of_workers(monkeypatch):
