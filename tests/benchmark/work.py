@@ -4,10 +4,11 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 from fer_cli.benchmark.cells import VERSION, Cell, CellResult
 from fer_cli.errors import DiskFullError, TrainingError
-from fer_cli.files import write_json
+from fer_cli.files import write_json, write_text
 from fer_cli.options import Session
 
 
@@ -47,41 +48,30 @@ def evaluate(specification, out: Path, cell: Cell, session: Session) -> CellResu
 
     Where there is a file ``kill``, the fourth cell kills the process that runs the benchmark.
     """
-    import numpy as np
-    import pandas as pd
-
-    from fer_cli.benchmark.evaluations import CARD, TABLE, load
-    from fer_cli.benchmark.results import METRICS
-    from fer_cli.evaluation.metrics import LabelledPredictions, compute_metrics
-
     compute(out, replace(cell, recipe=f"{cell.recipe}-{cell.digest}"), session)
     if (out / f"fail-{cell.recipe}").exists():
         raise TrainingError("made to fail")
     if (out / "kill").exists() and len(begun(out)) == 4:
         os.kill(os.getppid(), signal.SIGKILL)
-    random = np.random.default_rng(int(cell.digest[:8], 16))
+    random = Random(cell.digest)
     classes = ("anger", "happiness", "surprise")
-    rows = [
-        {"file_name": f"{subject}-{label}", "subject": subject, "fold": place % 3, "label": label}
-        for place, subject in enumerate(f"P{number:02d}" for number in range(12))
-        for label in classes
-    ]
-    table = pd.DataFrame(rows).assign(predicted=random.choice(classes, len(rows)))
-    shares = random.dirichlet([1.0] * 3, len(rows))
-    table[[f"p_{name}" for name in classes]] = shares
-    metrics = compute_metrics(LabelledPredictions.of(table, classes))[0]
-    values = {
-        f"{name}{end}": float(metrics.loc[name, column])
-        for name in METRICS
-        for end, column in (("", "value"), ("_low", "low"), ("_high", "high"))
-    }
-    row = {"status": "done", "n": len(table), "subjects": 12, "chance": 1 / 3, "classes": ",".join(classes), **values}
+    lines, right = ["file_name,subject,fold,label,predicted"], 0
+    for place in range(12):
+        for label in classes:
+            predicted = random.choice(classes)
+            right += predicted == label
+            lines.append(f"P{place:02d}-{label},P{place:02d},{place % 3},{label},{predicted}")
+    values = {}
+    for name in ("accuracy", "unweighted_average_recall", "macro_f1"):
+        values |= {name: right / 36, f"{name}_low": right / 36 - 0.1, f"{name}_high": right / 36 + 0.1}
+    row = {"status": "done", "n": 36, "subjects": 12, "chance": 1 / 3, "classes": ",".join(classes), **values}
     folder = out / "cells" / cell.digest
     folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / TABLE, index=False)
+    write_text(folder / "predictions.csv", "\n".join(lines) + "\n")
+    # As fer_cli.benchmark.evaluations stores it, which takes seconds to import.
     card = {"version": VERSION, "digest": cell.digest, "status": "done", "rows": [row], "reason": "", "seconds": 2.0}
-    write_json(folder / CARD, card)
-    return load(cell, folder)
+    write_json(folder / "cell.json", card)
+    return CellResult(cell, "done", (row,), folder / "predictions.csv", seconds=2.0)
 
 
 def begun(folder: Path) -> list[str]:
