@@ -81,7 +81,7 @@ def run(
         write_bytes(out / SPECIFICATION, read_bytes(specification.path))
         plan, results = plan_of(specification, out)
         if plan.estimates:
-            with opened(engine, jobs, device, partial(_evaluate, specification, out), command) as workers:
+            with opened(engine, jobs, device, partial(compute_cell, specification, out), command) as workers:
                 for result in compute_cells(plan, workers, progress):
                     results[result.cell.digest] = result
         stamped = [_stamped(results[cell.digest], warnings) for cell in plan.cells]
@@ -248,7 +248,12 @@ def compute_cells(plan: Plan, engine: Engine, progress: Progress = silent) -> It
             yield result
 
 
-def _evaluate(specification: "Specification", out: Path, cell: Cell, session: Session) -> CellResult:
+def compute_cell(specification: "Specification", out: Path, cell: Cell, session: Session) -> CellResult:
+    """The result of ``cell``, computed in the benchmark's folder ``out`` unless it is there.
+
+    What :func:`~fer_cli.benchmark.evaluations.compute` raises is raised; an error that nobody foresaw leaves its
+    traceback in the cell's folder.
+    """
     from fer_cli.benchmark.evaluations import compute
 
     try:

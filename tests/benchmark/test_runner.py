@@ -206,7 +206,7 @@ def specification(tmp_path, monkeypatch):
     """A specification of eight cells, which are made up."""
     for name, subjects in (("one", 9), ("two", 6)):
         made_dataset(tmp_path / name, subjects=subjects, corpus=name)
-    monkeypatch.setattr(runner, "_evaluate", evaluate)
+    monkeypatch.setattr(runner, "compute_cell", evaluate)
     return made_specification(tmp_path)
 
 
@@ -247,7 +247,7 @@ def test_a_benchmark_that_was_killed_goes_on_to_the_same_bytes(specification, tm
     script = (
         "import sys; from pathlib import Path; from fer_cli.benchmark import runner;"
         "from fer_cli.benchmark.specification import Specification; from tests.benchmark.work import evaluate;"
-        "runner._evaluate = evaluate;"
+        "runner.compute_cell = evaluate;"
         "runner.run(Specification.open(sys.argv[1]), Path(sys.argv[2]), jobs=1, device='cpu')"
     )
     words = [sys.executable, "-c", script, tmp_path / "spec.toml", out]
