@@ -22,13 +22,14 @@ from fer_cli.dataset.draws import redraw
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.documents import read_document
 from fer_cli.errors import DiskFullError, FerError, RunError
+from fer_cli.evaluation.evaluate import EvaluateOptions
 from fer_cli.evaluation.inference import Inference, Neutral, run_inference
 from fer_cli.evaluation.metrics import METRICS, LabelledPredictions, compute_metrics
 from fer_cli.files import locked, write_json, written_whole
 from fer_cli.labels import in_order
 from fer_cli.options import DEFAULT_SESSION, Session, flag
 from fer_cli.prediction.neutral.scoring import find_neutrals
-from fer_cli.runs.run import Run
+from fer_cli.runs.run import EVALUATION, Run
 from fer_cli.training.fit import already_trained, fit
 
 #: The record of a cell. Written last: a folder without it is not done.
@@ -105,7 +106,7 @@ def compute(cell: Cell, specification: Specification, folder: Path, session: Ses
         return stored
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    work = _Work(cell, specification, folder.parents[1], session)
+    work = _Work(cell, specification, folder, session)
     try:
         rows, table = work.rows()
     except DiskFullError:
@@ -143,12 +144,17 @@ def _storable(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Work:
-    """A cell under way: its parts are trained and tested in the benchmark's folder ``out``."""
+    """A cell under way, in a folder of its own."""
 
     cell: Cell
     specification: Specification
-    out: Path
+    folder: Path
     session: Session
+
+    @property
+    def out(self) -> Path:
+        """The benchmark's folder, in which the cell's own is OUT/cells/DIGEST."""
+        return self.folder.parents[1]
 
     def rows(self) -> tuple[list[dict[str, Any]], pd.DataFrame]:
         """The rows of the table of results, and the predictions."""
@@ -156,7 +162,9 @@ class _Work:
         table = pd.concat([test.predictions for test in tests], ignore_index=True)
         classes = in_order({name for test in tests for name in test.classes})
         shares = [f"p_{name}" for name in classes]
-        table[shares] = table.reindex(columns=shares).fillna(0.0)
+        # Another program need not give probabilities.
+        if table.columns.isin(shares).any():
+            table[shares] = table.reindex(columns=shares).fillna(0.0)
         metrics = pooled if pooled is not None else compute_metrics(LabelledPredictions.of(table, classes))[0]
         values = {}
         for name in METRICS:
@@ -182,7 +190,7 @@ class _Work:
             "cell": cell.digest,
             "recipe": cell.recipe,
             "evaluation": cell.evaluation,
-            "train": ",".join(cell.train),
+            "train": " + ".join(cell.train),
             "test": cell.test,
             "neutral": cell.neutral,
             "repeat": cell.repeat,
@@ -206,7 +214,7 @@ class _Work:
             **self.facts(),
             "n": len(table),
             "subjects": int(table["subject"].nunique()),
-            "classes": ",".join(classes),
+            "classes": ", ".join(classes),
             "chance": _chance(table["label"]),
             "protocol": self.without_paths(tests[0].about),
             "notes": self.without_paths(" ".join(notes)),
@@ -246,9 +254,13 @@ class _Work:
             from fer_cli.evaluation.external import evaluate_predictions
         except ImportError:
             raise RunError("This version of fer does not read other programs' tables of predictions.") from None
-        found = evaluate_predictions(entry.folder / entry.predictions[self.cell.test], dataset)
-        test = _Test(found.predictions, found.classes, found.provenance.about, found.notes)
-        return [test], found.metrics
+        options = EvaluateOptions(out=self.folder / EVALUATION)
+        found = evaluate_predictions(entry.folder / entry.predictions[self.cell.test], dataset, options, self.session)
+        notes = found.notes
+        if (missing := getattr(found, "missing", None)) is not None:
+            value = missing.metrics.loc[self.specification.metric, "value"]
+            notes = (*notes, f"With those counted as wrong: {METRICS[self.specification.metric].title} {value:.1%}.")
+        return [_Test(found.predictions, found.classes, found.provenance.about, notes)], found.metrics
 
     def _drawn(self, dataset: PreparedDataset) -> PreparedDataset:
         """The dataset with the cell's draw of folds and number of training subjects."""

@@ -29,7 +29,7 @@ _DECIDED = {
 #: The settings that may be a folder or a file.
 _PATHS = ("encoder", "identity", "backbone")
 #: Names of recipes and datasets, which name folders too.
-_NAME = re.compile(r"[\w.+-][\w.+ -]{0,59}")
+_NAME = re.compile(r"\w[\w.-]{0,59}")
 _KINDS = {"train": str, "run": str, "predictions": dict[str, str]}
 
 
@@ -186,9 +186,7 @@ def require_types(where: str, values: Mapping[str, Any], types: Mapping[str, Any
 def require_name(what: str, name: str) -> None:
     """Raise :class:`~fer_cli.errors.UsageError` for a name of which no folder can be named."""
     if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"'{name[:80]}' is no name for a {what}.", hint="Use letters, digits, '-', '_', '.', '+' and blanks."
-        )
+        raise UsageError(f"'{name[:80]}' is no name for a {what}.", hint="Use letters, digits, '-', '_' and '.'.")
 
 
 def _fields(kind: type[Recipe]) -> set[str]:
