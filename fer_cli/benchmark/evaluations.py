@@ -54,7 +54,8 @@ class _StoredCell(TypedDict):
 class _Test:
     """Predictions of one model, as :class:`~fer_cli.evaluation.results.Evaluation` has them, and what is said of them.
 
-    ``train_n`` counts the samples that it was trained on, None where nobody knows.
+    ``train_n`` counts the samples that it was trained on, None where nobody knows. ``neutral`` is the access that
+    another program's table says, if it says one.
     """
 
     predictions: pd.DataFrame
@@ -63,6 +64,7 @@ class _Test:
     notes: tuple[str, ...]
     fold: int | None = None
     train_n: int | None = None
+    neutral: str = ""
 
     @classmethod
     def of(cls, inference: Inference) -> "_Test":
@@ -170,12 +172,12 @@ class _Work:
         for name in METRICS:
             ends = zip(("", "_low", "_high"), metrics.loc[name, ["value", "low", "high"]], strict=True)
             values |= {f"{name}{end}": float(value) for end, value in ends}
-        known = [test.train_n for test in tests if test.train_n is not None]
+        counts = [test.train_n for test in tests if test.train_n is not None]
         rows = [
             {
                 **self._about(table, classes, tests),
                 "fold": None,
-                "train_n": round(float(np.mean(known))) if known else None,
+                "train_n": round(float(np.mean(counts))) if counts else None,
                 **values,
             }
         ]
@@ -212,6 +214,7 @@ class _Work:
         notes = dict.fromkeys(note for test in tests for note in test.notes)
         return {
             **self.facts(),
+            "neutral": tests[0].neutral or self.cell.neutral,
             "n": len(table),
             "subjects": int(table["subject"].nunique()),
             "classes": ", ".join(classes),
@@ -260,7 +263,8 @@ class _Work:
         if (missing := getattr(found, "missing", None)) is not None:
             value = missing.metrics.loc[self.specification.metric, "value"]
             notes = (*notes, f"With those counted as wrong: {METRICS[self.specification.metric].title} {value:.1%}.")
-        return [_Test(found.predictions, found.classes, found.provenance.about, notes)], found.metrics
+        test = _Test(found.predictions, found.classes, found.provenance.about, notes, neutral=found.provenance.neutral)
+        return [test], found.metrics
 
     def _drawn(self, dataset: PreparedDataset) -> PreparedDataset:
         """The dataset with the cell's draw of folds and number of training subjects."""

@@ -172,7 +172,7 @@ def _read(document: dict[str, Any], path: Path) -> dict[str, Any]:
         if len(folders) < _DATASETS[name]:
             raise UsageError(
                 f"The evaluation {name} needs {_DATASETS[name]} datasets or more, and there are {len(folders)}.",
-                hint="Name more, or leave the evaluation out.",
+                hint="Name more, or remove the evaluation.",
             )
     return {
         "title": values.get("title", path.stem),
