@@ -66,7 +66,8 @@ class RecipeEntry:
             if isinstance(settings[name], str) and (self.folder / settings[name]).exists():
                 settings[name] = str(self.folder / settings[name])
         # Hundreds of logs would be written that nobody opens.
-        return kind(**{"logger": ("none",), **settings, **changes})
+        quiet = {"logger": ("none",)} if "logger" in _fields(kind) else {}
+        return kind(**{**quiet, **settings, **changes})
 
     def open_run(self) -> Run:
         """The run that is tested; raises :class:`~fer_cli.errors.RunError` if it is none."""
