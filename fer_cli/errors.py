@@ -68,14 +68,14 @@ class TrainingError(FerError):
     """A training cannot go on: its loss is no longer a finite number."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a ``name`` that is none of those ``known``: the one that is most like it, or else all of them.
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint for a ``name`` that is none of ``names``: the one that is most like it, or else all of them.
 
     >>> nearest("crosscorpus", ["within", "cross-corpus"])
     'Did you mean cross-corpus?'
     >>> nearest("xyz", ["within", "cross-corpus"])
     'Type cross-corpus or within.'
     """
-    known = sorted(known)
-    near = get_close_matches(name[:100], known, n=1)
-    return f"Did you mean {near[0]}?" if near else f"Type {' or '.join(known)}." if known else ""
+    names = sorted(names)
+    near = get_close_matches(name[:100], names, n=1)
+    return f"Did you mean {near[0]}?" if near else f"Type {' or '.join(names)}." if names else ""

@@ -22,13 +22,14 @@ from fer_cli.dataset.draws import redraw
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.documents import read_document
 from fer_cli.errors import DiskFullError, FerError, RunError
+from fer_cli.evaluation.evaluate import EvaluateOptions
 from fer_cli.evaluation.inference import Inference, Neutral, run_inference
 from fer_cli.evaluation.metrics import METRICS, LabelledPredictions, compute_metrics
 from fer_cli.files import locked, write_json, written_whole
 from fer_cli.labels import in_order
 from fer_cli.options import DEFAULT_SESSION, Session, flag
 from fer_cli.prediction.neutral.scoring import find_neutrals
-from fer_cli.runs.run import Run
+from fer_cli.runs.run import EVALUATION, Run
 from fer_cli.training.fit import already_trained, fit
 
 #: The record of a cell. Written last: a folder without it is not done.
@@ -53,7 +54,8 @@ class _StoredCell(TypedDict):
 class _Test:
     """Predictions of one model, as :class:`~fer_cli.evaluation.results.Evaluation` has them, and what is said of them.
 
-    ``train_n`` counts the samples that it was trained on, None where nobody knows.
+    ``train_n`` counts the samples that it was trained on, None where nobody knows. ``neutral`` is the access that
+    another program's table says, if it says one.
     """
 
     predictions: pd.DataFrame
@@ -62,6 +64,7 @@ class _Test:
     notes: tuple[str, ...]
     fold: int | None = None
     train_n: int | None = None
+    neutral: str = ""
 
     @classmethod
     def of(cls, inference: Inference) -> "_Test":
@@ -105,7 +108,7 @@ def compute(cell: Cell, specification: Specification, folder: Path, session: Ses
         return stored
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    work = _Work(cell, specification, folder.parents[1], session)
+    work = _Work(cell, specification, folder, session)
     try:
         rows, table = work.rows()
     except DiskFullError:
@@ -143,12 +146,17 @@ def _storable(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Work:
-    """A cell under way: its parts are trained and tested in the benchmark's folder ``out``."""
+    """A cell under way, in a folder of its own."""
 
     cell: Cell
     specification: Specification
-    out: Path
+    folder: Path
     session: Session
+
+    @property
+    def out(self) -> Path:
+        """The benchmark's folder, in which the cell's own is OUT/cells/DIGEST."""
+        return self.folder.parents[1]
 
     def rows(self) -> tuple[list[dict[str, Any]], pd.DataFrame]:
         """The rows of the table of results, and the predictions."""
@@ -156,18 +164,20 @@ class _Work:
         table = pd.concat([test.predictions for test in tests], ignore_index=True)
         classes = in_order({name for test in tests for name in test.classes})
         shares = [f"p_{name}" for name in classes]
-        table[shares] = table.reindex(columns=shares).fillna(0.0)
+        # Another program need not give probabilities.
+        if table.columns.isin(shares).any():
+            table[shares] = table.reindex(columns=shares).fillna(0.0)
         metrics = pooled if pooled is not None else compute_metrics(LabelledPredictions.of(table, classes))[0]
         values = {}
         for name in METRICS:
             ends = zip(("", "_low", "_high"), metrics.loc[name, ["value", "low", "high"]], strict=True)
             values |= {f"{name}{end}": float(value) for end, value in ends}
-        known = [test.train_n for test in tests if test.train_n is not None]
+        counts = [test.train_n for test in tests if test.train_n is not None]
         rows = [
             {
                 **self._about(table, classes, tests),
                 "fold": None,
-                "train_n": round(float(np.mean(known))) if known else None,
+                "train_n": round(float(np.mean(counts))) if counts else None,
                 **values,
             }
         ]
@@ -182,7 +192,7 @@ class _Work:
             "cell": cell.digest,
             "recipe": cell.recipe,
             "evaluation": cell.evaluation,
-            "train": ",".join(cell.train),
+            "train": " + ".join(cell.train),
             "test": cell.test,
             "neutral": cell.neutral,
             "repeat": cell.repeat,
@@ -204,9 +214,10 @@ class _Work:
         notes = dict.fromkeys(note for test in tests for note in test.notes)
         return {
             **self.facts(),
+            "neutral": tests[0].neutral or self.cell.neutral,
             "n": len(table),
             "subjects": int(table["subject"].nunique()),
-            "classes": ",".join(classes),
+            "classes": ", ".join(classes),
             "chance": _chance(table["label"]),
             "protocol": self.without_paths(tests[0].about),
             "notes": self.without_paths(" ".join(notes)),
@@ -246,8 +257,13 @@ class _Work:
             from fer_cli.evaluation.external import evaluate_predictions
         except ImportError:
             raise RunError("This version of fer does not read other programs' tables of predictions.") from None
-        found = evaluate_predictions(entry.folder / entry.predictions[self.cell.test], dataset)
-        test = _Test(found.predictions, found.classes, found.provenance.about, found.notes)
+        options = EvaluateOptions(out=self.folder / EVALUATION)
+        found = evaluate_predictions(entry.folder / entry.predictions[self.cell.test], dataset, options, self.session)
+        notes = found.notes
+        if (missing := getattr(found, "missing", None)) is not None:
+            value = missing.metrics.loc[self.specification.metric, "value"]
+            notes = (*notes, f"With those counted as wrong: {METRICS[self.specification.metric].title} {value:.1%}.")
+        test = _Test(found.predictions, found.classes, found.provenance.about, notes, neutral=found.provenance.neutral)
         return [test], found.metrics
 
     def _drawn(self, dataset: PreparedDataset) -> PreparedDataset:

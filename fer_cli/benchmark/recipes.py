@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from fer_cli.documents import check_document
-from fer_cli.errors import FerError, RunError, UsageError, nearest
+from fer_cli.errors import FerError, ModelError, RunError, UsageError, nearest
 from fer_cli.files import open_regular
 from fer_cli.pretrained import CHECKSUMS, is_packaged, require_packaged
 from fer_cli.runs.run import WEIGHTS, Run
@@ -29,7 +29,7 @@ _DECIDED = {
 #: The settings that may be a folder or a file.
 _PATHS = ("encoder", "identity", "backbone")
 #: Names of recipes and datasets, which name folders too.
-_NAME = re.compile(r"[\w.+-][\w.+ -]{0,59}")
+_NAME = re.compile(r"\w[\w.-]{0,59}")
 _KINDS = {"train": str, "run": str, "predictions": dict[str, str]}
 
 
@@ -66,7 +66,8 @@ class RecipeEntry:
             if isinstance(settings[name], str) and (self.folder / settings[name]).exists():
                 settings[name] = str(self.folder / settings[name])
         # Hundreds of logs would be written that nobody opens.
-        return kind(**{"logger": ("none",), **settings, **changes})
+        quiet = {"logger": ("none",)} if "logger" in _fields(kind) else {}
+        return kind(**{**quiet, **settings, **changes})
 
     def open_run(self) -> Run:
         """The run that is tested; raises :class:`~fer_cli.errors.RunError` if it is none."""
@@ -93,7 +94,11 @@ class RecipeEntry:
             return {"run": _digest_of_weights(self.open_run().path)}
         if self.train is None:
             return {"predictions": _digest(self.folder / self.predictions[dataset])}
-        resolved = self.recipe().resolved()
+        try:
+            resolved = self.recipe().resolved()
+        except ModelError:
+            # Its cells fail with that reason, and are others once the weights are here.
+            return {"weights": "missing"}
         found = {name: str(getattr(resolved, name)) for name in ("encoder", "identity") if hasattr(resolved, name)}
         # As written, for where it lies does not matter.
         found = {name: str(self.settings[name]) if Path(value).exists() else value for name, value in found.items()}
@@ -167,11 +172,11 @@ def with_underscores(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name.replace("-", "_"): value for name, value in values.items()}
 
 
-def require_known(what: str, names: Iterable[str], known: Collection[str]) -> None:
-    """Raise :class:`~fer_cli.errors.UsageError`, with the nearest name, where one of ``names`` is none ``known``."""
+def require_known(what: str, names: Iterable[str], choices: Collection[str]) -> None:
+    """Raise :class:`~fer_cli.errors.UsageError`, with the nearest, where one of ``names`` is none of ``choices``."""
     for name in names:
-        if name not in known:
-            raise UsageError(f"There is no {what} '{name[:80]}'.", hint=nearest(name, known))
+        if name not in choices:
+            raise UsageError(f"There is no {what} '{name[:80]}'.", hint=nearest(name, choices))
 
 
 def require_types(where: str, values: Mapping[str, Any], types: Mapping[str, Any]) -> None:
@@ -186,9 +191,7 @@ def require_types(where: str, values: Mapping[str, Any], types: Mapping[str, Any
 def require_name(what: str, name: str) -> None:
     """Raise :class:`~fer_cli.errors.UsageError` for a name of which no folder can be named."""
     if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"'{name[:80]}' is no name for a {what}.", hint="Use letters, digits, '-', '_', '.', '+' and blanks."
-        )
+        raise UsageError(f"'{name[:80]}' is no name for a {what}.", hint="Use letters, digits, '-', '_' and '.'.")
 
 
 def _fields(kind: type[Recipe]) -> set[str]:

@@ -1,9 +1,11 @@
 """Specifications of benchmarks: datasets, recipes and evaluations in a TOML file, and the cells that they come to."""
 
 import dataclasses
+import json
+import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
@@ -24,9 +26,12 @@ from fer_cli.benchmark.recipes import (
     with_underscores,
 )
 from fer_cli.dataset.prepared import PreparedDataset
-from fer_cli.errors import FerError, UsageError
+from fer_cli.dataset.schema import CARD
+from fer_cli.errors import DatasetError, FerError, UsageError
 from fer_cli.evaluation.metrics import compared_metrics
-from fer_cli.files import read_bytes
+from fer_cli.files import as_text, read_bytes
+from fer_cli.pretrained import NAME, packaged_model
+from fer_cli.runs.run import runs_in
 
 _MOST_BYTES = 1_000_000
 _Many = Annotated[int, Meta(ge=1, le=1_000)]
@@ -167,7 +172,7 @@ def _read(document: dict[str, Any], path: Path) -> dict[str, Any]:
         if len(folders) < _DATASETS[name]:
             raise UsageError(
                 f"The evaluation {name} needs {_DATASETS[name]} datasets or more, and there are {len(folders)}.",
-                hint="Name more, or leave the evaluation out.",
+                hint="Name more, or remove the evaluation.",
             )
     return {
         "title": values.get("title", path.stem),
@@ -251,3 +256,94 @@ def _tests(specification: Specification) -> Iterator[tuple[str, tuple[str, ...],
             for repeat in range(draws):
                 for subjects in settings.subjects or (None,):
                     yield evaluation, (name,), name, repeat, subjects
+
+
+def initial(folder: Path) -> str:
+    """The text of a first specification, with the datasets in ``folder``/data and the runs in ``folder``/runs.
+
+    Raises :class:`~fer_cli.errors.DatasetError` if there is no dataset.
+    """
+    names: dict[str, str] = {}
+    for path in sorted(card.parent for card in (folder / "data").glob(f"*/{CARD}")):
+        names[_free_name(path.name, names)] = json.dumps(f"data/{as_text(path.name)}")
+    if not names:
+        raise DatasetError(
+            f"There is no prepared dataset in {folder / 'data'}.",
+            hint="Make one with fer prepare (for example: fer prepare synthetic), then type this line again.",
+        )
+    recipes = [_recipe("difference", 'train = "difference"'), _recipe("single", *_SINGLE)]
+    recipes += [_recipe(NAME, f'run = "{NAME}"')] if packaged_model() is not None else []
+    mine: dict[str, str] = {}
+    for path in runs_in(folder / "runs")[:_MOST_RUNS]:
+        name = _free_name(path.name, {*mine, NAME})
+        mine[name] = _recipe(name, f"run = {json.dumps(f'runs/{as_text(path.name)}')}", off=True)
+    several = [f"[evaluations.{name}]" for name, count in _DATASETS.items() if len(names) >= count]
+    return _INITIAL.format(
+        metrics=", ".join(metric.name for metric in compared_metrics()),
+        datasets="\n".join(f"{name} = {path}" for name, path in names.items()),
+        recipes="\n\n".join(recipes),
+        runs="\n\n".join(mine.values()) or _recipe("mine", 'run = "runs/FOLDER"', off=True),
+        example=next(iter(names)),
+        several="\n".join(several) or "# [evaluations.cross-corpus]   # with two datasets or more",
+    )
+
+
+_MOST_RUNS = 5
+_SINGLE = ('train = "difference"', 'features = "target"  # the same without the neutral face')
+
+
+def _free_name(folder: str, taken: Collection[str]) -> str:
+    """A name for a ``folder`` that is a key of TOML and not ``taken``."""
+    name = base = re.sub(r"[^A-Za-z0-9_-]+", "-", folder).strip("-")[:50] or "unnamed"
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{base}-{number}"
+    return name
+
+
+def _recipe(name: str, *lines: str, off: bool = False) -> str:
+    return "\n".join(f"{'# ' if off else ''}{line}" for line in ("[[recipes]]", f'name = "{name}"', *lines))
+
+
+_INITIAL = """\
+# A benchmark of facial expression recognition: fer benchmark FILE.toml computes it, --plan shows what that would be.
+# Paths are from the folder of this file. What is computed once is not computed again, also after changes here.
+
+title = "Benchmark"
+# What decides: {metrics}.
+metric = "unweighted_average_recall"
+# One training a seed; with several the noise of the seed is known.
+seeds = [0]
+# What recipes that compare a face with a neutral one are given: "given" (the labelled neutral picture), "found" (looked
+# for among the person's other pictures, without labels), "mean" (the average face of the training).
+neutral = ["given", "mean"]
+
+[datasets]  # prepared datasets, which fer prepare makes
+{datasets}
+
+# Recipes. HOG with a linear SVM, fer train baseline, is always one of them.
+# A recipe that is trained names a command of fer train, and any of its settings: fer train difference --help.
+{recipes}
+
+# A run is tested as it is, on all of each dataset; where it was trained on these people, that is refused.
+{runs}
+
+# Tables of predictions by other programs (py-feat, OpenFace, LibreFace, DeepFace, EmotiEffLib), one for each dataset.
+# [[recipes]]
+# name = "py-feat"
+# predictions = {{ {example} = "tables/pyfeat.csv" }}
+
+# Subject-independent cross-validation. repeats > 1 draws new folds: how far these alone move a number is its noise.
+[evaluations.within]
+# folds = 5
+repeats = 1
+
+# Trained on one dataset and tested on all of another; trained on all others.
+{several}
+
+# By the number of people to train on.
+# [evaluations.learning-curve]
+# subjects = [5, 10, 20, 40]
+# repeats = 2
+"""

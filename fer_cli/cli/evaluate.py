@@ -97,6 +97,13 @@ def evaluate(
             rich_help_panel="Analysis",
         ),
     ] = False,
+    neutral: Annotated[
+        Literal["given", "mean"],
+        typer.Option(
+            help="What a paired model compares a face with: the labelled neutral picture, or the training's average.",
+            rich_help_panel="Data",
+        ),
+    ] = "given",
     tta: Annotated[
         Literal["none", "flip"] | None,
         typer.Option(
@@ -126,7 +133,7 @@ def evaluate(
     with Bars() as bars:
         session = Session(device, allow_seen, shlex.join(["fer", *sys.argv[1:]]), bars, tta)
         evaluation = evaluate_run(
-            chosen, EvaluateOptions(data, split, output, attributes, analysis, sample_weight), session
+            chosen, EvaluateOptions(data, split, output, attributes, analysis, sample_weight, neutral), session
         )
     show(evaluation)
 

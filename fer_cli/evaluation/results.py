@@ -42,8 +42,8 @@ class Provenance:
 
     ``title`` names the run or the cross-validation, ``about`` says in a line whose faces were tested, under which
     ``protocol`` and epoch rule. ``runs`` were tested on ``dataset``; ``leakage`` is what their models had seen of it,
-    and ``command`` the line that was typed, if one was. ``neutral_access`` says what a face was compared with:
-    ``given``, ``mean``, ``found``, or ``none``.
+    and ``command`` the line that was typed, if one was. ``neutral`` says what faces were compared with:
+    ``given``, ``mean``, ``found`` or ``none``.
     """
 
     title: str
@@ -53,7 +53,7 @@ class Provenance:
     runs: tuple[Run, ...]
     leakage: Leakage = field(default_factory=Leakage)
     command: str = ""
-    neutral_access: str = "none"
+    neutral: str = ""
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _to_dict(evaluation: Evaluation) -> dict[str, Any]:
         "insisted_on": list(origin.leakage.subjects),
         "insisted_on_pictures": origin.leakage.pictures,
         "about": origin.about,
-        "neutral_access": origin.neutral_access,
+        "neutral_access": origin.neutral,
         "protocol": origin.protocol.to_dict(),
         "subjects": sorted(evaluation.predictions["subject"].dropna().unique()),
         "bootstrap": {"over": "subjects", "repetitions": REPETITIONS, "seed": SEED, "level": LEVEL},

@@ -208,7 +208,7 @@ def seen_subjects(
     for source in recipe.ancestors(parts):
         # Subjects that the weights do not name are named by the dataset, where it is the one they were trained on.
         unlisted = [(dataset.known_as(each["fingerprint"]), each) for each in unlisted_behind(source)]
-        people = [known.trained_subjects(each["fold"], extra=each["extra"]) for known, each in unlisted if known]
+        people = [data.trained_subjects(each["fold"], extra=each["extra"]) for data, each in unlisted if data]
         before = merged(seen_behind(source), {corpus: set().union(*people)} if people else {})
         befores.append((f"{source} was trained on", before))
     for each in extra:

@@ -41,7 +41,7 @@ def test_the_held_out_subjects_are_asked_and_no_others(run, made):
 
 def test_a_line_says_protocol_epoch_rule_and_split(run, made):
     about = run_inference(run, session=Session("cpu")).about
-    assert about == f"{made.protocol.name}; epoch by lowest loss on the validation fold; test fold 0"
+    assert about == f"{made.protocol.name}; epoch by lowest loss on the validation fold; test fold 0; neutral given"
 
 
 def test_the_temperature_is_fitted_on_the_validation_fold(run):
@@ -57,10 +57,11 @@ def test_the_temperature_is_fitted_on_the_validation_fold(run):
 
 
 def test_a_validation_fold_without_a_mistake_says_nothing_of_the_temperature(run, monkeypatch):
-    def faultless(classifier, dataset, rows, progress):
-        return np.eye(len(classifier.classes))[[classifier.classes.index(label) for label in rows["label"]]]
+    def faultless(inputs, dataset, rows):
+        classes = inputs.classifier.classes
+        return np.eye(len(classes))[[classes.index(label) for label in rows["label"]]]
 
-    monkeypatch.setattr(inference, "_probabilities", faultless)
+    monkeypatch.setattr(inference._Inputs, "probabilities", faultless)
     found = run_inference(run, session=Session("cpu"))
     assert found.temperature == 1
     assert any("temperature stays 1" in note for note in found.notes)
@@ -104,7 +105,7 @@ def test_pictures_of_unnamed_people_that_it_was_trained_on_are_refused(run, made
     made_model(features="target").save_pretrained(run.path)
     run = Run.open(run.path)
     found = run_inference(run, session=Session("cpu"))
-    assert found.about.endswith("the owners' split")
+    assert found.about.endswith("the owners' split; neutral none")
     known = len(dataset.samples(paired=False)) - len(found.predictions)
     with pytest.raises(RunError, match=f"trained on {known} of the made pictures"):
         run_inference(run, split="all", session=Session("cpu"))

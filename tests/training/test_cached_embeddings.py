@@ -6,7 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fer_cli.dataset.draws import redraw
+from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.evaluation.inference import run_inference
 from fer_cli.models.encoder import MobileNetV3
+from fer_cli.options import Session
 from fer_cli.training import fit as fitting
 from fer_cli.training.fit import fit
 from fer_cli.training.recipes.difference import DifferenceRecipe
@@ -72,6 +76,27 @@ def test_folds_epochs_and_variants_share_them(made, encoder, tmp_path, monkeypat
         recipe = DifferenceRecipe(encoder=encoder, fold=fold, features=features, **SMALL)
         fit(recipe, made, tmp_path / f"{features}{fold}", device="cpu")
     assert Counted.seen == len(made.metadata)
+
+
+def test_other_folds_of_the_same_crops_and_fewer_people_share_them(made, encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr("fer_cli.models.backbones.MobileNetV3", Counted)
+    recipe = DifferenceRecipe(encoder=encoder, augment="light", views=2, **SMALL)
+    fit(recipe, made, tmp_path / "original", device="cpu")
+    Counted.seen = 0
+    for name, drawn in (("draw", {"draw": 1}), ("fewer", {"draw": 2, "subjects": 2})):
+        run = fit(recipe, redraw(made, tmp_path / name, **drawn), tmp_path / f"run-{name}", device="cpu")
+        assert len(run_inference(run, session=Session("cpu")).predictions) == 9
+    assert Counted.seen == 0
+
+
+def test_a_draw_without_its_original_is_embedded_by_itself(made, encoder, tmp_path):
+    recipe = DifferenceRecipe(encoder=encoder, **SMALL)
+    drawn = redraw(made, tmp_path / "drawn", draw=1)
+    before = fit(recipe, drawn, tmp_path / "before", device="cpu")
+    made.path.rename(tmp_path / "gone")
+    after = fit(recipe, PreparedDataset.open(drawn.path), tmp_path / "after", device="cpu")
+    one, other = (load_file(run.path / "model.safetensors") for run in (before, after))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
 def test_augmented_views_are_as_many_as_asked_and_change_what_is_learned(made, encoder, tmp_path, monkeypatch):
