@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from io import SEEK_END, BufferedReader, RawIOBase, TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fer_cli.errors import FerError
 from fer_cli.files import MAX_DOCUMENT, as_text, open_regular, read_bytes
+
+if TYPE_CHECKING:
+    from pyarrow import DataType
 
 #: What the columns that several commands know may be called; the first is what a person is told.
 PATH_COLUMNS = ("path", "file", "file_name", "filename", "image")
@@ -276,7 +279,7 @@ def _rows_of(document: Any, file: str | None = None) -> Iterator[dict[str, Any]]
 
 
 def _parquet(path: Path, wanted: Callable[[str], bool]) -> tuple[list[str], Rows]:
-    from pyarrow import ArrowException, compute, types
+    from pyarrow import ArrowException, compute
     from pyarrow.parquet import ParquetFile
 
     rows: list[dict[str, Any]] = []
@@ -286,8 +289,9 @@ def _parquet(path: Path, wanted: Callable[[str], bool]) -> tuple[list[str], Rows
                 raise OSError(errno.EFBIG, "larger than such a table can be")
             schema = ParquetFile(raw).schema_arrow
             names = [name for name in schema.names if wanted(name.strip().casefold())]
-            # A word that is stored once and repeated a million times stays one word.
-            words = [name for name in names if types.is_string(schema.field(name).type)]
+            # A word that is stored once and repeated a million times stays one word, but not within lists and the like.
+            words = [name for name in names if _is_word(schema.field(name).type)]
+            names = [name for name in names if name in words or not _has_words(schema.field(name).type)]
             file = ParquetFile(raw, read_dictionary=words)
             if file.metadata.num_rows > MAX_ROWS:
                 raise ValueError(f"{file.metadata.num_rows} rows")
@@ -300,3 +304,19 @@ def _parquet(path: Path, wanted: Callable[[str], bool]) -> tuple[list[str], Rows
         raise ValueError(str(cause).splitlines()[0]) from cause
     columns = [name.strip().casefold() for name in schema.names]
     return list(dict.fromkeys([*columns, *(name for row in rows[:_LOOKED_AT] for name in row)])), enumerate(rows, 1)
+
+
+def _is_word(kind: "DataType") -> bool:
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return types.is_string(kind) or types.is_large_string(kind)
+
+
+def _has_words(kind: "DataType") -> bool:
+    """Whether a type, or one within it, is of any length."""
+    from pyarrow import types
+
+    if types.is_nested(kind):
+        return any(_has_words(kind.field(place).type) for place in range(kind.num_fields))
+    return not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_null(kind))
