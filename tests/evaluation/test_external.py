@@ -68,7 +68,9 @@ def test_expressions_without_probabilities_leave_the_metrics_that_need_them_out(
     assert found.metrics.loc[["roc_auc", "ece"]].isna().all(axis=None)
     assert any("no probabilities" in note for note in found.notes)
     assert any("Predictions of neutral" in note and "count as wrong" in note for note in found.notes)
-    assert "no calibration" in (found.path / "report.html").read_text()
+    page = (found.path / "report.html").read_text()
+    assert "no calibration" in page
+    assert f"fer evaluate --predictions {tmp_path / 'table.csv'} --data {made.path}" in page
     assert json.loads((found.path / "metrics.json").read_text())["measures"]["roc_auc"]["value"] is None
     # In the same place once more, the figure of an earlier evaluation with probabilities is no longer true.
     (found.path / "reliability.png").touch()
