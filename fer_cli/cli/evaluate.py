@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from fer_cli.cli import choose, figures
-from fer_cli.cli.console import Bars, out, say, warn
+from fer_cli.cli.console import SOME_SKIPPED, Bars, out, say, warn
 from fer_cli.cli.settings import AllowSeen, Device
 from fer_cli.errors import UsageError
 from fer_cli.options import Session
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-    from fer_cli.evaluation.results import Evaluation
+    from fer_cli.evaluation.results import Evaluation, Missing
 
 _RULES = (
     "Each frame counts, or each sequence: its frames' probabilities averaged, or their votes (of equally many the "
@@ -41,6 +41,15 @@ def evaluate(
         Path | None,
         typer.Option(
             help="Another prepared dataset to test on. Default: the run's own, on its test fold.",
+            rich_help_panel="Data",
+        ),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Evaluate this table of another program in place of a run, on --data: of py-feat, OpenFace 3, "
+            "LibreFace, DeepFace, EmotiEffLib or fer predict.",
             rich_help_panel="Data",
         ),
     ] = None,
@@ -114,28 +123,63 @@ def evaluate(
     device: Device = "auto",
     allow_seen: AllowSeen = False,
 ) -> None:
-    """Evaluate a run on faces that it has not seen: metrics with 95 % intervals, per class, by sequence, by group.
+    """Evaluate a run on faces that it has not seen, or another program's predictions.
+
+    Metrics come with 95 % intervals, per class, by sequence, by group.
 
     fer evaluate
 
     fer evaluate runs/difference-ckplus-fold0 --data data/mmi
 
     fer evaluate runs/difference-ckplus-cv --group-by gender --subjects subjects.csv
+
+    fer evaluate --predictions pyfeat.csv --data data/mmi
     """
+    from fer_cli.dataset.prepared import PreparedDataset
     from fer_cli.evaluation.analysis import AnalysisOptions
     from fer_cli.evaluation.evaluate import EvaluateOptions
     from fer_cli.evaluation.evaluate import evaluate as evaluate_run
+    from fer_cli.evaluation.external import evaluate_predictions
 
     attributes = _attributes(group_by or [], subjects)
-    chosen = choose.run(run)
-    output = output or choose.output_of_packaged(run, "evaluation", data.name if data else "")
     analysis = AnalysisOptions(identity_probe, explain, embedding_map)
+    if predictions is None:
+        chosen = choose.run(run)
+        output = output or choose.output_of_packaged(run, "evaluation", data.name if data else "")
+    else:
+        of_a_run = {
+            "RUN": run,
+            "--identity-probe": identity_probe,
+            "--explain": explain,
+            "--map": embedding_map,
+            "--tta": tta,
+            "--neutral": neutral,
+            "--allow-seen-subjects": allow_seen,
+        }
+        _check_predictions(data, [name for name, value in of_a_run.items() if value])
     with Bars() as bars:
         session = Session(device, allow_seen, shlex.join(["fer", *sys.argv[1:]]), bars, tta)
-        evaluation = evaluate_run(
-            chosen, EvaluateOptions(data, split, output, attributes, analysis, sample_weight, neutral), session
-        )
+        options = EvaluateOptions(data, split, output, attributes, analysis, sample_weight, neutral)
+        if predictions is None:
+            evaluation = evaluate_run(chosen, options, session)
+        else:
+            evaluation = evaluate_predictions(predictions, PreparedDataset.open(data), options, session)
     show(evaluation)
+    if evaluation.missing is not None:
+        raise typer.Exit(SOME_SKIPPED)
+
+
+def _check_predictions(data: Path | None, of_a_run: list[str]) -> None:
+    if data is None:
+        raise UsageError(
+            "--predictions: which pictures they are of is not said.",
+            hint="Type --data FOLDER with the prepared dataset.",
+        )
+    if of_a_run:
+        raise UsageError(
+            f"--predictions and {', '.join(of_a_run)}: a table of predictions has no model to run.",
+            hint="Type either.",
+        )
 
 
 def show(evaluation: "Evaluation") -> None:
@@ -151,6 +195,8 @@ def show(evaluation: "Evaluation") -> None:
     out.print(Text(figures.legend(), style="italic"))
     if sequences:
         out.print(Text(_RULES, style="italic"))
+    if evaluation.missing is not None:
+        out.print(_missing(evaluation.missing))
     if evaluation.agreement is not None:
         if not together:
             out.print()
@@ -196,6 +242,16 @@ def _samples(evaluation: "Evaluation") -> str:
     return f"{figures.quantity(len(predictions), 'samples')}{people}"
 
 
+def _missing(missing: "Missing") -> str:
+    from fer_cli.evaluation.metrics import headline_metrics
+
+    values = [
+        f"{metric.short} {figures.with_interval(*missing.metrics.loc[metric.name], metric.percent)}"
+        for metric in headline_metrics()
+    ]
+    return "\n".join([f"{len(missing.pictures)} of {missing.total} pictures missing; counted as wrong:", *values])
+
+
 def _expected(expected: "pd.DataFrame") -> str:
     mean, most = (figures.with_interval(*expected.loc[name], True) for name in ("expected_accuracy", "mean_agreement"))
     return (
@@ -220,6 +276,8 @@ def _over_folds(evaluation: "Evaluation") -> str:
 
 def _calibration(evaluation: "Evaluation") -> str:
     calibration = evaluation.calibration
+    if not calibration.known:
+        return "no calibration error: there are no probabilities"
     before = f"calibration error {calibration.ece:.1%}, log loss {calibration.nll:.3f}"
     if calibration.temperature is None:
         return f"{before} (no temperature)"

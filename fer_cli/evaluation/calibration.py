@@ -28,13 +28,19 @@ class Calibration:
     ``low`` and ``high``: expected calibration error and mean negative log-likelihood in nats, before and after the
     probabilities are brought to ``temperature``, which was fitted on ``fitted_on`` validation faces and never on those
     tested; NaN and None where there are none. Of a cross-validation each fold has a temperature of its own, fitted on
-    its own validation fold, and ``temperature`` is their geometric mean.
+    its own validation fold, and ``temperature`` is their geometric mean. Of predictions without probabilities the bins
+    are empty and the values NaN.
     """
 
     bins: pd.DataFrame
     values: pd.DataFrame
     temperature: float | None = None
     fitted_on: int = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether there were probabilities."""
+        return bool(self.bins["count"].sum())
 
     @property
     def ece(self) -> float:
@@ -88,8 +94,9 @@ def calibration(
         return values
 
     found = bootstrap(values, predictions.count, biased=("ece", "ece_after"))
+    known = predictions.where(np.full(len(predictions), predictions.probabilities is not None))
     return Calibration(
-        reliability(predictions.confidences, predictions.right),
+        reliability(known.confidences, known.right),
         found.table(("ece", "nll", "ece_after", "nll_after")),
         temperature,
         fitted_on,

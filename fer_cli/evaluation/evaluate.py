@@ -16,7 +16,7 @@ from fer_cli.evaluation.inference import Inference, Neutral, Split, own_dataset,
 from fer_cli.evaluation.leakage import Leakage
 from fer_cli.evaluation.metrics import LabelledPredictions, compute_metrics, headline_metrics
 from fer_cli.evaluation.report.page import write_report
-from fer_cli.evaluation.results import Evaluation, Provenance, refuse_foreign, write
+from fer_cli.evaluation.results import Evaluation, Missing, Provenance, refuse_foreign, write
 from fer_cli.evaluation.subgroups import (
     AGREEMENT,
     EXPECTED,
@@ -197,9 +197,11 @@ def summarize(
     folds: pd.DataFrame | None = None,
     attributes: pd.DataFrame | None = None,
     analysis: Analysis = NO_ANALYSIS,
+    missing: Missing | None = None,
 ) -> Evaluation:
     """The evaluation of ``predictions``, which are as :class:`~fer_cli.evaluation.results.Evaluation` has them.
 
+    Without probabilities, metrics that need them are NaN.
     Where they say how far the raters agreed, metrics weighted by that come with it.
     ``temperatures`` are those of the models, in the order of their predictions. Raises
     :class:`~fer_cli.errors.RunError` if there are no predictions, and as
@@ -207,7 +209,7 @@ def summarize(
     """
     if predictions.empty:
         raise RunError(f"There are no predictions to evaluate ({provenance.about}).")
-    labelled = LabelledPredictions.of(predictions, classes)
+    labelled = LabelledPredictions.of(predictions, classes, with_probabilities=f"p_{classes[0]}" in predictions)
     metrics, per_class = compute_metrics(labelled)
     names = (pd.Index(classes, name=name) for name in ("true", "predicted"))
     groups, gaps, group_notes = None, None, ()
@@ -233,6 +235,7 @@ def summarize(
         gaps=gaps,
         agreement=agreement,
         analysis=analysis,
+        missing=missing,
     )
 
 

@@ -142,7 +142,7 @@ def run_inference(
         run,
         dataset,
         shared.classes,
-        _table(rows, probabilities, shared.classes),
+        prediction_table(rows, probabilities, shared.classes),
         f"{dataset.protocol.name}; epoch by {run.card['epoch_rule']}; {_which(dataset, run, split)}{_views(classifier)}"
         f"; neutral {access}{leakage.stamp}",
         leakage,
@@ -315,7 +315,8 @@ class _Inputs:
         return finite_probabilities(logits)
 
 
-def _table(rows: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+def prediction_table(rows: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+    """The predictions for ``rows`` of a dataset, as an evaluation has them, of N×C ``probabilities`` of ``classes``."""
     table = rows[["file_name", "subject", "sequence", "fold", "label"]].reset_index(drop=True)
     table["predicted"] = [classes[place] for place in probabilities.argmax(axis=1)]
     table["confidence"] = probabilities.max(axis=1)

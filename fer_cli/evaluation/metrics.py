@@ -55,8 +55,8 @@ class LabelledPredictions:
 
     @property
     def confidences(self) -> np.ndarray:
-        """The highest probability of each row."""
-        return self.probabilities.max(axis=1)
+        """The highest probability of each row; NaN where there are none."""
+        return np.full(len(self), np.nan) if self.probabilities is None else self.probabilities.max(axis=1)
 
     @property
     def right(self) -> np.ndarray:
@@ -117,6 +117,26 @@ def compute_metrics(predictions: LabelledPredictions) -> tuple[pd.DataFrame, pd.
         columns |= {name: found.values[name][0], f"{name}_low": low, f"{name}_high": high}
     columns["support"] = np.bincount(predictions.truth, minlength=len(predictions.classes))
     return found.table(list(METRICS)), pd.DataFrame(columns, index=pd.Index(predictions.classes, name="class"))
+
+
+def missing_as_wrong(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """The metrics of confusion matrices where rows whose ``predicted`` is NA count as wrong: ``value, low, high``.
+
+    They are those of scikit-learn with one more word for a prediction, which is of none of the ``classes`` over which
+    recall and F1 are averaged. ``predictions`` are as :meth:`LabelledPredictions.of` takes them.
+    """
+    missing = "missing"
+    table = predictions.assign(predicted=predictions["predicted"].astype("string").fillna(missing))
+    labelled = LabelledPredictions.of(table, (*classes, missing), with_probabilities=False)
+    size = len(labelled.classes)
+    each = labelled.confusions().reshape(labelled.count, -1).astype(float)
+
+    def values(draws: np.ndarray) -> dict[str, np.ndarray]:
+        confusions = (draws @ each).reshape(-1, size, size)
+        return {**confusion_metrics(confusions), "macro_f1": _mean(class_metrics(confusions)["f1"][..., :-1])}
+
+    found = bootstrap(values, labelled.count, rows=size * size)
+    return found.table([name for name, metric in METRICS.items() if not metric.of_probabilities])
 
 
 def confusion_metrics(confusions: np.ndarray) -> dict[str, np.ndarray]:

@@ -42,8 +42,9 @@ class Provenance:
 
     ``title`` names the run or the cross-validation, ``about`` says in a line whose faces were tested, under which
     ``protocol`` and epoch rule. ``runs`` were tested on ``dataset``; ``leakage`` is what their models had seen of it,
-    and ``command`` the line that was typed, if one was. ``neutral`` says what faces were compared with:
-    ``given``, ``mean``, ``found`` or ``none``.
+    and ``command`` the line that was typed, if one was. Predictions of another program have no runs, and ``facts``
+    about their table in their place. ``neutral`` says what faces were compared with: ``given``, ``mean``, ``found`` or
+    ``none``.
     """
 
     title: str
@@ -54,11 +55,25 @@ class Provenance:
     leakage: Leakage = field(default_factory=Leakage)
     command: str = ""
     neutral: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Missing:
+    """The ``pictures``, out of ``total``, that another program has no prediction for.
+
+    ``metrics`` has the columns ``value, low, high`` and a row a metric that needs no probabilities, with those pictures
+    counted as wrong: see :func:`~fer_cli.evaluation.metrics.missing_as_wrong`.
+    """
+
+    pictures: tuple[str, ...]
+    total: int
+    metrics: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation of a run, or of a cross-validation.
+    """An evaluation of a run, of a cross-validation, or of another program's predictions.
 
     ``predictions`` has a row a face: ``file_name, subject, sequence, fold, label, predicted, confidence`` and a
     probability a class, ``p_anger`` and so on. ``path`` is the folder it is written to; ``notes`` are what a reader of
@@ -70,7 +85,9 @@ class Evaluation:
     ``metrics`` by the rules ``average`` and ``vote``, and is empty where no sequence has more than one frame.
     ``groups`` and ``gaps``, where asked for, are as :func:`~fer_cli.evaluation.subgroups.by_group` gives them. Where
     ``agreement`` was asked for, ``groups`` has its levels, and ``predictions`` the columns of
-    :func:`~fer_cli.evaluation.subgroups.with_agreement`.
+    :func:`~fer_cli.evaluation.subgroups.with_agreement`. Where another program gives no probabilities, ``predictions``
+    has none either and a ``confidence`` of NaN; ``missing`` are the pictures that it has no prediction for, which the
+    other metrics leave aside.
     """
 
     path: Path
@@ -87,6 +104,7 @@ class Evaluation:
     gaps: pd.DataFrame | None = None
     agreement: Agreement | None = None
     analysis: Analysis = NO_ANALYSIS
+    missing: Missing | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -120,7 +138,10 @@ def _is_predictions(path: Path) -> bool:
     """Whether it begins as the first file that an evaluation writes does."""
     try:
         with open_regular(path) as file:
-            return file.read(100).startswith(b"file_name,subject,sequence,fold,label,predicted,confidence,p_")
+            head = file.read(100)
+        # Probabilities follow, but for those that another program does not give.
+        columns = b"file_name,subject,sequence,fold,label,predicted,confidence"
+        return head.startswith(columns) and head[len(columns) :].lstrip(b"\r")[:1] in (b",", b"\n")
     except OSError:
         return False
 
@@ -163,7 +184,11 @@ def write(evaluation: Evaluation, *, pictures: bool = True) -> None:
         if pictures:
             save(draw_confusion(counts, **words), out, CONFUSION)
             save(draw_confusion(counts, normalised=True, **words), out, NORMALIZED)
-            save(draw_reliability(evaluation.calibration, **words), out, RELIABILITY)
+            if evaluation.calibration.known:
+                save(draw_reliability(evaluation.calibration, **words), out, RELIABILITY)
+            else:
+                for ending in ("png", "svg"):
+                    (out / f"{RELIABILITY}.{ending}").unlink(missing_ok=True)
         write_json(out / METRICS_JSON, _storable(_to_dict(evaluation)))
     except OSError as error:
         raise RunError(f"{out} cannot be written: {error.strerror}.", hint="Type --out FOLDER.") from error
@@ -197,12 +222,20 @@ def _to_dict(evaluation: Evaluation) -> dict[str, Any]:
             "per_class": agreement.per_class.to_dict(orient="index"),
             **agreement.expected.to_dict(orient="index"),
         }
+    if origin.neutral:
+        optional["neutral"] = origin.neutral
+    if (missing := evaluation.missing) is not None:
+        optional["missing"] = {
+            "pictures": list(missing.pictures),
+            "of": missing.total,
+            "measures": missing.metrics.to_dict(orient="index"),
+        }
     return {
         "run" if evaluation.folds is None else "cross_validation": origin.title,
         "dataset": dataset.name,
         "corpus": dataset.card["corpus"],
         "fingerprint": dataset.fingerprint,
-        "epoch_rule": origin.runs[0].card["epoch_rule"],
+        "epoch_rule": origin.runs[0].card["epoch_rule"] if origin.runs else None,
         "insisted_on": list(origin.leakage.subjects),
         "insisted_on_pictures": origin.leakage.pictures,
         "about": origin.about,

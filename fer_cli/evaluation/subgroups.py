@@ -185,13 +185,14 @@ RULES = ("average", "vote")
 def by_sequence(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, pd.DataFrame]:
     """Every metric with its interval, each sequence one prediction, by each of the :data:`RULES`.
 
-    Empty where no sequence has more than one frame. The metrics of ``vote`` that need probabilities are NaN.
+    Empty where no sequence has more than one frame. The metrics of ``vote`` that need probabilities are NaN. Without
+    probabilities there is no average.
     """
     merged = merge(predictions, classes)
     if len(merged) == len(predictions):
         return {}
     tables = {}
-    for rule in RULES:
+    for rule in (each for each in RULES if each in merged):
         rows = merged.assign(predicted=merged[rule])
         predictions = LabelledPredictions.of(rows, classes, with_probabilities=rule == "average")
         tables[rule], _ = compute_metrics(predictions)
@@ -204,9 +205,10 @@ def merge(predictions: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
     A sequence is the frames of one subject, sequence and true label: where neutral is a class, a sequence's first frame
     is not merged with its apex. A row without a sequence stands alone. ``average`` is the class of the highest mean
     probability, ``vote`` that predicted for most frames; of classes with equally many votes the one with the higher
-    mean probability wins.
+    mean probability wins. Without ``p_<class>`` there is no ``average``, and the class predicted for the earlier frame
+    wins.
     """
-    shares = [f"p_{name}" for name in classes]
+    shares = [name for each in classes if (name := f"p_{each}") in predictions]
     alone = predictions["sequence"].isna()
     # A row that stands alone has its file name for a sequence; the flag keeps it apart from a sequence of that name.
     keys = [
@@ -224,9 +226,13 @@ def merge(predictions: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
         merged[name] = np.bincount(sequences, weights=predictions[name], minlength=count) / merged["frames"]
     place = pd.Index(classes).get_indexer(predictions["predicted"])
     votes = np.bincount(sequences * len(classes) + place, minlength=count * len(classes)).reshape(count, -1)
-    means = merged[shares].to_numpy()
     names = np.array(classes, dtype=object)
-    merged["average"] = names[means.argmax(axis=1)]
+    if shares:
+        means = merged[shares].to_numpy()
+        merged["average"] = names[means.argmax(axis=1)]
+    else:
+        means = np.zeros((count, len(classes)))
+        np.maximum.at(means, (sequences, place), 1 / (1 + np.arange(len(place))))
     # Votes are whole numbers and probabilities at most 1, so that half of one only decides between equals.
     merged["vote"] = names[(votes + means / 2).argmax(axis=1)]
     return merged

@@ -141,3 +141,42 @@ def test_insisting_is_stamped_on_the_screen(here):
 def test_what_goes_wrong_is_a_sentence_and_an_exit_code(here, words, code, said):
     assert said in " ".join(fer("evaluate", *words, code=code, columns=200).output.split())
     assert not (here / "runs/fold0/evaluation").exists()
+
+
+def test_a_table_of_another_program_is_evaluated_in_the_place_of_a_run(here):
+    rows = pd.read_csv(here / "data/made/metadata.csv").query("role == 'apex'")
+    table = pd.DataFrame({"input_image_path": rows["file_name"], "facial_expression": rows["label"].str.title()})
+    table.to_csv(here / "libreface.csv", index=False)
+    result = fer("evaluate", "--predictions", "libreface.csv", "--data", "data/made")
+    assert "predictions of LibreFace" in " ".join(result.stdout.split())
+    assert "no calibration error" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    card = json.loads((here / "libreface-made/metrics.json").read_text())
+    assert (card["accuracy"], card["neutral"]) == (1, "none")
+    fer("evaluate", "runs/fold0")
+    assert "LibreFace" in fer("compare", "runs/fold0", "libreface-made").stdout
+
+
+def test_a_table_without_some_pictures_is_evaluated_both_ways_and_exits_with_3(here):
+    rows = pd.read_csv(here / "data/made/metadata.csv").query("role == 'apex'").iloc[3:]
+    table = pd.DataFrame({"file": rows["file_name"], "label": rows["label"]})
+    table.to_csv(here / "mine.csv", index=False)
+    shown = fer("evaluate", "--predictions", "mine.csv", "--data", "data/made", "--out", "found", code=3).stdout
+    assert "3 of 27 pictures missing; counted as wrong:\naccuracy 88.9 [" in shown
+    assert (here / "found/predictions.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--predictions", "mine.csv"], 2, "--data"),
+        (["runs/fold0", "--predictions", "mine.csv", "--data", "data/made"], 2, "--predictions and RUN"),
+        (["--predictions", "mine.csv", "--data", "data/made", "--map", "--tta", "flip"], 2, "--map, --tta"),
+        (["--predictions", "none.csv", "--data", "data/made"], 1, "none.csv cannot be read"),
+        (["--predictions", "mine.csv", "--data", "runs"], 1, "not a prepared dataset"),
+        (["--predictions", "mine.csv", "--data", "data/made"], 1, "cats/1.jpg"),
+    ],
+)
+def test_a_table_that_cannot_be_evaluated_is_a_sentence(here, words, code, said):
+    (here / "mine.csv").write_text("file,label\ncats/1.jpg,anger\n")
+    assert said in " ".join(fer("evaluate", *words, code=code).stderr.split())

@@ -52,8 +52,8 @@ def render(evaluation: Evaluation) -> str:
         **sections.analysis(evaluation.analysis, album, crops),
         "history": sections.history(origin.runs),
         "published": published_on(dataset.protocol.corpus),
-        "commands": commands(origin.runs, origin.command),
-        "facts": facts(origin.runs, dataset),
+        "commands": commands(origin.runs, origin.command) if origin.runs else [("Evaluation:", origin.command)],
+        "facts": facts(origin.runs, dataset) if origin.runs else [*origin.facts, _tested(dataset)],
         "size": {name: getattr(charts, name.upper()) for name in ("width", "height", "left", "right", "top", "bottom")},
         "version": fer_cli.__version__,
     }
@@ -86,12 +86,16 @@ def facts(runs: Sequence[Run], dataset: PreparedDataset) -> list[tuple[str, str]
         ("fold", ", ".join(str(run.fold) for run in runs)),
         ("epoch kept", ", ".join(str(run.card.get("best", {}).get("epoch", "–")) for run in runs)),
         ("trained on", f"{card['dataset'].get('name')}, fingerprint {card['dataset'].get('fingerprint')}"),
-        ("tested on", f"{dataset.name}, fingerprint {dataset.fingerprint}"),
+        _tested(dataset),
         ("device", f"{card.get('device')}, {card.get('precision')}"),
         ("versions", versions),
         ("recipe", ", ".join(f"{name} {_text(value)}" for name, value in recipe.items() if value not in (None, ""))),
     ]
     return [(name, str(value)) for name, value in facts if value not in (None, "")]
+
+
+def _tested(dataset: PreparedDataset) -> tuple[str, str]:
+    return "tested on", f"{dataset.name}, fingerprint {dataset.fingerprint}"
 
 
 def _text(value: object) -> str:

@@ -70,6 +70,7 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
         "metric_columns": list(tables),
         "metric_words": f"{', '.join(parts[:-1])} and {parts[-1]}" if parts[1:] else parts[0],
         "agreement_words": _agreement(evaluation),
+        "missing_words": _missing(evaluation),
         "metrics": [
             (metric, [_cell(table.loc[name]) for table in tables.values()]) for name, metric in METRICS.items()
         ],
@@ -101,6 +102,20 @@ def _agreement(evaluation: Evaluation) -> str:
         "Weighted by agreement, each face counts as much as the share of its raters’ votes that its label has. The "
         f"expected accuracy, the mean share of the votes that the predicted class has, is {mean}; predicting every "
         f"label would reach {most}."
+    )
+
+
+def _missing(evaluation: Evaluation) -> str:
+    if (missing := evaluation.missing) is None:
+        return ""
+    values = []
+    for metric in headline_metrics():
+        value, low, high = missing.metrics.loc[metric.name]
+        between = f" ({bound(low, metric.percent)} to {bound(high, metric.percent)})" if low == low else ""
+        values.append(f"{metric.title} {number(value, metric.percent)}{between}")
+    return (
+        f"All metrics on this page are of the pictures that have a prediction. {len(missing.pictures)} of "
+        f"{missing.total} have none; counted as wrong, they make {', '.join(values)}."
     )
 
 
@@ -139,6 +154,9 @@ def confusion(counts: np.ndarray) -> dict[str, Any]:
 
 def calibration(calibration: Calibration, *, folds: bool) -> dict[str, Any]:
     """The reliability diagram, and the effect of the temperature, or of those of the ``folds``."""
+    if not calibration.known:
+        words = "There is no calibration: these predictions are classes without probabilities."
+        return {"reliability": None, "calibration_words": words}
     words = (
         f"The expected calibration error, the mean difference between confidence and accuracy, is "
         f"{calibration.ece:.1%}."

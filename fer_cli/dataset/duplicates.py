@@ -1,0 +1,242 @@
+"""Pictures and people that two prepared datasets share, also where the pictures were encoded again or resized.
+
+Equal files are found by their SHA-256. For others a perceptual hash proposes pairs: the signs, about their median, of
+the lowest 16×16 coefficients of the discrete cosine transform (pHash: Zauner 2010, "Implementation and Benchmarking of
+Perceptual Image Hash Functions"). Aligned faces resemble each other, and their hashes do, so that a pair counts only if
+the pictures themselves correlate, each pixel less its surroundings' mean and over their deviation, as texture does and
+light does not. Both thresholds are set by ``benchmarks/duplicates.py``, on photographs.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from scipy.fft import dctn
+
+from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.dataset.schema import MADE_ANEW
+from fer_cli.errors import DatasetError
+from fer_cli.files import read_bytes
+from fer_cli.progress import Progress, silent
+
+#: Pictures are compared in grey at this side, in pixels, and hashed by so many coefficients in each direction.
+SIDE, COEFFICIENTS = 32, 16
+#: Hashes of 256 bits that differ in more bits than this are of different pictures.
+MOST_BITS = 78
+#: Pictures that correlate less than this are different pictures, however alike the people.
+LEAST_CORRELATION = 0.89
+#: Two alignments of one face differ by a pixel or two of a hundred: the second is moved by so many pixels each way.
+SHIFT = 0.5
+#: The deviation of the Gaussian that a pixel's surroundings are weighted by, in pixels.
+SURROUNDINGS = 3.0
+#: The part of the whole picture's deviation that is added to the surroundings', where noise would be all there is.
+FLOOR = 0.1
+#: A picture that varies less than this, in grey levels, shows nothing.
+FLAT = 1.0
+#: Pictures of the first and of the second dataset that are compared at a time, and pairs that are correlated.
+_ROWS, _COLUMNS, _PAIRS = 512, 4096, 2048
+#: So many names are shown in a sentence.
+_EXAMPLES = 2
+
+
+class SharedPicture(NamedTuple):
+    """A picture in two datasets, by its file names there; the ``correlation`` is 1 where the files are equal."""
+
+    first: str
+    second: str
+    correlation: float
+    same_bytes: bool
+
+
+@dataclass(frozen=True)
+class SharedPictures:
+    """What the datasets called ``first`` and ``second`` share.
+
+    ``totals`` are how many pictures each has, ``pictures`` every pair of one that is in both, and ``people`` the
+    subjects of one name where both are of one corpus.
+    """
+
+    first: str
+    second: str
+    totals: tuple[int, int]
+    pictures: tuple[SharedPicture, ...]
+    people: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many pictures of the first and of the second are in the other."""
+        return len({each.first for each in self.pictures}), len({each.second for each in self.pictures})
+
+    @property
+    def by_bytes(self) -> int:
+        """How many pictures of the second are in the first as the same file."""
+        return len({each.second for each in self.pictures if each.same_bytes})
+
+
+def shared_pictures(datasets: Sequence[PreparedDataset], *, progress: Progress = silent) -> list[SharedPictures]:
+    """What each two of ``datasets`` share, for those that share anything; the order is theirs.
+
+    Crops of different size are compared, and crops with different margins by the part that both show. A mirror image is
+    another picture. People are compared by name only within one corpus, and not within folders of anybody's pictures,
+    where ``0001`` is everywhere. Raises :class:`~fer_cli.errors.DatasetError` if a crop cannot be read.
+    """
+    margins = [each.crop["margin"] for each in datasets if each.crop["detector"] != "none"]
+    total, done = sum(len(each.metadata) for each in datasets), 0
+    fingerprints = []
+    for each in datasets:
+        fingerprints.append(_fingerprints(each, min(margins, default=0.0), progress, done, total))
+        done += len(each.metadata)
+    found = []
+    for one, other in combinations(range(len(datasets)), 2):
+        pictures = tuple(_shared(fingerprints[one], fingerprints[other]))
+        people = _people(datasets[one], datasets[other])
+        if pictures or people:
+            totals = (len(fingerprints[one].names), len(fingerprints[other].names))
+            found.append(SharedPictures(datasets[one].name, datasets[other].name, totals, pictures, people))
+    return found
+
+
+def describe(findings: Sequence[SharedPictures]) -> str:
+    """The findings in sentences, with counts and examples; empty where there are none."""
+    sentences = []
+    for each in findings:
+        if each.pictures:
+            of_first, of_second = each.counts
+            alike = of_second - each.by_bytes
+            ways = [f"{each.by_bytes} as the same file"] if each.by_bytes else []
+            ways += [f"{alike} encoded, resized or aligned otherwise"] if alike else []
+            examples = "; ".join(f"{pair.second} as {pair.first}" for pair in each.pictures[:_EXAMPLES])
+            sentences.append(
+                f"{of_second} of {each.totals[1]} pictures of {each.second} are in {each.first} too "
+                f"({of_first} of its {each.totals[0]}), {' and '.join(ways)}: {examples}."
+            )
+        if each.people:
+            names = ", ".join(each.people[:_EXAMPLES]) + (" …" if len(each.people) > _EXAMPLES else "")
+            sentences.append(f"{each.first} and {each.second} share {len(each.people)} people: {names}.")
+    return " ".join(sentences)
+
+
+def _people(one: PreparedDataset, other: PreparedDataset) -> tuple[str, ...]:
+    same = one.card["corpus"] == other.card["corpus"] and one.protocol.corpus == other.protocol.corpus
+    names = [set(each.metadata["subject"].dropna()) for each in (one, other)]
+    return tuple(sorted(names[0] & names[1])) if same else ()
+
+
+@dataclass(frozen=True)
+class _Fingerprints:
+    """N pictures: their names and files' digests, N×4 uint64 of hash, N×:data:`SIDE`×:data:`SIDE` grey levels.
+
+    ``shown`` says which are not flat.
+    """
+
+    names: tuple[str, ...]
+    digests: tuple[str, ...]
+    hashes: np.ndarray
+    grey: np.ndarray
+    shown: np.ndarray
+
+
+def _fingerprints(dataset: PreparedDataset, margin: float, progress: Progress, done: int, total: int) -> _Fingerprints:
+    names = tuple(dataset.metadata["file_name"])
+    grey = np.empty((len(names), SIDE, SIDE), np.float32)
+    digests = []
+    own = dataset.crop["margin"] if dataset.crop["detector"] != "none" else margin
+    for place, name in enumerate(names):
+        try:
+            content = read_bytes(dataset.path / name)
+        except OSError as error:
+            reason = error.strerror or error
+            raise DatasetError(f"The crop {dataset.path / name} cannot be read: {reason}.", hint=MADE_ANEW) from error
+        digests.append(hashlib.sha256(content).hexdigest())
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if content else None
+        if pixels is None:
+            raise DatasetError(f"The crop {dataset.path / name} cannot be read.", hint=MADE_ANEW)
+        grey[place] = _reduced(pixels, (1 + 2 * margin) / (1 + 2 * own))
+        progress("reading pictures", done + place + 1, total)
+    return _Fingerprints(names, tuple(digests), perceptual_hash(grey), grey, grey.std(axis=(1, 2)) >= FLAT)
+
+
+def _reduced(pixels: np.ndarray, part: float) -> np.ndarray:
+    """The middle ``part`` of H×H grey levels, :data:`SIDE` pixels a side."""
+    edge = round(len(pixels) * (1 - part) / 2)
+    inner = pixels[edge : len(pixels) - edge, edge : len(pixels) - edge]
+    method = cv2.INTER_AREA if len(inner) > SIDE else cv2.INTER_LINEAR
+    return cv2.resize(inner, (SIDE, SIDE), interpolation=method)
+
+
+def perceptual_hash(grey: np.ndarray) -> np.ndarray:
+    """N×4 uint64: the hash of 256 bits of each of N×S×S grey levels."""
+    lowest = dctn(grey, axes=(1, 2), norm="ortho")[:, :COEFFICIENTS, :COEFFICIENTS].reshape(len(grey), -1)
+    # The first is the picture's mean.
+    bits = lowest > np.median(lowest[:, 1:], axis=1, keepdims=True)
+    bits[:, 0] = False
+    return np.packbits(bits, axis=1).view(np.uint64)
+
+
+def normalized(grey: np.ndarray) -> np.ndarray:
+    """N×S² unit vectors of N×S×S grey levels: each pixel less its surroundings' mean, over their deviation.
+
+    The surroundings are a Gaussian window; the product of two such vectors is the pictures' correlation.
+    """
+    made = np.empty((len(grey), grey[0].size if len(grey) else 0), np.float32)
+    for place, picture in enumerate(grey):
+        rest = picture - cv2.GaussianBlur(picture, (0, 0), SURROUNDINGS)
+        deviation = np.sqrt(cv2.GaussianBlur(rest * rest, (0, 0), SURROUNDINGS))
+        each = (rest / (deviation + FLOOR * picture.std() + 1e-6)).ravel()
+        each -= each.mean()
+        made[place] = each / max(np.linalg.norm(each), 1e-6)
+    return made
+
+
+def _moved(grey: np.ndarray) -> Iterator[np.ndarray]:
+    """The pictures moved by :data:`SHIFT` in every direction, and as they are."""
+    for down in (-SHIFT, 0, SHIFT):
+        for right in (-SHIFT, 0, SHIFT):
+            matrix = np.float32([[1, 0, right], [0, 1, down]])
+            sides = (grey.shape[2], grey.shape[1])
+            yield np.stack([cv2.warpAffine(each, matrix, sides, borderMode=cv2.BORDER_REPLICATE) for each in grey])
+
+
+def correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The correlation (N) of each of N×S×S grey levels with its like in ``other``, at the best of nine places."""
+    fixed = normalized(one)
+    return np.max([np.einsum("ij,ij->i", fixed, normalized(each)) for each in _moved(other)], axis=0)
+
+
+def _shared(one: _Fingerprints, other: _Fingerprints) -> Iterator[SharedPicture]:
+    """The pairs of one picture, each once, in the order of the first's."""
+    of_digest: dict[str, list[int]] = {}
+    for place, digest in enumerate(other.digests):
+        of_digest.setdefault(digest, []).append(place)
+    found = {
+        (place, match): SharedPicture(one.names[place], other.names[match], 1.0, True)
+        for place, digest in enumerate(one.digests)
+        for match in of_digest.get(digest, ())
+    }
+    for first, second in _candidates(one, other):
+        values = correlations(one.grey[first], other.grey[second])
+        for place, match, value in zip(first.tolist(), second.tolist(), values.tolist(), strict=True):
+            if value >= LEAST_CORRELATION and (place, match) not in found:
+                pair = SharedPicture(one.names[place], other.names[match], min(value, 1.0), False)
+                found[place, match] = pair
+    yield from (found[key] for key in sorted(found))
+
+
+def _candidates(one: _Fingerprints, other: _Fingerprints) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Places, at most :data:`_PAIRS` at a time, of pairs whose hashes differ in at most :data:`MOST_BITS` bits."""
+    rows, columns = np.flatnonzero(one.shown), np.flatnonzero(other.shown)
+    for top in range(0, len(rows), _ROWS):
+        part = rows[top : top + _ROWS]
+        for left in range(0, len(columns), _COLUMNS):
+            against = columns[left : left + _COLUMNS]
+            bits = np.zeros((len(part), len(against)), np.uint16)
+            for word in range(one.hashes.shape[1]):
+                bits += np.bitwise_count(one.hashes[part, None, word] ^ other.hashes[None, against, word])
+            first, second = np.nonzero(bits <= MOST_BITS)
+            for start in range(0, len(first), _PAIRS):
+                chosen = slice(start, start + _PAIRS)
+                yield part[first[chosen]], against[second[chosen]]
