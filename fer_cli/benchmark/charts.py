@@ -144,30 +144,33 @@ def _tile(found: Entry | None, metric: Metric, low: float, high: float, within: 
 
 
 def learning_curves(table: pd.DataFrame, metric: Metric) -> list[Chart]:
-    """A chart of each test dataset: the metric by number of training subjects, a line and a band of intervals a recipe.
+    """A chart of each test dataset and neutral access: the metric by number of training subjects.
 
-    The axis is logarithmic where the numbers span more than a factor of four. Recipes have the same colours in all.
+    It has a line and a band of intervals for each recipe, in the same colour in all charts. The axis is logarithmic
+    where the numbers span more than a factor of four.
     """
     cells = pooled(table)
     cells = cells[(cells["evaluation"] == "learning-curve") & (cells["status"] == "done")]
     cells = cells[cells["train_subjects"].notna() & (cells["train_subjects"] > 0)]
-    names = sorted(set(cells[["recipe", "neutral"]].itertuples(index=False, name=None)))
-    by: dict[str, dict[tuple[str, str], list[tuple[int, Entry]]]] = {}
-    for (test, recipe, neutral, count), entry in entries(cells, metric.name, ["test", "recipe", "neutral"]).items():
+    names = sorted(set(cells["recipe"]))
+    by: dict[tuple[str, str], dict[str, list[tuple[int, Entry]]]] = {}
+    for (test, neutral, recipe, count), entry in entries(cells, metric.name, ["test", "neutral", "recipe"]).items():
         if math.isfinite(entry.value):
-            by.setdefault(test, {}).setdefault((recipe, neutral), []).append((count, entry))
+            by.setdefault((test, neutral), {}).setdefault(recipe, []).append((count, entry))
     chance = cells.groupby("test")["chance"].mean()
-    return [_curves(test, by[test], names, metric, float(chance[test])) for test in sorted(by)]
+    order = sorted(by, key=lambda key: (key[0], NEUTRAL_ACCESS.index(key[1])))
+    return [_curves(key, by[key], names, metric, float(chance[key[0]])) for key in order]
 
 
 def _curves(
-    test: str,
-    curves: dict[tuple[str, str], list[tuple[int, Entry]]],
-    names: Sequence[tuple[str, str]],
+    key: tuple[str, str],
+    curves: dict[str, list[tuple[int, Entry]]],
+    names: Sequence[str],
     metric: Metric,
     chance: float,
 ) -> Chart:
-    curves = {key: sorted(points, key=lambda point: point[0]) for key, points in curves.items()}
+    title = f"{key[0]}, neutral {key[1]}"
+    curves = {recipe: sorted(points, key=lambda point: point[0]) for recipe, points in sorted(curves.items())}
     counts = sorted({count for points in curves.values() for count, _ in points})
     place = math.log if counts[-1] > 4 * counts[0] else float
     x = horizontal(place(counts[0]), place(counts[-1]))
@@ -177,8 +180,8 @@ def _curves(
     ticks = MaxNLocator(nbins=5).tick_values(found.min() * unit, found.max() * unit) / unit
     y = vertical(ticks[0], ticks[-1])
     chart = Chart(
-        title=test,
-        description=f"{metric.title} on {test} by number of training subjects, {len(curves)} recipes.",
+        title=title,
+        description=f"{metric.title} on {title}, by number of training subjects, {len(curves)} recipes.",
         x_label="training subjects",
         y_label=metric.title,
         x_ticks=[(x(place(count)), str(count)) for count in _apart(counts, lambda count: x(place(count)))],
@@ -186,9 +189,9 @@ def _curves(
     )
     if math.isfinite(chance):
         chart.lines.append(Line(f"{LEFT},{y(chance)} {WIDTH - RIGHT},{y(chance)}", "ideal", "by chance"))
-    for key, points in curves.items():
-        number = names.index(key)
-        style, name = f"s{number % MARKERS}", named(*key)
+    for name, points in curves.items():
+        number = names.index(name)
+        style = f"s{number % MARKERS}"
         banded = [(x(place(count)), y(each.low), y(each.high)) for count, each in points if math.isfinite(each.low)]
         corners = [f"{at},{low}" for at, low, _ in banded] + [f"{at},{high}" for at, _, high in reversed(banded)]
         if len(banded) > 1:
@@ -197,8 +200,8 @@ def _curves(
         chart.lines.append(Line(" ".join(f"{left},{top}" for left, top in at), style, name))
         for (left, top), (count, each) in zip(at, points, strict=True):
             interval = f"{figure(each.low, metric)} to {figure(each.high, metric)}"
-            title = f"{name}, {count} subjects: {figure(each.value, metric)}, {interval}"
-            chart.marks.append(Mark(left, top, number % MARKERS, number % MARKERS, title))
+            words = f"{name}, {count} subjects: {figure(each.value, metric)}, {interval}"
+            chart.marks.append(Mark(left, top, number % MARKERS, (number + number // MARKERS) % MARKERS, words))
         chart.legend.append((style, name))
     if math.isfinite(chance):
         chart.legend.append(("ideal", "by chance"))

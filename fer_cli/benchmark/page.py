@@ -48,13 +48,8 @@ NEUTRAL = {
     "found": "compared with a face of the same person that was taken for neutral, without labels",
     "given": "compared with a face of the same person that is labelled neutral",
 }
-CHANGES = {
-    "changed": "has another number",
-    "failed": "was done and has failed now",
-    "done": "had failed and is done now",
-    "new": "was not there",
-    "lost": "is not there any more",
-}
+#: What may have become of a cell, and how it is counted.
+CHANGES = {"changed": "changed", "failed": "failed now", "done": "failed before", "new": "new", "lost": "gone"}
 CONTENTS = (
     ("summary", "Summary", None),
     ("corpora", "Train and test", "maps"),

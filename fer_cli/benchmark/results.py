@@ -116,11 +116,12 @@ def read_results(path: Path) -> pd.DataFrame:
         ) from error
     try:
         limits = {"thrift_string_size_limit": MAX_FILE, "thrift_container_size_limit": MAX_FILE}
-        file = pq.ParquetFile(BytesIO(content), read_dictionary=list(TEXTS), **limits)
+        file = pq.ParquetFile(BytesIO(content), **limits)
         _check_version(path, file.schema_arrow.metadata or {})
         columns = _check_columns(path, file.schema_arrow)
         if file.metadata.num_rows > MAX_ROWS:
             raise FerError(f"{path} has {file.metadata.num_rows} rows, more than {MAX_ROWS}: that is no benchmark's.")
+        file = pq.ParquetFile(BytesIO(content), read_dictionary=list(TEXTS), **limits)
         found = file.read(columns=columns, use_threads=False)
         _check_letters(path, found)
         table = _typed(found.to_pandas(strings_to_categorical=True).astype(object).reindex(columns=_all_columns()))
@@ -165,9 +166,7 @@ def _check_columns(path: Path, schema: Any) -> list[str]:
     for name in read:
         kind = schema.field(name).type
         if name in TEXTS:
-            fits = types.is_dictionary(kind) and (
-                types.is_string(kind.value_type) or types.is_large_string(kind.value_type)
-            )
+            fits = types.is_string(kind) or types.is_large_string(kind)
         else:
             fits = types.is_integer(kind) if name in WHOLE else types.is_floating(kind)
         if not fits and not types.is_null(kind):

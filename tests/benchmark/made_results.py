@@ -27,7 +27,7 @@ def made_cell(recipe="baseline", evaluation="within", train=("acted",), test="ac
 
 
 def _random(cell: Cell) -> np.random.Generator:
-    return np.random.default_rng(zlib.crc32(cell.title.encode()))
+    return np.random.default_rng(zlib.crc32(cell.title.encode(errors="replace")))
 
 
 def made_result(cell: Cell, value: float | None = None, *, folds: int = 0, reason: str = "") -> CellResult:
