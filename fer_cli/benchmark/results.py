@@ -63,11 +63,10 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _text(name: str, value: Any) -> str:
-    if isinstance(value, str) or value is None or value is pd.NA or value != value:
-        return value if isinstance(value, str) else ""
-    if isinstance(value, Sequence):
-        return {"train": " + ", "notes": " "}.get(name, ", ").join(map(str, value))
-    return str(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = {"train": " + ", "notes": " "}.get(name, ", ").join(map(str, value))
+    # Names of files that are no UTF-8 have surrogates, which are no text to pandas and Parquet.
+    return "" if value is None or value is pd.NA or value != value else as_text(value)
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
@@ -89,12 +88,10 @@ def write_results(table: pd.DataFrame, out: Path) -> None:
     kinds = {name: pa.string() if name in TEXTS else pa.int64() if name in WHOLE else pa.float64() for name in table}
     noted = {_FER: fer_cli.__version__.encode(), _VERSION: str(VERSION).encode()}
     schema = pa.schema(kinds.items(), noted)
-    # Names of files that are no UTF-8 have surrogates, which are no text to Parquet.
-    texts = {name: [as_text(value) for value in table[name]] for name in TEXTS}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(out) as part:
-            pq.write_table(pa.Table.from_pandas(table.assign(**texts), schema, preserve_index=False).cast(schema), part)
+            pq.write_table(pa.Table.from_pandas(table, schema, preserve_index=False).cast(schema), part)
     except OSError as error:
         raise FerError(f"{out} cannot be written: {error.strerror or error}.", hint="Type --out FOLDER.") from error
 
