@@ -214,8 +214,8 @@ def _sheets(results: pd.DataFrame, ranks: pd.DataFrame, metric: Metric) -> list[
 def _overall(ranks: pd.DataFrame, metric: Metric) -> list[tuple[str, str, str, str, str]]:
     """Recipe, neutral access, training subjects, mean and rank over all datasets, the best of an access first."""
     rows = []
-    order = ranks.assign(access=ranks["neutral"].map(NEUTRAL_ACCESS.index))
-    order = order.sort_values(["access", "train_subjects", "low_rank", "high_rank", "recipe"], kind="stable")
+    order = ranks.assign(access=ranks["neutral"].map(NEUTRAL_ACCESS.index), worse=-ranks["value"])
+    order = order.sort_values(["access", "train_subjects", "worse", "recipe"], kind="stable")
     for (neutral, subjects), part in order.groupby(["neutral", "train_subjects"], sort=False, dropna=False):
         for row in part.itertuples():
             # A rank that may be any says nothing.
