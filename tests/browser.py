@@ -106,3 +106,23 @@ def asked_for(folder: Path, file: Path) -> tuple[set[str], str]:
     # What the browser asks for on its own behalf has no page to start from.
     asked = {event["url"] for event in events if event.get("initiator") not in (None, "not an origin")}
     return asked, done.stderr
+
+
+def check_readable(folder: Path, page: Path, theme: str, width: int) -> dict:
+    """What the page measures, after it was found to fit this width and to be legible in this theme."""
+    found = measured(folder, page, theme, width)
+    assert found["width"] == width
+    assert found["dark"] == (theme == "dark")
+    assert found["reach"] <= width, "the page scrolls sideways"
+    assert not found["beyond"]
+    assert found["least"] >= 4.5, found["where"]
+    assert found["shown"]
+    return found
+
+
+def check_silent(folder: Path, page: Path) -> str:
+    """The page as it stands in the browser, after no request was found to leave it and nothing to be said of it."""
+    asked, said = asked_for(folder, page)
+    assert not asked
+    assert "CONSOLE" not in said
+    return browse(folder, page, "--dump-dom").stdout

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from fer_cli.benchmark.cells import NEUTRAL_ACCESS
+from fer_cli.benchmark.cells import EVALUATIONS, NEUTRAL_ACCESS, PREDICTIONS
 from fer_cli.benchmark.results import pooled
 from fer_cli.benchmark.tables import Entry, entries, figure
 from fer_cli.evaluation.metrics import Metric
@@ -25,6 +25,13 @@ SIZE = {name: getattr(charts, name.upper()) for name in ("width", "height", "lef
 STRIP_WIDTH, STRIP_HEIGHT, EDGE = 240, 24, 18
 #: Labels of an axis stand at least so far from each other.
 LABEL = 28
+#: The test dataset of a row that combines several.
+COMBINED = "(all)"
+#: The recipe that others are compared with first, where there is one of this name.
+REFERENCE = "baseline"
+UNLIKE = "of another neutral access: not the same task"
+#: Rows of forest plots on one page at most.
+MOST_DIFFERENCES = 4_000
 
 
 @dataclass(frozen=True)
@@ -70,12 +77,122 @@ class Axis:
             self._at(difference) if math.isfinite(difference) else None,
             (self._at(low), self._at(high)) if math.isfinite(low) and math.isfinite(high) else None,
             (self._at(-abs(floor)), self._at(abs(floor))) if math.isfinite(floor) else None,
-            row["test"] == "(all)",
+            row["test"] == COMBINED,
             bool(row["resolved"]),
         )
 
     def _at(self, value: float) -> float:
         return min(max(self.scale(value), 0), STRIP_WIDTH)
+
+
+def differences(table: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
+    """By evaluation the pairs of recipes as rows of forest plots, those with the reference first.
+
+    ``table`` has the columns of a table of comparisons; texts are never missing. A pair has a ``head``, its combined
+    difference or its only one, and the ``rows`` of all datasets.
+    """
+    room = MOST_DIFFERENCES
+    found = []
+    for evaluation in (*EVALUATIONS, PREDICTIONS):
+        part = table[table["evaluation"] == evaluation]
+        if part.empty:
+            continue
+        axis = Axis.of(part, metric)
+        recipes = sorted({*part["first"], *part["second"]})
+        reference = REFERENCE if REFERENCE in recipes else recipes[0]
+        part = _turned(part, (part["second"] == reference) & (part["first"] != reference))
+        pairs: list[dict[str, Any]] = []
+        for key, rows in part.groupby(["first", "neutral_first", "second", "neutral_second"], sort=False):
+            pairs.append(_pair(key, rows, axis, metric, key[0] == reference or key[2] == reference))
+        pairs.sort(key=lambda pair: (not pair["with_reference"], pair["unlike"]))
+        for pair in pairs:
+            room -= len(pair["rows"])
+            pair["rows"] = pair["rows"] if room >= 0 else []
+        groups = {f"Compared with {reference}": [], f"Compared with {reference}, {UNLIKE}": [], "All other pairs": []}
+        for pair in pairs:
+            place = 2 if not pair["with_reference"] else 1 if pair["unlike"] else 0
+            list(groups.values())[place].append(pair)
+        methods = [name for name in part["method"].unique() if name]
+        found.append(
+            {
+                "evaluation": evaluation,
+                "axis": axis,
+                "groups": [(name, of) for name, of in groups.items() if of],
+                "methods": methods,
+                "cut": room < 0,
+            }
+        )
+    return found
+
+
+def _turned(table: pd.DataFrame, where: pd.Series) -> pd.DataFrame:
+    """The differences of the rows ``where`` the other way round."""
+    names = ["first", "second", "neutral_first", "neutral_second", "difference", "low", "high"]
+    turned = table.loc[where, ["second", "first", "neutral_second", "neutral_first", "difference", "high", "low"]]
+    turned = turned.set_axis(names, axis=1)
+    turned[["difference", "low", "high"]] *= -1
+    return pd.concat([table[~where], table[where].assign(**turned)]).sort_index(kind="stable")
+
+
+def _pair(
+    key: tuple[str, str, str, str], rows: pd.DataFrame, axis: Axis, metric: Metric, with_reference: bool
+) -> dict[str, Any]:
+    """A pair of recipes: its combined row, or its only one, to stand for it, and the rows of all corpora."""
+    first, neutral_first, second, neutral_second = key
+    of = [(row, _difference(row, axis, metric)) for row in rows.to_dict(orient="records")]
+    # Of a learning curve that of most subjects stands for it.
+    of.sort(key=lambda item: item[0]["train_subjects"] if item[0]["train_subjects"] >= 0 else -1)
+    combined = [shown for row, shown in of if row["test"] == COMBINED]
+    return {
+        "first": f"{first} ({neutral_first or 'none'})",
+        "second": f"{second} ({neutral_second or 'none'})",
+        "unlike": neutral_first != neutral_second,
+        "with_reference": with_reference,
+        "head": combined[-1] if combined else of[0][1] if len(of) == 1 else None,
+        "rows": [shown for _, shown in of] if len(of) > 1 else [],
+        "notes": list(dict.fromkeys(note for note in rows["notes"] if note)),
+    }
+
+
+def _difference(row: dict[str, Any], axis: Axis, metric: Metric) -> dict[str, Any]:
+    combined = row["test"] == COMBINED
+    elsewhere = row["train"] not in ("", row["test"], COMBINED)
+    floor, gap, corpora = row["noise_floor"], row["difference"], row["n_corpora"].partition(".")[0]
+    verdict = "no number"
+    if math.isfinite(gap):
+        within = math.isfinite(floor) and abs(gap) <= abs(floor)
+        verdict = "resolved" if row["resolved"] else "within the noise floor" if within else "not resolved"
+    subjects = f", {row['train_subjects']:.0f} subjects" if math.isfinite(row["train_subjects"]) else ""
+    where = "all together" if combined else f"{row['train']} → {row['test']}" if elsewhere else row["test"]
+    return {
+        "where": where + subjects,
+        "subjects": subjects.removeprefix(", "),
+        "strip": axis.strip(row),
+        "difference": signed(gap, metric),
+        "interval": f"{signed(row['low'], metric)} to {signed(row['high'], metric)}"
+        if math.isfinite(row["low"]) and math.isfinite(row["high"])
+        else "",
+        "floor": figure(abs(floor), metric),
+        "p": _p(row["p"]),
+        "p_holm": _p(row["p_holm"]),
+        "heterogeneity": f"{row['heterogeneity']:.0%}" if math.isfinite(row["heterogeneity"]) else "",
+        "corpora": corpora if combined else "",
+        "verdict": verdict,
+        "combined": combined,
+    }
+
+
+def signed(value: float, metric: Metric) -> str:
+    """A difference with its sign: in percentage points without a unit, or with three decimals; a dash for none."""
+    if not math.isfinite(value):
+        return "–"
+    return (f"{100 * value:+.1f}" if metric.percent else f"{value:+.3f}").replace("-", "−")
+
+
+def _p(value: float) -> str:
+    if not math.isfinite(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 @dataclass(frozen=True)
@@ -144,30 +261,33 @@ def _tile(found: Entry | None, metric: Metric, low: float, high: float, within: 
 
 
 def learning_curves(table: pd.DataFrame, metric: Metric) -> list[Chart]:
-    """A chart of each test dataset: the metric by number of training subjects, a line and a band of intervals a recipe.
+    """A chart of each test dataset and neutral access: the metric by number of training subjects.
 
-    The axis is logarithmic where the numbers span more than a factor of four. Recipes have the same colours in all.
+    It has a line and a band of intervals for each recipe, in the same colour in all charts. The axis is logarithmic
+    where the numbers span more than a factor of four.
     """
     cells = pooled(table)
     cells = cells[(cells["evaluation"] == "learning-curve") & (cells["status"] == "done")]
     cells = cells[cells["train_subjects"].notna() & (cells["train_subjects"] > 0)]
-    names = sorted(set(cells[["recipe", "neutral"]].itertuples(index=False, name=None)))
-    by: dict[str, dict[tuple[str, str], list[tuple[int, Entry]]]] = {}
-    for (test, recipe, neutral, count), entry in entries(cells, metric.name, ["test", "recipe", "neutral"]).items():
+    names = sorted(set(cells["recipe"]))
+    by: dict[tuple[str, str], dict[str, list[tuple[int, Entry]]]] = {}
+    for (test, neutral, recipe, count), entry in entries(cells, metric.name, ["test", "neutral", "recipe"]).items():
         if math.isfinite(entry.value):
-            by.setdefault(test, {}).setdefault((recipe, neutral), []).append((count, entry))
+            by.setdefault((test, neutral), {}).setdefault(recipe, []).append((count, entry))
     chance = cells.groupby("test")["chance"].mean()
-    return [_curves(test, by[test], names, metric, float(chance[test])) for test in sorted(by)]
+    order = sorted(by, key=lambda key: (key[0], NEUTRAL_ACCESS.index(key[1])))
+    return [_curves(key, by[key], names, metric, float(chance[key[0]])) for key in order]
 
 
 def _curves(
-    test: str,
-    curves: dict[tuple[str, str], list[tuple[int, Entry]]],
-    names: Sequence[tuple[str, str]],
+    key: tuple[str, str],
+    curves: dict[str, list[tuple[int, Entry]]],
+    names: Sequence[str],
     metric: Metric,
     chance: float,
 ) -> Chart:
-    curves = {key: sorted(points, key=lambda point: point[0]) for key, points in curves.items()}
+    title = f"{key[0]}, neutral {key[1]}"
+    curves = {recipe: sorted(points, key=lambda point: point[0]) for recipe, points in sorted(curves.items())}
     counts = sorted({count for points in curves.values() for count, _ in points})
     place = math.log if counts[-1] > 4 * counts[0] else float
     x = horizontal(place(counts[0]), place(counts[-1]))
@@ -177,8 +297,8 @@ def _curves(
     ticks = MaxNLocator(nbins=5).tick_values(found.min() * unit, found.max() * unit) / unit
     y = vertical(ticks[0], ticks[-1])
     chart = Chart(
-        title=test,
-        description=f"{metric.title} on {test} by number of training subjects, {len(curves)} recipes.",
+        title=title,
+        description=f"{metric.title} on {title}, by number of training subjects, {len(curves)} recipes.",
         x_label="training subjects",
         y_label=metric.title,
         x_ticks=[(x(place(count)), str(count)) for count in _apart(counts, lambda count: x(place(count)))],
@@ -186,9 +306,9 @@ def _curves(
     )
     if math.isfinite(chance):
         chart.lines.append(Line(f"{LEFT},{y(chance)} {WIDTH - RIGHT},{y(chance)}", "ideal", "by chance"))
-    for key, points in curves.items():
-        number = names.index(key)
-        style, name = f"s{number % MARKERS}", named(*key)
+    for name, points in curves.items():
+        number = names.index(name)
+        style = f"s{number % MARKERS}"
         banded = [(x(place(count)), y(each.low), y(each.high)) for count, each in points if math.isfinite(each.low)]
         corners = [f"{at},{low}" for at, low, _ in banded] + [f"{at},{high}" for at, _, high in reversed(banded)]
         if len(banded) > 1:
@@ -197,8 +317,8 @@ def _curves(
         chart.lines.append(Line(" ".join(f"{left},{top}" for left, top in at), style, name))
         for (left, top), (count, each) in zip(at, points, strict=True):
             interval = f"{figure(each.low, metric)} to {figure(each.high, metric)}"
-            title = f"{name}, {count} subjects: {figure(each.value, metric)}, {interval}"
-            chart.marks.append(Mark(left, top, number % MARKERS, number % MARKERS, title))
+            words = f"{name}, {count} subjects: {figure(each.value, metric)}, {interval}"
+            chart.marks.append(Mark(left, top, number % MARKERS, (number + number // MARKERS) % MARKERS, words))
         chart.legend.append((style, name))
     if math.isfinite(chance):
         chart.legend.append(("ideal", "by chance"))

@@ -20,20 +20,31 @@ from fer_cli.pages import environment
 
 PAGE = "benchmark.html"
 PACKAGE, TEMPLATES = "fer_cli.benchmark", ("benchmark.html.jinja", "benchmark.css")
-#: The test dataset of a row that combines several.
-COMBINED = "(all)"
-#: The recipe that others are compared with first, where there is one of this name.
-REFERENCE = "baseline"
-UNLIKE = "of another neutral access: not the same task"
-#: What a page shows at most: letters of a text, differences, cells, and rows of each other table.
-MOST_LETTERS, MOST_DIFFERENCES, MOST_CELLS, MOST_ROWS = 2_000, 4_000, 5_000, 200
+#: What a page shows at most: letters of a text, cells, and rows of other tables.
+MOST_LETTERS, MOST_CELLS, MOST_ROWS = 2_000, 5_000, 200
 
 COMPARISON = (
-    *("evaluation", "train", "test", "first", "second", "neutral_first", "neutral_second", "metric", "method"),
+    *(
+        "evaluation",
+        "train",
+        "test",
+        "train_subjects",
+        "first",
+        "second",
+        "neutral_first",
+        "neutral_second",
+        "metric",
+        "method",
+    ),
     *("difference", "low", "high", "p", "p_holm", "noise_floor", "resolved", "heterogeneity", "n_corpora", "notes"),
 )
-RANK = ("evaluation", "train", "test", "neutral", "recipe", "metric", "low_rank", "high_rank")
-_NUMBERS = ("difference", "low", "high", "p", "p_holm", "noise_floor", "heterogeneity", "low_rank", "high_rank")
+RANK = (
+    *("evaluation", "train", "test", "train_subjects", "neutral", "recipe", "metric", "value", "low_rank", "high_rank"),
+)
+_NUMBERS = {
+    *("difference", "low", "high", "p", "p_holm", "noise_floor", "heterogeneity", "train_subjects", "value"),
+    *("low_rank", "high_rank"),
+}
 
 ABOUT = {
     "within": "Trained and tested on the same dataset, never on the same people: every fold once.",
@@ -48,13 +59,8 @@ NEUTRAL = {
     "found": "compared with a face of the same person that was taken for neutral, without labels",
     "given": "compared with a face of the same person that is labelled neutral",
 }
-CHANGES = {
-    "changed": "has another number",
-    "failed": "was done and has failed now",
-    "done": "had failed and is done now",
-    "new": "was not there",
-    "lost": "is not there any more",
-}
+#: What may have become of a cell, and how it is counted.
+CHANGES = {"changed": "changed", "failed": "failed now", "done": "failed before", "new": "new", "lost": "gone"}
 CONTENTS = (
     ("summary", "Summary", None),
     ("corpora", "Train and test", "maps"),
@@ -125,7 +131,7 @@ def render(
         "maps": maps,
         "ends": ends,
         "sheets": _sheets(results, ranks, chosen),
-        "differences": _differences(comparisons, chosen),
+        "differences": charts.differences(comparisons, chosen),
         "curves": charts.learning_curves(results, chosen),
         "failures": [(_title(row), row.reason or "not said") for row in whole.itertuples() if row.status == "failed"],
         "changes": _changes(against, chosen),
@@ -155,7 +161,7 @@ def _clean(table: pd.DataFrame | None, columns: Iterable[str] | None = None) -> 
         if name in _NUMBERS:
             cleaned[name] = pd.to_numeric(values, errors="coerce").astype(float)
         elif name == "resolved":
-            cleaned[name] = values.map(lambda value: bool(value) and pd.notna(value)).astype(bool)
+            cleaned[name] = values.map(lambda value: bool(pd.notna(value) and value)).astype(bool)
         elif columns is not None or not pd.api.types.is_numeric_dtype(values):
             cleaned[name] = values.map(lambda value: "" if pd.isna(value) else _text(value)).astype(object)
         else:
@@ -194,18 +200,49 @@ def _sheets(results: pd.DataFrame, ranks: pd.DataFrame, metric: Metric) -> list[
     for sheet in sheets(results, ranks, metric.name):
         found.setdefault(sheet.evaluation, []).append(sheet)
     return [
-        {"evaluation": name, "about": ABOUT[name], "sheets": [(each, _rows(each, metric)) for each in found[name]]}
+        {
+            "evaluation": name,
+            "about": ABOUT[name],
+            "sheets": [(each, _rows(each, metric)) for each in found[name]],
+            "overall": _overall(ranks[(ranks["evaluation"] == name) & (ranks["test"] == charts.COMBINED)], metric),
+        }
         for name in (*EVALUATIONS, PREDICTIONS)
         if name in found
     ]
 
 
+def _overall(ranks: pd.DataFrame, metric: Metric) -> list[tuple[str, str, str, str, str]]:
+    """Recipe, neutral access, training subjects, mean and rank over all datasets, the best of an access first."""
+    rows = []
+    order = ranks.assign(access=ranks["neutral"].map(NEUTRAL_ACCESS.index), worse=-ranks["value"])
+    order = order.sort_values(["access", "train_subjects", "worse", "recipe"], kind="stable")
+    for (neutral, subjects), part in order.groupby(["neutral", "train_subjects"], sort=False, dropna=False):
+        for row in part.itertuples():
+            # A rank that may be any says nothing.
+            if math.isfinite(row.low_rank) and math.isfinite(row.high_rank) and len(part) > 1:
+                first, last = int(row.low_rank), int(row.high_rank)
+                rank = "not resolved" if (first, last) == (1, len(part)) else _rank(first, last)
+                count = "" if pd.isna(subjects) else f"{int(subjects)}"
+                rows.append((row.recipe, neutral, count, figure(row.value, metric), rank))
+    return rows
+
+
+def _rank(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}–{last}"
+
+
 def _rows(sheet: Sheet, metric: Metric) -> list[tuple[str, str, int | None, list[dict[str, Any] | None]]]:
     rivals = Counter(
-        (neutral, place) for _, neutral, _, entries in sheet.rows for place, entry in enumerate(entries) if entry
+        (neutral, subjects, place)
+        for _, neutral, subjects, entries in sheet.rows
+        for place, entry in enumerate(entries)
+        if entry
     )
     return [
-        (recipe, neutral, subjects, [_cell(it, metric, rivals[neutral, place]) for place, it in enumerate(entries)])
+        (
+            *(recipe, neutral, subjects),
+            [_cell(it, metric, rivals[neutral, subjects, place]) for place, it in enumerate(entries)],
+        )
         for recipe, neutral, subjects, entries in sheet.rows
     ]
 
@@ -216,10 +253,8 @@ def _cell(entry: Entry | None, metric: Metric, rivals: int) -> dict[str, Any] | 
     if not math.isfinite(entry.value):
         return {"value": "failed" if entry.failed else "–", "interval": "", "best": False, "more": ""}
     more = []
-    # A rank that may be any says nothing.
     if entry.ranks and rivals > 1 and entry.ranks != (1, rivals):
-        first, last = entry.ranks
-        more.append(f"rank {first}" if first == last else f"rank {first}–{last}")
+        more.append(f"rank {_rank(*entry.ranks)}")
     if entry.draws > 1:
         more.append(f"± {figure(entry.spread, metric)} over {entry.draws}")
     if entry.failed:
@@ -227,107 +262,6 @@ def _cell(entry: Entry | None, metric: Metric, rivals: int) -> dict[str, Any] | 
     low, high = figure(entry.low, metric), figure(entry.high, metric)
     interval = f"{low} to {high}" if math.isfinite(entry.low) and math.isfinite(entry.high) else ""
     return {"value": figure(entry.value, metric), "interval": interval, "best": entry.best, "more": ", ".join(more)}
-
-
-def _differences(table: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
-    """By evaluation the pairs of recipes, those with the reference first, each with a row a corpus."""
-    room = MOST_DIFFERENCES
-    found = []
-    for evaluation in (*EVALUATIONS, PREDICTIONS):
-        part = table[table["evaluation"] == evaluation]
-        if part.empty:
-            continue
-        axis = charts.Axis.of(part, metric)
-        recipes = sorted({*part["first"], *part["second"]})
-        reference = REFERENCE if REFERENCE in recipes else recipes[0]
-        part = _turned(part, (part["second"] == reference) & (part["first"] != reference))
-        pairs: list[dict[str, Any]] = []
-        for key, rows in part.groupby(["first", "neutral_first", "second", "neutral_second"], sort=False):
-            pairs.append(_pair(key, rows, axis, metric, key[0] == reference or key[2] == reference))
-        pairs.sort(key=lambda pair: (not pair["with_reference"], pair["unlike"]))
-        for pair in pairs:
-            room -= len(pair["rows"])
-            pair["rows"] = pair["rows"] if room >= 0 else []
-        groups = {f"Compared with {reference}": [], f"Compared with {reference}, {UNLIKE}": [], "All other pairs": []}
-        for pair in pairs:
-            place = 2 if not pair["with_reference"] else 1 if pair["unlike"] else 0
-            list(groups.values())[place].append(pair)
-        methods = [name for name in part["method"].unique() if name]
-        found.append(
-            {
-                "evaluation": evaluation,
-                "axis": axis,
-                "groups": [(name, of) for name, of in groups.items() if of],
-                "methods": methods,
-                "cut": room < 0,
-            }
-        )
-    return found
-
-
-def _turned(table: pd.DataFrame, where: pd.Series) -> pd.DataFrame:
-    """The differences of the rows ``where`` the other way round."""
-    names = ["first", "second", "neutral_first", "neutral_second", "difference", "low", "high"]
-    turned = table.loc[where, ["second", "first", "neutral_second", "neutral_first", "difference", "high", "low"]]
-    turned = turned.set_axis(names, axis=1)
-    turned[["difference", "low", "high"]] *= -1
-    return pd.concat([table[~where], table[where].assign(**turned)]).sort_index(kind="stable")
-
-
-def _pair(
-    key: tuple[str, str, str, str], rows: pd.DataFrame, axis: charts.Axis, metric: Metric, with_reference: bool
-) -> dict[str, Any]:
-    """A pair of recipes: its combined row, or its only one, to stand for it, and the rows of all corpora."""
-    first, neutral_first, second, neutral_second = key
-    of = [(row, _difference(row, axis, metric)) for row in rows.to_dict(orient="records")]
-    combined = [shown for row, shown in of if row["test"] == COMBINED]
-    return {
-        "first": f"{first} ({neutral_first or 'none'})",
-        "second": f"{second} ({neutral_second or 'none'})",
-        "unlike": neutral_first != neutral_second,
-        "with_reference": with_reference,
-        "head": combined[0] if combined else of[0][1] if len(of) == 1 else None,
-        "rows": [shown for _, shown in of] if len(of) > 1 else [],
-        "notes": list(dict.fromkeys(note for note in rows["notes"] if note)),
-    }
-
-
-def _difference(row: dict[str, Any], axis: charts.Axis, metric: Metric) -> dict[str, Any]:
-    combined = row["test"] == COMBINED
-    elsewhere = row["train"] not in ("", row["test"], COMBINED)
-    floor, gap, corpora = row["noise_floor"], row["difference"], row["n_corpora"].partition(".")[0]
-    verdict = "no number"
-    if math.isfinite(gap):
-        within = math.isfinite(floor) and abs(gap) <= abs(floor)
-        verdict = "resolved" if row["resolved"] else "within the noise floor" if within else "not resolved"
-    where = "all together" if combined else f"{row['train']} → {row['test']}" if elsewhere else row["test"]
-    return {
-        "where": where,
-        "strip": axis.strip(row),
-        "difference": _signed(gap, metric),
-        "interval": f"{_signed(row['low'], metric)} to {_signed(row['high'], metric)}"
-        if math.isfinite(row["low"]) and math.isfinite(row["high"])
-        else "",
-        "floor": figure(abs(floor), metric),
-        "p": _p(row["p"]),
-        "p_holm": _p(row["p_holm"]),
-        "heterogeneity": f"{row['heterogeneity']:.0%}" if math.isfinite(row["heterogeneity"]) else "",
-        "corpora": corpora if combined else "",
-        "verdict": verdict,
-        "combined": combined,
-    }
-
-
-def _signed(value: float, metric: Metric) -> str:
-    if not math.isfinite(value):
-        return "–"
-    return (f"{100 * value:+.1f}" if metric.percent else f"{value:+.3f}").replace("-", "−")
-
-
-def _p(value: float) -> str:
-    if not math.isfinite(value):
-        return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _changes(table: pd.DataFrame | None, metric: Metric) -> dict[str, Any]:
@@ -344,7 +278,7 @@ def _changes(table: pd.DataFrame | None, metric: Metric) -> dict[str, Any]:
             "change": row.change,
             "before": figure(row.before, metric),
             "now": figure(row.now, metric),
-            "difference": _signed(row.difference, metric),
+            "difference": charts.signed(row.difference, metric),
             "apart": bool(row.apart),
             "same_inputs": bool(row.same_inputs) and row.change == "changed",
         }

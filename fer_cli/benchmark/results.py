@@ -63,11 +63,10 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _text(name: str, value: Any) -> str:
-    if isinstance(value, str) or value is None or value is pd.NA or value != value:
-        return value if isinstance(value, str) else ""
-    if isinstance(value, Sequence):
-        return {"train": " + ", "notes": " "}.get(name, ", ").join(map(str, value))
-    return str(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = {"train": " + ", "notes": " "}.get(name, ", ").join(map(str, value))
+    # Names of files that are no UTF-8 have surrogates, which are no text to pandas and Parquet.
+    return "" if value is None or value is pd.NA or value != value else as_text(value)
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
@@ -89,12 +88,10 @@ def write_results(table: pd.DataFrame, out: Path) -> None:
     kinds = {name: pa.string() if name in TEXTS else pa.int64() if name in WHOLE else pa.float64() for name in table}
     noted = {_FER: fer_cli.__version__.encode(), _VERSION: str(VERSION).encode()}
     schema = pa.schema(kinds.items(), noted)
-    # Names of files that are no UTF-8 have surrogates, which are no text to Parquet.
-    texts = {name: [as_text(value) for value in table[name]] for name in TEXTS}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(out) as part:
-            pq.write_table(pa.Table.from_pandas(table.assign(**texts), schema, preserve_index=False).cast(schema), part)
+            pq.write_table(pa.Table.from_pandas(table, schema, preserve_index=False).cast(schema), part)
     except OSError as error:
         raise FerError(f"{out} cannot be written: {error.strerror or error}.", hint="Type --out FOLDER.") from error
 
@@ -116,11 +113,12 @@ def read_results(path: Path) -> pd.DataFrame:
         ) from error
     try:
         limits = {"thrift_string_size_limit": MAX_FILE, "thrift_container_size_limit": MAX_FILE}
-        file = pq.ParquetFile(BytesIO(content), read_dictionary=list(TEXTS), **limits)
+        file = pq.ParquetFile(BytesIO(content), **limits)
         _check_version(path, file.schema_arrow.metadata or {})
         columns = _check_columns(path, file.schema_arrow)
         if file.metadata.num_rows > MAX_ROWS:
             raise FerError(f"{path} has {file.metadata.num_rows} rows, more than {MAX_ROWS}: that is no benchmark's.")
+        file = pq.ParquetFile(BytesIO(content), read_dictionary=list(TEXTS), **limits)
         found = file.read(columns=columns, use_threads=False)
         _check_letters(path, found)
         table = _typed(found.to_pandas(strings_to_categorical=True).astype(object).reindex(columns=_all_columns()))
@@ -165,9 +163,7 @@ def _check_columns(path: Path, schema: Any) -> list[str]:
     for name in read:
         kind = schema.field(name).type
         if name in TEXTS:
-            fits = types.is_dictionary(kind) and (
-                types.is_string(kind.value_type) or types.is_large_string(kind.value_type)
-            )
+            fits = types.is_string(kind) or types.is_large_string(kind)
         else:
             fits = types.is_integer(kind) if name in WHOLE else types.is_floating(kind)
         if not fits and not types.is_null(kind):

@@ -86,8 +86,8 @@ def sheets(table: pd.DataFrame, ranks: pd.DataFrame | None = None, metric: str =
             row = {test: own[key] for test in tests if (key := (neutral, recipe, test, subjects)) in own}
             for test in row:
                 # Of a recipe alone no rank says anything.
-                if not subjects and rivals[neutral, test, subjects] > 1:
-                    between = possible.get((evaluation, source, neutral, recipe, test))
+                if rivals[neutral, test, subjects] > 1:
+                    between = possible.get((evaluation, source, neutral, recipe, test, subjects))
                     row[test] = replace(row[test], ranks=between)
             rows.append((recipe, neutral, subjects or None, tuple(map(row.get, tests))))
         rows.sort(key=lambda row: (row[0], NEUTRAL_ACCESS.index(row[1]), row[2] or 0))
@@ -115,14 +115,15 @@ def entries(cells: pd.DataFrame, metric: str, by: Sequence[str]) -> dict[tuple, 
 
 
 def _ranks(cells: pd.DataFrame, ranks: pd.DataFrame | None, metric: str) -> dict[tuple, tuple[int, int]]:
-    """The ranks by evaluation, source, neutral access, recipe and test dataset."""
+    """The ranks by evaluation, source, neutral access, recipe, test dataset and number of subjects, 0 for none."""
     if ranks is None or ranks.empty:
         return {}
     keys = ["evaluation", "train", "test", "neutral", "recipe"]
     own = ranks[(ranks["metric"] == metric) & ranks["low_rank"].notna() & ranks["high_rank"].notna()]
-    both = cells[[*keys, "source"]].drop_duplicates().merge(own[[*keys, "low_rank", "high_rank"]], on=keys)
-    columns = both[["evaluation", "source", "neutral", "recipe", "test", "low_rank", "high_rank"]]
-    return {row[:5]: (int(row[5]), int(row[6])) for row in columns.itertuples(index=False, name=None)}
+    both = cells[[*keys, "source"]].drop_duplicates().merge(own, on=keys)
+    columns = both[["evaluation", "source", "neutral", "recipe", "test"]].itertuples(index=False, name=None)
+    numbers = both[["train_subjects", "low_rank", "high_rank"]].fillna(0).astype(int).itertuples(index=False, name=None)
+    return {(*key, subjects): (low, high) for key, (subjects, low, high) in zip(columns, numbers, strict=True)}
 
 
 def figure(value: float, metric: Metric) -> str:

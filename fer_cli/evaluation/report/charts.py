@@ -65,11 +65,11 @@ class Chart:
     y_ticks: list[tuple[float, str]]
     lines: list[Line] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
+    #: Names of styles, for a legend.
+    legend: list[tuple[str, str]] = field(default_factory=list)
     #: What lies between two lines: the corners of each.
     bands: list[Line] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
-    #: Names of styles, for a legend.
-    legend: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Scale:
