@@ -21,7 +21,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +62,8 @@ class Recipe:
 #: What is compared: two recipes, of which the second is as good as the first or better.
 SCENARIOS = {
     "same recipe": (Recipe("one"), Recipe("two")),
-    "equal skill": (Recipe("one", 5), Recipe("two", 5, FEATURES)),
-    "better recipe": (Recipe("one"), Recipe("two", 20)),
+    "equal skill": (Recipe("one", 3), Recipe("two", 3, FEATURES)),
+    "better recipe": (Recipe("one"), Recipe("two", 10)),
 }
 
 

@@ -48,7 +48,7 @@ def ranks(results: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
             first = 1 + sum(worse == recipe for _, worse in pairs)
             last = len(means) - sum(better == recipe for better, _ in pairs)
             rank = str(first) if first == last else f"{first}–{last}"
-            rows.append([*key, recipe, metric, means[recipe], len(means), first, last, rank])
+            rows.append([*key, recipe, metric, means[recipe], first, last, len(means), rank])
     return pd.DataFrame(rows, columns=list(RANK_COLUMNS)).astype({"train_subjects": float})
 
 
