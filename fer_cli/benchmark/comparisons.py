@@ -16,6 +16,7 @@ recipes.
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -115,7 +116,8 @@ def compare_cells(results: pd.DataFrame, predictions: Mapping[str, Path], specif
         raise UsageError(f"{specification_metric} is not a metric that is compared.", hint=f"Type one of {names}.")
     pairs = list(_pairs(results, metric))
     # So many that the smallest p there can be is still below the level when it is corrected.
-    exchanges = max(EXCHANGES, math.ceil(2 * len(pairs) / ALPHA) - 1)
+    largest = max(Counter(evaluation for (evaluation, *_), _, _ in pairs).values(), default=0)
+    exchanges = max(EXCHANGES, math.ceil(2 * largest / ALPHA) - 1)
     cells = _Cells(results, predictions)
     single = [_compare(*pair, metric, cells, exchanges) for pair in pairs]
     together: dict[tuple, list[Difference]] = {}

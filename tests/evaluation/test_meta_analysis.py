@@ -116,3 +116,21 @@ def test_it_scales_with_the_effects_and_knows_no_order(values, their_variances, 
     assert other.i2 == pytest.approx(found.i2, abs=1e-6)
     assert sum(found.weights) == pytest.approx(1)
     assert min(values) - 1e-9 <= found.effect <= max(values) + 1e-9
+
+
+@pytest.mark.parametrize("corpora", [2, 3, 5, 8])
+@pytest.mark.parametrize("tau", [0.0, 0.02, 0.1])
+def test_no_effect_on_average_is_reported_as_seldom_as_the_level_says_and_a_true_one_is_found(corpora, tau):
+    generator = np.random.default_rng([corpora, round(100 * tau)])
+    alarms, hits = [], []
+    for _ in range(400):
+        # Corpora of different sizes, whose variances are estimated from as many people.
+        people = generator.integers(10, 100, corpora)
+        truth = 0.3**2 / people
+        estimated = truth * generator.chisquare(people - 1) / (people - 1)
+        effects = generator.normal(0, tau, corpora) + generator.normal(0, truth**0.5)
+        alarms.append(combine(effects, estimated).p)
+        hits.append(combine(effects + 0.4, estimated).p)
+    assert np.mean(np.array(alarms) <= 0.05) <= 0.075
+    if corpora > 3:
+        assert np.mean(np.array(hits) <= 0.05) > 0.9

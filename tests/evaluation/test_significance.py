@@ -148,6 +148,36 @@ def test_the_corrected_t_without_correction_is_scipys_and_else_more_careful(diff
     assert corrected.t == pytest.approx(limit.t / (1 + len(differences) * ratio) ** 0.5, rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_equal_recipes_on_repeated_folds_are_told_apart_as_seldom_as_the_level_says(apart):
+    # Nearest centroids on random halves of the features: of the same 12, or each recipe of 6 of its own.
+    generator = np.random.default_rng(5)
+    p, naive = [], []
+    for _ in range(200):
+        people = np.repeat(np.arange(30), 4)
+        truth = np.tile([0, 0, 1, 1], 30)
+        features = 0.25 * truth[:, None] + generator.normal(0, 0.6, (30, 12))[people] + generator.normal(size=(120, 12))
+        own = [np.arange(6), np.arange(6, 12)] if apart else [np.arange(12)] * 2
+        differences = []
+        for _ in range(3):
+            folds = generator.permutation(30)[people] % 5
+            for fold in range(5):
+                test = folds == fold
+                scores = []
+                for available in own:
+                    seen = features[:, generator.permutation(available)[: len(available) // 2 + apart]]
+                    centroids = np.stack([seen[~test & (truth == label)].mean(axis=0) for label in (0, 1)])
+                    nearest = np.square(seen[test, None] - centroids).sum(axis=2).argmin(axis=1)
+                    scores.append((nearest == truth[test]).mean())
+                differences.append(scores[1] - scores[0])
+        p.append(corrected_t_test(np.array(differences), test_n=1, train_n=4).p)
+        naive.append(ttest_1samp(differences, 0).pvalue)
+    assert np.mean(np.array(p) <= 0.05) <= 0.075
+    if apart:
+        # The same people are tested again in every repeat: without the correction their luck counts three times.
+        assert np.mean(np.array(naive) <= 0.05) > 0.1
+
+
 def test_differences_without_spread():
     assert corrected_t_test(np.zeros(6), test_n=1, train_n=4)[:4] == (0, 1, 0, 0)
     assert corrected_t_test(np.full(6, 0.25), test_n=1, train_n=4)[:4] == (np.inf, 0, 0.25, 0.25)
