@@ -16,6 +16,7 @@ recipes.
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -28,7 +29,7 @@ from scipy.stats import norm
 
 from fer_cli.benchmark.cells import PREDICTIONS
 from fer_cli.errors import UsageError
-from fer_cli.evaluation.bootstrap import LEVEL
+from fer_cli.evaluation.bootstrap import LEVEL, units
 from fer_cli.evaluation.compare import ALPHA
 from fer_cli.evaluation.meta_analysis import CombinedEffect, combine
 from fer_cli.evaluation.metrics import METRICS, LabelledPredictions, Metric, compared_metrics
@@ -115,7 +116,8 @@ def compare_cells(results: pd.DataFrame, predictions: Mapping[str, Path], specif
         raise UsageError(f"{specification_metric} is not a metric that is compared.", hint=f"Type one of {names}.")
     pairs = list(_pairs(results, metric))
     # So many that the smallest p there can be is still below the level when it is corrected.
-    exchanges = max(EXCHANGES, math.ceil(2 * len(pairs) / ALPHA) - 1)
+    largest = max(Counter(evaluation for (evaluation, *_), _, _ in pairs).values(), default=0)
+    exchanges = max(EXCHANGES, math.ceil(2 * largest / ALPHA) - 1)
     cells = _Cells(results, predictions)
     single = [_compare(*pair, metric, cells, exchanges) for pair in pairs]
     together: dict[tuple, list[Difference]] = {}
@@ -222,21 +224,20 @@ class _Shared:
         tables = [*before, *after]
         if not draws or any(table is None for table in tables):
             return "There are no predictions of both in one draw."
-        names = tables[0].index
+        most, names = max(map(len, tables)), tables[0].index
         for table in tables[1:]:
-            names = names[names.isin(table.index)]
+            names = names if names.equals(table.index) else names[names.isin(table.index)]
         if names.empty:
             return "They have no sample in common."
-        tables = [table.loc[names] for table in tables]
+        tables = [table if names.equals(table.index) else table.loc[names] for table in tables]
         if any((table["label"] != tables[0]["label"]).any() for table in tables):
             return "They disagree on the labels of the samples."
-        classes = in_order({name for table in tables for name in (*table["label"], *table["predicted"])})
-        subjects = tables[0]["subject"]
+        classes = in_order(set(tables[0]["label"].unique()).union(*(table["predicted"].unique() for table in tables)))
+        index, whose = pd.Index(classes, dtype="string"), units(tables[0]["subject"])
+        truth = index.get_indexer(tables[0]["label"])
         labelled = [
-            LabelledPredictions.of(table.assign(subject=subjects), classes, with_probabilities=False)
-            for table in tables
+            LabelledPredictions(classes, truth, index.get_indexer(table["predicted"]), None, whose) for table in tables
         ]
-        most = max(len(table) for table in (*before, *after))
         notes = [] if most == len(names) else [f"{len(names)} of {most} samples were predicted by both."]
         folds = [table["fold"] for table in (tables[len(draws) :] if one.fixed else tables)[: len(draws)]]
         return cls(draws, labelled[: len(draws)], labelled[len(draws) :], folds, notes)

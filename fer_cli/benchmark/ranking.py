@@ -34,7 +34,7 @@ def ranks(results: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
     values: dict[tuple, dict[str, list[float]]] = {}
     over_all = set(comparisons.loc[comparisons["test"] == ALL, "evaluation"])
     metric = comparisons["metric"].iloc[0] if len(comparisons) else None
-    for row in pooled(results).to_dict("records") if metric else ():
+    for row in pooled(results).dropna(subset=[metric]).to_dict("records") if metric else ():
         evaluation, size = row["evaluation"], None if pd.isna(row["train_subjects"]) else float(row["train_subjects"])
         keys = [(evaluation, row["train"], row["test"], size, row["neutral"])]
         keys += [(evaluation, ALL, ALL, size, row["neutral"])] if evaluation in over_all else []
@@ -48,7 +48,7 @@ def ranks(results: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
             first = 1 + sum(worse == recipe for _, worse in pairs)
             last = len(means) - sum(better == recipe for better, _ in pairs)
             rank = str(first) if first == last else f"{first}–{last}"
-            rows.append([*key, recipe, metric, means[recipe], len(means), first, last, rank])
+            rows.append([*key, recipe, metric, means[recipe], first, last, len(means), rank])
     return pd.DataFrame(rows, columns=list(RANK_COLUMNS)).astype({"train_subjects": float})
 
 

@@ -192,6 +192,7 @@ def show(evaluation: "Evaluation") -> None:
     # There is room for three columns.
     together = {} if sequences else weighted
     out.print(figures.metrics_table({"by frame": evaluation.metrics, **sequences, **together}))
+    out.print(_chance(evaluation))
     out.print(Text(figures.legend(), style="italic"))
     if sequences:
         out.print(Text(_RULES, style="italic"))
@@ -250,6 +251,13 @@ def _missing(missing: "Missing") -> str:
         for metric in headline_metrics()
     ]
     return "\n".join([f"{len(missing.pictures)} of {missing.total} pictures missing; counted as wrong:", *values])
+
+
+def _chance(evaluation: "Evaluation") -> str:
+    from fer_cli.evaluation.metrics import METRICS
+
+    levels = (f"{METRICS[name].short} {figures.number(level, True)}" for name, level in evaluation.chance.items())
+    return f"a guesser reaches at most (95 %): {', '.join(levels)}"
 
 
 def _expected(expected: "pd.DataFrame") -> str:

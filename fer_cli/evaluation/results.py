@@ -17,6 +17,7 @@ from fer_cli.errors import RunError, UsageError
 from fer_cli.evaluation.analysis import NO_ANALYSIS, Analysis
 from fer_cli.evaluation.bootstrap import LEVEL, REPETITIONS, SEED
 from fer_cli.evaluation.calibration import Calibration
+from fer_cli.evaluation.chance import adjusted_chance
 from fer_cli.evaluation.leakage import Leakage
 from fer_cli.evaluation.metrics import BINS, headline_metrics, normalize
 from fer_cli.evaluation.plots import draw_confusion, draw_reliability, save
@@ -114,6 +115,12 @@ class Evaluation:
     def value(self, metric: str = "accuracy") -> float:
         """A metric by frame."""
         return float(self.metrics.loc[metric, "value"])
+
+    @property
+    def chance(self) -> dict[str, float]:
+        """What a guesser reaches at most, as :func:`~fer_cli.evaluation.chance.adjusted_chance` has it, by metric."""
+        levels = {each.name: adjusted_chance(self.predictions["label"], each.name) for each in headline_metrics()}
+        return {name: level for name, level in levels.items() if not math.isnan(level)}
 
     def over_folds(self, metric: str = "accuracy") -> tuple[float, float]:
         """The mean of a headline metric over the folds and its deviation (of a sample: n - 1)."""
@@ -245,6 +252,7 @@ def _to_dict(evaluation: Evaluation) -> dict[str, Any]:
         "bootstrap": {"over": "subjects", "repetitions": REPETITIONS, "seed": SEED, "level": LEVEL},
         "n": len(evaluation.predictions),
         **{name: evaluation.value(name) for name in headline},
+        "chance": {"level": LEVEL, **evaluation.chance},
         "per_class": evaluation.per_class.to_dict(orient="index"),
         "classes": list(evaluation.classes),
         "confusion": evaluation.confusion.to_numpy().tolist(),

@@ -54,6 +54,8 @@ def test_the_screen_has_measures_with_intervals_matrices_and_classes_within_80_c
     metrics = json.loads((here / "runs/fold0/evaluation/metrics.json").read_text())
     value, low, high = (f"{100 * metrics['measures']['accuracy'][name]:.1f}" for name in ("value", "low", "high"))
     assert f"{value} [{low}, {high}]" in shown
+    chance = 100 * metrics["chance"]["accuracy"]
+    assert f"a guesser reaches at most (95 %): accuracy {chance:.1f}, average recall" in shown
     assert "true ↓ as →" in shown
     assert "% of true" in shown
     assert "at temperature" in shown

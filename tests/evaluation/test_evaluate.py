@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from fer_cli.errors import DatasetError, UsageError
+from fer_cli.evaluation.chance import adjusted_chance
 from fer_cli.evaluation.evaluate import EvaluateOptions, evaluate
 from fer_cli.options import Session
 from tests.made import CLASSES, made_dataset
@@ -24,6 +25,8 @@ def test_what_it_writes_agrees(run):
     assert metrics["measures"]["accuracy"]["value"] == metrics["accuracy"]
     assert metrics["measures"]["accuracy"]["low"] == evaluation.metrics.loc["accuracy", "low"]
     assert set(metrics["per_class"]["anger"]) >= {"precision", "recall_low", "f1_high", "support"}
+    assert metrics["chance"] == {"level": 0.95, **evaluation.chance}
+    assert metrics["chance"]["accuracy"] == adjusted_chance(predictions["label"])
     assert metrics["protocol"]["name"] in metrics["about"]
     assert "test fold 0" in metrics["about"]
     assert "epoch by lowest loss on the validation fold" in metrics["about"]

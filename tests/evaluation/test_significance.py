@@ -2,9 +2,20 @@ from itertools import product
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy.stats import t, ttest_1samp
 
-from fer_cli.evaluation.metrics import LabelledPredictions, compared_metrics, confusion_metrics
-from fer_cli.evaluation.significance import compare_pair, exchange_test, holm, least_p, mcnemar
+from fer_cli.evaluation.metrics import LabelledPredictions, accuracy, compared_metrics, confusion_metrics
+from fer_cli.evaluation.significance import (
+    compare_pair,
+    corrected_t_test,
+    crossed_t_test,
+    exchange_test,
+    holm,
+    least_p,
+    mcnemar,
+)
 from tests.evaluation.predictions import CLASSES, random_table
 
 
@@ -111,6 +122,117 @@ def test_the_smallest_p_there_can_be():
 def test_holms_correction_by_hand():
     assert holm(np.array([0.01, 0.04, 0.03])).tolist() == pytest.approx([0.03, 0.06, 0.06])
     assert holm(np.array([0.9, 0.5])).tolist() == [1, 1]
+
+
+def test_the_corrected_t_by_hand():
+    # Two repeats of three folds: 1/6 + 1/2 in the place of 1/6.
+    differences = np.array([[0.02, 0.04, 0.03], [0.01, 0.05, 0.03]])
+    found = corrected_t_test(differences, test_n=50, train_n=100)
+    variance = ((differences - 0.03) ** 2).sum() / 5
+    error = (variance * (1 / 6 + 1 / 2)) ** 0.5
+    assert found.standard_error == pytest.approx(error)
+    assert found.t == pytest.approx(0.03 / error)
+    assert found.p == pytest.approx(2 * t.sf(0.03 / error, 5))
+    assert (found.low, found.high) == pytest.approx((0.03 - 2.5706 * error, 0.03 + 2.5706 * error), abs=1e-5)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=3, max_size=30), st.floats(0.01, 2))
+def test_the_corrected_t_without_correction_is_scipys_and_else_more_careful(differences, ratio):
+    assume(np.std(differences) > 1e-3)
+    plain = ttest_1samp(differences, 0)
+    limit = corrected_t_test(np.array(differences), test_n=1e-12, train_n=1)
+    assert (limit.t, limit.p) == pytest.approx((plain.statistic, plain.pvalue), rel=1e-6, abs=1e-9)
+    assert (limit.low, limit.high) == pytest.approx(tuple(plain.confidence_interval()), rel=1e-6, abs=1e-9)
+    corrected = corrected_t_test(np.array(differences), test_n=ratio, train_n=1)
+    assert corrected.p >= limit.p - 1e-12
+    assert corrected.t == pytest.approx(limit.t / (1 + len(differences) * ratio) ** 0.5, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_equal_recipes_on_repeated_folds_are_told_apart_as_seldom_as_the_level_says(apart):
+    # Nearest centroids on random halves of the features: of the same 12, or each recipe of 6 of its own.
+    generator = np.random.default_rng(5)
+    p, naive = [], []
+    for _ in range(200):
+        people = np.repeat(np.arange(30), 4)
+        truth = np.tile([0, 0, 1, 1], 30)
+        features = 0.25 * truth[:, None] + generator.normal(0, 0.6, (30, 12))[people] + generator.normal(size=(120, 12))
+        own = [np.arange(6), np.arange(6, 12)] if apart else [np.arange(12)] * 2
+        differences = []
+        for _ in range(3):
+            folds = generator.permutation(30)[people] % 5
+            for fold in range(5):
+                test = folds == fold
+                scores = []
+                for available in own:
+                    seen = features[:, generator.permutation(available)[: len(available) // 2 + apart]]
+                    centroids = np.stack([seen[~test & (truth == label)].mean(axis=0) for label in (0, 1)])
+                    nearest = np.square(seen[test, None] - centroids).sum(axis=2).argmin(axis=1)
+                    scores.append((nearest == truth[test]).mean())
+                differences.append(scores[1] - scores[0])
+        p.append(corrected_t_test(np.array(differences), test_n=1, train_n=4).p)
+        naive.append(ttest_1samp(differences, 0).pvalue)
+    assert np.mean(np.array(p) <= 0.05) <= 0.075
+    if apart:
+        # The same people are tested again in every repeat: without the correction their luck counts three times.
+        assert np.mean(np.array(naive) <= 0.05) > 0.1
+
+
+def test_differences_without_spread():
+    assert corrected_t_test(np.zeros(6), test_n=1, train_n=4)[:4] == (0, 1, 0, 0)
+    assert corrected_t_test(np.full(6, 0.25), test_n=1, train_n=4)[:4] == (np.inf, 0, 0.25, 0.25)
+
+
+def test_what_the_corrected_t_cannot_take():
+    with pytest.raises(ValueError, match="two differences"):
+        corrected_t_test(np.array([0.1]), test_n=1, train_n=4)
+    with pytest.raises(ValueError, match="not positive"):
+        corrected_t_test(np.array([0.1, 0.2]), test_n=1, train_n=0)
+
+
+def test_the_crossed_t_adds_the_variances_of_people_and_of_trainings():
+    generator = np.random.default_rng(3)
+    first = np.stack([confusions(generator, subjects=20) for _ in range(3)])
+    second = np.stack([confusions(generator, subjects=20, skill=1.5) for _ in range(3)])
+    found = crossed_t_test(first, second, accuracy)
+    differences = accuracy(second.sum(axis=1)) - accuracy(first.sum(axis=1))
+    trainings = differences.var(ddof=1) / 3
+    # Everybody has as many samples, so the bootstrap's variance is that of the people's mean differences.
+    people = (accuracy(second) - accuracy(first)).mean(axis=0)
+    error = (people.var(ddof=0) / 20 + trainings) ** 0.5
+    assert found.standard_error == pytest.approx(error, rel=0.05)
+    assert found.t == pytest.approx(differences.mean() / found.standard_error)
+    assert found.low < differences.mean() < found.high
+    with pytest.raises(ValueError, match="two or more"):
+        crossed_t_test(first[:1], second[:1], accuracy)
+
+
+def test_recipes_that_differ_from_training_to_training_alone_are_told_apart_as_seldom_as_the_level_says():
+    generator = np.random.default_rng(0)
+    crossed, exchanged = [], []
+    for repetition in range(200):
+        # Every training has a skill of its own: all people feel it.
+        first, second = (
+            np.stack([confusions(generator, subjects=24, skill=generator.normal(1, 0.4)) for _ in range(3)])
+            for _ in range(2)
+        )
+        crossed.append(crossed_t_test(first, second, accuracy, seed=repetition).p)
+        exchanged.append(exchange_test(first[0], second[0], exchanges=199)["accuracy"])
+    assert np.mean(np.array(crossed) <= 0.05) <= 0.075
+    # One training each: the models do differ, the recipes do not.
+    assert np.mean(np.array(exchanged) <= 0.05) > 0.1
+
+
+def test_holms_correction_is_statsmodels():
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    p = np.random.default_rng(0).uniform(0, 0.1, 30)
+    assert holm(p) == pytest.approx(multitest.multipletests(p, method="holm")[1])
+
+
+def test_more_exchanges_can_give_a_smaller_p():
+    generator = np.random.default_rng(0)
+    one, other = confusions(generator, subjects=30, skill=-1), confusions(generator, subjects=30, skill=3)
+    assert exchange_test(one, other, exchanges=9999)["accuracy"] == pytest.approx(1 / 10000)
 
 
 def _interval(answers):

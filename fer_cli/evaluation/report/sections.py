@@ -67,6 +67,7 @@ def metrics(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "headline": headline,
         "tiles": [(metric, _cell(evaluation.metrics.loc[metric.name])) for metric in headline],
+        "chance": [(METRICS[name], level) for name, level in evaluation.chance.items()],
         "metric_columns": list(tables),
         "metric_words": f"{', '.join(parts[:-1])} and {parts[-1]}" if parts[1:] else parts[0],
         "agreement_words": _agreement(evaluation),

@@ -95,6 +95,8 @@ def test_every_measure_is_there_with_its_interval(reported):
         for what in ("precision", "recall", "f1"):
             assert f"{evaluation.per_class.loc[name, what]:.1%}" in " ".join(cells)
     assert page.classed("figure")[0] == f"{evaluation.value():.1%}"
+    chance = f"By guessing at most, with 95% probability: accuracy {evaluation.chance['accuracy']:.1%}, unweighted"
+    assert any(text.startswith(chance) for text in page.text("p"))
 
 
 def test_by_sequence_stands_beside_by_frame(reported):
