@@ -64,6 +64,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 metavar="NAME",
                 is_eager=True,
                 callback=from_recipe,
+                hidden=not kind.published,
                 help=f"Published settings in place of ours: {published}.",
             ),
         ] = None,
@@ -164,9 +165,12 @@ def _next(
 def _report(result: "Run | CrossValidation", evaluation: "Evaluation") -> None:
     best = result.card.get("best")
     if best is not None:
+        kept = "epoch" if "epoch" in best else "C"
+        of = f" of {result.card['recipe']['epochs']}" if kept == "epoch" else ""
         recall = f", average recall {best['val_uar']:.1%}" if "val_uar" in best else ""
+        rule = result.card["epoch_rule"].removeprefix(f"{kept} by ")
         say(
-            f"epoch     {best['epoch']} of {result.card['recipe']['epochs']}: {result.card['epoch_rule']} "
+            f"{kept:<9} {best[kept]:g}{of}: {rule} "
             f"(loss {best['val_loss']:.3f}, accuracy {best['val_accuracy']:.1%}{recall})"
         )
     show(evaluation)

@@ -143,8 +143,7 @@ def _finish(
         classes = in_order(name for each in inferences for name in each.classes)
         folds, protocol = pd.DataFrame([_fold(each) for each in inferences]), trained.protocol
         sides = "every validation fold" if options.split == "val" else "every fold tested"
-        rule = f"epoch by {first.run.card['epoch_rule']}"
-        about = f"{protocol.name}; {rule}; {sides} once, pooled{first.views}{leakage.stamp}"
+        about = f"{protocol.name}; {first.run.selection}; {sides} once, pooled{first.views}{leakage.stamp}"
     runs = tuple(each.run for each in inferences)
     predictions = pd.concat([each.predictions for each in inferences], ignore_index=True)
     shares = [f"p_{name}" for name in classes]

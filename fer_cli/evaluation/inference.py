@@ -130,8 +130,7 @@ def run_inference(
         dataset,
         shared.classes,
         _table(rows, probabilities, shared.classes),
-        f"{dataset.protocol.name}; epoch by {run.card['epoch_rule']}; {_which(dataset, run, split)}{_views(classifier)}"
-        f"{leakage.stamp}",
+        f"{dataset.protocol.name}; {run.selection}; {_which(dataset, run, split)}{_views(classifier)}{leakage.stamp}",
         leakage,
         tuple(notes),
         views=_views(classifier),
