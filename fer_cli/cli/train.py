@@ -132,14 +132,18 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
             shutdown()
             if not is_main_process():
                 return
+            from fer_cli.evaluation.compare import compare_with_baseline
             from fer_cli.evaluation.evaluate import evaluate
 
             session = Session(device, allow_seen, progress=bars)
             evaluations = {name: evaluate(result, session=session) for name, result in trained.items()}
+            unbeaten = [each for result in trained.values() for each in compare_with_baseline(result, choose.RUNS)]
         for name, evaluation in evaluations.items():
             _report(trained[name], evaluation)
         if len(evaluations) > 1:
             _compare(evaluations)
+        for sentence in unbeaten:
+            say(f"baseline  {sentence}")
         say(f"next      {_next(recipe, path, data, trained, cv=cv)}", whole=True)
 
     command.__doc__ = "\n\n".join([kind.__doc__, *kind.examples])

@@ -105,7 +105,7 @@ class HOGEncoder(Encoder):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """HOG, B×``width`` float32, of B×3×S×S colours from 0 to 1."""
-        if torch.jit.is_tracing() or torch.compiler.is_exporting():
+        if torch.jit.is_tracing():
             raise ModelError("scikit-image computes its HOG, which is no part of a graph")
         if pixel_values.shape[-2:] != (self.image_size, self.image_size):
             raise ModelError(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from annotated_doc import Doc
 from annotated_types import Ge, Le
 
-from fer_cli.errors import TrainingError, UsageError
+from fer_cli.errors import DatasetError, TrainingError, UsageError
 from fer_cli.models import Features
 from fer_cli.options import Panel
 from fer_cli.progress import Progress
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from fer_cli.models.baseline import BaselineModel
 
-#: The rules by which C is chosen, by ``--select``, as a run's record has them.
+#: How C is chosen, by the name of ``--select``, as a run's record has it.
 RULES = {
     "accuracy": "C by highest accuracy on the validation fold",
     "uar": "C by highest average recall on the validation fold",
@@ -85,13 +85,16 @@ class BaselineRecipe(PairRecipe):
         """Fit a :class:`sklearn.svm.LinearSVC` for each C on the training rows; keep the best on the validation rows.
 
         The temperature of its probabilities is that at which the validation rows' labels are likeliest. Raises
-        :class:`~fer_cli.errors.TrainingError` for a C that gives no finite numbers.
+        :class:`~fer_cli.errors.TrainingError` for a C that gives no finite numbers, and
+        :class:`~fer_cli.errors.DatasetError` where the training rows show one class.
         """
         import numpy as np
         from sklearn.svm import LinearSVC
 
         weights = "balanced" if self.class_weights else None
         inputs, labels = _whole(train)
+        if len(labels.unique()) < 2:
+            raise DatasetError("The training folds show one class only: there is nothing to tell apart.")
         seen = model.compared(inputs["embeddings"], inputs.get("neutral_embeddings")).numpy()
         grid, tried, best = sorted(set(self.C)), [], None
         for cost in grid:
