@@ -13,6 +13,7 @@ from skimage.feature import hog
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 from transformers import PretrainedConfig
+from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
 from fer_cli.models import Features
@@ -137,6 +138,14 @@ class BaselineModel(DifferenceModel):
     def make_encoder(config: BaselineConfig) -> HOGEncoder:
         """HOG by the settings of ``config``."""
         return HOGEncoder(config.image_size, config.orientations, config.pixels_per_cell, config.cells_per_block)
+
+    def forward(self, *faces: Tensor | None, **inputs: Tensor | None) -> ImageClassifierOutput:
+        """Classify B faces as :meth:`DifferenceModel.forward` does, always in float32.
+
+        In the half precision of inference on a GPU the answer could be another than the machine's.
+        """
+        with torch.autocast(self.device.type, enabled=False):
+            return super().forward(*faces, **inputs)
 
     @torch.no_grad()
     def set_machine(self, coefficients: np.ndarray, intercepts: np.ndarray) -> None:

@@ -78,6 +78,14 @@ def test_logits_are_the_machines_decision_values_and_answers_its_own(classes, fe
     assert (logits.argmax(axis=1) == machine.predict(seen[features].numpy())).all()
 
 
+def test_half_precision_around_it_changes_nothing():
+    made, embeddings = model(), HOGEncoder(32, 8, 8, 2)(faces(8))
+    with torch.no_grad():
+        expected = made(embeddings=embeddings).logits
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(made(embeddings=embeddings).logits, expected)
+
+
 def test_pictures_and_their_embeddings_give_the_same():
     made, (target, neutral) = model(features="both"), faces(4).chunk(2)
     with torch.no_grad():
