@@ -54,10 +54,10 @@ def with_settings(**types: type) -> Callable[[Callable], Callable]:
 @cache
 def _options(kind: type) -> list[inspect.Parameter]:
     hints, limits = get_type_hints(kind, include_extras=True), bounds(kind)
-    # A model's or corpus's own options come before those that all have.
-    own = [field for field in dataclasses.fields(kind) if field.name in inspect.get_annotations(kind)]
-    inherited = [field for field in dataclasses.fields(kind) if field not in own]
-    return [_option(field, hints[field.name], limits.get(field.name, [])) for field in [*own, *inherited] if field.init]
+    # A model's or corpus's own options come before those that more have, and last come those that all have.
+    order = [name for base in kind.__mro__ for name in inspect.get_annotations(base)]
+    fields = sorted(dataclasses.fields(kind), key=lambda field: order.index(field.name))
+    return [_option(field, hints[field.name], limits.get(field.name, [])) for field in fields if field.init]
 
 
 def _option(field: dataclasses.Field, hint: Any, limits: list[Any]) -> inspect.Parameter:

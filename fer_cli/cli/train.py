@@ -64,6 +64,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
                 metavar="NAME",
                 is_eager=True,
                 callback=from_recipe,
+                hidden=not kind.published,
                 help=f"Published settings in place of ours: {published}.",
             ),
         ] = None,
@@ -131,14 +132,18 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
             shutdown()
             if not is_main_process():
                 return
+            from fer_cli.evaluation.compare import compare_with_baseline
             from fer_cli.evaluation.evaluate import evaluate
 
             session = Session(device, allow_seen, progress=bars)
             evaluations = {name: evaluate(result, session=session) for name, result in trained.items()}
+            unbeaten = [each for result in trained.values() for each in compare_with_baseline(result, choose.RUNS)]
         for name, evaluation in evaluations.items():
             _report(trained[name], evaluation)
         if len(evaluations) > 1:
             _compare(evaluations)
+        for sentence in unbeaten:
+            say(f"baseline  {sentence}")
         say(f"next      {_next(recipe, path, data, trained, cv=cv)}", whole=True)
 
     command.__doc__ = "\n\n".join([kind.__doc__, *kind.examples])
@@ -164,9 +169,12 @@ def _next(
 def _report(result: "Run | CrossValidation", evaluation: "Evaluation") -> None:
     best = result.card.get("best")
     if best is not None:
+        kept = "epoch" if "epoch" in best else "C"
+        of = f" of {result.card['recipe']['epochs']}" if kept == "epoch" else ""
         recall = f", average recall {best['val_uar']:.1%}" if "val_uar" in best else ""
+        rule = result.card["epoch_rule"].removeprefix(f"{kept} by ")
         say(
-            f"epoch     {best['epoch']} of {result.card['recipe']['epochs']}: {result.card['epoch_rule']} "
+            f"{kept:<9} {best[kept]:g}{of}: {rule} "
             f"(loss {best['val_loss']:.3f}, accuracy {best['val_accuracy']:.1%}{recall})"
         )
     show(evaluation)

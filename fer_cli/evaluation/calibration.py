@@ -8,15 +8,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
 
 from fer_cli.evaluation.bootstrap import bootstrap
 from fer_cli.evaluation.metrics import BINS, LabelledPredictions, bin_of, calibration_error
+from fer_cli.models.inference import COLDEST, HOTTEST, fit_temperature, is_faultless, log_losses, tempered
 
-#: The bounds between which a temperature is searched.
-COLDEST, HOTTEST = 0.05, 20.0
-
-_LEAST = 1e-12
+#: The temperature itself belongs to the classifier, for a training may fit one too.
+__all__ = (
+    "COLDEST",
+    "HOTTEST",
+    "Calibration",
+    "calibration",
+    "fit_temperature",
+    "is_faultless",
+    "log_losses",
+    "reliability",
+    "tempered",
+)
 
 
 @dataclass(frozen=True)
@@ -113,36 +121,3 @@ def reliability(confidences: np.ndarray, right: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(
         {"low": edges[:-1], "high": edges[1:], "count": count, "confidence": means[0], "accuracy": means[1]}
     )
-
-
-def log_losses(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The negative logarithm, N, of what N×C probabilities give the true classes."""
-    return -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], _LEAST))
-
-
-def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """N×C probabilities as the softmax would have given them with the logits divided by ``temperature``."""
-    logs = np.log(np.maximum(np.asarray(probabilities, dtype=float), _LEAST)) / temperature
-    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
-def is_faultless(probabilities: np.ndarray, truth: np.ndarray) -> bool:
-    """Whether each of N true class indices is the most probable of N×C ``probabilities``."""
-    return bool((np.argmax(probabilities, axis=1) == truth).all())
-
-
-def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """The temperature between :data:`COLDEST` and :data:`HOTTEST` at which N true class indices are likeliest.
-
-    ``probabilities`` are N×C. Where they make no mistake it is 1: the likelihood then grows without end as the
-    temperature falls, and says nothing of the confidence that other faces deserve.
-    """
-    if is_faultless(probabilities, truth):
-        return 1.0
-
-    def loss(log_temperature: float) -> float:
-        return float(log_losses(tempered(probabilities, np.exp(log_temperature)), truth).mean())
-
-    found = minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded")
-    return float(np.exp(found.x))

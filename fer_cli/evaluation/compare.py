@@ -1,7 +1,7 @@
 """Comparison of runs on the test samples that all of them have been tested on."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -11,7 +11,7 @@ import pandas as pd
 
 import fer_cli
 from fer_cli.documents import read_document
-from fer_cli.errors import RunError, UsageError
+from fer_cli.errors import FerError, RunError, UsageError
 from fer_cli.evaluation.bootstrap import LEVEL, REPETITIONS, SEED
 from fer_cli.evaluation.metrics import LabelledPredictions, compared_metrics
 from fer_cli.evaluation.plots import draw_comparison, save
@@ -19,10 +19,12 @@ from fer_cli.evaluation.results import StoredEvaluation
 from fer_cli.evaluation.significance import EXCHANGES, RECALL, Pair, compare_pair, holm
 from fer_cli.files import as_text, write_json, written_whole
 from fer_cli.labels import in_order
-from fer_cli.runs.run import COMPARISON
+from fer_cli.runs.run import COMPARISON, CrossValidation, Run, open_any, runs_in
 from fer_cli.runs.run import names as some_names
 
 CSV, JSON, PNG = "comparison.csv", "comparison.json", "comparison.png"
+#: The model that a network must beat, by its recipe's name.
+BASELINE = "baseline"
 #: The level of the tests, as that of the intervals.
 ALPHA = round(1 - LEVEL, 6)
 
@@ -77,13 +79,14 @@ def compare(paths: Sequence[Path]) -> Comparison:
         (names[one], names[other]): compare_pair(predictions[one], predictions[other])
         for one, other in combinations(range(len(paths)), 2)
     }
+    table = _table(pairs)
     return Comparison(
         runs=tuple(names),
         abouts=tuple(str(each.card["about"]) for each in evaluations),
         samples=len(common),
         subjects=first["subject"].nunique(),
-        table=_table(pairs),
-        notes=tuple(_notes(evaluations, names, common, first, pairs)),
+        table=table,
+        notes=(*_notes(evaluations, names, common, first, pairs), *_against_baseline(evaluations, names, table)),
     )
 
 
@@ -213,6 +216,48 @@ def _notes(
                 f"smallest possible p is {pair.least_p:.2g}."
             )
     return notes
+
+
+def _against_baseline(
+    evaluations: Sequence[StoredEvaluation], names: Sequence[str], table: pd.DataFrame
+) -> Iterator[str]:
+    """A sentence for each other run whose accuracy is not shown to be higher than a baseline's."""
+    baselines = {name for name, each in zip(names, evaluations, strict=True) if each.card.get("model") == BASELINE}
+    for row in table[table["measure"] == compared_metrics()[0].name].itertuples():
+        if len(baselines.intersection((row.first, row.second))) != 1:
+            continue
+        own, other = (row.first, row.first_value), (row.second, row.second_value)
+        (network, reached), (baseline, needed) = (other, own) if row.first in baselines else (own, other)
+        if reached <= needed or not row.p_holm <= ALPHA:
+            yield (
+                f"{network} does not beat HOG and a linear SVM ({baseline}): accuracy {reached:.1%} against "
+                f"{needed:.1%}, p {row.p_holm:.2g}."
+            )
+
+
+def compare_with_baseline(trained: Run | CrossValidation, folder: Path) -> tuple[str, ...]:
+    """A sentence where the evaluated ``trained`` does not beat the best baseline in ``folder`` on its data and folds.
+
+    The best is that of the highest accuracy. Empty where there is none, or ``trained`` is one.
+    """
+    if trained.card["model"] == BASELINE:
+        return ()
+    best, highest = None, -1.0
+    for path in runs_in(folder, folds=True):
+        with suppress(FerError):
+            other = open_any(path)
+            same = other.card["dataset"]["fingerprint"] == trained.card["dataset"]["fingerprint"]
+            if other.card["model"] == BASELINE and same and other.card.get("fold") == trained.card.get("fold"):
+                predictions = StoredEvaluation.open(path).predictions
+                accuracy = float((predictions["label"] == predictions["predicted"]).mean())
+                best, highest = (path, accuracy) if accuracy > highest else (best, highest)
+    if best is None:
+        return ()
+    try:
+        evaluations = [StoredEvaluation.open(each) for each in (best, trained.path)]
+        return tuple(_against_baseline(evaluations, _names(evaluations), compare([best, trained.path]).table))
+    except FerError:
+        return ()
 
 
 def refuse_overwriting(out: Path, *, overwrite: bool = False) -> None:

@@ -147,9 +147,9 @@ def _finish(
         classes = in_order(name for each in inferences for name in each.classes)
         folds, protocol = pd.DataFrame([_fold(each) for each in inferences]), trained.protocol
         sides = "every validation fold" if options.split == "val" else "every fold tested"
-        rule = f"epoch by {first.run.card['epoch_rule']}"
         about = (
-            f"{protocol.name}; {rule}; {sides} once, pooled{first.views}; neutral {first.neutral_access}{leakage.stamp}"
+            f"{protocol.name}; {first.run.selection}; {sides} once, pooled{first.views}; neutral "
+            f"{first.neutral_access}{leakage.stamp}"
         )
     runs = tuple(each.run for each in inferences)
     predictions = pd.concat([each.predictions for each in inferences], ignore_index=True)

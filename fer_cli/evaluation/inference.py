@@ -143,7 +143,7 @@ def run_inference(
         dataset,
         shared.classes,
         prediction_table(rows, probabilities, shared.classes),
-        f"{dataset.protocol.name}; epoch by {run.card['epoch_rule']}; {_which(dataset, run, split)}{_views(classifier)}"
+        f"{dataset.protocol.name}; {run.selection}; {_which(dataset, run, split)}{_views(classifier)}"
         f"; neutral {access}{leakage.stamp}",
         leakage,
         tuple(notes),

@@ -242,6 +242,7 @@ def _to_dict(evaluation: Evaluation) -> dict[str, Any]:
         "dataset": dataset.name,
         "corpus": dataset.card["corpus"],
         "fingerprint": dataset.fingerprint,
+        "model": origin.runs[0].card["model"] if origin.runs else None,
         "epoch_rule": origin.runs[0].card["epoch_rule"] if origin.runs else None,
         "insisted_on": list(origin.leakage.subjects),
         "insisted_on_pictures": origin.leakage.pictures,
@@ -282,6 +283,7 @@ class _Card(TypedDict):
 
     run: NotRequired[str | None]
     cross_validation: NotRequired[str | None]
+    model: NotRequired[str | None]
     about: str
     corpus: str
     fingerprint: str

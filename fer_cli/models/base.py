@@ -137,7 +137,8 @@ class EncoderModel(TrainedModel):
             if part is not self.encoder:
                 part.train(mode)
         # Said here again because from_pretrained makes every parameter trainable.
-        if self.encoder.training or next(self.encoder.parameters()).requires_grad:
+        trained = next((each.requires_grad for each in self.encoder.parameters()), False)
+        if self.encoder.training or trained:
             self.encoder.requires_grad_(False).eval()
         return self
 

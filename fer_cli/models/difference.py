@@ -20,6 +20,7 @@ from fer_cli.models.encoder import (
     HIDDEN_SIZES,
     BackboneName,
     Dropout,
+    Encoder,
     HiddenSizes,
     ImageSize,
     Standardise,
@@ -94,12 +95,17 @@ class DifferenceModel(EncoderModel):
         super().__init__(config)
         if config.features not in FEATURES:
             raise ModelError(f"features '{config.features}' is none of {', '.join(FEATURES)}.")
-        self.encoder = make_encoder(config.backbone, config.image_size)
+        self.encoder = self.make_encoder(config)
         width = self.encoder.width * (2 if config.features == "both" else 1)
         self.standardised = Standardise(width) if config.standardise else nn.Identity()
         self.head = make_head(width, config.hidden_sizes, config.num_labels, config.dropout)
         self.post_init()
         self.encoder.requires_grad_(config.tune_encoder)
+
+    @staticmethod
+    def make_encoder(config: PretrainedConfig) -> Encoder:
+        """The encoder that ``config`` describes, its weights random."""
+        return make_encoder(config.backbone, config.image_size)
 
     @property
     def paired(self) -> bool:
@@ -124,7 +130,7 @@ class DifferenceModel(EncoderModel):
         """
         if embeddings is None:
             embeddings, neutral_embeddings = self._embed(pixel_values, neutral_pixel_values)
-        logits = self.head(self.standardised(self._features(embeddings, neutral_embeddings)))
+        logits = self.head(self.standardised(self.compared(embeddings, neutral_embeddings)))
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return ImageClassifierOutput(loss=loss, logits=logits)
 
@@ -134,7 +140,7 @@ class DifferenceModel(EncoderModel):
         Nothing is done where the configuration does not say so.
         """
         if self.config.standardise:
-            self.standardised.fit(self._features(embeddings, neutral_embeddings if self.paired else None))
+            self.standardised.fit(self.compared(embeddings, neutral_embeddings if self.paired else None))
 
     def saliency(self, pixels: Tensor, index: int, neutral: Tensor | None = None) -> Tensor:
         """Grad-CAM of the target face for the class ``index``, h×w."""
@@ -146,7 +152,8 @@ class DifferenceModel(EncoderModel):
 
         return self.encoder.grad_cam(pixels, logit)
 
-    def _features(self, target: Tensor, neutral: Tensor | None) -> Tensor:
+    def compared(self, target: Tensor, neutral: Tensor | None) -> Tensor:
+        """The head's input, by the configuration's ``features``, from B×width embeddings of faces and neutral faces."""
         if not self.paired:
             return target
         if neutral is None:

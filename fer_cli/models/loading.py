@@ -344,8 +344,11 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[st
 
 
 def fingerprint(network: nn.Module) -> str:
-    """A digest of what a network computes: its class, and its weights and statistics by name."""
-    digest = hashlib.sha256(type(network).__qualname__.encode())
+    """A digest of what a network computes: its class, and its weights and statistics by name.
+
+    What one without weights computes is in its ``extra_repr``.
+    """
+    digest = hashlib.sha256(f"{type(network).__qualname__}{network.extra_repr()}".encode())
     for name, tensor in sorted(network.state_dict().items()):
         # How many batches it was trained on has no part in what it computes.
         if not name.endswith("num_batches_tracked"):

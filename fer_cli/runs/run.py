@@ -81,7 +81,8 @@ class UnlistedData(TypedDict):
 
 
 class _Best(TypedDict):
-    epoch: int
+    epoch: NotRequired[int]
+    C: NotRequired[float]
     val_loss: float
     val_accuracy: float
 
@@ -179,6 +180,15 @@ class Run:
     def fold(self) -> int:
         """The test fold, which neither training nor the choice of the epoch used."""
         return self.card["fold"]
+
+    @property
+    def selection(self) -> str:
+        """What the validation fold chose and how, for a line: ``epoch by lowest loss on the validation fold``.
+
+        The rule of a model without epochs names what it chooses.
+        """
+        rule = self.card["epoch_rule"]
+        return f"epoch by {rule}" if "epoch" in self.card.get("best", {"epoch": 0}) else rule
 
     @property
     def seen(self) -> dict[str, list[str]]:

@@ -25,13 +25,14 @@ from fer_cli.embeddings.inputs import WHOLE, Collator, embed_frozen, model_input
 from fer_cli.embeddings.neutral import neutral_mean
 from fer_cli.files import read_json, remove_abandoned, write_json, written_whole
 from fer_cli.models.device import choose_device, choose_precision, device_name
+from fer_cli.models.loading import hush
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
 from fer_cli.runs.run import CARD, CHECKPOINTS, EPOCHS, LOGS, UNFINISHED, VERSION, Run, run_behind, unlisted_behind
 from fer_cli.training.augmentation import augmentation_of, mixing_of
 from fer_cli.training.folder import finished, identity_of, reserved
 from fer_cli.training.optimizer import class_frequencies
-from fer_cli.training.recipes.base import BuildContext, Recipe
+from fer_cli.training.recipes.base import BuildContext, GradientRecipe, Recipe, Solution
 from fer_cli.training.samples import (
     ExtraData,
     JoinedFaces,
@@ -44,7 +45,6 @@ from fer_cli.training.samples import (
 from fer_cli.training.trainer import (
     EPOCH_RULES,
     REFIT_RULE,
-    FoldTrainer,
     everything_saved,
     make_trainer,
 )
@@ -73,6 +73,7 @@ def fit(
     have seen subjects of the test fold (unless ``allow_seen``). ``command`` is what the person typed, kept for the
     record.
     """
+    hush()
     chosen = own_device(choose_device(device))
     recipe = recipe.resolved()
     parts = recipe.prerequisites()
@@ -100,26 +101,47 @@ def fit(
         if recipe.tta != "none":
             model.config.tta = recipe.tta
         preprocessing = recipe.preprocessing(context.size, dataset.crop, folders)
-        end_after = None if selection is None else selection["epoch"]
-        trainer, frozen = _trainer(
-            recipe, dataset, sides, extra, context, model, preprocessing, chosen, out, end_after, progress
-        )
+        data = _load(recipe, dataset, sides, extra, context, model, preprocessing, chosen, progress)
+        trainer = None
+        if isinstance(recipe, GradientRecipe):
+            trainer = make_trainer(
+                model,
+                recipe,
+                data.train,
+                data.val,
+                data.collate,
+                chosen,
+                out / CHECKPOINTS,
+                progress,
+                class_weights=_class_weights(data.labels) if recipe.class_weights else None,
+                labels=data.labels,
+                end_after=None if selection is None else selection["epoch"],
+                logs=out / LOGS,
+            )
 
-    checkpoint = broadcast(last_whole_checkpoint(out / CHECKPOINTS), chosen)
-    trainer.train(resume_from_checkpoint=checkpoint)
-    if recipe.refit:
-        trainer.keep_last()
-    trainer.adjust_output()
-    if not trainer.is_world_process_zero():
+    if trainer is not None:
+        checkpoint = broadcast(last_whole_checkpoint(out / CHECKPOINTS), chosen)
+        trainer.train(resume_from_checkpoint=checkpoint)
+        if recipe.refit:
+            trainer.keep_last()
+        trainer.adjust_output()
+    if not is_main_process():
         main_process_first(lambda: None, chosen)
         return Run.open(out)
 
-    epochs = by_epoch(trainer.state.log_history)
-    with written_whole(out / EPOCHS) as part:
-        epochs.to_csv(part, index=False)
-    everything_saved(trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)).save_pretrained(out)
+    if trainer is not None:
+        epochs = by_epoch(trainer.state.log_history)
+        with written_whole(out / EPOCHS) as part:
+            epochs.to_csv(part, index=False)
+        model = everything_saved(trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False))
+        rule = EPOCH_RULES[recipe.select] + (REFIT_RULE if recipe.refit else "")
+        solution = Solution(rule, selection or best(epochs, recipe.select))
+        precision = choose_precision(recipe.precision, chosen)
+    else:
+        solution, precision = recipe.solve(model, data.train, data.val, progress), "float32"
+    model.save_pretrained(out)
     preprocessing.save(out)
-    remember_people(model, recipe, dataset, preprocessing, sides, frozen.get(WHOLE), out, chosen)
+    remember_people(model, recipe, dataset, preprocessing, sides, data.frozen.get(WHOLE), out, chosen)
     write_json(
         out / CARD,
         {
@@ -143,11 +165,12 @@ def fit(
             "counts": {side: len(rows) for side, rows in sides.items()},
             **({"extra_data": [each.to_dict() for each in extra]} if extra else {}),
             **({"unlisted": unlisted} if unlisted else {}),
-            "epoch_rule": EPOCH_RULES[recipe.select] + (REFIT_RULE if recipe.refit else ""),
-            "best": selection or best(epochs, recipe.select),
+            "epoch_rule": solution.rule,
+            "best": dict(solution.best),
+            **({"tried": [dict(each) for each in solution.tried]} if solution.tried else {}),
             "device": device_name(chosen),
             "processes": world_size(),
-            "precision": choose_precision(recipe.precision, chosen),
+            "precision": precision,
             "versions": {
                 "fer": fer_cli.__version__,
                 "python": platform.python_version(),
@@ -174,30 +197,45 @@ def already_trained(out: Path) -> bool:
     return True
 
 
-def _trainer(
+@dataclasses.dataclass(frozen=True)
+class _Data:
+    """What a model is fitted to and chosen by, the training ``labels``, and what its ``frozen`` encoders made of it.
+
+    ``collate`` makes batches of it, for a trainer.
+    """
+
+    train: Dataset
+    val: Dataset
+    labels: Tensor
+    frozen: Mapping[str, Embeddings]
+    collate: Collator | None
+
+
+def _load(
     recipe: Recipe,
     dataset: PreparedDataset,
-    sides: dict[str, pd.DataFrame],
+    sides: Mapping[str, pd.DataFrame],
     extra: list[ExtraData],
     context: BuildContext,
     model: PreTrainedModel,
     preprocessing: Preprocessing,
     device: torch.device,
-    out: Path,
-    end_after: int | None,
     progress: Progress,
-) -> tuple[FoldTrainer, dict[str, Embeddings]]:
-    """The trainer of ``model``, and what the encoders frozen in it made of the dataset, over which they run once."""
+) -> _Data:
+    """The data as ``model`` takes them; encoders that are frozen in it run over each dataset once."""
     inputs = recipe.extra_inputs(sides["train"], context)
     refuse_extra(recipe, extra, inputs)
-    vary, mix = augmentation_of(recipe, model), mixing_of(recipe, model, inputs)
+    views, collate = None, None
+    if isinstance(recipe, GradientRecipe):
+        vary = augmentation_of(recipe, model)
+        collate = Collator(preprocessing, vary=vary.batch, mix=mixing_of(recipe, model, inputs))
+        views = None if vary.is_none else Views(recipe.views, recipe.seed, recipe.augment, vary)
     labels = _labels(recipe, dataset, sides["train"], extra, context.classes)
 
     def load(one: PreparedDataset) -> tuple[Crops, dict[str, Embeddings]]:
         # A frozen encoder sees each crop once, which is decoded for that and not kept.
         passes = WHOLE not in model.frozen
         crops = Crops.of(one, context.size, progress=progress) if passes else Crops(one.path, size=context.size)
-        views = None if vary.is_none else Views(recipe.views, recipe.seed, recipe.augment, vary)
         return crops, embed_frozen(
             model, one, preprocessing, device=device, crops=crops, views=views, progress=progress
         )
@@ -213,21 +251,8 @@ def _trainer(
     crops, frozen = loaded
     if WHOLE in frozen:
         standardise(model, sides["train"], frozen)
-    trainer = make_trainer(
-        model,
-        recipe,
-        parts[0] if len(parts) == 1 else JoinedFaces(parts),
-        model_inputs(model, sides["val"], crops, frozen),
-        Collator(preprocessing, vary=vary.batch, mix=mix),
-        device,
-        out / CHECKPOINTS,
-        progress,
-        class_weights=_class_weights(torch.cat(labels)) if recipe.class_weights else None,
-        labels=torch.cat(labels),
-        end_after=end_after,
-        logs=out / LOGS,
-    )
-    return trainer, frozen
+    train = parts[0] if len(parts) == 1 else JoinedFaces(parts)
+    return _Data(train, model_inputs(model, sides["val"], crops, frozen), torch.cat(labels), frozen, collate)
 
 
 def _size(recipe: Recipe, dataset: PreparedDataset, parts: dict[str, Path]) -> int:

@@ -17,7 +17,7 @@ from fer_cli.cli.app import app
 from fer_cli.models.base import TrainedModel
 from fer_cli.options import Panel
 from fer_cli.training.recipes import RECIPES
-from fer_cli.training.recipes.base import BuildContext, Recipe
+from fer_cli.training.recipes.base import BuildContext, GradientRecipe
 from tests.made import made_dataset
 
 
@@ -55,7 +55,7 @@ class MosaicModel(TrainedModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MosaicRecipe(Recipe):
+class MosaicRecipe(GradientRecipe):
     """Mean colours in a grid, and a linear classifier."""
 
     name: ClassVar[str] = "mosaic"

@@ -202,3 +202,39 @@ def test_variants_that_were_trained_together_are_compared_by_their_folder(tmp_pa
     assert compare([tmp_path / "all"]).runs == ("target", "both")
     with pytest.raises(UsageError, match="record of a training"):
         refuse_overwriting(tmp_path / "all", overwrite=True)
+
+
+def unbeaten(paths) -> list[str]:
+    return [note for note in compare(paths).notes if "does not beat" in note]
+
+
+def test_a_run_that_does_not_beat_a_baseline_is_said_not_to(tmp_path, rows):
+    tables = {"hog": better(rows, 0.5), "net": better(rows, 0.52), "best": better(rows), "worst": rows}
+    models = {"hog": "baseline", "net": "difference", "best": "difference", "worst": "vit-se"}
+    hog, net, best, worst = (evaluated(tmp_path / name, tables[name], model=models[name]) for name in tables)
+    value = {name: (table["label"] == table["predicted"]).mean() for name, table in tables.items()}
+    table = compare([hog, net]).table
+    p = table.loc[table["measure"] == "accuracy", "p"].item()
+    assert p > 0.05
+    assert value["net"] > value["hog"]
+    words = f"accuracy {value['net']:.1%} against {value['hog']:.1%}, p {p:.2g}."
+    note = f"net does not beat HOG and a linear SVM (hog): {words}"
+    assert unbeaten([hog, net]) == unbeaten([net, hog]) == [note]
+    # One that is shown to be better is not said not to; one that is shown to be worse is.
+    assert unbeaten([hog, best]) == []
+    [note] = unbeaten([best, hog, worst])
+    assert note.startswith("worst does not beat HOG and a linear SVM (hog)")
+    # Neither are two baselines, nor runs without one, nor evaluations of earlier versions.
+    assert unbeaten([hog, evaluated(tmp_path / "hog2", tables["hog"], model="baseline")]) == []
+    assert unbeaten([net, worst, evaluated(tmp_path / "before", rows)]) == []
+
+
+def test_what_beats_a_baseline_is_decided_after_the_correction_for_all_pairs(tmp_path, rows):
+    runs = [evaluated(tmp_path / "hog", rows, model="baseline")]
+    shares = (0.04, 0.4, 0.45, 1.0)
+    runs += [evaluated(tmp_path / f"net{share}", better(rows, share), model="vit-se") for share in shares]
+    table = compare(runs).table
+    accuracy = table[(table["measure"] == "accuracy") & (table["first"] == "hog")]
+    corrected = accuracy.loc[accuracy["p_holm"] > 0.05, "second"].tolist()
+    assert 0 < (accuracy["p"] > 0.05).sum() < len(corrected) < len(accuracy)
+    assert [note.split()[0] for note in unbeaten(runs)] == corrected

@@ -79,12 +79,13 @@ def facts(runs: Sequence[Run], dataset: PreparedDataset) -> list[tuple[str, str]
     """What the result depends on, by name: model, seed, data, versions, recipe."""
     card = runs[0].card
     recipe = card["recipe"]
+    kept = "C" if "C" in card.get("best", {}) else "epoch"
     versions = ", ".join(f"{name} {version}" for name, version in card.get("versions", {}).items())
     facts = [
         ("model", card["model"]),
         ("seed", recipe.get("seed")),
         ("fold", ", ".join(str(run.fold) for run in runs)),
-        ("epoch kept", ", ".join(str(run.card.get("best", {}).get("epoch", "–")) for run in runs)),
+        (f"{kept} kept", ", ".join(str(run.card.get("best", {}).get(kept, "–")) for run in runs)),
         ("trained on", f"{card['dataset'].get('name')}, fingerprint {card['dataset'].get('fingerprint')}"),
         _tested(dataset),
         ("device", f"{card.get('device')}, {card.get('precision')}"),

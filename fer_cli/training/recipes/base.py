@@ -14,10 +14,12 @@ from annotated_types import Ge, Gt, Interval, Le
 from fer_cli.errors import DatasetError, UsageError
 from fer_cli.models import BEST, FACES, IMAGENET, SCRATCH, TestTime
 from fer_cli.options import Panel, check_bounds
+from fer_cli.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
+    from torch.utils.data import Dataset
 
     from fer_cli.dataset.prepared import PreparedDataset
     from fer_cli.models.backbones import StartingPoint
@@ -52,9 +54,10 @@ class BuildContext:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(ABC):
-    """The settings that all models share. Importable without torch, so that ``--help`` is quick.
+    """The settings that all models share, and what training asks of a model's recipe.
 
-    A model's own recipe adds its options and says how its network is built.
+    Importable without torch, so that ``--help`` is quick. A model's own recipe adds its options and says how its
+    network is built. Most are of :class:`GradientRecipe`; another has a :meth:`solve`.
     """
 
     #: The name of the model, and of its command if it is ``trained_alone`` and not only as a part of another.
@@ -68,8 +71,114 @@ class Recipe(ABC):
     #: What trainings of before had in the place of settings that they do not name, and that have other defaults now.
     earlier: ClassVar[Mapping[str, Any]] = {}
 
+    #: Settings of trainings by gradient descent, where others ask for them.
+    soft_labels: ClassVar[bool] = False
+    refit: ClassVar[bool] = False
+    tta: ClassVar[str] = "none"
+
     fold: Annotated[int, Ge(0), Doc("Test fold; the next one validates."), Panel("Data")] = 0
     extra_data: Annotated[tuple[str, ...], Doc("Dataset that trains too; may be repeated."), Panel("Data")] = ()
+    size: Annotated[int | None, Ge(32), Doc("Input size. Default: the start's, or the crops'."), Panel("Data")] = None
+    seed: Annotated[int, Interval(ge=0, lt=1 << 32), Doc("Seed of weights, order, augmentation."), Panel("Compute")] = 0
+
+    def __post_init__(self):
+        check_bounds(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON holds them."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @property
+    def title(self) -> str:
+        """The name that the folder of its run begins with."""
+        return self.name
+
+    @property
+    def paired(self) -> bool:
+        """Whether each face comes with the same person's neutral face."""
+        return False
+
+    @abstractmethod
+    def build(self, context: BuildContext) -> Any:
+        """The network, a ``transformers.PreTrainedModel``, with its starting weights."""
+
+    @property
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The mean and the standard deviation that red, green and blue (0 to 1) are normalised by."""
+        from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+
+        return IMAGENET_MEAN, IMAGENET_STD
+
+    def resolved(self) -> "Recipe":
+        """The recipe with ``auto`` replaced by what it comes to here; the line that trains it again says that."""
+        return self
+
+    def preprocessing(self, size: int, crop: Mapping[str, Any], parts: Mapping[str, Path]) -> "Preprocessing":
+        """How a crop of the dataset (``crop``: its size and margin) becomes the network's input of ``size`` pixels."""
+        from fer_cli.models.preprocessing import Preprocessing
+
+        return Preprocessing(size, *self.normalisation, face_crop=crop)
+
+    def input_size(self, parts: Mapping[str, Path]) -> int | None:
+        """The side of the pictures that the starting weights were made for; None for that of the crops."""
+        return None
+
+    def prerequisites(self) -> "dict[str, Recipe]":
+        """Recipes that must be trained first, on the same data, by the name of the folder inside this one's run."""
+        return {}
+
+    def variants(self) -> "dict[str, Recipe]":
+        """The recipes that this one comes to, by name, where a comparison of several was asked for; else itself."""
+        return {"": self}
+
+    def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
+        """The folders and files of weights that this training starts from, and that may have seen subjects."""
+        return list(parts.values())
+
+    def sides(self, dataset: "PreparedDataset") -> "dict[str, pd.DataFrame]":
+        """The rows to train on, to choose the epoch by and to test on: ``train``, ``val``, ``test``."""
+        return dataset.split(self.fold, paired=self.paired)
+
+    def classes(self, dataset: "PreparedDataset", sides: "Mapping[str, pd.DataFrame]") -> tuple[str, ...]:
+        """The classes to tell apart, in order.
+
+        Raises :class:`~fer_cli.errors.DatasetError` if the training rows do not show one of them.
+        """
+        shown = set().union(*(rows["label"] for rows in sides.values()))
+        untaught = shown.difference(sides["train"]["label"])
+        if untaught:
+            raise DatasetError(
+                f"The training folds show no {', '.join(sorted(untaught))}, which other folds would test.",
+                hint="Type another --fold, or prepare the dataset with fewer --folds.",
+            )
+        return tuple(name for name in dataset.protocol.classes if name in shown)
+
+    def extra_inputs(self, rows: "pd.DataFrame", context: BuildContext) -> "dict[str, Tensor]":
+        """Further inputs of the network for the training ``rows``, by name."""
+        return {}
+
+    def solve(self, model: Any, train: "Dataset", val: "Dataset", progress: Progress) -> "Solution":
+        """Fit ``model``, by a solver in place of gradient descent, to what is ``train``, and choose by ``val``.
+
+        Both are datasets of the model's inputs and ``labels``, as :func:`~fer_cli.embeddings.inputs.model_inputs` makes
+        them. Raises ``NotImplementedError`` for recipes that descend.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is trained by gradient descent")
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a solver chose on the validation rows: the ``rule``, what was ``best`` by it, and every one ``tried``."""
+
+    rule: str
+    best: Mapping[str, float]
+    tried: tuple[Mapping[str, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientRecipe(Recipe):
+    """The settings of trainings by gradient descent, with transformers' Trainer."""
+
     soft_labels: Annotated[bool, Doc("Learn from the votes for each label."), Panel("Data")] = False
     sampling: Annotated[Literal["natural", "sqrt", "balanced"], Doc("How often classes are drawn."), Panel("Data")] = (
         "natural"
@@ -117,7 +226,6 @@ class Recipe(ABC):
     ] = None
     randaugment: Annotated[int, Ge(0), Le(10), Doc("RandAugment's operations on a picture."), Panel("Augmentation")] = 0
     grey: Annotated[bool, Doc("Train and predict without colours."), Panel("Data")] = False
-    size: Annotated[int | None, Ge(32), Doc("Input size. Default: the start's, or the crops'."), Panel("Data")] = None
     tta: Annotated[TestTime, Doc("Views to average."), Panel("Model")] = "none"
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
@@ -130,10 +238,9 @@ class Recipe(ABC):
     logger: Annotated[
         tuple[str, ...], Doc("tensorboard, wandb, mlflow or none; may be repeated."), Panel("Compute")
     ] = ("tensorboard",)
-    seed: Annotated[int, Interval(ge=0, lt=1 << 32), Doc("Seed of weights, order, augmentation."), Panel("Compute")] = 0
 
     def __post_init__(self):
-        check_bounds(self)
+        super().__post_init__()
         if self.freeze_epochs >= self.epochs:
             raise UsageError(
                 f"--freeze-epochs {self.freeze_epochs}: the training has {self.epochs} epochs, and the encoder would "
@@ -152,81 +259,14 @@ class Recipe(ABC):
                     hint=f"Leave {option} out, or train a model of single pictures.",
                 )
 
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON holds them."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-
-    @property
-    def title(self) -> str:
-        """The name that the folder of its run begins with."""
-        return self.name
-
-    @property
-    def paired(self) -> bool:
-        """Whether each face comes with the same person's neutral face."""
-        return False
-
-    @abstractmethod
-    def build(self, context: BuildContext) -> Any:
-        """The network, a ``transformers.PreTrainedModel``, with its starting weights."""
-
-    @property
-    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """The mean and the standard deviation that red, green and blue (0 to 1) are normalised by."""
-        from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-
-        return IMAGENET_MEAN, IMAGENET_STD
-
-    def resolved(self) -> "Recipe":
-        """The recipe with ``auto`` replaced by what it comes to here; the line that trains it again says that."""
-        return self
-
     def preprocessing(self, size: int, crop: Mapping[str, Any], parts: Mapping[str, Path]) -> "Preprocessing":
         """How a crop of the dataset (``crop``: its size and margin) becomes the network's input of ``size`` pixels."""
         from fer_cli.models.preprocessing import Preprocessing
 
         return Preprocessing(size, *self.normalisation, face_crop=crop, grey=self.grey)
 
-    def input_size(self, parts: Mapping[str, Path]) -> int | None:
-        """The side of the pictures that the starting weights were made for; None for that of the crops."""
-        return None
 
-    def prerequisites(self) -> "dict[str, Recipe]":
-        """Recipes that must be trained first, on the same data, by the name of the folder inside this one's run."""
-        return {}
-
-    def variants(self) -> "dict[str, Recipe]":
-        """The recipes that this one comes to, by name, where a comparison of several was asked for; else itself."""
-        return {"": self}
-
-    def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
-        """The folders and files of weights that this training starts from, and that may have seen subjects."""
-        return list(parts.values())
-
-    def sides(self, dataset: "PreparedDataset") -> "dict[str, pd.DataFrame]":
-        """The rows to train on, to choose the epoch by and to test on: ``train``, ``val``, ``test``."""
-        return dataset.split(self.fold, paired=self.paired)
-
-    def classes(self, dataset: "PreparedDataset", sides: "Mapping[str, pd.DataFrame]") -> tuple[str, ...]:
-        """The classes to tell apart, in order.
-
-        Raises :class:`~fer_cli.errors.DatasetError` if the training rows do not show one of them.
-        """
-        shown = set().union(*(rows["label"] for rows in sides.values()))
-        untaught = shown.difference(sides["train"]["label"])
-        if untaught:
-            raise DatasetError(
-                f"The training folds show no {', '.join(sorted(untaught))}, which other folds would test.",
-                hint="Type another --fold, or prepare the dataset with fewer --folds.",
-            )
-        return tuple(name for name in dataset.protocol.classes if name in shown)
-
-    def extra_inputs(self, rows: "pd.DataFrame", context: BuildContext) -> "dict[str, Tensor]":
-        """Further inputs of the network for the training ``rows``, by name."""
-        return {}
-
-
-class EncoderRecipe(Recipe):
+class EncoderRecipe(GradientRecipe):
     """The recipe of a model with one encoder: its fields ``encoder`` and ``backbone`` say what that begins with."""
 
     def resolved(self) -> Self:

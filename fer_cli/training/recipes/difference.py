@@ -25,6 +25,36 @@ ENCODER = "Starting weights: auto, faces, imagenet, scratch, a run, a file."
 BACKBONE = "mobilenet_v3_large or _small, resnet18_small, timm/NAME, vggface2."
 
 
+class PairRecipe(Recipe):
+    """The recipe of a model that sees a face, its difference from a neutral face, or both: its field ``features``.
+
+    ``ablation`` asks for all three on the same pairs, and ``pairs_only`` skips faces without a neutral picture.
+    """
+
+    @property
+    def title(self) -> str:
+        """An ablation is called so."""
+        return f"{self.name}-ablation" if self.ablation else self.name
+
+    @property
+    def paired(self) -> bool:
+        """Whether each face comes with the same person's neutral face."""
+        return self.features != "target"
+
+    def variants(self) -> dict[str, Recipe]:
+        """With ``ablation`` a recipe each of :data:`~fer_cli.models.FEATURES`, on the same pairs."""
+        if not self.ablation:
+            return {"": self}
+        return {
+            features: dataclasses.replace(self, features=features, pairs_only=True, ablation=False)
+            for features in reversed(FEATURES)
+        }
+
+    def sides(self, dataset: "PreparedDataset") -> "dict[str, pd.DataFrame]":
+        """The fold's rows; of those, the pairs where the head or the comparison needs them."""
+        return dataset.split(self.fold, paired=self.paired or self.pairs_only)
+
+
 @dataclass(frozen=True)
 class NoteDifference(Note):
     """The note's: ImageNet's encoder, and four hidden layers on the embeddings as they are."""
@@ -37,7 +67,7 @@ class NoteDifference(Note):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DifferenceRecipe(EncoderRecipe):
+class DifferenceRecipe(PairRecipe, EncoderRecipe):
     """An encoder embeds the face and the same person's neutral face; a head classifies their difference."""
 
     name: ClassVar[str] = "difference"
@@ -65,29 +95,6 @@ class DifferenceRecipe(EncoderRecipe):
     dropout: Annotated[float, Interval(ge=0, lt=1), Doc("Dropout in the head."), Panel("Model")] = 0.5
     standardise: Annotated[bool, Doc("Standardise embeddings; begin with small logits."), Panel("Model")] = True
     neutrals: Annotated[int, Ge(1), Doc("Neutral pictures of a person averaged."), Panel("Model")] = 1
-
-    @property
-    def title(self) -> str:
-        """An ablation is called so."""
-        return f"{self.name}-ablation" if self.ablation else self.name
-
-    @property
-    def paired(self) -> bool:
-        """Whether each face comes with the same person's neutral face."""
-        return self.features != "target"
-
-    def variants(self) -> dict[str, Recipe]:
-        """With ``ablation`` a recipe each of :data:`~fer_cli.models.FEATURES`, on the same pairs."""
-        if not self.ablation:
-            return {"": self}
-        return {
-            features: dataclasses.replace(self, features=features, pairs_only=True, ablation=False)
-            for features in reversed(FEATURES)
-        }
-
-    def sides(self, dataset: "PreparedDataset") -> "dict[str, pd.DataFrame]":
-        """The fold's rows; of those, the pairs where the head or the comparison needs them."""
-        return dataset.split(self.fold, paired=self.paired or self.pairs_only)
 
     def build(self, context: BuildContext) -> "DifferenceModel":
         """The model for the classes, its encoder initialised as asked."""

@@ -13,7 +13,7 @@ from fer_cli.errors import DatasetError, ModelError, UsageError
 from fer_cli.models import BEST, NO_IDENTITY, SUBJECTS, VGGFACE2, Backbone, Disentangling
 from fer_cli.options import Panel
 from fer_cli.runs.run import Run
-from fer_cli.training.recipes.base import BuildContext, Recipe, preprocessing_of, starting_file
+from fer_cli.training.recipes.base import BuildContext, GradientRecipe, Recipe, preprocessing_of, starting_file
 from fer_cli.training.recipes.difference import BACKBONE, NoteDifference, difference_model
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class NoteDisentangled(NoteDifference):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DisentangledRecipe(Recipe):
+class DisentangledRecipe(GradientRecipe):
     """First an emotion encoder, with a frozen identity encoder, then the difference on that emotion encoder."""
 
     name: ClassVar[str] = "disentangled"
@@ -131,9 +131,10 @@ class DisentangledRecipe(Recipe):
         if self.stage is None:
             return {STAGE_1: dataclasses.replace(self, stage=1)}
         if self.stage == 1 and self.identity == SUBJECTS:
-            common = {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}
+            shared = dataclasses.fields(GradientRecipe)
+            common = {field.name: getattr(self, field.name) for field in shared}
             # What is about expressions, or about one training's encoder, has no part in telling people apart.
-            defaults = {field.name: field.default for field in dataclasses.fields(Recipe) if field.name in _EXPRESSIONS}
+            defaults = {field.name: field.default for field in shared if field.name in _EXPRESSIONS}
             return {IDENTITY: IdentityRecipe(**{**common, **defaults})}
         return {}
 
@@ -252,7 +253,7 @@ OTHER_WAYS = "Type --identity vggface2, --identity PATH or --identity none."
 
 
 @dataclass(frozen=True, kw_only=True)
-class IdentityRecipe(Recipe):
+class IdentityRecipe(GradientRecipe):
     """A small encoder learns to tell the training subjects apart, whatever they express."""
 
     name: ClassVar[str] = "identity"

@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le
 
 from fer_cli.models import TINY_VIT, VIT_B16, Gate, Pooling
 from fer_cli.options import Panel
-from fer_cli.training.recipes.base import BuildContext, Note, Recipe, Wild
+from fer_cli.training.recipes.base import BuildContext, GradientRecipe, Note, Wild
 
 if TYPE_CHECKING:
     from fer_cli.models.vit_se import ViTSEModel
@@ -53,7 +53,7 @@ class WildViTSE(Wild):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViTSERecipe(Recipe):
+class ViTSERecipe(GradientRecipe):
     """A Vision Transformer whose image embedding passes a squeeze-and-excitation gate, then a linear classifier."""
 
     name: ClassVar[str] = "vit-se"
