@@ -2,12 +2,12 @@
 
 import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fer_cli.benchmark.cells import Cell, CellResult
 from fer_cli.benchmark.engines import Engine, EngineName, death, failed, opened
@@ -76,7 +76,7 @@ def run(
     """
     refuse_other(out)
     with locked(out, "benchmarking into"):
-        warnings = _shared(specification, allow_shared=allow_shared, progress=progress)
+        shared = _shared(specification, allow=allow_shared or specification.allow_shared, progress=progress)
         out.mkdir(parents=True, exist_ok=True)
         write_bytes(out / SPECIFICATION, read_bytes(specification.path))
         plan, results = plan_of(specification, out)
@@ -84,7 +84,7 @@ def run(
             with opened(engine, jobs, device, partial(compute_cell, specification, out), command) as workers:
                 for result in compute_cells(plan, workers, progress):
                     results[result.cell.digest] = result
-        stamped = [_stamped(results[cell.digest], warnings) for cell in plan.cells]
+        stamped = [_stamped(results[cell.digest], shared) for cell in plan.cells]
         return _finish(specification, stamped, out, earlier, command)
 
 
@@ -274,12 +274,30 @@ def _sizes(specification: "Specification") -> dict[str, Size]:
     }
 
 
-def _shared(specification: "Specification", *, allow_shared: bool, progress: Progress) -> list[Any]:
-    return []
+def _shared(specification: "Specification", *, allow: bool, progress: Progress) -> dict[str, list[set[str]]]:
+    """What each two datasets share, in words, with the names of the one and of the other in the specification."""
+    from fer_cli.dataset.duplicates import describe, shared_pictures
+
+    opened = specification.opened
+    found = shared_pictures(list(opened.values()), progress=progress) if len(opened) > 1 else []
+    if found and not allow:
+        raise UsageError(
+            describe(found), hint="Leave one of them out, or type --allow-shared: the rows of both say so then."
+        )
+    return {
+        describe([each]): [
+            {name for name, dataset in opened.items() if dataset.name == side} for side in (each.first, each.second)
+        ]
+        for each in found
+    }
 
 
-def _stamped(result: CellResult, warnings: Sequence[Any]) -> CellResult:
-    return result
+def _stamped(result: CellResult, shared: Mapping[str, Sequence[set[str]]]) -> CellResult:
+    """The ``result``, whose rows say what the datasets that it was trained and tested on share."""
+    names = {*result.cell.train, result.cell.test}
+    notes = [note for note, sides in shared.items() if all(names & side for side in sides)]
+    rows = tuple({**row, "notes": " ".join([*filter(None, [row.get("notes")]), *notes])} for row in result.rows)
+    return replace(result, rows=rows) if notes else result
 
 
 def _finish(

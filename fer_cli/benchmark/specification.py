@@ -45,6 +45,7 @@ _KEYS = {
     "recipes": list[dict[str, Any]],
     "evaluations": dict[str, dict[str, Any]],
     "allow_seen_subjects": bool,
+    "allow_shared": bool,
 }
 _FOLDS = {"folds": Annotated[int, Meta(ge=3, le=1_000)], "repeats": _Many}
 _EVALUATIONS: dict[str, dict[str, Any]] = {
@@ -76,7 +77,8 @@ class Specification:
 
     ``path`` is the TOML file, and ``text`` what it holds. ``metric`` decides; ``seeds`` are those of the trainings;
     ``neutral`` are the accesses to a neutral face with which the paired recipes are tested. ``datasets`` are the
-    folders of prepared datasets, by name. With ``allow_seen`` a run is tested on people whom it was trained on too.
+    folders of prepared datasets, by name. With ``allow_seen`` a run is tested on people whom it was trained on too,
+    and with ``allow_shared`` datasets may share pictures.
 
     >>> specification = Specification.open("benchmark.toml")  # doctest: +SKIP
     >>> expand(specification)[0].title  # doctest: +SKIP
@@ -93,6 +95,7 @@ class Specification:
     recipes: tuple[RecipeEntry, ...]
     evaluations: Mapping[str, EvaluationSettings]
     allow_seen: bool = False
+    allow_shared: bool = False
 
     @classmethod
     def open(cls, path: Path | str) -> "Specification":
@@ -183,6 +186,7 @@ def _read(document: dict[str, Any], path: Path) -> dict[str, Any]:
         "recipes": with_baseline(recipes, folder),
         "evaluations": {name: _settings(name, evaluations[name]) for name in EVALUATIONS if name in evaluations},
         "allow_seen": values.get("allow_seen_subjects", False),
+        "allow_shared": values.get("allow_shared", False),
     }
 
 

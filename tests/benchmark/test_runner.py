@@ -185,13 +185,15 @@ def test_an_estimate_is_what_cells_like_it_took_and_only_the_first_pays_for_the_
 
 SPEC = """
 title = "Made"
+# The squares of one are those of the other.
+allow_shared = true
 [datasets]
-one = "one"
-two = "two"
+one = "data/one"
+two = "data/two"
 [[recipes]]
 name = "first"
-train = "classifier"
-encoder = "scratch"
+train = "baseline"
+features = "target"
 [[recipes]]
 name = "second"
 train = "difference"
@@ -205,7 +207,7 @@ encoder = "scratch"
 def specification(tmp_path, monkeypatch):
     """A specification of eight cells, which are made up."""
     for name, subjects in (("one", 9), ("two", 6)):
-        made_dataset(tmp_path / name, subjects=subjects, corpus=name)
+        made_dataset(tmp_path / "data" / name, subjects=subjects, corpus=name)
     monkeypatch.setattr(runner, "compute_cell", evaluate)
     return made_specification(tmp_path)
 
@@ -313,6 +315,18 @@ def test_a_folder_of_something_else_is_refused_and_so_is_a_second_process(specif
     assert [path.name for path in out.iterdir()] == ["notes.txt"]
     with locked(tmp_path / "other", "benchmarking into"), pytest.raises(FerError, match="Another process"):
         run(specification, tmp_path / "other")
+
+
+def test_datasets_that_share_pictures_are_refused_or_stamped(specification, tmp_path):
+    strict = made_specification(tmp_path, SPEC.replace("allow_shared = true", ""))
+    with pytest.raises(UsageError, match="24 of 24 pictures of two are in one too") as failure:
+        run(strict, tmp_path / "out")
+    assert "--allow-shared" in failure.value.hint
+    assert not (tmp_path / "out").exists()
+    table = run(strict, tmp_path / "out", allow_shared=True).table
+    stamped = table["notes"].str.contains("24 of 24 pictures of two are in one too")
+    assert (stamped == (table["evaluation"] == "cross-corpus")).all()
+    assert (run(specification, tmp_path / "out").table["notes"] == table["notes"]).all()
 
 
 def test_devices_of_workers(monkeypatch):

@@ -20,7 +20,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(runner, "compute_cell", evaluate)
     for name, subjects in (("one", 9), ("two", 6)):
-        made_dataset(tmp_path / name, subjects=subjects, corpus=name)
+        made_dataset(tmp_path / "data" / name, subjects=subjects, corpus=name)
     (tmp_path / "made.toml").write_text(SPEC)
     return tmp_path
 
@@ -103,10 +103,18 @@ def test_a_folder_of_something_else_is_refused(here):
     assert [path.name for path in (here / "mine").iterdir()] == ["notes.txt"]
 
 
+def test_datasets_that_share_pictures_are_refused_unless_insisted(here):
+    (here / "made.toml").write_text(SPEC.replace("allow_shared = true", ""))
+    refused = fer("made.toml", code=2)
+    assert "pictures of two are in one too" in refused.stderr
+    assert "--allow-shared" in refused.stderr
+    fer("made.toml", "--allow-shared")
+
+
 def test_a_specification_that_is_not_there_or_names_what_there_is_not(here):
     assert "--init" in fer("absent.toml", code=2).stderr
-    (here / "made.toml").write_text(SPEC.replace('"classifier"', '"clasifier"'))
-    assert "classifier" in fer("made.toml", code=2).stderr
+    (here / "made.toml").write_text(SPEC.replace('"difference"', '"diference"'))
+    assert "difference" in fer("made.toml", code=2).stderr
 
 
 def test_init_writes_what_can_be_planned_and_refuses_to_replace_it(here):
