@@ -85,6 +85,7 @@ def run(
                 for result in compute_cells(plan, workers, progress):
                     results[result.cell.digest] = result
         stamped = [_stamped(results[cell.digest], shared) for cell in plan.cells]
+        progress("comparing", 0, None)
         return _finish(specification, stamped, out, earlier, command)
 
 
@@ -356,13 +357,13 @@ class _Report:
 
     def begin(self, worker: int, cell: Cell) -> None:
         self._running[worker] = cell
-        self._all()
         self.advance(worker, ("", 0, None))
 
     def advance(self, worker: int, value: tuple[str, int, int | None]) -> None:
         stage, done, total = value
         title = f"{self._running[worker].title}{f': {stage}' if stage else ''}"
         self._progress(f"process {worker + 1}", done, total, title=title)
+        self._all()
 
     def end(self, worker: int, result: CellResult) -> None:
         cell = self._running.pop(worker)
@@ -380,7 +381,7 @@ class _Report:
             len(self._plan.cells),
             running=str(len(self._running)),
             failed=str(self._failed) if self._failed else "",
-            left=duration(slower * sum(self._left.values())) if slower else "",
+            left=duration(slower * sum(self._left.values())) if slower and self._left else "",
         )
 
 

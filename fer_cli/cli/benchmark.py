@@ -68,11 +68,11 @@ def benchmark(
 ) -> None:
     """Compare recipes on datasets: within each, across them, with fewer subjects; with intervals and tests.
 
-    fer benchmark --init                 # write benchmark.toml from ./data and ./runs
+    fer benchmark --init      # write benchmark.toml from ./data and ./runs
 
-    fer benchmark --plan                 # how many cells, and about how long
+    fer benchmark --plan      # which cells, and about how long they take
 
-    fer benchmark                        # compute what is not there yet
+    fer benchmark             # compute what is not there yet
 
     fer benchmark faces.toml --jobs 4 --against benchmarks/earlier/results.parquet
 
@@ -139,7 +139,7 @@ def _show_plan(plan: "Plan", workers: int) -> None:
     for cell in plan.cells:
         where = cell.test if cell.train in ((), (cell.test,)) else f"{' + '.join(cell.train)} → {cell.test}"
         rows.setdefault((cell.evaluation, where, cell.recipe), []).append(cell)
-    table = figures.plain("evaluation", "datasets", "recipe", "cells", "done", "time")
+    table = _table(("evaluation", "datasets", "recipe"), "cells", "done", "time")
     for names, cells in rows.items():
         left = [cell for cell in cells if cell.digest not in plan.done]
         guessed = any(not plan.estimates[cell.digest].measured for cell in left)
@@ -151,6 +151,14 @@ def _show_plan(plan: "Plan", workers: int) -> None:
         how = "as cells like them took" if plan.measured else "~ is a guess by rows and epochs on a slow core"
         time = duration(plan.remaining(workers))
         say(f"time      about {time} with {figures.quantity(workers, 'cells')} at a time: {how}")
+
+
+def _table(left: tuple[str, ...], *right: str) -> Any:
+    """A table whose first columns stand to the left."""
+    table = figures.plain(*left, *right)
+    for column in table.columns[: len(left)]:
+        column.justify, column.no_wrap = "left", False
+    return table
 
 
 def _sure(estimate: Any) -> str:
@@ -168,9 +176,8 @@ def _show(found: "Findings", specification: "Specification") -> None:
         out.print()
         several = any(entry.draws > 1 for *_, entries in sheet.rows for entry in entries if entry)
         subjects = ["people"] if sheet.with_subjects else []
-        shown = figures.plain(
-            "tested on", "recipe", "neutral", *subjects, metric.short, *(["over draws"] if several else []), "rank"
-        )
+        spread = ["over draws"] if several else []
+        shown = _table(("tested on", "recipe", "neutral"), *subjects, metric.short, *spread, "rank")
         shown.title, shown.title_justify, shown.title_style = Text(sheet.title), "left", "bold"
         for place, test in enumerate(sheet.tests):
             for recipe, neutral, people, entries in sheet.rows:
@@ -200,7 +207,7 @@ def _show_changes(changes: "pd.DataFrame", earlier: Path, name: str) -> None:
     differing = changes[changes["change"] == "changed"]
     if differing.empty:
         return
-    shown = figures.plain("", "recipe", "neutral", "before", "now", "difference")
+    shown = _table(("", "recipe", "neutral"), "before", "now", "difference")
     for row in differing.itertuples():
         where = row.test if row.train in ("", row.test) else f"{row.train} → {row.test}"
         shown.add_row(
