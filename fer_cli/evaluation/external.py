@@ -55,8 +55,7 @@ def evaluate_predictions(
     table = read_predictions(file)
     rows = _rows(dataset, options)
     labels = set(rows["label"])
-    known = table.known or in_order(labels)
-    shared = shared_classes(known, labels, dataset, own=False)
+    shared = shared_classes(table.vocabulary or in_order(labels), labels, dataset, own=False)
     tested = rows[rows["label"].isin(shared.classes)].reset_index(drop=True)
     faces, notes = _join(file, table, dataset, tested)
     found = tested["file_name"].isin(faces)
@@ -238,8 +237,8 @@ def _parts(name: str) -> tuple[str, ...]:
 def _sources(dataset: PreparedDataset) -> dict[str, str]:
     """The picture that each crop was made from, by the crop's ``file_name``, where the dataset says so."""
     entries = Journal(dataset.path).entries
-    known = set(dataset.metadata["file_name"])
-    return {name: entry["source"] for name, entry in entries.items() if name in known and entry.get("source")}
+    crops = set(dataset.metadata["file_name"])
+    return {name: entry["source"] for name, entry in entries.items() if name in crops and entry.get("source")}
 
 
 def _chosen(faces: Sequence[Face]) -> Face:

@@ -24,7 +24,7 @@ def test_each_program_is_told_by_its_columns_and_its_scores_are_probabilities(tm
     read = read_predictions(write(tmp_path / "table", FILES, shares))
     assert read.program == program
     assert [face.picture for face in read.faces] == FILES
-    assert set(read.known) == set(tables.named(classes))
+    assert set(read.vocabulary) == set(tables.named(classes))
     ours = [tables.named(classes).index(name) for name in read.classes]
     np.testing.assert_allclose(read.probabilities(read.faces), shares[:, ours], atol=1e-6)
     assert read.neutral == "none"
@@ -35,7 +35,7 @@ def test_libreface_says_expressions_alone(tmp_path):
     read = read_predictions(tables.libreface(tmp_path / "table", FILES, shares))
     assert (read.program, read.classes) == ("LibreFace", ())
     assert [face.label for face in read.faces] == [tables.LIBREFACE[place].lower() for place in shares.argmax(axis=1)]
-    assert len(read.known) == 8
+    assert len(read.vocabulary) == 8
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
