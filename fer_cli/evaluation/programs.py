@@ -138,8 +138,8 @@ class Face:
 class Predictions:
     """A table of another program: ``classes`` of the scores (empty: it has none), its faces, and names without a face.
 
-    ``vocabulary`` are the classes that the program can predict, empty where that is not known. ``neutral`` says what a face
-    was compared with.
+    ``vocabulary`` are the classes that the program can predict, empty where that is not known. ``neutral`` says what a
+    face was compared with.
     """
 
     program: str
