@@ -198,7 +198,7 @@ def read_predictions(path: Path) -> Predictions:
 
 def _recognise(columns: Sequence[str]) -> Program:
     named = set(columns)
-    if "label" in named and any(name.startswith("p_") for name in named) and named & {"confidence", "face"}:
+    if "label" in named and named & {"confidence", "face"} and _named(columns, "p_"):
         return FER
     for program in PROGRAMS:
         if named.intersection(program.marks):
@@ -372,13 +372,13 @@ def _number(cell: Any, name: str) -> float:
         return math.nan
     if isinstance(cell, int | float) and not isinstance(cell, bool):
         return float(cell)
-    text = str(cell).strip() if isinstance(cell, str) else ""
+    text = cell.strip() if isinstance(cell, str) else type(cell).__name__
     try:
         if len(text) > _MAX_NUMBER:
             raise ValueError
         return float(text.replace(",", ".") if "." not in text else text)
     except ValueError:
-        raise ValueError(f"'{name}' is {str(cell)[:_MAX_NUMBER]!r}, which is no number") from None
+        raise ValueError(f"'{name}' is {text[:_MAX_NUMBER]!r}, which is no number") from None
 
 
 def _soft(cell: Any) -> float:

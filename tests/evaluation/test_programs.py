@@ -84,7 +84,8 @@ def test_action_units_alone_are_refused_with_the_reason(tmp_path):
 
 
 def test_openface_2_with_expressions_beside_its_action_units_is_read(tmp_path):
-    frame = pd.DataFrame({"file": ["a", "b"], "AU01_r": [1.2, 0], "p_0": [3.1, 2.0], "emotion": ["Happy", "sad"]})
+    frame = pd.DataFrame({"file": ["a", "b"], "AU01_r": [1.2, 0], "p_0": [3.1, 2.0], "label": ["Happy", "sad"]})
+    frame = frame.assign(face=0, confidence=0.9)
     frame.to_csv(tmp_path / "openface.csv", index=False)
     read = read_predictions(tmp_path / "openface.csv")
     assert (read.program, [face.label for face in read.faces]) == ("OpenFace 2", ["happiness", "sadness"])
@@ -144,6 +145,8 @@ def test_a_table_that_cannot_be_meant_is_refused_with_the_place(tmp_path, text, 
         ("table.json", b'[{"file": "a", "p_anger": [1], "p_fear": 1}]'),
         ("table.json", b'[{"file": "a", "p_anger": true, "p_fear": 1}]'),
         ("table.json", b'[{"file": ["a"], "p_anger": 0, "p_fear": 1}]'),
+        ("table.json", b'[{"file": "a", "p_fear": 1, "p_anger": ' + 950 * b"[" + 950 * b"]" + b"}]"),
+        ("table.json", b'[{"file": "a", "label": ' + 950 * b"[" + 950 * b"]" + b"}]"),
         ("table.json", b"\xff\xfe"),
         ("table.jsonl", b'{"file": "a", "label": "anger"}\n{"file":'),
         ("table.parquet", b"PAR1 and no more PAR1"),
