@@ -54,13 +54,13 @@ class PeopleFile:
         self.path, self._db = path, connection
 
     @classmethod
-    def open(cls, folder: Path, binding: Binding | None = None) -> Self:
-        """The store in ``folder``; with a ``binding`` it is made if there is none.
+    def open(cls, folder: Path, binding: Binding | None = None, *, existing: bool = False) -> Self:
+        """The store in ``folder``; with a ``binding`` it is made if there is none, but where it has to be ``existing``.
 
         Raises :class:`~fer_cli.errors.UsageError` if there is none, or it belongs to other encoders.
         """
         path = folder / FILE
-        if binding is None and not path.exists():
+        if (binding is None or existing) and not path.exists():
             raise UsageError(
                 f"There is no people store in {folder}: no {FILE}.",
                 hint=f"fer predict ALBUM --people {folder} makes one.",
@@ -145,6 +145,17 @@ class PeopleFile:
                     "embeddings cannot be compared with those.",
                     hint="Type the --run, --model or --identity that made it, or --people with another folder.",
                 )
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """All that is read in the block is of one moment, whatever other processes write meanwhile."""
+        with reported(self.path):
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
 
     @contextmanager
     def writing(self) -> Iterator[None]:

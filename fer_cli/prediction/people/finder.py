@@ -1,7 +1,7 @@
 """The people of a store in a prediction: who each face is, and the neutral profile that it is compared with."""
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import lru_cache
@@ -16,7 +16,7 @@ from fer_cli.labels import NEUTRAL
 from fer_cli.prediction.neutral.faces import Blobs, EmbeddedFaces, Encoders, embed_faces, face_name
 from fer_cli.prediction.neutral.identity import cluster
 from fer_cli.prediction.options import MEAN
-from fer_cli.prediction.people.matching import Gallery, face_digest, match_faces, person_confidence
+from fer_cli.prediction.people.matching import DigestIndex, Gallery, face_digest, match_faces, person_confidence
 from fer_cli.prediction.people.store import ID, NEUTRALS, PeopleStore, Picture
 from fer_cli.prediction.pipeline import FaceExtractor, Neutral
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
@@ -61,11 +61,6 @@ class StoredPeople:
         self._snapshot()
         self._profile = lru_cache(CACHED)(self._read_profile)
 
-    @property
-    def aligned(self) -> bool:
-        """Whether the identity encoder takes the ``aligned`` crops of faces."""
-        return self._identity.aligned
-
     def fit(self, frames: Iterable[Frame] | None, extract: FaceExtractor) -> None:
         """Recognise the people of all ``frames`` and store them; None where frames can be read only once."""
         identity, folder = self._identity, self._store.path.parent
@@ -95,19 +90,12 @@ class StoredPeople:
             for row in _most_neutral(self._parts, np.array(faces.scores), np.array(faces.certain, bool)):
                 self._store.offer(int(self._parts[row]), faces.picture(row))
         self._faces = faces
-        keys = faces.digest_keys()
-        self._order = np.argsort(keys, kind="stable")
-        self._keys = keys[self._order]
+        self._index = DigestIndex(faces.digest_keys())
         self._snapshot()
         self._profile.cache_clear()
         self._tell(f"people    {folder}: {self._summary(before)}")
 
-    def identified(self, results: Iterable[FrameResult]) -> Iterator[FrameResult]:
-        """The results with each face's person."""
-        for result in results:
-            yield replace(result, faces=tuple(self.identify(result.frame, face) for face in result.faces))
-
-    def aligning(self, extract: FaceExtractor) -> FaceExtractor:
+    def extracting(self, extract: FaceExtractor) -> FaceExtractor:
         """The extractor, giving what the identity encoder needs of faces that were not there in :meth:`fit`."""
         needed = self._faces is None and getattr(self._identity, "aligned", False)
         return extract.aligning() if needed else extract
@@ -118,7 +106,7 @@ class StoredPeople:
         Called in the order of the frames, by one thread.
         """
         digest = face_digest(face.crop)
-        row = self._row(digest)
+        row = None if self._faces is None else self._index.place(digest)
         if row is None:
             part, embedding = self._match(frame, face, digest)
         else:
@@ -130,29 +118,11 @@ class StoredPeople:
     def neutral_for(self, frame: Frame, face: FacePrediction) -> Neutral:
         """The neutral profile of the face's person, without this picture; the training's mean if there is none."""
         person = face.person or self.identify(frame, face).person
-        digest = face_digest(face.crop)
-        others = [each for each in self._profile(int(person.removeprefix(ID))) if each.digest != digest]
-        if not others:
-            return self._mean
-        scores = [each.score for each in others if each.probability]
-        return Neutral(
-            f"{PEOPLE}:{person} ({len(others)} picture{'s' * (len(others) > 1)})",
-            embedding=np.mean([each.embedding for each in others], axis=0, dtype=np.float32),
-            confidence=sum(scores) / len(scores) if len(scores) == len(others) else None,
-        )
+        return profile(person, self._profile(int(person.removeprefix(ID))), face, self._mean)
 
-    def sink(self) -> Sink:
+    def sinks(self) -> list[Sink]:
         """A sink that stores of each person the surest picture of each expression."""
-        return _TellingPictures(self._store)
-
-    def _row(self, digest: bytes) -> int | None:
-        if self._faces is None:
-            return None
-        key = np.uint64(int.from_bytes(digest[:8], "little"))
-        place = int(np.searchsorted(self._keys, key))
-        if place == len(self._keys) or self._keys[place] != key:
-            return None
-        return int(self._order[place])
+        return [_TellingPictures(self._store)]
 
     def _match(self, frame: Frame, face: FacePrediction, digest: bytes) -> tuple[int, np.ndarray]:
         """The row of ``people`` of a face met only now, and its unit embedding, D."""
@@ -196,9 +166,7 @@ class StoredPeople:
 
     def _read_profile(self, root: int) -> list[Picture]:
         parts = [part for part, each in self._roots.items() if each == root]
-        found = self._store.pictures(parts, NEUTRAL)
-        width = None if self._mean is None else len(self._mean.embedding)
-        return [each for each in found if each.embedding is not None and len(each.embedding) == width]
+        return comparable(self._store.pictures(parts, NEUTRAL), self._mean)
 
     def _summary(self, before: set[int]) -> str:
         met = {int(part) for part in np.unique(self._parts)}
@@ -211,6 +179,26 @@ class StoredPeople:
             f"{len(roots)} people in {len(self._parts)} faces, {len(roots - new)} of them known before and {len(new)} "
             f"new; {served} have neutral pictures"
         )
+
+
+def comparable(pictures: Iterable[Picture], mean: Neutral | None) -> list[Picture]:
+    """Those of the pictures whose embeddings are as wide as that of the training's ``mean``."""
+    width = None if mean is None else len(mean.embedding)
+    return [each for each in pictures if each.embedding is not None and len(each.embedding) == width]
+
+
+def profile(person: str, pictures: Sequence[Picture], face: FacePrediction, mean: Neutral) -> Neutral:
+    """The mean of a person's neutral ``pictures`` without ``face``; the training's ``mean`` where none is left."""
+    digest = face_digest(face.crop)
+    others = [each for each in pictures if each.digest != digest]
+    if not others:
+        return mean
+    scores = [each.score for each in others if each.probability]
+    return Neutral(
+        f"{PEOPLE}:{person} ({len(others)} picture{'s' * (len(others) > 1)})",
+        embedding=np.mean([each.embedding for each in others], axis=0, dtype=np.float32),
+        confidence=sum(scores) / len(scores) if len(scores) == len(others) else None,
+    )
 
 
 class _AlbumFaces(EmbeddedFaces):

@@ -66,6 +66,22 @@ def face_digest(crop: np.ndarray) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(crop).tobytes(), digest_size=16).digest()
 
 
+class DigestIndex:
+    """The place of each of N digests, by its first eight bytes; ``keys`` are these as N uint64, little-endian."""
+
+    def __init__(self, keys: np.ndarray):
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+
+    def place(self, digest: bytes) -> int | None:
+        """The place of ``digest``, the first of equal ones; None where it is not there."""
+        key = np.uint64(int.from_bytes(digest[:8], "little"))
+        place = int(np.searchsorted(self._keys, key))
+        if place == len(self._keys) or self._keys[place] != key:
+            return None
+        return int(self._order[place])
+
+
 def match_faces(
     store: PeopleStore,
     digests: Sequence[bytes],

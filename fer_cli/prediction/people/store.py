@@ -5,6 +5,7 @@ gives back what was there, and an id leads to the same person for ever. Each fac
 crop; what identifies a person is the sum of the faces' identity embeddings of length one.
 """
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -135,6 +136,15 @@ class PeopleStore(PeopleFile):
         """The row of ``people`` that a face was counted for, None for one not seen before."""
         rows = self.rows("SELECT person FROM faces WHERE digest = ?", digest)
         return rows[0][0] if rows else None
+
+    def counted_faces(self) -> tuple[np.ndarray, np.ndarray]:
+        """The first eight bytes of the digests of all counted faces, N uint64, and N rows of ``people``."""
+        keys, parts = array("Q"), array("q")
+        with reported(self.path):
+            for digest, part in self._db.execute("SELECT digest, person FROM faces ORDER BY digest"):
+                keys.append(int.from_bytes(digest[:8], "little"))
+                parts.append(part)
+        return np.array(keys, np.uint64), np.array(parts, np.int64)
 
     def pictures(self, parts: Iterable[int], label: str | None = None) -> list[Picture]:
         """The pictures of a person, who is made up of ``parts``: the neutral ones, the most neutral first, then others.

@@ -16,7 +16,12 @@ from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
 from tests.prediction.neutral.test_auto import CLASSIFIER, MEAN, HowNeutral, WhoIsIt
 from tests.prediction.people.made import BINDING
 
-IDENTITY = IdentityEncoder(WhoIsIt(), lambda crops: crops, 0.5, "the first colour", torch.device("cpu"))
+
+def as_they_are(crops: torch.Tensor) -> torch.Tensor:
+    return crops
+
+
+IDENTITY = IdentityEncoder(WhoIsIt(), as_they_are, 0.5, "the first colour", torch.device("cpu"))
 #: Who, how neutral, and what tells pictures of the same person apart.
 Face = tuple[int, int, int]
 
@@ -48,7 +53,8 @@ class Album:
 
     def finish(self, **labels: dict[str, float]) -> None:
         """Predict: each picture's face with these probabilities."""
-        with self.people.sink() as sink:
+        [telling] = self.people.sinks()
+        with telling as sink:
             for name, shares in labels.items():
                 face = self._faces[name][0]
                 sink.write(FrameResult(self._frames[name], (FacePrediction(0, shares, crop=face.crop),)))
