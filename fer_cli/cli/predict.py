@@ -1,6 +1,5 @@
 """``fer predict``."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -154,10 +153,6 @@ def predict(
         stored = " Results are stored: type the same line with --resume to continue." if resumable else ""
         say(f"\nStopped.{stored}")
         raise typer.Exit(INTERRUPTED) from None
-    except BrokenPipeError:
-        # The reader has read enough. What Python would still write at exit goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
     table.show(to_file=options.out is not None)
     _show_summary(summary, options)
 
