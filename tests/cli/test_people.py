@@ -54,7 +54,10 @@ def test_rows_have_people_and_the_same_again_is_the_same(here, runs, name):
     listed = fer("people", "list", "people")
     assert predict(runs / name, "album")[0] == rows
     assert fer("people", "list", "people") == listed
-    assert {row["person"] for row in rows} == {line.split("\t")[0] for line in listed[0].splitlines()}
+    people = list(csv.DictReader(listed[0].splitlines(), delimiter="\t"))
+    assert {row["person"] for row in rows} == {each["id"] for each in people}
+    assert {each["albums"] for each in people} == {"1"}
+    assert list(people[0]) == ["id", "name", "faces", "albums", "first_seen", "last_seen", "neutral", "sure"]
 
 
 def test_nothing_is_stored_and_nothing_changes_without_people(here, runs):
@@ -111,7 +114,7 @@ def test_another_encoder_is_refused_with_what_to_type(here, runs):
 def test_people_are_named_merged_split_and_shown(here, runs):
     predict(runs / "single", "album", "--identity-threshold", "0.000001")
     before = fer("people", "list", "people")[0]
-    assert len(before.splitlines()) == 6
+    assert len(before.splitlines()) == 1 + 6
     fer("people", "rename", "people", "person-2", "=Anna")
     _, said = fer("people", "merge", "people", "person-1", "=Anna")
     assert "person-2 is person-1 from now on" in said
@@ -133,7 +136,7 @@ def test_forgetting_needs_a_yes_and_deletes(here, runs):
     assert "person-1 for ever" in said
     assert "--yes" in said
     fer("people", "forget", "people", "person-1", "person-3", "--yes")
-    left = [line.split("\t")[0] for line in fer("people", "list", "people")[0].splitlines()]
+    _, *left = [line.split("\t")[0] for line in fer("people", "list", "people")[0].splitlines()]
     assert left == ["person-2", "person-4", "person-5", "person-6"]
     fer("people", "forget", "people", code=2)
     fer("people", "forget", "people", "person-2", "--all", code=2)

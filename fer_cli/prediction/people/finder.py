@@ -58,6 +58,7 @@ class StoredPeople:
         self._tracks: dict[tuple[int, int], int] = {}
         self._matched: dict[bytes, tuple[int, np.ndarray]] = {}
         self._faces: _AlbumFaces | None = None
+        self._album: int | None = None
         self._snapshot()
         self._profile = lru_cache(CACHED)(self._read_profile)
 
@@ -86,6 +87,7 @@ class StoredPeople:
                 threshold=identity.threshold,
                 centre=identity.centre,
                 today=today,
+                album=self._number_album(),
             )
             for row in _most_neutral(self._parts, np.array(faces.scores), np.array(faces.certain, bool)):
                 self._store.offer(int(self._parts[row]), faces.picture(row))
@@ -139,7 +141,7 @@ class StoredPeople:
                 followed = self._tracks.get(track)
                 if part is None and followed in self._store.roots():
                     part = followed
-                    self._store.count(part, [digest], unit(embeddings, centre)[0], today)
+                    self._store.count(part, [digest], unit(embeddings, centre)[0], today, self._number_album())
                 elif part is None:
                     alone = np.zeros(1, np.int64)
                     [part] = match_faces(
@@ -150,6 +152,7 @@ class StoredPeople:
                         threshold=self._identity.threshold,
                         centre=centre,
                         today=today,
+                        album=self._number_album(),
                     ).tolist()
                 self._snapshot()
         if track is not None:
@@ -159,6 +162,12 @@ class StoredPeople:
         if len(self._matched) > CACHED:
             del self._matched[next(iter(self._matched))]
         return part, unit(embeddings, centre)[0]
+
+    def _number_album(self) -> int:
+        """The number of this album, a new one when it is first asked for."""
+        if self._album is None:
+            self._album = self._store.next_album()
+        return self._album
 
     def _snapshot(self) -> None:
         """Read the people as they are now; what others do to the store meanwhile changes no id of this prediction."""

@@ -91,6 +91,7 @@ def match_faces(
     threshold: float,
     centre: np.ndarray | None,
     today: date,
+    album: int,
 ) -> np.ndarray:
     """The row of ``people`` of each of an album's N faces, new faces counted; within a transaction of the store.
 
@@ -98,6 +99,7 @@ def match_faces(
     before stays with its person. The new faces of a cluster together join the person whose centroid is nearest to
     theirs and nearer than ``threshold``; if there is none, the one whom most known faces of the cluster belong to; else
     they become a new person. Two clusters may join the same person, and the order of clusters does not matter.
+    Whoever has new faces was seen in the ``album`` of this number.
     """
     parts = np.zeros(len(digests), np.int64)
     new = np.zeros(len(digests), bool)
@@ -123,7 +125,7 @@ def match_faces(
         if not part and cluster in votes:
             part = votes[cluster].most_common(1)[0][0]
         part = part or store.add_person(embeddings.shape[1], today)
-        store.count(part, (digests[row] for row in members), totals[cluster], today)
+        store.count(part, (digests[row] for row in members), totals[cluster], today, album)
         joined[cluster] = part
     for row in np.flatnonzero(parts == 0):
         parts[row] = joined[clusters[row]] if new[row] else store.person_of(digests[row])

@@ -119,7 +119,7 @@ def test_pictures_that_come_once_are_matched_as_they_come(tmp_path):
     assert stream.who() == ["person-1", "person-2", "person-2", "person-1"]
     assert stream.neutral("a").embedding.tolist() == [1, 250]
     assert stream.neutral("c").name == "mean"
-    assert [each.faces for each in stream.store.people()] == [2, 2]
+    assert [(each.faces, each.albums) for each in stream.store.people()] == [(2, 2), (2, 1)]
     assert "as it comes" in told[-1]
 
 
