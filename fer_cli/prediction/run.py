@@ -189,7 +189,10 @@ def _run(
         }
 
         def here(checkpoint: Checkpoint, total: int) -> None:
-            found = checkpoint.store(results(checkpoint.remaining(), checkpoint.inputs))
+            remaining = checkpoint.remaining()
+            if people is not None:
+                people.resume(checkpoint.results())
+            found = checkpoint.store(results(remaining, checkpoint.inputs))
             _write(found, [sink for sink in sinks if sink.immediate], [_count(progress, total)])
 
         def on_ray(checkpoint: Checkpoint, total: int) -> None:

@@ -1,7 +1,7 @@
 """The people of a store in a prediction: who each face is, and the neutral profile that it is compared with."""
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import lru_cache
@@ -59,8 +59,22 @@ class StoredPeople:
         self._matched: dict[bytes, tuple[int, np.ndarray]] = {}
         self._faces: _AlbumFaces | None = None
         self._album: int | None = None
+        self._stored: dict[FaceKey, FacePrediction] = {}
         self._snapshot()
         self._profile = lru_cache(CACHED)(self._read_profile)
+
+    def resume(self, results: Iterable[FrameResult]) -> None:
+        """Note whose surest pictures are among results that are stored already, without crops, before :meth:`fit`.
+
+        A process that was killed may not have kept them.
+        """
+        surest: dict[tuple[str, str], tuple[float, FaceKey, FacePrediction]] = {}
+        for result in results:
+            for face in result.faces:
+                best = surest.get((face.person, face.label))
+                if face.label != NEUTRAL and (best is None or face.confidence > best[0]):
+                    surest[face.person, face.label] = face.confidence, _key(result.frame, face), face
+        self._stored = {key: face for _, key, face in surest.values()}
 
     def fit(self, frames: Iterable[Frame] | None, extract: FaceExtractor) -> None:
         """Recognise the people of all ``frames`` and store them; None where frames can be read only once."""
@@ -71,7 +85,7 @@ class StoredPeople:
             return
         if self._encoders.scorer is not None:
             self._tell(f"neutral   scored by {self._encoders.scorer.about}")
-        faces = _AlbumFaces(self._encoders)
+        faces = _AlbumFaces(self._encoders, self._stored)
         embed_faces(frames, extract, self._encoders, faces, self._progress)
         if faces.note:
             self._tell(faces.note)
@@ -91,6 +105,8 @@ class StoredPeople:
             )
             for row in _most_neutral(self._parts, np.array(faces.scores), np.array(faces.certain, bool)):
                 self._store.offer(int(self._parts[row]), faces.picture(row))
+            for row, face in faces.kept.items():
+                self._store.offer(int(self._parts[row]), faces.picture(row, face))
         self._faces = faces
         self._index = DigestIndex(faces.digest_keys())
         self._snapshot()
@@ -210,18 +226,33 @@ def profile(person: str, pictures: Sequence[Picture], face: FacePrediction, mean
     )
 
 
-class _AlbumFaces(EmbeddedFaces):
-    """The faces of an album with what a store needs of them: digests, tracks, and the crops of the neutral ones."""
+#: What tells a face of an album from all others: its input, its frame, and its number there.
+FaceKey = tuple[int, int | None, int]
 
-    def __init__(self, encoders: Encoders):
+
+def _key(frame: Frame, face: FacePrediction) -> FaceKey:
+    return frame.index, frame.number, face.number
+
+
+class _AlbumFaces(EmbeddedFaces):
+    """The faces of an album with what a store needs of them: digests, tracks, and the crops of the neutral ones.
+
+    The crops of those that were ``predicted`` on are there too; ``kept`` has these by their rows.
+    """
+
+    def __init__(self, encoders: Encoders, predicted: Mapping[FaceKey, FacePrediction]):
         super().__init__(encoders)
+        self._predicted = predicted
+        self.kept: dict[int, FacePrediction] = {}
         self._digests, self._crops = bytearray(), Blobs()
         self._units, self._tracks = array("q"), {}
 
     def add(self, frame: Frame, face: FacePrediction, own: np.ndarray, identity: np.ndarray, *scored: Any) -> None:
         super().add(frame, face, own, identity, *scored)
         self._digests += face_digest(face.crop)
-        self._crops.add(encode_crop(face.crop) if self.certain[-1] else b"")
+        if (predicted := self._predicted.get(_key(frame, face))) is not None:
+            self.kept[len(self) - 1] = predicted
+        self._crops.add(encode_crop(face.crop) if self.certain[-1] or predicted is not None else b"")
         place = len(self._units)
         self._units.append(place if face.track is None else self._tracks.setdefault((frame.index, face.track), place))
 
@@ -244,10 +275,14 @@ class _AlbumFaces(EmbeddedFaces):
         means /= np.bincount(places)[:, None]
         return cluster(means, threshold, centre=centre)[places]
 
-    def picture(self, row: int) -> Picture:
-        """The face as a neutral picture to keep."""
+    def picture(self, row: int, predicted: FacePrediction | None = None) -> Picture:
+        """The face as a neutral picture to keep, or as one of the label that was ``predicted``."""
+        digest = bytes(self._digests[DIGEST * row : DIGEST * (row + 1)])
+        if predicted is not None:
+            name = as_text(self.name(row))
+            return Picture(digest, predicted.label, name, predicted.confidence, True, self._crops[row])
         return Picture(
-            bytes(self._digests[DIGEST * row : DIGEST * (row + 1)]),
+            digest,
             NEUTRAL,
             as_text(self.name(row)),
             self.scores[row],

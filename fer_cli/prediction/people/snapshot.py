@@ -54,6 +54,9 @@ class KnownPeople:
     def __len__(self) -> int:
         return len(set(self._roots.values()))
 
+    def resume(self, results: Iterable[FrameResult]) -> None:
+        """Nothing depends on what was predicted before."""
+
     def fit(self, frames: Iterable[Frame] | None, extract: FaceExtractor) -> None:
         """Nothing depends on the frames."""
 
