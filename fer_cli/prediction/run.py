@@ -14,6 +14,7 @@ from fer_cli.files import disk_full_reason, locked
 from fer_cli.prediction import pipeline
 from fer_cli.prediction.checkpoint import Block, Checkpoint
 from fer_cli.prediction.options import RAY, PredictOptions
+from fer_cli.prediction.people.sheet import ProfilePictures
 from fer_cli.prediction.pipeline import BATCH, FaceClassifier, FaceExtractor, Identify, NeutralFinder
 from fer_cli.prediction.results import FrameResult, Summary, columns
 from fer_cli.prediction.sinks import Sink
@@ -159,7 +160,7 @@ def _run(
     )
     # Opened a second time, so that what is read twice does not disturb what is read in order.
     reopened = partial(reopen, _open(names, options))
-    summary, sinks = Summary(), _sinks(names, options, classifier.classes, about, stream, reopened)
+    summary, sinks = Summary(), _sinks(names, options, classifier.classes, about, stream, reopened, people)
     if people is not None:
         sinks += people.sinks()
 
@@ -309,6 +310,7 @@ def _sinks(
     about: str,
     stream: TextIO | None,
     reopened: Reopen,
+    people: "StoredPeople | KnownPeople | None",
 ) -> list[Sink]:
     sinks: list[Sink] = []
     if options.annotate is not None:
@@ -326,7 +328,9 @@ def _sinks(
     if options.report is not None:
         folder = Checkpoint(options.out).folder if _is_file(options.out) else None
         thumbnails = Thumbnails(folder, distributed.rank())
-        sinks += [thumbnails, AlbumPage(options.report, thumbnails, classes=classes, names=names, about=about)]
+        profiles = None if people is None else ProfilePictures(people.folder)
+        page = AlbumPage(options.report, thumbnails, classes=classes, names=names, about=about, profiles=profiles)
+        sinks += [thumbnails, page]
     return sinks
 
 

@@ -1,10 +1,12 @@
 """The people of a store in a prediction: who each face is, and the neutral profile that it is compared with."""
 
+import re
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -25,6 +27,7 @@ from fer_cli.progress import Progress, silent
 
 #: What a neutral face from a store is called, before the person's id.
 PEOPLE = "people"
+PROFILE_NAME = re.compile(rf"{PEOPLE}:{ID}(\d{{1,18}}) \(\d+ pictures?\)")
 #: The side of a stored crop, in pixels, and its quality as a JPEG.
 CROP_SIZE, CROP_QUALITY = 112, 90
 #: Profiles and matches in memory; others are read or made again.
@@ -63,6 +66,11 @@ class StoredPeople:
         self._snapshot()
         self._profile = lru_cache(CACHED)(self._read_profile)
 
+    @property
+    def folder(self) -> Path:
+        """The store's folder."""
+        return self._store.path.parent
+
     def resume(self, results: Iterable[FrameResult]) -> None:
         """Note whose surest pictures are among results that are stored already, without crops, before :meth:`fit`.
 
@@ -78,7 +86,7 @@ class StoredPeople:
 
     def fit(self, frames: Iterable[Frame] | None, extract: FaceExtractor) -> None:
         """Recognise the people of all ``frames`` and store them; None where frames can be read only once."""
-        identity, folder = self._identity, self._store.path.parent
+        identity, folder = self._identity, self.folder
         self._tell(f"identity  {identity.about}; one person up to a distance of {identity.threshold:.3g}")
         if frames is None:
             self._tell(f"people    {folder}: each face is matched as it comes; no neutral picture is searched for")

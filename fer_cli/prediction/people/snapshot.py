@@ -31,7 +31,7 @@ class KnownPeople:
     """
 
     def __init__(self, store: PeopleStore, identity: IdentityEncoder, mean: NeutralMean | None):
-        self._identity = identity
+        self._identity, self.folder = identity, store.path.parent
         self._mean = None if mean is None else Neutral(MEAN, embedding=mean.mean.numpy())
         self._tracks: dict[tuple[int, int], int] = {}
         self._profiles = {}
