@@ -146,7 +146,9 @@ def main() -> None:
         write_run(Path("runs/single"), features="target", classes=CLASSES)
         write_run(Path("runs/paired"), features="both")
         pictures = made_pictures(Path("second"), asked.pictures)
-        balance(Path("runs", model), pictures)
+        for each in MODELS:
+            # The single model finds the neutral pictures for the paired one.
+            balance(Path("runs", each), pictures)
         Path("first").mkdir()
         for path in pictures[: asked.pictures // 2]:
             shutil.copyfile(path, Path("first", path.name))
