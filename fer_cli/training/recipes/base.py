@@ -166,6 +166,11 @@ class Recipe(ABC):
         """Whether each face comes with the same person's neutral face."""
         return False
 
+    @property
+    def logit_margin(self) -> float:
+        """What training takes off the logit of the right class, so that it has to be higher than the others by it."""
+        return 0.0
+
     @abstractmethod
     def build(self, context: BuildContext) -> Any:
         """The network, a ``transformers.PreTrainedModel``, with its starting weights."""
