@@ -2,6 +2,7 @@
 
 import errno
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from rich.text import Text
 import fer_cli
 from fer_cli import files
 from fer_cli.cli import benchmark, compare, evaluate, export, people, predict, prepare, train, weights
-from fer_cli.cli.console import INTERRUPTED, err, print_error, say, use_utf8, warn
+from fer_cli.cli.console import INTERRUPTED, discard, err, print_error, say, use_utf8, warn
 from fer_cli.cli.help import Commands, Group
 from fer_cli.errors import DiskFullError, FerError
 from fer_cli.files import disk_full_reason
@@ -41,6 +42,9 @@ class _Program(Group):
         except FerError as error:
             print_error(error)
             raise typer.Exit(error.exit_code) from error
+        except BrokenPipeError:
+            # As rows go to head, say: the reader has read enough, and no more is to be done.
+            discard(sys.stdout)
         except KeyboardInterrupt:
             say("\nStopped. What is done is kept: type the same line again to continue from there.")
             raise typer.Exit(INTERRUPTED) from None

@@ -5,10 +5,11 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from io import TextIOWrapper
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -40,6 +41,11 @@ class PlainConsole(Console):
         """As rich does, but escaped before it is laid out."""
         return super().render_str(plain(text), **settings)
 
+    def on_broken_pipe(self) -> None:
+        """Whoever read has read enough: the rest goes nowhere, and the command ends as it would have."""
+        self.quiet = True
+        discard(self.file)
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """As rich does, every segment escaped."""
         for segment in super().render(renderable, options):
@@ -48,6 +54,14 @@ class PlainConsole(Console):
 
 out = PlainConsole(quiet=_SILENT)
 err = PlainConsole(stderr=True, quiet=_SILENT)
+
+
+def discard(stream: TextIO) -> None:
+    """Let what is still written to ``stream``, whose reader has gone, go nowhere, as what Python writes at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError, ValueError):
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def use_utf8() -> None:
@@ -89,9 +103,12 @@ def give(*cells: object) -> None:
     if out.is_terminal:
         out.print(line, soft_wrap=True)
         return
-    sys.stdout.flush()
-    sys.stdout.buffer.write(f"{line}\n".encode(sys.stdout.encoding, "surrogateescape"))
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(f"{line}\n".encode(sys.stdout.encoding, "surrogateescape"))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        discard(sys.stdout)
 
 
 class _Rate(ProgressColumn):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fer_cli.cli import choose
-from fer_cli.cli.console import Bars, give, say
+from fer_cli.cli.console import Bars, give, say, warn
 from fer_cli.errors import UsageError
 from fer_cli.files import locked
 
@@ -94,6 +94,9 @@ def export(
             f"accuracy  {exported.accuracy:.1%}, the original's {exported.original:.1%}, "
             f"on {exported.tested} test faces"
         )
+        say(f"checked   probabilities differ by up to {exported.on_faces:.3f} on {exported.faces} test faces")
+        if exported.inexact:
+            warn(f"int8 is less exact here than it should be: {exported.inexact} (docs/pretrained.md)")
     else:
         faces = "without its dataset on no faces"
         if exported.on_faces is not None:

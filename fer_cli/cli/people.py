@@ -36,7 +36,7 @@ Who = Annotated[str, typer.Argument(metavar="ID", help="An id such as person-3, 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
 #: The columns of ``export``, a row a picture; people without a picture have one row.
 COLUMNS: dict[str, type] = {
-    **{"person": str, "name": str, "faces": int, "first_seen": str, "last_seen": str},
+    **{"person": str, "name": str, "faces": int, "albums": int, "first_seen": str, "last_seen": str},
     **{"picture": str, "label": str, "score": float, "is_probability": bool},
 }
 EMBEDDINGS: dict[str, type] = {"embedding": str, "centroid": str}
@@ -44,19 +44,25 @@ EMBEDDINGS: dict[str, type] = {"embedding": str, "centroid": str}
 
 @app.command("list")
 def list_people(folder: Folder) -> None:
-    """List the people: id, name, faces, dates of first and last use, neutral pictures and how sure those are.
+    """List the people: id, name, faces, albums, dates of first and last use, neutral pictures and how sure those are.
+
+    Into a pipe they go as a table with tabs, whose first line names the columns.
 
     fer people list people
+
+    fer people list people | cut -f 1,3
     """
     with _open(folder) as store:
         people = store.people()
+    names = ("id", "name", "faces", "albums", "first seen", "last seen", "neutral", "sure")
     if not out.is_terminal:
+        give(*(name.replace(" ", "_") for name in names))
         for person in people:
             give(*_cells(person))
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("id", "name", "faces", "first seen", "last seen", "neutral", "sure"):
-        table.add_column(name, justify="right" if name in ("faces", "neutral", "sure") else "left")
+    for name in names:
+        table.add_column(name, justify="right" if name in ("faces", "albums", "neutral", "sure") else "left")
     for person in people:
         table.add_row(*map(str, _cells(person)))
     out.print(table)
@@ -75,6 +81,7 @@ def show(folder: Folder, who: Who) -> None:
     give("id", person.id)
     give("name", person.name)
     give("faces", person.faces)
+    give("albums", person.albums)
     give("first seen", person.first_seen)
     give("last seen", person.last_seen)
     if len(person.parts) > 1:
@@ -221,7 +228,8 @@ def _refuse(output: Path | None, overwrite: bool) -> None:
 
 def _cells(person: "Person") -> tuple[Any, ...]:
     sure = "" if person.sure is None else f"{person.sure:.0%}"
-    return person.id, person.name, person.faces, person.first_seen, person.last_seen, person.neutral, sure
+    seen = person.faces, person.albums, person.first_seen, person.last_seen
+    return person.id, person.name, *seen, person.neutral, sure
 
 
 def _ids(numbers: Any) -> list[str]:
@@ -237,7 +245,7 @@ def _rows(store: "PeopleStore") -> Iterator[dict[str, Any]]:
         common = {
             **dict.fromkeys((*COLUMNS, *EMBEDDINGS)),
             **{"person": person.id, "name": person.name or None, "faces": person.faces},
-            **{"first_seen": person.first_seen, "last_seen": person.last_seen},
+            **{"albums": person.albums, "first_seen": person.first_seen, "last_seen": person.last_seen},
             "centroid": json.dumps((total / max(float((total**2).sum()) ** 0.5, 1e-12)).round(6).tolist()),
         }
         pictures = store.pictures(person.parts)

@@ -1,6 +1,5 @@
 """``fer predict``."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -84,7 +83,7 @@ def predict(
     from fer_cli.models.device import choose_device, device_name
     from fer_cli.prediction.checkpoint import Checkpoint
     from fer_cli.prediction.neutral import neutral_finder
-    from fer_cli.prediction.people import people_finder
+    from fer_cli.prediction.people import known_people, people_finder
     from fer_cli.prediction.pipeline import is_cropped, settle_detector
     from fer_cli.prediction.predictor import open_model
     from fer_cli.prediction.run import check
@@ -106,16 +105,11 @@ def predict(
         raise UsageError(
             f"--engine ray sends the network, and not the file of --runtime {INT8}.", hint="Type --runtime auto."
         )
-    if on_ray and neutral.people is not None:
-        raise UsageError(
-            "--engine ray: the machines of a cluster share no --people store.",
-            hint="Type --engine local, or leave --people out.",
-        )
-    if on_ray and classifier.paired and neutral.neutral == AUTO:
+    if on_ray and classifier.paired and neutral.neutral == AUTO and neutral.people is None:
         raise UsageError(
             "--engine ray reads each picture once, and --neutral auto, the default, would look for every person's most "
             "neutral picture first.",
-            hint="Type --neutral mean, or --neutral PICTURE.",
+            hint="Type --neutral mean, --neutral PICTURE, or --people DIR of a store that is there.",
         )
     if not classifier.paired and neutral.neutral != AUTO:
         say("neutral   not used: this model classifies single faces")
@@ -132,7 +126,9 @@ def predict(
     try:
         with Bars() as bars:
             finder = people = None
-            if neutral.people is not None:
+            if neutral.people is not None and on_ray:
+                people = known_people(neutral, opened, tell=say)
+            elif neutral.people is not None:
                 people = people_finder(neutral, opened, device=chosen, tell=say, progress=bars)
             if people is not None and neutral.neutral == AUTO:
                 finder = people
@@ -157,10 +153,6 @@ def predict(
         stored = " Results are stored: type the same line with --resume to continue." if resumable else ""
         say(f"\nStopped.{stored}")
         raise typer.Exit(INTERRUPTED) from None
-    except BrokenPipeError:
-        # The reader has read enough. What Python would still write at exit goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
     table.show(to_file=options.out is not None)
     _show_summary(summary, options)
 

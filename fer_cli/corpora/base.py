@@ -184,6 +184,10 @@ class Corpus(ABC):
         """Whose names its subjects have: a name in two corpora of the same people is one person."""
         return self.name
 
+    def promised(self) -> list[tuple[str, str]]:
+        """The subject and the label of each record that :meth:`make` is going to make; of none where it makes none."""
+        return []
+
     def make(self, root: Path, progress: Progress = silent) -> None:
         """Make the corpus ready at ``root``: where its layout is not there and archives are, unpack them.
 

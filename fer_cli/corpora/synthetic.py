@@ -101,6 +101,12 @@ class Synthetic(Corpus):
         """All that decides what is drawn, as it stands in ``synthetic.json``."""
         return {"version": VERSION, **asdict(self)}
 
+    def promised(self) -> list[tuple[str, str]]:
+        """Every subject shows each expression once."""
+        from fer_cli.synthetic.person import UNITS_OF
+
+        return [(f"S{subject:03d}", label) for subject in range(1, self.subjects + 1) for label in UNITS_OF]
+
     def make(self, root: Path, progress: Progress = silent) -> None:
         """Draw the corpus at ``root``, or complete one that was not finished; nothing is done if it is there.
 

@@ -82,6 +82,15 @@ class Plan:
         return [entry for entry in self.skipped if entry.fault]
 
 
+def check_folds(corpus: Corpus, settings: Preparation) -> None:
+    """Raise :class:`~fer_cli.errors.DatasetError` if what the corpus is going to make is too little for the folds."""
+    promised = corpus.promised()
+    if settings.classes not in (None, "found"):
+        promised = [(subject, label) for subject, label in promised if label in class_set(settings.classes)]
+    if promised:
+        assign_folds(promised, settings.folds or corpus.folds, settings.fold_rule or corpus.fold_rule)
+
+
 def make_plan(corpus: Corpus, root: Path, settings: Preparation) -> Plan:
     """Read the corpus at ``root`` and decide what of it is used, as what.
 

@@ -21,6 +21,7 @@ from fer_cli.dataset.pairing import Sample
 from fer_cli.dataset.plan import (
     Plan,
     Preparation,
+    check_folds,
     group_by_reason,
     main_reasons,
     make_plan,
@@ -146,6 +147,7 @@ def prepare(
 def _prepare(corpus: Corpus, root: Path, out: Path, settings: Preparation, progress: Progress) -> Prepared:
     template = CropTemplate(settings.size, settings.margin)
     root = unpack_root(root, progress)
+    check_folds(corpus, settings)
     corpus.make(root, progress)
     plan = make_plan(corpus, root, settings)
     root, reading, protocol = plan.root, plan.reading, plan.protocol

@@ -31,6 +31,8 @@ from fer_cli.progress import Progress, silent
 from fer_cli.runs.run import Run, names, seen_behind, shared_subjects
 
 BATCH = 32
+#: How far int8's probabilities may be from the run's without a note, and the accuracy that it may cost.
+INT8_TOLERANCE, INT8_COST = 0.1, 0.01
 #: Faces of the test fold on which the file is compared with torch, and of the training which set int8's ranges.
 COMPARED, CALIBRATED = 64, 128
 
@@ -39,9 +41,9 @@ COMPARED, CALIBRATED = 64, 128
 class Exported:
     """An exported file: its ``path``, and how far its probabilities are from torch's.
 
-    ``on_noise`` and ``on_faces`` are the largest differences on random pictures and on ``faces`` crops of the test
-    fold; None where the dataset is gone, or for int8, which has an ``accuracy`` instead: that of ``original`` and
-    file on the ``tested`` test faces. ``method`` says how it was made int8.
+    ``on_noise`` and ``on_faces`` are the largest differences on random pictures (None for int8) and on ``faces`` crops
+    of the test fold (None where the dataset is gone). ``accuracy`` is int8's and ``original`` the exact one on the
+    ``tested`` test faces, and ``method`` says how it was made int8.
     """
 
     path: Path
@@ -52,6 +54,16 @@ class Exported:
     original: float | None = None
     tested: int = 0
     method: str = ""
+
+    @property
+    def inexact(self) -> str:
+        """What of an int8 file is beyond :data:`INT8_TOLERANCE` and :data:`INT8_COST`; empty where nothing is."""
+        if self.accuracy is None:
+            return ""
+        found = [f"its probabilities are up to {self.on_faces:.2f} off"] if self.on_faces > INT8_TOLERANCE else []
+        if self.original - self.accuracy > INT8_COST:
+            found.append(f"it costs {self.original - self.accuracy:.1%} of accuracy")
+        return " and ".join(found)
 
 
 def export(
@@ -103,10 +115,13 @@ def export(
         )
         accuracy, original = (faces.accuracy(graph, "test", progress) for graph in (small, exact))
         tested = len(faces.rows["test"])
+        apart = _apart(small, classifier, faces.inputs(chosen))
         quantization = {"method": method, "accuracy": accuracy, "float32_accuracy": original, "faces": tested}
         set_metadata(small, {**metadata, "quantization": quantization})
         small.replace(out)
-    return Exported(out, accuracy=accuracy, original=original, tested=tested, method=method)
+    return Exported(
+        out, on_faces=apart, faces=len(chosen), accuracy=accuracy, original=original, tested=tested, method=method
+    )
 
 
 class _Faces:

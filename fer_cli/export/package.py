@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -20,15 +20,13 @@ from fer_cli.models.inference import Classifier
 from fer_cli.models.loading import CONFIG, read_weights, require_finite, save_tensors
 from fer_cli.models.preprocessing import FILE as PREPROCESSING
 from fer_cli.pretrained import write_checksums
-from fer_cli.runs.run import CARD, EVALUATION, WEIGHTS, Run, pseudonyms, seen_behind
+from fer_cli.runs.run import ANYBODYS, CARD, EVALUATION, WEIGHTS, Run, pseudonyms, seen_behind
 
 README = "README.md"
 #: The longest text that is added to a card, in bytes.
 MAX_NOTES = 100_000
 #: The entries of ``run.json`` that are published as they are.
 _PUBLIC = ("version", "model", "fold", "classes", "protocol", "counts", "epoch_rule", "best", "precision", "versions")
-#: The name of a dataset made of any folder of pictures: ``0001`` in it is another person in another folder.
-ANYBODYS = "files"
 #: Those of a further dataset.
 _PUBLIC_DATA = ("name", "corpus", "fingerprint", "count")
 #: How far a probability may move by the rounding of the weights to float16.
@@ -62,6 +60,7 @@ class _Metrics(TypedDict):
     """What is read of the ``metrics.json`` of an evaluation."""
 
     corpus: str
+    dataset: NotRequired[str]
     about: str
     n: Annotated[int, Meta(ge=1)]
     measures: dict[str, _Value]
@@ -179,7 +178,8 @@ def _without_folders(value: Any) -> Any:
 
 def _score(metrics: dict[str, Any]) -> dict[str, Any]:
     accuracy = metrics["measures"]["accuracy"]
-    return {"corpus": metrics["corpus"], "about": metrics["about"], "n": metrics["n"], **accuracy}
+    name = {"dataset": metrics["dataset"]} if metrics["corpus"] == ANYBODYS and "dataset" in metrics else {}
+    return {"corpus": metrics["corpus"], **name, "about": metrics["about"], "n": metrics["n"], **accuracy}
 
 
 def _rounding(folder: Path, packaged: Path, temperature: float) -> float:

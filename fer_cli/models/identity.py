@@ -1,7 +1,7 @@
 """Identity: networks that tell who is shown, and a small one trained to tell the subjects at hand apart."""
 
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -20,17 +20,22 @@ from fer_cli.models.vggface2 import VGGFace2Encoder, is_published, published_par
 class _Stored(TypedDict):
     backbone: Backbone
     id2label: dict[str, str]
+    scale: NotRequired[float | None]
 
 
 class IdentityConfig(PretrainedConfig):
-    """Configuration of :class:`IdentityModel`: its ``backbone``; the subjects are ``id2label``, in order."""
+    """Configuration of :class:`IdentityModel`: its ``backbone``; the subjects are ``id2label``, in order.
+
+    With a ``scale`` its logits are so many times the cosines between the embedding and the subjects' weights.
+    """
 
     model_type = "fer-identity"
     #: The fields that are read of a stored configuration.
     stored = _Stored
 
-    def __init__(self, backbone: str = "mobilenet_v3_small", **kwargs: Any):
+    def __init__(self, backbone: str = "mobilenet_v3_small", scale: float | None = None, **kwargs: Any):
         self.backbone = backbone
+        self.scale = scale
         super().__init__(**kwargs)
 
 
@@ -51,7 +56,12 @@ class IdentityModel(TrainedModel):
 
     def forward(self, pixel_values: Tensor, labels: Tensor | None = None) -> ImageClassifierOutput:
         """Say who B faces belong to; ``logits`` B×subjects, and with ``labels`` the cross-entropy ``loss``."""
-        logits = self.classifier(self.encoder(pixel_values))
+        embeddings = self.encoder(pixel_values)
+        if self.config.scale is None:
+            logits = self.classifier(embeddings)
+        else:
+            normalize = nn.functional.normalize
+            logits = self.config.scale * nn.functional.linear(normalize(embeddings), normalize(self.classifier.weight))
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return ImageClassifierOutput(loss=loss, logits=logits)
 

@@ -9,6 +9,7 @@ given is what OpenCV's ``FaceRecognizerSF`` gives it: a face aligned by five lan
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class SFace(nn.Module):
 
     def __init__(self, path: Path):
         super().__init__()
+        self._path = path
         content = _content(path)
         digest = hashlib.sha256(content)
         # A part of the module's state, so that the fingerprint tells one file from another.
@@ -69,6 +71,10 @@ class SFace(nn.Module):
         # The published graph takes one face at a time.
         parts = np.split(pixels, len(pixels)) if self._one_by_one and len(pixels) > 1 else [pixels]
         return torch.from_numpy(np.concatenate([self._session.run(None, {self._input: part})[0] for part in parts]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The session cannot be sent to another process, and the file need not be there.
+        return _sent, (_content(self._path),)
 
     def _checked(self, path: Path) -> tuple[str, bool]:
         """The input's name, and whether it takes one face at a time."""
@@ -103,6 +109,13 @@ def import_sface(source: Path) -> Path:
         with written_whole(target) as part:
             part.write_bytes(_content(source))
     return target
+
+
+def _sent(content: bytes) -> SFace:
+    with TemporaryDirectory(prefix="fer-") as folder:
+        path = Path(folder) / "sface.onnx"
+        path.write_bytes(content)
+        return SFace(path).eval()
 
 
 def _content(path: Path) -> bytes:

@@ -9,31 +9,19 @@ import json
 import logging
 import os
 import re
-import socket
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-import fer_cli
 from fer_cli.distributed import cores
 from fer_cli.errors import DiskFullError, FerError, UsageError
-from fer_cli.faces.cascade import choose_detector
-from fer_cli.models import ONNXRUNTIME, TORCH
-from fer_cli.models.device import choose_device
-from fer_cli.models.inference import Classifier
-from fer_cli.models.onnx import OnnxClassifier, with_runtime
-from fer_cli.prediction.checkpoint import Block, input_of, line_of
-from fer_cli.prediction.options import PredictOptions
-from fer_cli.prediction.pipeline import FaceClassifier, FaceExtractor, NeutralFinder, is_cropped
-from fer_cli.prediction.results import FrameResult
-from fer_cli.prediction.sinks import Sink
+from fer_cli.prediction.actor import BlockActor, Job, Predicted
+from fer_cli.prediction.checkpoint import Block
 from fer_cli.progress import Progress, silent
 
 #: Threads of an actor, at most: more of them wait for Python's lock, and fewer need the model in memory more often.
@@ -48,9 +36,6 @@ ATTEMPTS = 3
 OBJECT_STORE = 256_000_000
 #: Seconds without a block after which it is said what the cluster's processors do.
 PATIENCE = 60.0
-
-#: Called with numbered inputs, an extractor, a classifier, a finder and a number of threads: the results, in order.
-Predict = Callable[..., Iterator[FrameResult]]
 
 
 class Pool(NamedTuple):
@@ -88,137 +73,6 @@ class Pool(NamedTuple):
     def __str__(self) -> str:
         gpu = " and a GPU" if self.gpus else ""
         return f"{self.actors} actor{'s' * (self.actors > 1)} of {self.cpus} thread{'s' * (self.cpus > 1)}{gpu}"
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that an actor needs, sent to it whole: neither the model's files nor the detector's need be on its machine.
-
-    ``detector`` is YuNet's file itself. ``folder`` is that from which relative paths start, and ``device`` what was
-    asked for.
-    """
-
-    predict: Predict
-    classifier: FaceClassifier
-    runtime: str
-    detector: bytes | Literal["cascade"] | None
-    finder: NeutralFinder | None
-    sinks: tuple[Sink, ...]
-    options: PredictOptions
-    folder: Path
-    device: str
-    version: str = fer_cli.__version__
-
-
-def make_job(
-    predict: Predict,
-    classifier: FaceClassifier,
-    finder: NeutralFinder | None,
-    sinks: Iterable[Sink],
-    options: PredictOptions,
-    device: str,
-    progress: Progress = silent,
-) -> Job:
-    """The job of these; those of the sinks that are immediate write where the actors are.
-
-    Raises :class:`~fer_cli.errors.DetectorError` if the detector's file cannot be had.
-    """
-    detector: Any = None
-    if not is_cropped(classifier.preprocessing.face_crop, options.detector):
-        detector = choose_detector(options.detector, options.detector_model, progress)
-    if isinstance(detector, Path):
-        detector = detector.read_bytes()
-    runtime = TORCH
-    if isinstance(classifier, OnnxClassifier):
-        # A session cannot be sent; each machine writes the same graph of the same network.
-        runtime, tta = ONNXRUNTIME, classifier.tta
-        classifier = Classifier(classifier.model, classifier.preprocessing, classifier.device, classifier.classes)
-        classifier.tta = tta
-    immediate = tuple(sink for sink in sinks if sink.immediate)
-    return Job(predict, classifier, runtime, detector, finder, immediate, options, Path.cwd(), device)
-
-
-class _Opened:
-    """A job on the machine of an actor that has ``threads``."""
-
-    def __init__(self, job: Job, threads: int, gpu: bool):
-        if job.version != fer_cli.__version__:
-            raise FerError(
-                f"{socket.gethostname()} has fer {fer_cli.__version__}, and this is {job.version}.",
-                hint="Install the same version on all machines of the cluster.",
-            )
-        try:
-            os.chdir(job.folder)
-        except OSError as error:
-            raise FerError(
-                f"{socket.gethostname()}, a machine of the Ray cluster, cannot read {job.folder}: {error.strerror}.",
-                hint="All machines need the pictures at the same paths: on a shared disk, say.",
-            ) from error
-        options, classifier = job.options, job.classifier
-        if isinstance(classifier, Classifier):
-            device = choose_device(job.device if gpu or job.device != "auto" else "cpu")
-            tta = classifier.tta
-            classifier = Classifier(classifier.model, classifier.preprocessing, device, classifier.classes)
-            classifier.tta = tta
-            classifier, _ = with_runtime(classifier, job.runtime if device.type == "cpu" else TORCH)
-        face_crop = classifier.preprocessing.face_crop
-        detector: Any = job.detector
-        if isinstance(detector, bytes):
-            # Each thread loads it when it needs it.
-            self._folder = TemporaryDirectory(prefix="fer-")
-            detector = Path(self._folder.name) / "detector.onnx"
-            detector.write_bytes(job.detector)
-        extract = FaceExtractor(
-            face_crop, detector, faces=options.faces, max_pixels=options.max_pixels, quick=not classifier.paired
-        )
-        if job.finder is not None:
-            job.finder.fit(None, extract)
-        self._predict = lambda inputs: job.predict(inputs, extract, classifier, job.finder, threads)
-        self._sinks = job.sinks
-
-    def lines(self, start: int, inputs: bytes) -> bytes:
-        """The stored lines of the inputs' results, after the immediate sinks have taken them."""
-        numbered = enumerate(map(input_of, inputs.splitlines()), start=start)
-        found = []
-        for result in self._predict(numbered):
-            for sink in self._sinks:
-                sink.write(result)
-            found.append(line_of(result))
-        return b"".join(found)
-
-
-class BlockActor:
-    """An actor that predicts on blocks of inputs, one at a time; what cannot be done comes back as a row too."""
-
-    def __init__(self, coordinator: Any, threads: int, gpu: bool):
-        self._coordinator, self._threads, self._gpu = coordinator, threads, gpu
-        self._opened: _Opened | None = None
-
-    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-        """One row for a batch of one row."""
-        start, stop, inputs = (batch[name][0] for name in Block._fields)
-        lines, error = b"", ""
-        try:
-            lines = self._predict(int(start), int(stop), bytes(inputs))
-        except FerError as failure:
-            error = json.dumps([isinstance(failure, UsageError), failure.message, failure.hint])
-        return {"start": [int(start)], "stop": [int(stop)], "lines": [lines], "error": [error]}
-
-    def _predict(self, start: int, stop: int, inputs: bytes) -> bytes:
-        import ray
-
-        if died := ray.get(self._coordinator.begin.remote(start)):
-            first, last = (input_of(inputs.splitlines()[place]).path for place in (0, -1))
-            raise FerError(
-                f"{died} actor{'s' * (died > 1)} died, one after the other, on {first} to {last} (inputs {start} to "
-                f"{stop - 1}): their machines may have too little memory, or one of these files ends the process that "
-                "reads it.",
-                hint="Put that file elsewhere or take larger machines, then type the same line with --resume.",
-            )
-        if self._opened is None:
-            [job] = ray.get(self._coordinator.job.remote())
-            self._opened = _Opened(ray.get(job), self._threads, self._gpu)
-        return self._opened.lines(start, inputs)
 
 
 def _start_coordinator(ray: Any, job: Job) -> Any:
@@ -308,8 +162,8 @@ def _no_stderr() -> Iterator[None]:
 
 def predict_blocks(
     job: Job, blocks: Callable[[int], Sequence[Block]], address: str | None, progress: Progress = silent
-) -> Generator[tuple[int, int, bytes], None, None]:
-    """The first input, the one after the last, and the stored lines of each block, as they are finished.
+) -> Generator[Predicted, None, None]:
+    """What is made of each block, as they are finished.
 
     ``blocks`` is called with the number of actors. Raises what an actor raised, and :class:`~fer_cli.errors.FerError`
     where actors die again and again or the cluster ends.
@@ -329,7 +183,7 @@ def predict_blocks(
                 if row["error"]:
                     usage, message, hint = json.loads(row["error"])
                     raise (UsageError if usage else FerError)(message, hint=hint)
-                yield row["start"], row["stop"], row["lines"]
+                yield Predicted(*(row[name] for name in Predicted._fields))
 
 
 def _rows(ray: Any, pool: Pool, blocks: Sequence[Block], coordinator: Any) -> Iterator[Mapping[str, Any]]:

@@ -1,7 +1,7 @@
 """The pipeline from frames to faces to probabilities, its steps in parallel."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from copy import copy
 from dataclasses import dataclass, replace
@@ -193,6 +193,10 @@ class NeutralFinder(Protocol):
         """The neutral face for ``face`` of ``frame``, or why there is none; called in order, by one thread."""
 
 
+#: Called with a frame and each of its faces, in the order of the frames, by one thread: the face with its person.
+Identify = Callable[[Frame, FacePrediction], FacePrediction]
+
+
 def extract_faces(frames: Iterable[Frame], extract: FaceExtractor) -> Iterator[FrameResult]:
     """The faces of each frame with their tracks, in order, on all cores; the first half of :func:`predict`."""
     with ThreadedMap() as threads:
@@ -205,8 +209,11 @@ def predict(
     classifier: FaceClassifier,
     finder: NeutralFinder | None = None,
     at_once: int | None = None,
+    identify: Identify | None = None,
 ) -> Iterator[FrameResult]:
     """A result for every frame, in order, on ``at_once`` threads or all cores; a few batches are in memory.
+
+    ``identify`` gives each face its person, before the ``finder`` is asked.
 
     Raises :class:`~fer_cli.errors.UsageError` if the classifier is paired and there is no ``finder``, fitted already.
     """
@@ -231,6 +238,8 @@ def predict(
                 # A camera's next picture may be long in coming: what is there need not wait for it.
                 send()
             else:
+                if identify is not None:
+                    result = replace(result, faces=tuple(identify(result.frame, face) for face in result.faces))
                 waiting.append(_with_neutrals(result, finder) if classifier.paired else (result, []))
                 faces += len(waiting[-1][0].faces)
             if _enough(faces, len(waiting)):

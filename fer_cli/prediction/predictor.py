@@ -139,9 +139,8 @@ class Predictor:
         finder = self._finder(pictures, self._neutral if neutral is None else neutral)
         if self._people is not None and finder is not self._people:
             self._people.fit(_frames(pictures), self._extract)
-        results = predict(_frames(pictures), self._extract, self._model.classifier, finder)
-        if self._people is not None:
-            results = self._people.identified(results)
+        identify = None if self._people is None else self._people.identify
+        results = predict(_frames(pictures), self._extract, self._model.classifier, finder, identify=identify)
         return [list(result.faces) for result in results]
 
     def _finder(self, pictures: Sequence[Picture], neutral: Picture) -> NeutralFinder | None:

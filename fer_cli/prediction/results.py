@@ -56,7 +56,8 @@ class FacePrediction:
     ``track`` numbers the faces of a video that are followed from frame to frame, from 0 in the order in which they come
     up. ``person`` is who it is, as the people store calls them, and ``person_confidence`` how sure that is, from 0
     to 1. ``crop`` is the model's input, size×size×3 uint8 RGB; ``aligned`` is an identity encoder's, where it was asked
-    for and there are landmarks: 112×112×3 uint8 RGB.
+    for and there are landmarks: 112×112×3 uint8 RGB; ``identity`` is what that encoder made of the face, D float32,
+    where that was asked for.
     """
 
     number: int
@@ -71,6 +72,7 @@ class FacePrediction:
     person_confidence: float | None = None
     crop: np.ndarray | None = field(default=None, repr=False, compare=False)
     aligned: np.ndarray | None = field(default=None, repr=False, compare=False)
+    identity: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     @property
     def label(self) -> str:

@@ -14,7 +14,8 @@ from fer_cli.files import disk_full_reason, locked
 from fer_cli.prediction import pipeline
 from fer_cli.prediction.checkpoint import Block, Checkpoint
 from fer_cli.prediction.options import RAY, PredictOptions
-from fer_cli.prediction.pipeline import BATCH, FaceClassifier, FaceExtractor, NeutralFinder
+from fer_cli.prediction.people.sheet import ProfilePictures
+from fer_cli.prediction.pipeline import BATCH, FaceClassifier, FaceExtractor, Identify, NeutralFinder
 from fer_cli.prediction.results import FrameResult, Summary, columns
 from fer_cli.prediction.sinks import Sink
 from fer_cli.prediction.sinks.album import AlbumPage
@@ -36,8 +37,9 @@ from fer_cli.prediction.tracking import smoothed
 from fer_cli.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from fer_cli.prediction.cluster import Job
+    from fer_cli.prediction.actor import Job
     from fer_cli.prediction.people.finder import StoredPeople
+    from fer_cli.prediction.people.snapshot import KnownPeople
 
 #: Called with each result.
 Listener = Callable[[FrameResult], None]
@@ -93,11 +95,6 @@ def _check_for_ray(options: PredictOptions, sources: Sequence[Source]) -> None:
             "--engine ray needs an --out FILE, and sources that can be listed before anything is read.",
             hint="Type --out FILE; for names on standard input, put them into a list.txt.",
         )
-    if options.report is not None:
-        raise UsageError(
-            "--report: the faces that a page shows stay on the machines of the Ray cluster.",
-            hint="Type --engine local, or leave --report out.",
-        )
 
 
 def run(
@@ -106,7 +103,7 @@ def run(
     classifier: FaceClassifier,
     *,
     finder: NeutralFinder | None = None,
-    people: "StoredPeople | None" = None,
+    people: "StoredPeople | KnownPeople | None" = None,
     model: str = "",
     device: str = "auto",
     about: str = "",
@@ -119,9 +116,11 @@ def run(
     ``finder`` and ``people`` are fitted here, once if they are the same. ``model`` is what tells the classifier from
     others, for ``options.resume``; ``about`` is its name for people, with its scores. Without ``options.out`` the rows
     go to ``stream`` if there is one; ``show`` is called with each result in order. With ``options.engine`` ray the
-    classifier is on the CPU and sent to where there is the ``device``, and the finder is fitted there, without the
-    frames. Raises :class:`~fer_cli.errors.FerError` if another process predicts into one of the same files or folders,
-    or there is no room there.
+    classifier is on the CPU and sent to where there is the ``device``, the finder is fitted there, without the frames,
+    and ``people`` have to be a :class:`~fer_cli.prediction.people.snapshot.KnownPeople`.
+
+    Raises :class:`~fer_cli.errors.FerError` if another process predicts into one of the same files or folders, or there
+    is no room there.
     """
     with _locked_outputs(options):
         # Another prediction into the same may have ended since the options were checked.
@@ -139,7 +138,7 @@ def _run(
     options: PredictOptions,
     classifier: FaceClassifier,
     finder: NeutralFinder | None,
-    people: "StoredPeople | None",
+    people: "StoredPeople | KnownPeople | None",
     model: str,
     device: str,
     about: str,
@@ -161,20 +160,18 @@ def _run(
     )
     # Opened a second time, so that what is read twice does not disturb what is read in order.
     reopened = partial(reopen, _open(names, options))
-    summary, sinks = Summary(), _sinks(names, options, classifier.classes, about, stream, reopened)
+    summary, sinks = Summary(), _sinks(names, options, classifier.classes, about, stream, reopened, people)
     if people is not None:
-        sinks.append(people.sink())
-        extract = extract.aligning() if people.aligned else extract
+        sinks += people.sinks()
 
     def results(inputs: Iterable[tuple[int, Input]], again: Relist | None) -> Iterator[FrameResult]:
         """The results of ``inputs``; ``again`` lists all inputs once more, None where they can be read only once."""
         fitted = [people, finder if classifier.paired else None]
         for each in dict.fromkeys(each for each in fitted if each is not None):
             each.fit(None if live or again is None else read_frames(sources, enumerate(again())), extract)
-        align = extract if people is None else people.aligning(extract)
-        found = predict_inputs(sources, options.smooth, inputs, align, classifier, finder)
-        if people is not None:
-            found = people.identified(found)
+        extracting = extract if people is None else people.extracting(extract)
+        identify = None if people is None else people.identify
+        found = predict_inputs(sources, options.smooth, inputs, extracting, classifier, finder, identify=identify)
         return end_on_interrupt(found) if live else found
 
     if options.overwrite:
@@ -193,18 +190,26 @@ def _run(
         }
 
         def here(checkpoint: Checkpoint, total: int) -> None:
-            found = checkpoint.store(results(checkpoint.remaining(), checkpoint.inputs))
+            remaining = checkpoint.remaining()
+            if people is not None:
+                people.resume(checkpoint.results())
+            found = checkpoint.store(results(remaining, checkpoint.inputs))
             _write(found, [sink for sink in sinks if sink.immediate], [_count(progress, total)])
 
         def on_ray(checkpoint: Checkpoint, total: int) -> None:
-            from fer_cli.prediction.cluster import make_job
+            from fer_cli.prediction.actor import make_job
 
             predict = partial(predict_inputs, sources, options.smooth)
-            job = make_job(predict, classifier, finder if classifier.paired else None, sinks, options, device, progress)
-            _predict_on_ray(job, checkpoint, total, options.ray_address, progress)
+            chosen = finder if classifier.paired else None
+            job = make_job(predict, classifier, chosen, sinks, options, device, progress, people=people)
+            with ExitStack() as stack:
+                kept = [stack.enter_context(sink) for sink in sinks if isinstance(sink, Thumbnails)]
+                _predict_on_ray(job, checkpoint, total, options.ray_address, kept, progress)
 
         if options.engine == RAY:
-            settings |= {"engine": RAY, "device": device}
+            # Blocks that a changed store gave would not go with the stored ones.
+            read = {} if people is None else {"people": people.fingerprint}
+            settings |= {"engine": RAY, "device": device, **read}
         work = on_ray if options.engine == RAY else here
         _run_with_checkpoint(sources, work, sinks, settings, options, [summary.count, show], progress)
         return summary
@@ -223,9 +228,10 @@ def predict_inputs(
     classifier: FaceClassifier,
     finder: NeutralFinder | None,
     threads: int | None = None,
+    identify: Identify | None = None,
 ) -> Iterator[FrameResult]:
     """The results of numbered ``inputs`` of the sources, in order, smoothed over time if that is asked for."""
-    found = pipeline.predict(read_frames(sources, inputs), extract, classifier, finder, threads)
+    found = pipeline.predict(read_frames(sources, inputs), extract, classifier, finder, threads, identify)
     return found if smooth is None else smoothed(found, smooth)
 
 
@@ -252,7 +258,14 @@ def _run_with_checkpoint(
     checkpoint.remove()
 
 
-def _predict_on_ray(job: "Job", checkpoint: Checkpoint, total: int, address: str | None, progress: Progress) -> None:
+def _predict_on_ray(
+    job: "Job",
+    checkpoint: Checkpoint,
+    total: int,
+    address: str | None,
+    thumbnails: Sequence[Thumbnails],
+    progress: Progress,
+) -> None:
     from fer_cli.prediction.cluster import BLOCK, BLOCKS, predict_blocks
 
     done = 0
@@ -264,7 +277,10 @@ def _predict_on_ray(job: "Job", checkpoint: Checkpoint, total: int, address: str
         return found
 
     with closing(predict_blocks(job, blocks, address, progress)) as found:
-        for start, stop, lines in found:
+        for start, stop, lines, packed in found:
+            # First, so that what is stored as done has them.
+            for each in thumbnails:
+                each.add_packed(packed)
             checkpoint.store_block(start, stop, lines)
             done += stop - start
             progress("predicting", done, total)
@@ -294,6 +310,7 @@ def _sinks(
     about: str,
     stream: TextIO | None,
     reopened: Reopen,
+    people: "StoredPeople | KnownPeople | None",
 ) -> list[Sink]:
     sinks: list[Sink] = []
     if options.annotate is not None:
@@ -311,7 +328,9 @@ def _sinks(
     if options.report is not None:
         folder = Checkpoint(options.out).folder if _is_file(options.out) else None
         thumbnails = Thumbnails(folder, distributed.rank())
-        sinks += [thumbnails, AlbumPage(options.report, thumbnails, classes=classes, names=names, about=about)]
+        profiles = None if people is None else ProfilePictures(people.folder)
+        page = AlbumPage(options.report, thumbnails, classes=classes, names=names, about=about, profiles=profiles)
+        sinks += [thumbnails, page]
     return sinks
 
 

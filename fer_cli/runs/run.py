@@ -97,11 +97,19 @@ class _Versions(TypedDict):
     fer: str
 
 
+#: The corpus of a dataset made of any folder of pictures: ``0001`` in it is another person in another folder.
+ANYBODYS = "files"
+
+
 class Score(TypedDict):
-    """The accuracy of a published model, ``value`` with its interval, on ``n`` samples of a ``corpus``."""
+    """The accuracy of a published model, ``value`` with its interval, on ``n`` samples of a ``corpus``.
+
+    ``dataset`` is the dataset's name, where the corpus is any folder of pictures.
+    """
 
     corpus: str
     n: int
+    dataset: NotRequired[str]
     value: float
     low: NotRequired[float | None]
     high: NotRequired[float | None]
@@ -162,14 +170,21 @@ class Run:
         """
         widest: dict[str, Score] = {}
         for score in self.card.get("scores", []):
-            if score["corpus"] not in widest or score["n"] > widest[score["corpus"]]["n"]:
-                widest[score["corpus"]] = score
+            name = score.get("dataset") or self._tested(score["corpus"])
+            if name not in widest or score["n"] > widest[name]["n"]:
+                widest[name] = score
         scores = []
-        for score in widest.values():
+        for name, score in widest.items():
             low, high = score.get("low"), score.get("high")
             between = "" if None in (low, high) else f" [{low:.1%}, {high:.1%}]"
-            scores.append(f"{score['value']:.1%}{between} of {score['n']} ({score['corpus']})")
+            scores.append(f"{score['value']:.1%}{between} of {score['n']} ({name})")
         return f"{self.name}: accuracy {', '.join(scores)}" if scores else self.name
+
+    def _tested(self, corpus: str) -> str:
+        """The corpus, or of any folder of pictures the dataset of it that the run was trained on, if it was one."""
+        trained = [self.card.get("dataset", {}), *self.card.get("extra_data", [])]
+        names = {each["name"] for each in trained if each.get("corpus") == corpus and each.get("name")}
+        return names.pop() if corpus == ANYBODYS and len(names) == 1 else corpus
 
     @property
     def protocol(self) -> Protocol:

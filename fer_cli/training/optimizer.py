@@ -22,12 +22,13 @@ class TrainingLoss(nn.Module):
 
     ``class_weights``, C, weigh the classes. With ``frequencies``, C, the recipe's ``logit_adjustment`` times their
     logarithms is added to the logits, so that the model's own logits are those of balanced classes: A. K. Menon et al.,
-    *Long-tail learning via logit adjustment*, ICLR 2021, arXiv 2007.07314, equation 10.
+    *Long-tail learning via logit adjustment*, ICLR 2021, arXiv 2007.07314, equation 10. The recipe's ``logit_margin``
+    is taken off the right class's logit: CosFace's ``s·m`` (H. Wang et al., CVPR 2018, arXiv 1801.09414, equation 4).
     """
 
     def __init__(self, recipe: Recipe, class_weights: Tensor | None = None, frequencies: Tensor | None = None):
         super().__init__()
-        self._smoothing = recipe.label_smoothing
+        self._smoothing, self._margin = recipe.label_smoothing, recipe.logit_margin
         adjustment = None
         if recipe.logit_adjustment and frequencies is not None:
             adjustment = recipe.logit_adjustment * (frequencies / frequencies.sum()).log()
@@ -38,6 +39,9 @@ class TrainingLoss(nn.Module):
         """The mean loss of the batch."""
         if self.adjustment is not None:
             logits = logits + self.adjustment
+        if self._margin:
+            right = nn.functional.one_hot(labels, logits.shape[1]) if labels.dim() == 1 else labels
+            logits = logits - self._margin * right
         weights = None if self.class_weights is None else self.class_weights.to(logits)
         if weights is None or labels.dim() == 1:
             return nn.functional.cross_entropy(logits, labels, weight=weights, label_smoothing=self._smoothing)

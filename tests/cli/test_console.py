@@ -14,6 +14,7 @@ from rich.text import Text
 from fer_cli.cli import console
 from fer_cli.cli.console import PlainConsole, plain
 from fer_cli.errors import FerError
+from tests.prediction.made import made_pictures
 
 #: Clears the screen, sets a title, overwrites the line, turns the rest around, and is no UTF-8.
 HOSTILE = "a\x1b[2J\x1b]0;t\x07b\rc\x9b31md\u202ee\u2028f" + os.fsdecode(b"\xe9")
@@ -100,3 +101,28 @@ def test_data_for_a_program_keeps_a_names_bytes():
     code = r"import os; from fer_cli.cli.console import give; give('name', os.fsdecode(b'caf\xe9'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout == b"name\tcaf\xe9\n"
+
+
+def test_a_reader_that_has_read_enough_ends_nothing():
+    read, write = os.pipe()
+    os.close(read)
+    code = (
+        "import sys; from fer_cli.cli.console import give, out; out.print('a' * 100_000); out.print('b'); give('c');"
+        "print('d' * 100_000); print('done', file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "done\n")
+
+
+@pytest.mark.parametrize(
+    "words", [("weights", "list"), ("train", "--help"), ("predict", "faces", "--detector", "none")]
+)
+def test_a_command_whose_reader_has_gone_exits_with_0(words, tmp_path):
+    made_pictures(tmp_path / "faces", 3)
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "fer_cli", *words]
+    done = subprocess.run(command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr

@@ -12,6 +12,7 @@ from annotated_doc import Doc
 from PIL import Image
 
 from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence, Skipped, Still
+from fer_cli.corpora.synthetic import Synthetic
 from fer_cli.dataset.plan import Preparation
 from fer_cli.dataset.prepare import prepare
 from fer_cli.dataset.prepared import PreparedDataset
@@ -232,6 +233,15 @@ def test_more_folds_than_subjects_are_refused_before_anything_is_written(root, o
     with pytest.raises(DatasetError, match="fewer subjects than the 7 folds"):
         prepare(Dots(), root, out, Preparation(**{**SMALL, "folds": 7}))
     assert not out.exists()
+
+
+def test_more_folds_than_people_who_would_be_drawn_are_refused_before_anybody_is(tmp_path, out):
+    with pytest.raises(DatasetError, match="fewer subjects than the 10 folds") as caught:
+        prepare(Synthetic(subjects=6), tmp_path / "corpus", out, Preparation(classes="anger,fear"))
+    assert caught.value.hint == "Type --folds 6."
+    assert "sadness" not in caught.value.message
+    assert not out.exists()
+    assert not (tmp_path / "corpus").exists()
 
 
 def test_a_class_that_nobody_shows_is_refused(root, out):

@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,7 +11,7 @@ import torch
 from fer_cli.dataset.tensors import Crops
 from fer_cli.errors import DatasetError, ModelError, RunError
 from fer_cli.export import onnx as exporting
-from fer_cli.export.onnx import export
+from fer_cli.export.onnx import Exported, export
 from fer_cli.models import Classifier
 from fer_cli.models.loading import fingerprint
 from fer_cli.runs.run import Run
@@ -115,6 +116,19 @@ def test_int8_is_smaller_and_its_accuracy_stands_beside_the_originals(run, made,
     assert judged["method"] == small.method
     assert json.loads(told(small.path)["labels"]) == list(CLASSES)
     assert {path.name for path in tmp_path.glob("*.onnx")} == {"whole.onnx", "small.onnx"}
+    torchs = Classifier.load(run.path, "cpu").classify({name: torch.from_numpy(each) for name, each in given.items()})
+    logits = torch.from_numpy(onnxruntime.InferenceSession(str(small.path)).run(None, given)[0])
+    assert small.faces == len(labels)
+    assert small.on_faces == pytest.approx(float(np.abs(logits.softmax(1).numpy() - torchs).max()), abs=1e-6)
+
+
+def test_int8_beyond_its_bounds_is_told():
+    exact = {"accuracy": 0.8, "original": 0.805, "on_faces": 0.09, "tested": 9, "faces": 9}
+    assert Exported(Path("m.onnx"), **exact).inexact == ""
+    assert Exported(Path("m.onnx"), **exact | {"on_faces": 0.11}).inexact == "its probabilities are up to 0.11 off"
+    worse = Exported(Path("m.onnx"), **exact | {"on_faces": 0.3, "original": 0.9}).inexact
+    assert worse == "its probabilities are up to 0.30 off and it costs 10.0% of accuracy"
+    assert Exported(Path("m.onnx"), on_noise=1e-7, on_faces=0.3).inexact == ""
 
 
 @pytest.mark.parametrize("run", ["both"], indirect=True)

@@ -109,6 +109,18 @@ def test_of_several_tests_on_a_corpus_the_one_on_the_most_samples_is_said(run, t
     assert about == "faces: accuracy 90.0% [85.0%, 95.0%] of 50 (made)"
 
 
+def test_of_a_folder_of_pictures_the_datasets_name_is_said(run, tmp_path):
+    other = made_evaluation(tmp_path / "other", corpus="files", dataset="street", n=7)
+    made = Run.open(package(run, tmp_path / "faces", scores=[other]).path)
+    assert made.about.endswith("of 7 (street)")
+    # Of an earlier package, which does not say it, the one that it was trained on.
+    scores = [{**each, "dataset": ""} for each in made.card["scores"]]
+    for names, said in ((["wild"], "wild"), (["wild", "street"], "files"), ([], "files")):
+        extra = [{"name": name, "corpus": "files", "fingerprint": "2", "count": 5} for name in names]
+        earlier = Run(made.path, {**made.card, "scores": scores, "extra_data": extra})
+        assert earlier.about.endswith(f"of 7 ({said})")
+
+
 def test_what_is_missing_or_in_the_way_is_said(run, tmp_path):
     (tmp_path / "faces").mkdir()
     with pytest.raises(UsageError, match="there already"):

@@ -25,6 +25,17 @@ def test_it_tells_subjects_apart_by_a_linear_layer_on_the_embedding(tmp_path):
     assert output.loss == torch.nn.functional.cross_entropy(output.logits, torch.tensor([0, 1]))
 
 
+def test_with_a_scale_its_logits_are_scaled_cosines(tmp_path):
+    torch.manual_seed(0)
+    IdentityModel(IdentityConfig(scale=24.0, num_labels=3)).save_pretrained(tmp_path)
+    network = IdentityModel.from_pretrained(tmp_path).eval()
+    faces = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        logits, embeddings = network(faces).logits, network.encoder(faces)
+    expected = 24 * torch.cosine_similarity(embeddings[:, None], network.classifier.weight[None], dim=2)
+    torch.testing.assert_close(logits, expected)
+
+
 def test_a_run_or_a_file_of_it_gives_its_encoder_and_names_its_network(tmp_path):
     network = saved(tmp_path)
     save_file(

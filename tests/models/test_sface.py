@@ -1,3 +1,5 @@
+import pickle
+
 import cv2
 import numpy as np
 import onnx
@@ -151,3 +153,13 @@ def test_an_imported_file_is_found_and_a_wrong_one_leaves_nothing(file, tmp_path
 def test_its_revision_and_checksum_are_pinned():
     weights = find("sface")
     assert (len(weights.revision), len(weights.sha256)) == (40, 64)
+
+
+def test_it_can_be_sent_to_where_its_file_is_not(file):
+    network = SFace(file)
+    faces = torch.rand(2, 3, FIVE_SIDE, FIVE_SIDE) * 255
+    content = pickle.dumps(network)
+    file.unlink()
+    sent = pickle.loads(content)  # noqa: S301
+    assert torch.equal(sent(faces), network(faces))
+    assert fingerprint(sent) == fingerprint(network)

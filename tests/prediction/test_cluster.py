@@ -1,7 +1,9 @@
 """Predictions by the actors of a Ray cluster; one with a single processor is started for all of these tests."""
 
+import csv
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +11,24 @@ import pytest
 
 from fer_cli.errors import FerError, UsageError
 from fer_cli.prediction import cluster
+from fer_cli.prediction.actor import make_job
 from fer_cli.prediction.checkpoint import Block, Checkpoint
-from fer_cli.prediction.cluster import Pool, connected, make_job, predict_blocks
+from fer_cli.prediction.cluster import Pool, connected, predict_blocks
 from fer_cli.prediction.neutral.given import FixedNeutral
-from fer_cli.prediction.options import PredictOptions
+from fer_cli.prediction.options import NeutralOptions, PredictOptions
+from fer_cli.prediction.people import known_people, people_finder
 from fer_cli.prediction.pipeline import Neutral
+from fer_cli.prediction.predictor import open_model
 from fer_cli.prediction.results import Frame, FrameResult
 from fer_cli.prediction.run import check, run
 from tests.prediction.made import made_classifier, made_pictures
+from tests.prediction.runs import write_run
 
 CROPS = {"detector": "none"}
 #: Bytes, the least that Ray takes.
 OBJECT_STORE = 80_000_000
+#: The cosine distance within which only some of the pictures are one person's.
+NEAR = 0.01
 
 
 @pytest.mark.parametrize(
@@ -99,10 +107,10 @@ def here(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def predicted(out: str, classifier, finder, engine: str = "ray", **settings) -> tuple[bytes, bytes]:
+def predicted(out: str, classifier, finder, engine: str = "ray", people=None, **settings) -> tuple[bytes, bytes]:
     """The bytes of the rows and of what was skipped."""
     options = check(["faces"], PredictOptions(out=Path(out), engine=engine, **CROPS, **settings))
-    summary = run(["faces"], options, classifier, finder=finder)
+    summary = run(["faces"], options, classifier, finder=finder, people=people)
     assert (summary.used, summary.frames, summary.faults) == (29, 30, 1)
     return options.out.read_bytes(), options.errors.read_bytes()
 
@@ -138,6 +146,26 @@ def test_the_rows_are_those_of_the_plain_engine_and_what_was_stored_is_not_done_
         f"{index:06d}" for start, stop in again for index in range(start, stop) if index != 15
     }
     assert not Path(".ray.csv.unfinished").exists()
+
+
+def test_people_of_a_store_and_thumbnails_are_those_of_the_plain_engine(ray, here):
+    model = open_model(write_run(here / "run", features="both").path, device="cpu", runtime="torch")
+    one = NeutralOptions(people=Path("people"), identity_threshold=2)
+    people = people_finder(one, model)
+    run(["faces/00?.png"], PredictOptions(**CROPS), model.classifier, finder=people, people=people)
+    store = Path("people/people.sqlite").read_bytes()
+    found = {}
+    for engine in ("local", "ray"):
+        known = known_people(replace(one, identity_threshold=NEAR), model)
+        page = Path(f"{engine}.html")
+        rows = predicted(f"{engine}.csv", model.classifier, known, engine, people=known, report=page)
+        found[engine] = *rows, page.read_text()
+    assert found["ray"] == found["local"]
+    assert found["ray"][2].count("data:image/jpeg") >= 29
+    rows = list(csv.DictReader(found["ray"][0].decode().splitlines()))
+    assert {row["person"] for row in rows} == {"", "person-1"}
+    assert {row["neutral"].partition(" ")[0] for row in rows} == {"mean", "people:person-1"}
+    assert Path("people/people.sqlite").read_bytes() == store
 
 
 def blocks_of(count: int) -> list[Block]:

@@ -10,6 +10,7 @@ from torch.nn import functional
 from fer_cli.training.fit import fit
 from fer_cli.training.optimizer import ClassSampler, TrainingLoss, adjust_output, class_frequencies
 from fer_cli.training.recipes.classifier import ClassifierRecipe
+from fer_cli.training.recipes.disentangled import IdentityRecipe
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 0.5], [0.0, 3.0, 1.0]])
 LABELS = torch.tensor([0, 2, 1])
@@ -104,3 +105,19 @@ def test_a_draw_depends_on_seed_and_epoch_alone():
     assert draw(0, 3) == draw(0, 3)
     assert draw(0, 3) != draw(0, 4)
     assert draw(0, 3) != draw(1, 3)
+
+
+def test_cosfaces_loss_is_that_of_its_paper():
+    cosines = torch.tensor([[0.9, 0.1, -0.3], [0.2, 0.4, 0.1]], dtype=torch.float64)
+    labels, scale, margin = torch.tensor([0, 2]), 24.0, 0.25
+    expected = []
+    for row, right in zip(cosines.tolist(), labels.tolist(), strict=True):
+        of_right = math.exp(scale * (row[right] - margin))
+        others = sum(math.exp(scale * cosine) for place, cosine in enumerate(row) if place != right)
+        expected.append(-math.log(of_right / (of_right + others)))
+    loss = TrainingLoss(IdentityRecipe(margin=margin))
+    assert loss(scale * cosines, labels).item() == pytest.approx(sum(expected) / 2)
+    one_hot = functional.one_hot(labels, 3).double()
+    assert loss(scale * cosines, one_hot).item() == pytest.approx(sum(expected) / 2)
+    plain = functional.cross_entropy(scale * cosines, labels)
+    assert TrainingLoss(IdentityRecipe())(scale * cosines, labels) == plain

@@ -224,6 +224,9 @@ def test_both_stages_train_stage_1_first_and_stage_1_the_identity_encoder_of_the
     # It is trained as stage 1 is, but for what is about expressions.
     assert (identity.epochs, identity.fold, identity.seed, identity.lr, identity.size) == (7, 1, 5, 0.01, 64)
     assert (identity.select, identity.tta) == ("loss", "none")
+    assert (identity.margin, identity.logit_margin, both.logit_margin) == (0.0, 0.0, 0.0)
+    [margined] = dataclasses.replace(both, stage=1, identity_margin=0.25).prerequisites().values()
+    assert (margined.margin, margined.logit_margin) == (0.25, 6.0)
     assert identity.prerequisites() == {}
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from fer_cli.embeddings.neutral import NeutralMean, of_run
 from fer_cli.errors import RunError
 from fer_cli.models.inference import Classifier
+from fer_cli.prediction.listing import to_path
 from fer_cli.prediction.neutral.faces import EmbeddedFaces, Encoders, embed_faces, face_key
 from fer_cli.prediction.neutral.given import FixedNeutral, GivenNeutral
 from fer_cli.prediction.neutral.identity import AT_ONCE, IdentityEncoder, choose_identity, cluster
@@ -150,7 +151,7 @@ def neutral_finder(
     no average neutral face, :class:`~fer_cli.errors.ModelError` if an encoder or a classifier cannot be had.
     """
     if options.neutral not in (AUTO, MEAN):
-        return GivenNeutral(Path(options.neutral))
+        return GivenNeutral(to_path(options.neutral))
     mean = mean_of(model)
     if options.neutral == MEAN or model.run is None:
         tell(f"neutral   the average of {mean.subjects} people of the training")

@@ -8,15 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from fer_cli.errors import PictureError, UsageError
+from fer_cli.faces.decode import MAX_BYTES
 from fer_cli.files import identity_of
-from fer_cli.prediction.listing import TABLE, read_table
+from fer_cli.prediction.listing import TABLE, Address, read_table
 from fer_cli.prediction.pipeline import FaceExtractor, Neutral
 from fer_cli.prediction.results import FacePrediction, Frame, Skipped
 from fer_cli.prediction.sources import list_inputs, open_sources
+from fer_cli.prediction.sources.remote import check_address, fetch
 from fer_cli.tables import PATH_COLUMNS, SUBJECT_COLUMNS
 
 #: Neutral crops kept in memory; one of another subject is read again.
 CACHED = 256
+ONE_PICTURE = "Type the address of one picture; a folder or a table of them has to be on this disk."
 #: A picture is never its own neutral.
 ITSELF = Skipped("it is the neutral picture itself", fault=False)
 
@@ -39,7 +42,8 @@ class GivenNeutral:
     """The neutral picture at ``path``, or those of several subjects in a folder (by name) or a table.
 
     A face's subject is what the list of inputs says, else the name of the folder that its picture is in; where that has
-    no neutral picture, the part of the picture's name before the first ``-`` or ``_``.
+    no neutral picture, the part of the picture's name before the first ``-`` or ``_``. A picture, also one that a table
+    names, may be at an address.
     """
 
     def __init__(self, path: Path):
@@ -52,6 +56,10 @@ class GivenNeutral:
         """
         path = self._path
         self._everybody: Neutral | None = None
+        if isinstance(path, Address):
+            check_address(str(path))
+            if path.suffix.lower() == TABLE:
+                raise UsageError(f"--neutral {path}: a table is read from this disk.", hint=ONE_PICTURE)
         if path.is_dir():
             pictures = _in_folder(path)
         elif path.suffix.lower() == TABLE:
@@ -61,6 +69,7 @@ class GivenNeutral:
             self._everybody = Neutral(str(path), _crop(path, extract))
         self._pictures = {unicodedata.normalize("NFC", name): path for name, path in pictures.items()}
         self._identities = set(filter(None, map(identity_of, pictures.values())))
+        self._addresses = {str(path) for path in pictures.values() if isinstance(path, Address)}
 
         @lru_cache(CACHED)
         def read(picture: Path) -> Neutral | Skipped:
@@ -73,7 +82,7 @@ class GivenNeutral:
 
     def neutral_for(self, frame: Frame, face: FacePrediction) -> Neutral | Skipped:
         """The neutral picture of the frame's subject, unless it is one itself."""
-        if identity_of(frame.path) in self._identities:
+        if identity_of(frame.path) in self._identities or str(frame.path) in self._addresses:
             return ITSELF
         if self._everybody is not None:
             return self._everybody
@@ -114,6 +123,10 @@ def _in_table(path: Path) -> dict[str, Path]:
 
 def _crop(path: Path, extract: FaceExtractor) -> np.ndarray:
     try:
-        return extract.largest(path)
+        if not isinstance(path, Address):
+            return extract.largest(path)
+        with fetch(path, limit=MAX_BYTES) as file:
+            return extract.largest(file.read())
     except PictureError as error:
-        raise PictureError(f"The neutral picture {path} cannot be used: {error.message}.") from error
+        hint = error.hint or (ONE_PICTURE if isinstance(path, Address) else "")
+        raise PictureError(f"The neutral picture {path} cannot be used: {error.message}.", hint=hint) from error

@@ -14,6 +14,7 @@ from fer_cli.prediction.neutral.scoring import ClassifierScorer, DistanceScorer,
 from fer_cli.prediction.options import AUTO, NeutralOptions
 from fer_cli.prediction.people.file import Binding
 from fer_cli.prediction.people.finder import StoredPeople
+from fer_cli.prediction.people.snapshot import KnownPeople
 from fer_cli.prediction.people.store import PeopleStore
 from fer_cli.progress import Progress, silent
 
@@ -40,6 +41,23 @@ def people_finder(
     encoders = Encoders(classifier, identity, _scorer(model, mean, options.neutral_classifier, device))
     store = PeopleStore.open(options.people, _binding(model, identity))
     return StoredPeople(store, encoders, mean, tell=tell, progress=progress)
+
+
+def known_people(
+    options: NeutralOptions, model: "PredictionModel", *, tell: Callable[[str], None] = lambda _: None
+) -> KnownPeople:
+    """The people of the existing store in the folder ``options.people`` as they are now, for a ``model``.
+
+    Raises what :func:`people_finder` does, and :class:`~fer_cli.errors.UsageError` if there is no store.
+    """
+    classifier = model.classifier
+    mean = mean_of(model) if classifier.paired and options.neutral == AUTO else None
+    identity = choose_identity(model.run, classifier, wanted=options.identity, threshold=options.identity_threshold)
+    with PeopleStore.open(options.people, _binding(model, identity), existing=True) as store:
+        people = KnownPeople(store, identity, mean)
+    tell(f"identity  {identity.about}; one person up to a distance of {identity.threshold:.3g}")
+    tell(f"people    {options.people}: {len(people)} people are known; --engine ray recognises them and stores nobody")
+    return people
 
 
 def _scorer(

@@ -10,7 +10,7 @@ from typing import Self
 from fer_cli.errors import DiskFullError, FerError, UsageError
 from fer_cli.files import open_regular
 
-FILE, VERSION = "people.sqlite", 1
+FILE, VERSION = "people.sqlite", 2
 #: What marks the file as ours among SQLite's (``PRAGMA application_id``).
 APPLICATION = int.from_bytes(b"ferP", "big")
 #: Seconds to wait for another process that writes.
@@ -30,7 +30,12 @@ SCHEMA = (
     "name TEXT NOT NULL, score REAL NOT NULL, probability INTEGER NOT NULL, embedding BLOB, crop BLOB NOT NULL, "
     "UNIQUE (person, label, digest)) STRICT",
     "CREATE INDEX faces_of_person ON faces (person)",
+    "CREATE TABLE albums (person INTEGER NOT NULL REFERENCES people(id), album INTEGER NOT NULL, "
+    "PRIMARY KEY (person, album)) STRICT, WITHOUT ROWID",
 )
+#: The tables of version 1, which did not count albums: what it has is one album from now on.
+SCHEMA_1 = SCHEMA[:-1]
+FIRST_ALBUM = "INSERT INTO albums SELECT id, 1 FROM people WHERE faces > 0"
 
 
 @dataclass(frozen=True)
@@ -54,13 +59,13 @@ class PeopleFile:
         self.path, self._db = path, connection
 
     @classmethod
-    def open(cls, folder: Path, binding: Binding | None = None) -> Self:
-        """The store in ``folder``; with a ``binding`` it is made if there is none.
+    def open(cls, folder: Path, binding: Binding | None = None, *, existing: bool = False) -> Self:
+        """The store in ``folder``; with a ``binding`` it is made if there is none, but where it has to be ``existing``.
 
         Raises :class:`~fer_cli.errors.UsageError` if there is none, or it belongs to other encoders.
         """
         path = folder / FILE
-        if binding is None and not path.exists():
+        if (binding is None or existing) and not path.exists():
             raise UsageError(
                 f"There is no people store in {folder}: no {FILE}.",
                 hint=f"fer predict ALBUM --people {folder} makes one.",
@@ -103,7 +108,8 @@ class PeopleFile:
                 # Another process may have made it meanwhile.
                 if not self.rows("SELECT 1 FROM sqlite_master"):
                     self._create(binding)
-        self._check()
+        if self._check() < VERSION:
+            self._migrate()
         if binding is not None:
             self._check_binding(binding)
 
@@ -114,25 +120,42 @@ class PeopleFile:
         self._db.execute(f"PRAGMA application_id = {APPLICATION}")
         self._db.execute(f"PRAGMA user_version = {VERSION}")
 
-    def _check(self) -> None:
-        """Refuse what is not ours, of another version, or damaged."""
+    def _migrate(self) -> None:
+        """Add what version 1 did not have; where the file may only be read, in memory."""
+        try:
+            with self.writing():
+                # Another process may have done it meanwhile.
+                if self.rows("PRAGMA user_version") == [(1,)]:
+                    self._db.execute(SCHEMA[-1])
+                    self._db.execute(FIRST_ALBUM)
+                    self._db.execute(f"PRAGMA user_version = {VERSION}")
+        except FerError as error:
+            if getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF not in _READ_ONLY:
+                raise
+            with reported(self.path):
+                self._db.execute("CREATE TEMP TABLE albums (person, album)")
+                self._db.execute(FIRST_ALBUM)
+
+    def _check(self) -> int:
+        """The version; what is not ours, of a version that is not known here, or damaged is refused."""
         with reported(self.path):
             [[application]] = self._db.execute("PRAGMA application_id")
             [[version]] = self._db.execute("PRAGMA user_version")
             if application != APPLICATION:
                 raise FerError(f"{self.path} is no people store: another program wrote it.", hint="Name another DIR.")
-            if version != VERSION:
+            if version not in (1, VERSION):
                 raise FerError(
-                    f"{self.path} is of version {version} of the people store; this fer knows version {VERSION}.",
+                    f"{self.path} is of version {version} of the people store; this fer knows up to {VERSION}.",
                     hint="Use the fer that wrote it, or name another DIR.",
                 )
             found = {sql for (sql,) in self._db.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL")}
             # A trigger or a view would run what somebody else wrote.
-            if found != {*SCHEMA, OF_AUTOINCREMENT}:
+            if found != {*(SCHEMA_1 if version == 1 else SCHEMA), OF_AUTOINCREMENT}:
                 raise FerError(f"{self.path} is no people store: its tables are others.", hint="Name another DIR.")
             [[state]] = self._db.execute("PRAGMA quick_check(1)")
             if state != "ok":
                 raise damaged(self.path, state)
+        return version
 
     def _check_binding(self, binding: Binding) -> None:
         stored = dict(self.rows("SELECT key, value FROM meta"))
@@ -145,6 +168,17 @@ class PeopleFile:
                     "embeddings cannot be compared with those.",
                     hint="Type the --run, --model or --identity that made it, or --people with another folder.",
                 )
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """All that is read in the block is of one moment, whatever other processes write meanwhile."""
+        with reported(self.path):
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
 
     @contextmanager
     def writing(self) -> Iterator[None]:

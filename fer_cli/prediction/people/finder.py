@@ -1,10 +1,12 @@
 """The people of a store in a prediction: who each face is, and the neutral profile that it is compared with."""
 
+import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,7 +18,7 @@ from fer_cli.labels import NEUTRAL
 from fer_cli.prediction.neutral.faces import Blobs, EmbeddedFaces, Encoders, embed_faces, face_name
 from fer_cli.prediction.neutral.identity import cluster
 from fer_cli.prediction.options import MEAN
-from fer_cli.prediction.people.matching import Gallery, face_digest, match_faces, person_confidence
+from fer_cli.prediction.people.matching import DigestIndex, Gallery, face_digest, match_faces, person_confidence
 from fer_cli.prediction.people.store import ID, NEUTRALS, PeopleStore, Picture
 from fer_cli.prediction.pipeline import FaceExtractor, Neutral
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
@@ -25,6 +27,7 @@ from fer_cli.progress import Progress, silent
 
 #: What a neutral face from a store is called, before the person's id.
 PEOPLE = "people"
+PROFILE_NAME = re.compile(rf"{PEOPLE}:{ID}(\d{{1,18}}) \(\d+ pictures?\)")
 #: The side of a stored crop, in pixels, and its quality as a JPEG.
 CROP_SIZE, CROP_QUALITY = 112, 90
 #: Profiles and matches in memory; others are read or made again.
@@ -58,24 +61,39 @@ class StoredPeople:
         self._tracks: dict[tuple[int, int], int] = {}
         self._matched: dict[bytes, tuple[int, np.ndarray]] = {}
         self._faces: _AlbumFaces | None = None
+        self._album: int | None = None
+        self._stored: dict[FaceKey, FacePrediction] = {}
         self._snapshot()
         self._profile = lru_cache(CACHED)(self._read_profile)
 
     @property
-    def aligned(self) -> bool:
-        """Whether the identity encoder takes the ``aligned`` crops of faces."""
-        return self._identity.aligned
+    def folder(self) -> Path:
+        """The store's folder."""
+        return self._store.path.parent
+
+    def resume(self, results: Iterable[FrameResult]) -> None:
+        """Note whose surest pictures are among results that are stored already, without crops, before :meth:`fit`.
+
+        A process that was killed may not have kept them.
+        """
+        surest: dict[tuple[str, str], tuple[float, FaceKey, FacePrediction]] = {}
+        for result in results:
+            for face in result.faces:
+                best = surest.get((face.person, face.label))
+                if face.label != NEUTRAL and (best is None or face.confidence > best[0]):
+                    surest[face.person, face.label] = face.confidence, _key(result.frame, face), face
+        self._stored = {key: face for _, key, face in surest.values()}
 
     def fit(self, frames: Iterable[Frame] | None, extract: FaceExtractor) -> None:
         """Recognise the people of all ``frames`` and store them; None where frames can be read only once."""
-        identity, folder = self._identity, self._store.path.parent
+        identity, folder = self._identity, self.folder
         self._tell(f"identity  {identity.about}; one person up to a distance of {identity.threshold:.3g}")
         if frames is None:
             self._tell(f"people    {folder}: each face is matched as it comes; no neutral picture is searched for")
             return
         if self._encoders.scorer is not None:
             self._tell(f"neutral   scored by {self._encoders.scorer.about}")
-        faces = _AlbumFaces(self._encoders)
+        faces = _AlbumFaces(self._encoders, self._stored)
         embed_faces(frames, extract, self._encoders, faces, self._progress)
         if faces.note:
             self._tell(faces.note)
@@ -91,23 +109,19 @@ class StoredPeople:
                 threshold=identity.threshold,
                 centre=identity.centre,
                 today=today,
+                album=self._number_album(),
             )
             for row in _most_neutral(self._parts, np.array(faces.scores), np.array(faces.certain, bool)):
                 self._store.offer(int(self._parts[row]), faces.picture(row))
+            for row, face in faces.kept.items():
+                self._store.offer(int(self._parts[row]), faces.picture(row, face))
         self._faces = faces
-        keys = faces.digest_keys()
-        self._order = np.argsort(keys, kind="stable")
-        self._keys = keys[self._order]
+        self._index = DigestIndex(faces.digest_keys())
         self._snapshot()
         self._profile.cache_clear()
         self._tell(f"people    {folder}: {self._summary(before)}")
 
-    def identified(self, results: Iterable[FrameResult]) -> Iterator[FrameResult]:
-        """The results with each face's person."""
-        for result in results:
-            yield replace(result, faces=tuple(self.identify(result.frame, face) for face in result.faces))
-
-    def aligning(self, extract: FaceExtractor) -> FaceExtractor:
+    def extracting(self, extract: FaceExtractor) -> FaceExtractor:
         """The extractor, giving what the identity encoder needs of faces that were not there in :meth:`fit`."""
         needed = self._faces is None and getattr(self._identity, "aligned", False)
         return extract.aligning() if needed else extract
@@ -118,7 +132,7 @@ class StoredPeople:
         Called in the order of the frames, by one thread.
         """
         digest = face_digest(face.crop)
-        row = self._row(digest)
+        row = None if self._faces is None else self._index.place(digest)
         if row is None:
             part, embedding = self._match(frame, face, digest)
         else:
@@ -130,29 +144,11 @@ class StoredPeople:
     def neutral_for(self, frame: Frame, face: FacePrediction) -> Neutral:
         """The neutral profile of the face's person, without this picture; the training's mean if there is none."""
         person = face.person or self.identify(frame, face).person
-        digest = face_digest(face.crop)
-        others = [each for each in self._profile(int(person.removeprefix(ID))) if each.digest != digest]
-        if not others:
-            return self._mean
-        scores = [each.score for each in others if each.probability]
-        return Neutral(
-            f"{PEOPLE}:{person} ({len(others)} picture{'s' * (len(others) > 1)})",
-            embedding=np.mean([each.embedding for each in others], axis=0, dtype=np.float32),
-            confidence=sum(scores) / len(scores) if len(scores) == len(others) else None,
-        )
+        return profile(person, self._profile(int(person.removeprefix(ID))), face, self._mean)
 
-    def sink(self) -> Sink:
+    def sinks(self) -> list[Sink]:
         """A sink that stores of each person the surest picture of each expression."""
-        return _TellingPictures(self._store)
-
-    def _row(self, digest: bytes) -> int | None:
-        if self._faces is None:
-            return None
-        key = np.uint64(int.from_bytes(digest[:8], "little"))
-        place = int(np.searchsorted(self._keys, key))
-        if place == len(self._keys) or self._keys[place] != key:
-            return None
-        return int(self._order[place])
+        return [_TellingPictures(self._store)]
 
     def _match(self, frame: Frame, face: FacePrediction, digest: bytes) -> tuple[int, np.ndarray]:
         """The row of ``people`` of a face met only now, and its unit embedding, D."""
@@ -169,7 +165,7 @@ class StoredPeople:
                 followed = self._tracks.get(track)
                 if part is None and followed in self._store.roots():
                     part = followed
-                    self._store.count(part, [digest], unit(embeddings, centre)[0], today)
+                    self._store.count(part, [digest], unit(embeddings, centre)[0], today, self._number_album())
                 elif part is None:
                     alone = np.zeros(1, np.int64)
                     [part] = match_faces(
@@ -180,6 +176,7 @@ class StoredPeople:
                         threshold=self._identity.threshold,
                         centre=centre,
                         today=today,
+                        album=self._number_album(),
                     ).tolist()
                 self._snapshot()
         if track is not None:
@@ -190,15 +187,19 @@ class StoredPeople:
             del self._matched[next(iter(self._matched))]
         return part, unit(embeddings, centre)[0]
 
+    def _number_album(self) -> int:
+        """The number of this album, a new one when it is first asked for."""
+        if self._album is None:
+            self._album = self._store.next_album()
+        return self._album
+
     def _snapshot(self) -> None:
         """Read the people as they are now; what others do to the store meanwhile changes no id of this prediction."""
         self._gallery, self._roots = Gallery.of(self._store), self._store.roots()
 
     def _read_profile(self, root: int) -> list[Picture]:
         parts = [part for part, each in self._roots.items() if each == root]
-        found = self._store.pictures(parts, NEUTRAL)
-        width = None if self._mean is None else len(self._mean.embedding)
-        return [each for each in found if each.embedding is not None and len(each.embedding) == width]
+        return comparable(self._store.pictures(parts, NEUTRAL), self._mean)
 
     def _summary(self, before: set[int]) -> str:
         met = {int(part) for part in np.unique(self._parts)}
@@ -213,18 +214,53 @@ class StoredPeople:
         )
 
 
-class _AlbumFaces(EmbeddedFaces):
-    """The faces of an album with what a store needs of them: digests, tracks, and the crops of the neutral ones."""
+def comparable(pictures: Iterable[Picture], mean: Neutral | None) -> list[Picture]:
+    """Those of the pictures whose embeddings are as wide as that of the training's ``mean``."""
+    width = None if mean is None else len(mean.embedding)
+    return [each for each in pictures if each.embedding is not None and len(each.embedding) == width]
 
-    def __init__(self, encoders: Encoders):
+
+def profile(person: str, pictures: Sequence[Picture], face: FacePrediction, mean: Neutral) -> Neutral:
+    """The mean of a person's neutral ``pictures`` without ``face``; the training's ``mean`` where none is left."""
+    digest = face_digest(face.crop)
+    others = [each for each in pictures if each.digest != digest]
+    if not others:
+        return mean
+    scores = [each.score for each in others if each.probability]
+    return Neutral(
+        f"{PEOPLE}:{person} ({len(others)} picture{'s' * (len(others) > 1)})",
+        embedding=np.mean([each.embedding for each in others], axis=0, dtype=np.float32),
+        confidence=sum(scores) / len(scores) if len(scores) == len(others) else None,
+    )
+
+
+#: What tells a face of an album from all others: its input, its frame, and its number there.
+FaceKey = tuple[int, int | None, int]
+
+
+def _key(frame: Frame, face: FacePrediction) -> FaceKey:
+    return frame.index, frame.number, face.number
+
+
+class _AlbumFaces(EmbeddedFaces):
+    """The faces of an album with what a store needs of them: digests, tracks, and the crops of the neutral ones.
+
+    The crops of those that were ``predicted`` on are there too; ``kept`` has these by their rows.
+    """
+
+    def __init__(self, encoders: Encoders, predicted: Mapping[FaceKey, FacePrediction]):
         super().__init__(encoders)
+        self._predicted = predicted
+        self.kept: dict[int, FacePrediction] = {}
         self._digests, self._crops = bytearray(), Blobs()
         self._units, self._tracks = array("q"), {}
 
     def add(self, frame: Frame, face: FacePrediction, own: np.ndarray, identity: np.ndarray, *scored: Any) -> None:
         super().add(frame, face, own, identity, *scored)
         self._digests += face_digest(face.crop)
-        self._crops.add(encode_crop(face.crop) if self.certain[-1] else b"")
+        if (predicted := self._predicted.get(_key(frame, face))) is not None:
+            self.kept[len(self) - 1] = predicted
+        self._crops.add(encode_crop(face.crop) if self.certain[-1] or predicted is not None else b"")
         place = len(self._units)
         self._units.append(place if face.track is None else self._tracks.setdefault((frame.index, face.track), place))
 
@@ -247,10 +283,14 @@ class _AlbumFaces(EmbeddedFaces):
         means /= np.bincount(places)[:, None]
         return cluster(means, threshold, centre=centre)[places]
 
-    def picture(self, row: int) -> Picture:
-        """The face as a neutral picture to keep."""
+    def picture(self, row: int, predicted: FacePrediction | None = None) -> Picture:
+        """The face as a neutral picture to keep, or as one of the label that was ``predicted``."""
+        digest = bytes(self._digests[DIGEST * row : DIGEST * (row + 1)])
+        if predicted is not None:
+            name = as_text(self.name(row))
+            return Picture(digest, predicted.label, name, predicted.confidence, True, self._crops[row])
         return Picture(
-            bytes(self._digests[DIGEST * row : DIGEST * (row + 1)]),
+            digest,
             NEUTRAL,
             as_text(self.name(row)),
             self.scores[row],

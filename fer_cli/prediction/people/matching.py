@@ -66,6 +66,22 @@ def face_digest(crop: np.ndarray) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(crop).tobytes(), digest_size=16).digest()
 
 
+class DigestIndex:
+    """The place of each of N digests, by its first eight bytes; ``keys`` are these as N uint64, little-endian."""
+
+    def __init__(self, keys: np.ndarray):
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+
+    def place(self, digest: bytes) -> int | None:
+        """The place of ``digest``, the first of equal ones; None where it is not there."""
+        key = np.uint64(int.from_bytes(digest[:8], "little"))
+        place = int(np.searchsorted(self._keys, key))
+        if place == len(self._keys) or self._keys[place] != key:
+            return None
+        return int(self._order[place])
+
+
 def match_faces(
     store: PeopleStore,
     digests: Sequence[bytes],
@@ -75,6 +91,7 @@ def match_faces(
     threshold: float,
     centre: np.ndarray | None,
     today: date,
+    album: int,
 ) -> np.ndarray:
     """The row of ``people`` of each of an album's N faces, new faces counted; within a transaction of the store.
 
@@ -82,6 +99,7 @@ def match_faces(
     before stays with its person. The new faces of a cluster together join the person whose centroid is nearest to
     theirs and nearer than ``threshold``; if there is none, the one whom most known faces of the cluster belong to; else
     they become a new person. Two clusters may join the same person, and the order of clusters does not matter.
+    Whoever has new faces was seen in the ``album`` of this number.
     """
     parts = np.zeros(len(digests), np.int64)
     new = np.zeros(len(digests), bool)
@@ -107,7 +125,7 @@ def match_faces(
         if not part and cluster in votes:
             part = votes[cluster].most_common(1)[0][0]
         part = part or store.add_person(embeddings.shape[1], today)
-        store.count(part, (digests[row] for row in members), totals[cluster], today)
+        store.count(part, (digests[row] for row in members), totals[cluster], today, album)
         joined[cluster] = part
     for row in np.flatnonzero(parts == 0):
         parts[row] = joined[clusters[row]] if new[row] else store.person_of(digests[row])

@@ -1,15 +1,18 @@
-"""The contact sheet of a people store: a row a person, with the neutral and the most telling pictures of each."""
+"""The contact sheet of a people store: a row a person, with the neutral and the most telling pictures; and a page's."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fer_cli.errors import UsageError
+from fer_cli.errors import FerError, UsageError
 from fer_cli.files import as_text
 from fer_cli.labels import EXPRESSIONS, NEUTRAL
-from fer_cli.prediction.people.store import NEUTRALS, Person, Picture
+from fer_cli.prediction.people.finder import CACHED, PROFILE_NAME
+from fer_cli.prediction.people.store import NEUTRALS, PeopleStore, Person, Picture
 
 #: The side of a picture, the gap next to it, the room for a line of text, and the width of the names, in pixels.
 SIDE, GAP, LINE, NAMES = 112, 8, 18, 190
@@ -77,12 +80,54 @@ def _cut(canvas: ImageDraw.ImageDraw, name: str, font: ImageFont.ImageFont) -> s
     return text
 
 
-def _thumbnail(crop: bytes) -> Image.Image:
-    """The stored crop, or a blank where the bytes are no such picture."""
+def decode_crop(crop: bytes) -> Image.Image | None:
+    """The picture that a store keeps, None where the bytes are no such picture."""
     try:
         picture = Image.open(BytesIO(crop), formats=["JPEG"])
-        if max(picture.size) <= MAX_SIDE:
-            return picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        return picture.convert("RGB") if max(picture.size) <= MAX_SIDE else None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        pass
-    return Image.new("RGB", (SIDE, SIDE), BLANK)
+        return None
+
+
+def _thumbnail(crop: bytes) -> Image.Image:
+    """The stored crop, or a blank where the bytes are no such picture."""
+    picture = decode_crop(crop)
+    if picture is None:
+        return Image.new("RGB", (SIDE, SIDE), BLANK)
+    return picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+
+
+class ProfilePictures:
+    """The stored picture that stands for a person's neutral profile on a page: the most neutral one, as it is then.
+
+    ``folder`` is the store's, which is opened when the first picture is asked for.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._store: PeopleStore | None = None
+        self._roots: dict[int, int] = {}
+        self._pictures = lru_cache(CACHED)(self._read)
+
+    def __call__(self, neutral: str, own: str) -> np.ndarray | None:
+        """The pixels, H×W×3 uint8 RGB, of the face that rows call ``neutral``, but not the picture ``own`` itself.
+
+        None where it is no profile of a store, or the person was forgotten meanwhile.
+        """
+        if (named := PROFILE_NAME.fullmatch(neutral)) is None:
+            return None
+        try:
+            found = self._pictures(int(named[1]))
+        except FerError:
+            # The page is worth more than a picture on it.
+            return None
+        return next((pixels for name, pixels in found if name != own and pixels is not None), None)
+
+    def _read(self, number: int) -> list[tuple[str, np.ndarray | None]]:
+        if self._store is None:
+            self._store = PeopleStore.open(self._folder)
+            self._roots = self._store.roots()
+        root = self._roots.get(number)
+        parts = [part for part, above in self._roots.items() if above == root is not None]
+        found = [(picture.name, decode_crop(picture.crop)) for picture in self._store.pictures(parts, NEUTRAL)]
+        return [(name, None if picture is None else np.asarray(picture)) for name, picture in found]

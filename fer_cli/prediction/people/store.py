@@ -5,6 +5,7 @@ gives back what was there, and an id leads to the same person for ever. Each fac
 crop; what identifies a person is the sum of the faces' identity embeddings of length one.
 """
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -41,8 +42,9 @@ class Picture:
 class Person:
     """A person: how many ``faces`` were counted, the dates of first and last use, how many ``neutral`` pictures.
 
-    ``sure`` is the mean probability that these are neutral, None without any. ``parts`` are the numbers of the rows
-    that make up the person, its own first.
+    ``albums`` is in how many predictions there were faces that had not been counted before. ``sure`` is the mean
+    probability that the pictures are neutral, None without any. ``parts`` are the numbers of the rows that make up the
+    person, its own first.
     """
 
     number: int
@@ -51,6 +53,7 @@ class Person:
     first_seen: str
     last_seen: str
     parts: tuple[int, ...]
+    albums: int = 0
     neutral: int = 0
     sure: float | None = None
 
@@ -67,6 +70,9 @@ class PeopleStore(PeopleFile):
         """All persons, by id."""
         rows = {row[0]: row[1:] for row in self.rows(
             "SELECT id, name, faces, first_seen, last_seen FROM people ORDER BY id")}  # fmt: skip
+        albums: dict[int, set[int]] = {}
+        for part, album in self.rows("SELECT person, album FROM albums"):
+            albums.setdefault(part, set()).add(album)
         members: dict[int, list[int]] = {}
         for part, root in self.roots().items():
             members.setdefault(root, []).append(part)
@@ -84,6 +90,7 @@ class PeopleStore(PeopleFile):
                     first_seen=min(str(row[2]) for row in each),
                     last_seen=max(str(row[3]) for row in each),
                     parts=parts,
+                    albums=len(set().union(*(albums.get(part, ()) for part in parts))),
                     neutral=len(neutrals),
                     sure=sum(scores) / len(scores) if scores else None,
                 )
@@ -136,6 +143,15 @@ class PeopleStore(PeopleFile):
         rows = self.rows("SELECT person FROM faces WHERE digest = ?", digest)
         return rows[0][0] if rows else None
 
+    def counted_faces(self) -> tuple[np.ndarray, np.ndarray]:
+        """The first eight bytes of the digests of all counted faces, N uint64, and N rows of ``people``."""
+        keys, parts = array("Q"), array("q")
+        with reported(self.path):
+            for digest, part in self._db.execute("SELECT digest, person FROM faces ORDER BY digest"):
+                keys.append(int.from_bytes(digest[:8], "little"))
+                parts.append(part)
+        return np.array(keys, np.uint64), np.array(parts, np.int64)
+
     def pictures(self, parts: Iterable[int], label: str | None = None) -> list[Picture]:
         """The pictures of a person, who is made up of ``parts``: the neutral ones, the most neutral first, then others.
 
@@ -168,9 +184,15 @@ class PeopleStore(PeopleFile):
         insert = "INSERT INTO people (faces, total, first_seen, last_seen) VALUES (0, ?, ?, ?)"
         return self._db.execute(insert, (np.zeros(width, "<f4").tobytes(), day, day)).lastrowid
 
-    def count(self, part: int, digests: Iterable[bytes], total: np.ndarray, today: date) -> None:
+    def next_album(self) -> int:
+        """A number that no album in the store has."""
+        [[number]] = self.rows("SELECT coalesce(max(album), 0) + 1 FROM albums")
+        return number
+
+    def count(self, part: int, digests: Iterable[bytes], total: np.ndarray, today: date, album: int) -> None:
         """Count new faces for ``part``: their digests, and the sum D of their identity embeddings of length one."""
         digests = list(digests)
+        self._db.execute("INSERT OR IGNORE INTO albums VALUES (?, ?)", (part, album))
         [[before]] = self.rows("SELECT total FROM people WHERE id = ?", part)
         self._db.executemany("INSERT INTO faces VALUES (?, ?)", ((digest, part) for digest in digests))
         self._db.execute(
@@ -233,7 +255,7 @@ class PeopleStore(PeopleFile):
             self._db.execute("PRAGMA defer_foreign_keys = ON")
             numbers = {person.number for person in people}
             parts = [(part,) for part, root in self.roots().items() if root in numbers or part in numbers]
-            for statement in ("pictures WHERE person", "faces WHERE person", "people WHERE id"):
+            for statement in ("albums WHERE person", "pictures WHERE person", "faces WHERE person", "people WHERE id"):
                 self._db.executemany(f"DELETE FROM {statement} = ?", parts)
         with reported(self.path):
             self._db.execute("VACUUM")

@@ -11,15 +11,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from markupsafe import Markup
 
 import fer_cli
 from fer_cli.files import as_text, written_whole
-from fer_cli.pages import Pictures, environment
+from fer_cli.pages import Pictures, encode_jpeg, environment
 from fer_cli.prediction.options import MEAN
-from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Skipped, Summary
+from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Skipped, Summary, face_name
 from fer_cli.prediction.sinks import Sink, write_errors
-from fer_cli.prediction.sinks.thumbnails import ThumbnailReader, Thumbnails
+from fer_cli.prediction.sinks.thumbnails import QUALITY, SIDE, ThumbnailReader, Thumbnails
 from fer_cli.prediction.sinks.timelines import CHART, Peaks, Track, drawn, hue, track_of
 
 PACKAGE, TEMPLATE, SCRIPT = "fer_cli.prediction.sinks", "album.html.jinja", "album.js"
@@ -33,6 +34,10 @@ MOST_BYTES = 36_000_000
 MOST_TRACKS, MOST_TRACKS_IN_ALL = 8, 200
 #: Reasons for skipping that are told apart, and people in the table of people.
 MOST_REASONS, MOST_PEOPLE = 100, 100
+
+
+#: Called with the name of a neutral face and that of the face compared with it: its pixels, H×W×3 uint8 RGB, or None.
+Profiles = Callable[[str, str], np.ndarray | None]
 
 
 @dataclass(order=True)
@@ -82,13 +87,21 @@ class AlbumPage(Sink):
     """The page at ``path``, written when all results are there.
 
     ``classes`` are the model's, ``names`` the sources, ``about`` the model's name with its stated scores, and
-    ``thumbnails`` those that were stored when the results were made.
+    ``thumbnails`` those that were stored when the results were made. ``profiles`` gives pictures of neutral faces that
+    are not among these.
     """
 
     def __init__(
-        self, path: Path, thumbnails: Thumbnails, *, classes: Sequence[str], names: Sequence[str], about: str = ""
+        self,
+        path: Path,
+        thumbnails: Thumbnails,
+        *,
+        classes: Sequence[str],
+        names: Sequence[str],
+        about: str = "",
+        profiles: Profiles | None = None,
     ):
-        self._path, self._thumbnails = path, thumbnails
+        self._path, self._thumbnails, self._profiles = path, thumbnails, profiles
         self._classes, self._names, self._about = list(classes), names, about
         self._selection = FaceSelection(len(classes))
         self._summary = Summary()
@@ -131,7 +144,7 @@ class AlbumPage(Sink):
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> bool | None:
         if kind is None:
             with write_errors(self._path), self._thumbnails.reading() as thumbnails:
-                context = self._context(_Album(thumbnails, self._shorten))
+                context = self._context(_Album(thumbnails, self._shorten, self._profiles))
                 template = environment(PACKAGE, TEMPLATES, share="{:.0%}".format).get_template(TEMPLATE)
                 with (
                     written_whole(self._path) as part,
@@ -175,7 +188,7 @@ class AlbumPage(Sink):
         people = sorted(self._people, key=lambda name: (not name, -self._people[name].total(), name))
         labels = self._classes + sorted({*self._summary.labels} - {*self._classes})
         for each in shown:
-            album.neutral_class(each.face.neutral)
+            album.neutral_class(each.face.neutral, album.own(each.frame, each.face))
         for video in self._videos:
             for track in video["tracks"]:
                 album.neutral_class(track.neutral)
@@ -238,38 +251,46 @@ def _common(one: str, other: str) -> str:
 class _Album:
     """The pictures on the page, and what a template says of a face."""
 
-    def __init__(self, thumbnails: ThumbnailReader, shorten: Callable[[str], str]):
-        self._thumbnails, self.shorten = thumbnails, shorten
+    def __init__(self, thumbnails: ThumbnailReader, shorten: Callable[[str], str], profiles: Profiles | None = None):
+        self._thumbnails, self.shorten, self._profiles = thumbnails, shorten, profiles
         self._pictures = Pictures(MOST_BYTES)
-        self._classes: dict[str, str | None] = {}
+        self._classes: dict[str | bytes, str | None] = {}
 
     def address(self, frame: Frame, face: FacePrediction) -> str | None:
         """A face's thumbnail."""
         found = self._thumbnails.of(frame, face.number)
         return None if found is None else self._pictures.address(found)
 
-    def neutral_class(self, name: str) -> str | None:
-        """The class of the style that shows a neutral face; None where it is not among the faces."""
-        name = as_text(name)
-        if not name or name == MEAN:
+    def neutral_class(self, name: str, own: str = "") -> str | None:
+        """The class of the style that shows the neutral face of the face ``own``; None where there is no picture."""
+        key: str | bytes = as_text(name)
+        if not key or key == MEAN:
             return None
-        if name not in self._classes:
-            there = self._thumbnails.named(name) is not None
-            self._classes[name] = f"n{len(self._classes)}" if there else None
-        return self._classes[name]
+        if self._profiles is not None and (pixels := self._profiles(key, own)) is not None:
+            key = encode_jpeg(pixels, SIDE, QUALITY)
+        if key not in self._classes:
+            there = isinstance(key, bytes) or self._thumbnails.named(key) is not None
+            self._classes[key] = f"n{len(self._classes)}" if there else None
+        return self._classes[key]
 
     def neutrals(self) -> Iterator[tuple[str, str]]:
         """The classes of neutral faces, each once however many are compared with it, and their pictures' addresses."""
-        for name, style in self._classes.items():
-            found = None if style is None else self._pictures.address(self._thumbnails.named(name))
+        for key, style in self._classes.items():
+            jpeg = key if isinstance(key, bytes) else self._thumbnails.named(key)
+            found = None if style is None else self._pictures.address(jpeg)
             if found is None:
-                self._classes[name] = None
+                self._classes[key] = None
             else:
                 yield style, Markup(found)
 
     def name(self, frame: Frame, face: FacePrediction) -> str:
         """A face's picture, and which face of it."""
         return self.shorten(as_text(frame.path)) + (f", face {face.number}" if face.number else "")
+
+    @staticmethod
+    def own(frame: Frame, face: FacePrediction) -> str:
+        """A face's name where it is another's neutral face."""
+        return as_text(face_name(frame, face.number))
 
     def neutral_name(self, name: str) -> str:
         """A neutral face's picture."""

@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
+
 from fer_cli.errors import FerError
 from fer_cli.files import as_text
 from fer_cli.pages import encode_jpeg
@@ -99,6 +101,19 @@ class Thumbnails(Sink):
     def __exit__(self, *error: Any) -> bool | None:
         self._store.close()
         return None
+
+    def packed(self) -> bytes:
+        """All thumbnails, to be sent to another process."""
+        with _store_errors():
+            return msgspec.msgpack.encode(
+                self._store.execute("SELECT input, frame, face, name, jpeg FROM faces").fetchall()
+            )
+
+    def add_packed(self, packed: bytes) -> None:
+        """Add what :meth:`packed` gave in another process."""
+        rows = msgspec.msgpack.decode(packed, type=list[tuple[int, int, int, str, bytes]])
+        with _store_errors(), self._store:
+            self._store.executemany("INSERT OR REPLACE INTO faces VALUES (?, ?, ?, ?, ?)", rows)
 
     @contextmanager
     def reading(self) -> Iterator[ThumbnailReader]:

@@ -259,6 +259,11 @@ class GradientRecipe(Recipe):
                     hint=f"Leave {option} out, or train a model of single pictures.",
                 )
 
+    @property
+    def logit_margin(self) -> float:
+        """What training takes off the logit of the right class, so that it has to be higher than the others by it."""
+        return 0.0
+
     def preprocessing(self, size: int, crop: Mapping[str, Any], parts: Mapping[str, Path]) -> "Preprocessing":
         """How a crop of the dataset (``crop``: its size and margin) becomes the network's input of ``size`` pixels."""
         from fer_cli.models.preprocessing import Preprocessing

@@ -79,6 +79,12 @@ class DisentangledRecipe(GradientRecipe):
         ),
         Panel("Model"),
     ] = BEST
+    identity_margin: Annotated[
+        float,
+        Interval(ge=0, lt=1),
+        Doc("With subjects, the margin of cosines between people in training (CosFace); 0: plain cross-entropy."),
+        Panel("Model"),
+    ] = 0.0
     disentangle: Annotated[
         Disentangling,
         Doc("How stage 1 keeps identity out of the emotion encoder."),
@@ -135,7 +141,7 @@ class DisentangledRecipe(GradientRecipe):
             common = {field.name: getattr(self, field.name) for field in shared}
             # What is about expressions, or about one training's encoder, has no part in telling people apart.
             defaults = {field.name: field.default for field in shared if field.name in _EXPRESSIONS}
-            return {IDENTITY: IdentityRecipe(**{**common, **defaults})}
+            return {IDENTITY: IdentityRecipe(**{**common, **defaults}, margin=self.identity_margin)}
         return {}
 
     def ancestors(self, parts: Mapping[str, Path]) -> list[Path]:
@@ -248,6 +254,8 @@ class DisentangledRecipe(GradientRecipe):
 
 #: Every this many-th sequence (or still) of a subject chooses the epoch, or the last of a subject who has fewer.
 HELD_OUT = 5
+#: What the cosines of a training with a margin are multiplied by.
+SCALE = 24.0
 #: What to type where no identity encoder can be trained.
 OTHER_WAYS = "Type --identity vggface2, --identity PATH or --identity none."
 
@@ -260,6 +268,12 @@ class IdentityRecipe(GradientRecipe):
     trained_alone: ClassVar[bool] = False
 
     backbone: Annotated[Backbone, Doc("The encoder's network.")] = "mobilenet_v3_small"
+    margin: Annotated[float, Interval(ge=0, lt=1), Doc("Margin of the cosines; 0: logits of a linear layer.")] = 0.0
+
+    @property
+    def logit_margin(self) -> float:
+        """The margin of the scaled cosines."""
+        return SCALE * self.margin
 
     def sides(self, dataset: "PreparedDataset") -> "dict[str, pd.DataFrame]":
         """All pictures of the training subjects, neutral ones too, labelled by subject.
@@ -298,4 +312,5 @@ class IdentityRecipe(GradientRecipe):
         """The model for the subjects, from nothing."""
         from fer_cli.models.identity import IdentityConfig, IdentityModel
 
-        return IdentityModel(IdentityConfig(backbone=self.backbone, **context.labels))
+        scale = {"scale": SCALE} if self.margin else {}
+        return IdentityModel(IdentityConfig(backbone=self.backbone, **scale, **context.labels))

@@ -1,8 +1,11 @@
 import shutil
+import zipfile
 
+import numpy as np
 import pytest
 
 from fer_cli.errors import PictureError, UsageError
+from fer_cli.prediction.listing import to_path
 from fer_cli.prediction.neutral.given import ITSELF, GivenNeutral
 from fer_cli.prediction.pipeline import Neutral
 from fer_cli.prediction.results import FacePrediction, Frame, Skipped
@@ -45,6 +48,27 @@ def test_one_picture_serves_everybody_but_itself(extract, faces):
 def test_a_picture_that_cannot_be_used_is_said(extract, tmp_path):
     with pytest.raises(PictureError, match=r"nowhere\.png cannot be used: no such file"):
         fitted(tmp_path / "nowhere.png", extract)
+
+
+def test_a_picture_at_an_address_serves_everybody_but_itself(extract, faces, tmp_path):
+    with zipfile.ZipFile(tmp_path / "album.zip", "w") as archive:
+        archive.write(faces[0], "rest.png")
+    address = f"zip://rest.png::{tmp_path / 'album.zip'}"
+    finder = GivenNeutral(to_path(address))
+    finder.fit(None, extract)
+    neutral = finder.neutral_for(Frame(0, faces[1]), FacePrediction(0))
+    assert neutral.name == address
+    assert np.array_equal(neutral.pixels, extract.largest(faces[0]))
+    assert finder.neutral_for(Frame(0, to_path(address)), FacePrediction(0)) == ITSELF
+
+
+@pytest.mark.parametrize("inside", ["gone.png", "people.csv", ""])
+def test_at_an_address_it_is_one_picture(extract, tmp_path, inside):
+    with zipfile.ZipFile(tmp_path / "album.zip", "w") as archive:
+        archive.writestr("people/rest.png", b"")
+    with pytest.raises((PictureError, UsageError), match="neutral") as caught:
+        GivenNeutral(to_path(f"zip://{inside}::{tmp_path / 'album.zip'}")).fit(None, extract)
+    assert "one picture" in caught.value.hint
 
 
 def test_a_folder_serves_each_subject_by_the_folder_of_its_pictures(extract, people):

@@ -32,7 +32,9 @@ def see(store: PeopleStore, *people: int | tuple[int, float], names: str = "", d
     embeddings = np.stack([towards(who, off=off) for who, off in faces])
     clusters = np.unique([who for who, _ in faces], return_inverse=True)[1]
     with store.writing():
-        found = match_faces(store, digests, embeddings, clusters, threshold=0.5, centre=None, today=day)
+        found = match_faces(
+            store, digests, embeddings, clusters, threshold=0.5, centre=None, today=day, album=store.next_album()
+        )
     return found.tolist()
 
 

@@ -44,10 +44,38 @@ def test_of_other_encoders_it_is_refused_with_what_to_type(path):
         assert len(store.people()) == 2
 
 
+def make_version_1(path: Path) -> None:
+    change(path, "DROP TABLE albums", "PRAGMA user_version = 1")
+
+
+def test_a_store_of_version_1_has_one_album_and_counts_on(path):
+    make_version_1(path)
+    with PeopleStore.open(path.parent) as store:
+        assert [(each.faces, each.albums) for each in store.people()] == [(1, 1), (1, 1)]
+        see(store, 0, names="b")
+        assert [(each.faces, each.albums) for each in store.people()] == [(2, 2), (1, 1)]
+        assert [each.name for each in store.pictures([1])] == ["kept"]
+    with open_store(path.parent) as store:
+        assert store.rows("PRAGMA user_version") == [(people_file.VERSION,)]
+
+
+def test_a_store_of_version_1_that_may_only_be_read_is_read(path, monkeypatch):
+    make_version_1(path)
+    before, connect = path.read_bytes(), sqlite3.connect
+    monkeypatch.setattr(
+        people_file.sqlite3, "connect", lambda name, **settings: connect(f"file:{name}?mode=ro", uri=True, **settings)
+    )
+    with PeopleStore.open(path.parent) as store:
+        assert [each.albums for each in store.people()] == [1, 1]
+        with pytest.raises(FerError, match="it is read-only"):
+            store.rename(store.find("person-1"), "Anna")
+    assert path.read_bytes() == before
+
+
 def test_of_another_version_it_is_left_alone(path):
-    change(path, "PRAGMA user_version = 2")
+    change(path, "PRAGMA user_version = 3")
     before = path.read_bytes()
-    with pytest.raises(FerError, match=r"version 2 of the people store; this fer knows version 1"):
+    with pytest.raises(FerError, match=r"version 3 of the people store; this fer knows up to 2"):
         open_store(path.parent)
     assert path.read_bytes() == before
 
@@ -167,5 +195,5 @@ def test_an_error_in_the_middle_leaves_nothing(path):
     with open_store(path.parent) as store:
         with pytest.raises(ValueError, match="broadcast"), store.writing():
             # Of faces that are as wide as others, the person is added before anything is wrong.
-            store.count(store.add_person(8, DAY), [b"digest"], np.zeros(7), DAY)
+            store.count(store.add_person(8, DAY), [b"digest"], np.zeros(7), DAY, 1)
         assert len(store.people()) == 2

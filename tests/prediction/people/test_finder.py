@@ -16,7 +16,12 @@ from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
 from tests.prediction.neutral.test_auto import CLASSIFIER, MEAN, HowNeutral, WhoIsIt
 from tests.prediction.people.made import BINDING
 
-IDENTITY = IdentityEncoder(WhoIsIt(), lambda crops: crops, 0.5, "the first colour", torch.device("cpu"))
+
+def as_they_are(crops: torch.Tensor) -> torch.Tensor:
+    return crops
+
+
+IDENTITY = IdentityEncoder(WhoIsIt(), as_they_are, 0.5, "the first colour", torch.device("cpu"))
 #: Who, how neutral, and what tells pictures of the same person apart.
 Face = tuple[int, int, int]
 
@@ -48,7 +53,8 @@ class Album:
 
     def finish(self, **labels: dict[str, float]) -> None:
         """Predict: each picture's face with these probabilities."""
-        with self.people.sink() as sink:
+        [telling] = self.people.sinks()
+        with telling as sink:
             for name, shares in labels.items():
                 face = self._faces[name][0]
                 sink.write(FrameResult(self._frames[name], (FacePrediction(0, shares, crop=face.crop),)))
@@ -113,7 +119,7 @@ def test_pictures_that_come_once_are_matched_as_they_come(tmp_path):
     assert stream.who() == ["person-1", "person-2", "person-2", "person-1"]
     assert stream.neutral("a").embedding.tolist() == [1, 250]
     assert stream.neutral("c").name == "mean"
-    assert [each.faces for each in stream.store.people()] == [2, 2]
+    assert [(each.faces, each.albums) for each in stream.store.people()] == [(2, 2), (2, 1)]
     assert "as it comes" in told[-1]
 
 

@@ -5,9 +5,9 @@ import pytest
 
 from fer_cli.errors import UsageError
 from fer_cli.prediction.people.finder import encode_crop
-from fer_cli.prediction.people.sheet import BLANK, GAP, LINE, NAMES, SIDE, contact_sheet, encoded
+from fer_cli.prediction.people.sheet import BLANK, GAP, LINE, NAMES, SIDE, ProfilePictures, contact_sheet, encoded
 from fer_cli.prediction.people.store import Person
-from tests.prediction.people.made import picture
+from tests.prediction.people.made import open_store, picture, see
 
 RED, GREEN = (200, 20, 20), (20, 160, 20)
 
@@ -48,3 +48,41 @@ def test_the_ending_is_the_format(tmp_path):
     assert encoded(sheet, tmp_path / "a.jpg").startswith(b"\xff\xd8")
     with pytest.raises(UsageError, match="names no picture"):
         encoded(sheet, tmp_path / "a.txt")
+
+
+def shade(pixels: np.ndarray | None) -> int | None:
+    return None if pixels is None else round(float(pixels.mean()) / 50)
+
+
+@pytest.fixture
+def profiles(tmp_path):
+    """A person with two neutral pictures, another with none that is whole, and the store that they are in."""
+    with open_store(tmp_path / "people") as store:
+        see(store, 0, 1, 2)
+        with store.writing():
+            store.offer(1, picture("best.jpg", score=0.9, crop=crop((100,) * 3)))
+            store.offer(2, picture("good.jpg", score=0.8, crop=crop((50,) * 3)))
+            store.offer(2, picture("smile.jpg", label="happiness", crop=crop((200,) * 3)))
+            store.offer(3, picture("broken.jpg", crop=b"no JPEG"))
+        store.merge(store.find("person-1"), store.find("person-2"))
+        yield store, ProfilePictures(store.path.parent)
+
+
+def test_a_profile_is_shown_by_its_most_neutral_picture_but_never_by_the_face_itself(profiles):
+    _, pictures = profiles
+    assert shade(pictures("people:person-1 (2 pictures)", "other.jpg")) == 2
+    assert shade(pictures("people:person-1 (1 picture)", "best.jpg")) == 1
+    assert shade(pictures("people:person-2 (2 pictures)", "")) == 2
+    assert pictures("people:person-3 (1 picture)", "") is None
+    for name in ("people:person-9 (2 pictures)", "mean", "best.jpg", f"people:person-{'9' * 30} (1 picture)"):
+        assert pictures(name, "") is None
+
+
+def test_whoever_is_forgotten_has_no_picture_on_a_page(profiles):
+    store, pictures = profiles
+    store.forget([store.find("person-1")])
+    assert pictures("people:person-1 (2 pictures)", "") is None
+
+
+def test_a_store_that_is_gone_costs_no_page(tmp_path):
+    assert ProfilePictures(tmp_path / "gone")("people:person-1 (2 pictures)", "") is None

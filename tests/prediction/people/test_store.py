@@ -57,7 +57,9 @@ def test_two_clusters_of_an_album_may_be_one_stored_person(store):
     from fer_cli.prediction.people.matching import match_faces
 
     with store.writing():
-        found = match_faces(store, digests, embeddings, np.array([0, 1]), threshold=0.5, centre=None, today=DAY)
+        found = match_faces(
+            store, digests, embeddings, np.array([0, 1]), threshold=0.5, centre=None, today=DAY, album=9
+        )
     assert found.tolist() == [1, 1]
 
 
@@ -82,6 +84,27 @@ def test_a_probability_comes_before_any_other_score(store):
         far = picture("far", score=7.0)
         store.offer(1, type(far)(**{**vars(far), "probability": False}))
     assert [each.name for each in store.pictures([1])] == ["sure", "far"]
+
+
+def test_albums_are_counted_once_however_often_they_are_predicted_and_whoever_is_merged(store):
+    def albums() -> list[int]:
+        return [each.albums for each in store.people()]
+
+    see(store, 0, 1, 0, names="a")
+    see(store, 0, 1, 0, names="a")
+    assert albums() == [1, 1]
+    see(store, 0, 2, names="b")
+    assert albums() == [2, 1, 1]
+    # The first album shows both, and is one album of the person that they are.
+    store.merge(store.find("person-1"), store.find("person-2"))
+    assert albums() == [2, 1]
+    store.merge(store.find("person-1"), store.find("person-3"))
+    assert albums() == [2]
+    store.split(store.find("person-1"))
+    assert albums() == [2, 1, 1]
+    store.forget([store.find("person-1")])
+    assert albums() == [1, 1]
+    assert store.rows("SELECT count(*) FROM albums") == [(2,)]
 
 
 def test_merged_people_are_one_and_both_ids_lead_there(store):
@@ -217,7 +240,7 @@ store.rows("PRAGMA cache_size = 2")
 with store.writing():
     store.add_person(8, __import__("datetime").date(2026, 1, 1))
     for number in range(5000):
-        store.count(1, [b"%016d" % number], 0, __import__("datetime").date(2026, 1, 1))
+        store.count(1, [b"%016d" % number], 0, __import__("datetime").date(2026, 1, 1), 9)
     os._exit(9)
 """
 
@@ -238,4 +261,4 @@ def test_the_file_is_sqlite_that_others_can_read(store, tmp_path):
     see(store, 0)
     with sqlite3.connect(tmp_path / "people" / FILE) as other:
         assert other.execute("SELECT id, faces FROM people").fetchall() == [(1, 1)]
-        assert other.execute("PRAGMA user_version").fetchall() == [(1,)]
+        assert other.execute("PRAGMA user_version").fetchall() == [(2,)]

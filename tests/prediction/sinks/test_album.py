@@ -246,6 +246,30 @@ def test_the_first_of_equals_is_the_peak_and_all_others_are_given_back():
     assert [frame.number for frame, _ in peaks.of(-1)] == [1]
 
 
+def test_a_stored_profile_has_a_picture_and_another_one_for_the_face_that_it_is(tmp_path):
+    name = "people:person-1 (2 pictures)"
+
+    def profiles(neutral: str, own: str) -> np.ndarray | None:
+        shade = 40 if own == "b.jpg" else 200
+        return np.full((112, 112, 3), shade, np.uint8) if neutral == name else None
+
+    results = [
+        *(picture(number, f"{letter}.jpg", face("anger", 0.9, neutral=name)) for number, letter in enumerate("abc")),
+        picture(3, "d.jpg", face("anger", 0.9, neutral="elsewhere.jpg")),
+        *video(4, "v.mp4", (face("anger", 0.9, neutral=name),)),
+    ]
+    page = write(tmp_path, results, profiles=profiles)
+    style = " ".join(page.text("style"))
+    rules = re.findall(r"\.(n\d+) \{ background-image: url\(([^)]*)\)", style)
+    shades = {name: round(np.asarray(opened(address)).mean()) for name, address in rules}
+    boxes = [
+        attributes["class"].split() for _, attributes, _ in page.all("span") if "neutral" in attributes.get("class", "")
+    ]
+    assert [shades[name] for _, name in boxes] == [200, 40, 200, 200]
+    assert sorted(shades.values()) == [40, 200], "each picture is on the page once"
+    assert "no picture" in cards(page)[3]
+
+
 def test_of_a_video_only_peaks_and_neutral_faces_stay_stored(tmp_path, monkeypatch):
     monkeypatch.setattr("fer_cli.prediction.sinks.thumbnails.PRUNED_EVERY", 3)
     thumbnails = Thumbnails(tmp_path)
