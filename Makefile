@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test fuzz lint clean
+.PHONY: demo test fuzz lint dist clean
 
 demo: .venv/installed
 	$(BIN)/fer demo
@@ -17,6 +17,10 @@ fuzz: .venv/installed-dev
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The wheel and the source distribution in dist/, and the wheel tried in an empty environment outside the checkout.
+dist: .venv/installed-dev
+	.ci/dist $(CURDIR)/$(BIN)/python
 
 .venv/installed: pyproject.toml | .venv
 	$(BIN)/pip install --disable-pip-version-check --editable .
