@@ -3,8 +3,8 @@
 python .ci/documented.py [--list] [PAGE…]
 
 A home folder is made first: a corpus of drawn faces in CK+'s layout as ~/corpora/CK+, and in each page's folder a few
-of them as ./images, the corpus prepared as data/ckplus, and a run. A block after <!-- needs: … --> is skipped, and counted
-with what it needs.
+of them as ./images, the corpus prepared as data/ckplus, and a run. A block after <!-- needs: … --> is skipped, and
+counted with what it needs.
 """
 
 import argparse
