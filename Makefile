@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test fuzz lint clean
+.PHONY: demo test fuzz lint dist docs clean
 
 demo: .venv/installed
 	$(BIN)/fer demo
@@ -18,6 +18,14 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# The documentation's site in site/, strictly: a broken link is an error. Looked at without a network.
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The wheel and the source distribution in dist/, and the wheel tried in an empty environment outside the checkout.
+dist: .venv/installed-dev
+	.ci/dist $(CURDIR)/$(BIN)/python
+
 .venv/installed: pyproject.toml | .venv
 	$(BIN)/pip install --disable-pip-version-check --editable .
 	touch $@
@@ -26,6 +34,10 @@ lint: .venv/installed-dev
 	$(BIN)/pip install --disable-pip-version-check --editable '.[dev]'
 	touch $@ .venv/installed
 
+.venv/installed-docs: pyproject.toml | .venv
+	$(BIN)/pip install --disable-pip-version-check --editable '.[dev,docs]'
+	touch $@ .venv/installed .venv/installed-dev
+
 .venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "fer needs Python 3.11 or later; $$($(PYTHON) --version) is what '$(PYTHON)' is. Try: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; \
@@ -33,4 +45,4 @@ lint: .venv/installed-dev
 	$(PYTHON) -m venv .venv
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -13,7 +13,7 @@ from fer_cli.files import provide_home
 if TYPE_CHECKING:
     from fer_cli.prediction.predictor import FacePrediction, Predictor
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["FacePrediction", "Predictor"]
 
 provide_home()

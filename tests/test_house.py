@@ -13,6 +13,7 @@ HOUSE = Path(fer_cli.__file__).parent
 FLOORS = {
     "cli": 7,
     "benchmark": 6,
+    "doctor": 5,
     "prediction": 5,
     "evaluation": 5,
     "export": 5,

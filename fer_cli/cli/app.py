@@ -11,7 +11,7 @@ from rich.text import Text
 
 import fer_cli
 from fer_cli import files
-from fer_cli.cli import benchmark, compare, evaluate, export, people, predict, prepare, train, weights
+from fer_cli.cli import benchmark, compare, doctor, evaluate, export, people, predict, prepare, train, weights
 from fer_cli.cli.console import INTERRUPTED, discard, err, print_error, say, use_utf8, warn
 from fer_cli.cli.help import Commands, Group
 from fer_cli.errors import DiskFullError, FerError
@@ -33,6 +33,7 @@ class _Program(Group):
             "people",
             "export",
             "weights",
+            "doctor",
             "demo",
         ]
 
@@ -101,10 +102,15 @@ def program(
 def demo(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder for everything.")] = Path("demo"),
+    quick: Annotated[bool, typer.Option("--quick", help="Six people and two epochs: does it run at all?")] = False,
 ) -> None:
     """Draw a corpus, prepare it, train on it, evaluate, and predict: the whole path, in a folder of its own.
 
     Typed again, it continues where it was interrupted.
+
+    fer demo
+
+    fer demo --quick /tmp/demo    # does this installation work? Its accuracy says nothing
     """
     program = context.find_root().command
 
@@ -118,12 +124,13 @@ def demo(
 
     corpus, data, run = folder / "corpus", folder / "data" / "synthetic", folder / "runs" / "difference"
     predictions = folder / "predictions.csv"
-    line("prepare", "synthetic", corpus, "--frames", "4", "--out", data)
+    few = ["--subjects", "6", "--folds", "3"] if quick else []
+    line("prepare", "synthetic", corpus, "--frames", "4", *few, "--out", data)
     if not (run / "run.json").is_file():
         line(
             *("train", "difference", "--data", data, "--out", run),
-            *("--encoder", "scratch", "--backbone", "mobilenet_v3_small", "--size", "96"),
-            *("--epochs", "24", "--lr", "0.002"),
+            *("--encoder", "scratch", "--backbone", "mobilenet_v3_small", "--size", "64" if quick else "96"),
+            *("--epochs", "2" if quick else "24", "--lr", "0.002"),
         )
     line("evaluate", run)
     faces, neutral = _held_out(run, data)
@@ -164,6 +171,7 @@ app.command("predict")(predict.predict)
 app.add_typer(people.app, name="people")
 app.command("export")(export.export)
 app.add_typer(weights.app, name="weights")
+app.command("doctor")(doctor.doctor)
 app.command("demo")(demo)
 
 
