@@ -10,7 +10,7 @@ from rich.text import Text
 
 import fer_cli
 from fer_cli import files
-from fer_cli.cli import compare, evaluate, export, people, predict, prepare, train, weights
+from fer_cli.cli import compare, evaluate, export, people, predict, prepare, push, train, weights
 from fer_cli.cli.console import INTERRUPTED, err, print_error, say, use_utf8, warn
 from fer_cli.cli.help import Commands, Group
 from fer_cli.errors import DiskFullError, FerError
@@ -22,7 +22,7 @@ class _Program(Group):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """In the order in which they are used."""
-        return ["prepare", "train", "evaluate", "compare", "predict", "people", "export", "weights", "demo"]
+        return ["prepare", "train", "evaluate", "compare", "predict", "people", "export", "push", "weights", "demo"]
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -147,6 +147,7 @@ app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.add_typer(people.app, name="people")
 app.command("export")(export.export)
+app.command("push")(push.push)
 app.add_typer(weights.app, name="weights")
 app.command("demo")(demo)
 

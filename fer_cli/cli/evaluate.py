@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fer_cli.evaluation.results import Evaluation
+    from fer_cli.runs.run import CrossValidation, Run
 
 _RULES = (
     "Each frame counts, or each sequence: its frames' probabilities averaged, or their votes (of equally many the "
@@ -129,6 +130,20 @@ def evaluate(
             chosen, EvaluateOptions(data, split, output, attributes, analysis, sample_weight), session
         )
     show(evaluation)
+    write_cards(chosen)
+
+
+def write_cards(trained: "Run | CrossValidation") -> None:
+    """Write the model card of a run, or of each run of a cross-validation, and say where it is."""
+    from fer_cli.export.card import refresh
+    from fer_cli.runs.run import Run
+
+    if isinstance(trained, Run):
+        say(f"card      {refresh(trained)}")
+        return
+    for run in trained.runs:
+        refresh(run)
+    say(f"cards     README.md in each run of {trained.path}")
 
 
 def show(evaluation: "Evaluation") -> None:
