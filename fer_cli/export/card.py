@@ -5,7 +5,6 @@ for Model Reporting*, 2019, arXiv 1810.03993. No subject is named in it and no f
 """
 
 import hashlib
-import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -17,16 +16,15 @@ from typing import Annotated, Any, NotRequired, TypedDict
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, StrictUndefined
 from msgspec import Meta
-from safetensors import SafetensorError, safe_open
 
 from fer_cli.documents import read_document
-from fer_cli.errors import DatasetError, ModelError, RunError
+from fer_cli.errors import DatasetError, RunError
 from fer_cli.export.provenance import corpora_behind, weights_behind
 from fer_cli.files import as_text, read_bytes, write_text
-from fer_cli.models.base import own_model
-from fer_cli.models.loading import CONFIG
+from fer_cli.models.base import TrainedModel
+from fer_cli.models.loading import load_own
 from fer_cli.models.preprocessing import Preprocessing
-from fer_cli.runs.run import EVALUATION, WEIGHTS, Run
+from fer_cli.runs.run import EVALUATION, Run
 
 README = "README.md"
 METRICS = "metrics.json"
@@ -191,23 +189,21 @@ def model_card(run: Run, measured: Sequence[Mapping[str, Any]], publication: Pub
     Raises :class:`~fer_cli.errors.ModelError` if the run's model is not what training saved.
     """
     card, own = run.card, measured[0]
-    config = read_document(run.path / CONFIG, dict[str, Any], ModelError)
-    corpora, weights = corpora_behind(run), weights_behind(run)
-    paired = bool(card["protocol"].get("pairing")) and config.get("features") != "target"
-    tests = [_test(each, run, paired=paired) for each in measured]
+    model = load_own(run.path)
+    tests = [_test(each, paired=model.paired) for each in measured]
     text = _template().render(
         metadata=_metadata(run, measured, publication),
         run=run,
         card=card,
         title=publication.repository or f"{card['model']} on {card['protocol']['corpus']}",
-        about=_first_line(config),
-        network=_network(run.path, config),
+        about=str(import_module(type(model).__module__).__doc__).partition("\n")[0],
+        network=_network(model),
         publication=publication,
         unstated=UNSTATED,
-        paired=paired,
+        paired=model.paired,
         preprocessing=Preprocessing.load(run.path),
-        corpora=corpora,
-        weights=weights,
+        corpora=corpora_behind(run),
+        weights=weights_behind(run),
         protocol=run.protocol.name,
         counts=_counts(run),
         sides=_sides(card),
@@ -226,23 +222,11 @@ def model_card(run: Run, measured: Sequence[Mapping[str, Any]], publication: Pub
     return f"{head}{fence}{mark}{body}"
 
 
-def _first_line(config: Mapping[str, Any]) -> str:
-    """What the module of the model's class says of it in a line."""
-    kind = own_model(config.get("model_type"))
-    if kind is None:
-        raise ModelError(f"{str(config.get('model_type'))[:40]} is not one of fer's models.")
-    return str(import_module(kind.__module__).__doc__).partition("\n")[0]
-
-
-def _network(folder: Path, config: Mapping[str, Any]) -> str:
-    """The choices in the configuration that a reader asks for, and the number of parameters."""
-    try:
-        with safe_open(folder / WEIGHTS, "numpy") as file:
-            numbers = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{folder / WEIGHTS} cannot be read as weights ({error}).") from error
+def _network(model: TrainedModel) -> str:
+    """The choices in its configuration that a reader asks for, and its number of parameters."""
+    config, numbers = model.config.to_dict(), sum(tensor.numel() for tensor in model.parameters())
     chosen = [f"{name} {config[name]}" for name in ("backbone", "features", "pooling") if name in config]
-    return ", ".join([*chosen, f"{numbers:,} numbers"])
+    return ", ".join([*chosen, f"{numbers:,} parameters"])
 
 
 def _digest(text: str) -> str:
@@ -334,7 +318,7 @@ def _sides(card: Mapping[str, Any]) -> list[tuple[str, int | None, int]]:
     return [(title, counts.get(side), len(card["subjects"][side])) for side, title in titles.items()]
 
 
-def _test(metrics: Mapping[str, Any], run: Run, *, paired: bool) -> dict[str, Any]:
+def _test(metrics: Mapping[str, Any], *, paired: bool) -> dict[str, Any]:
     """A test as the card's tables show it."""
     supports = {name: int(row["support"]) for name, row in metrics["per_class"].items()}
     return {

@@ -97,7 +97,7 @@ def package(
         publication,
         precision="float32" if exact else "float16, computed with in float32",
         temperature=temperature,
-        notes="" if notes is None else read_text(notes),
+        notes="" if notes is None else _text(notes, "--notes "),
     )
     card = _public_card(run, seen, [_score(each) for each in measured])
     readme = _readme(run) or model_card(run, measured, publication)
@@ -122,12 +122,13 @@ def package(
     return Packaged(out, size, temperature, fitted["fitted_on"], rounding)
 
 
-def read_text(path: Path) -> str:
-    """The text of a person's file; raises :class:`~fer_cli.errors.UsageError` if it cannot be read."""
+def _text(path: Path, option: str = "") -> str:
     try:
         return read_bytes(path, MAX_NOTES).decode().strip()
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.", hint="It has to be a text file in UTF-8.") from error
+        raise UsageError(
+            f"{option}{path} cannot be read: {error}.", hint="It has to be a text file in UTF-8."
+        ) from error
 
 
 def _readme(run: Run) -> str | None:
@@ -138,7 +139,7 @@ def _readme(run: Run) -> str | None:
     path = run.path / README
     if not path.is_file() or is_own(path):
         return None
-    text = read_text(path) + "\n"
+    text = _text(path) + "\n"
     subjects = set().union(*run.card["subjects"].values(), *seen_behind(run.path).values())
     words = set(re.findall(r"[\w.-]+", text))
     # A number, or a word of three letters, may stand there for anything.

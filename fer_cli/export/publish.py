@@ -51,6 +51,7 @@ class Published:
 
 def plan(run: Run, publication: Publication, *, scores: tuple[Path, ...] = (), notes: Path | None = None) -> Plan:
     """What :func:`push` would send; nothing is sent, and the network is not used. Raises as :func:`push` does."""
+    _check(run, publication)
     with _packaged(run, publication, scores, notes) as (_, made):
         return made
 
@@ -75,17 +76,18 @@ def push(
     :class:`~fer_cli.errors.RunError` if the run has not been evaluated; :class:`~fer_cli.errors.ModelError` if the Hub
     cannot be reached or refuses.
     """
+    name, unpermitted = publication.repository, _unpermitted(run)
+    _check(run, publication)
+    if unpermitted and not publication.permission:
+        raise _not_permitted(unpermitted)
+    if is_offline_mode():
+        raise ModelError(
+            f"{name} cannot be published: the Hub is switched off here (HF_HUB_OFFLINE).",
+            hint="Type HF_HUB_OFFLINE=0 before the line.",
+        )
+    if get_token() is None:
+        raise ModelError(f"{name} cannot be published: nobody is logged in to the Hub.", hint=_LOGIN)
     with _packaged(run, publication, scores, notes) as (folder, made):
-        if made.unpermitted and not publication.permission:
-            raise _not_permitted(made.unpermitted)
-        name = publication.repository
-        if is_offline_mode():
-            raise ModelError(
-                f"{name} cannot be published: the Hub is switched off here (HF_HUB_OFFLINE).",
-                hint="Type HF_HUB_OFFLINE=0 before the line.",
-            )
-        if get_token() is None:
-            raise ModelError(f"{name} cannot be published: nobody is logged in to the Hub.", hint=_LOGIN)
         disable_progress_bars()
         logging.set_verbosity_error()
         progress(f"sending to {name}", 0, None)
@@ -116,13 +118,15 @@ def _packaged(
     run: Run, publication: Publication, scores: tuple[Path, ...], notes: Path | None
 ) -> Iterator[tuple[Path, Plan]]:
     """The packaged form of ``run`` in a folder that goes away again, and what is in it."""
-    _check(run, publication)
     with TemporaryDirectory(prefix="fer-push-") as folder:
         made = package(run, Path(folder, "run"), scores=scores, notes=notes, exact=True, publication=publication).path
         card = (made / README).read_text(encoding="utf-8")
-        unpermitted = tuple(each for each in (*corpora_behind(run), *weights_behind(run)) if not each.publishable)
         files = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
-        yield made, Plan(files, card, _licence(run, card, publication), unpermitted)
+        yield made, Plan(files, card, _licence(run, card, publication), _unpermitted(run))
+
+
+def _unpermitted(run: Run) -> tuple[Source, ...]:
+    return tuple(each for each in (*corpora_behind(run), *weights_behind(run)) if not each.publishable)
 
 
 def _check(run: Run, publication: Publication) -> None:
