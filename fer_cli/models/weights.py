@@ -302,6 +302,46 @@ ALL: dict[str, Weights] = {
 FETCHABLE = tuple(name for name, weights in ALL.items() if not isinstance(weights, ImportedWeights | PackagedWeights))
 
 
+@dataclass(frozen=True)
+class FetchedModel(Weights):
+    """A model of the Hub that somebody named, in the Hub's cache: ``folder`` holds the newest revision there."""
+
+    folder: Path
+
+    def place(self) -> Path | None:
+        """The folder."""
+        return self.folder
+
+    def fetch(self, progress: Progress = silent) -> Path:
+        """The folder, which is here."""
+        return self.folder
+
+
+def fetched_models() -> list[FetchedModel]:
+    """The models in the Hub's cache that are not among :data:`ALL`, with the licence that their cards state."""
+    from huggingface_hub import ModelCard, scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    known = {yunet.REPOSITORY, *(each.repository for each in ALL.values() if isinstance(each, HubWeights))}
+    try:
+        repositories = [each for each in scan_cache_dir().repos if each.repo_type == "model"]
+    except CacheNotFound:
+        return []
+    found = []
+    for each in sorted(repositories, key=lambda each: each.repo_id):
+        if each.repo_id in known or not each.revisions:
+            continue
+        folder = max(each.revisions, key=lambda revision: revision.last_modified).snapshot_path
+        licence = "not stated"
+        # A card is whatever its owner wrote.
+        with suppress(Exception):
+            data = ModelCard.load(folder / "README.md").data
+            licence = str(data.get("license_name") or data.get("license") or licence)
+        home = f"huggingface.co/{each.repo_id}"
+        found.append(FetchedModel(each.repo_id, "predict --model", home, licence, f"as its card says ({home})", folder))
+    return found
+
+
 def find(name: str) -> Weights:
     """The published weights called ``name``; raises :class:`~fer_cli.errors.UsageError` if there are none."""
     if name not in ALL:
