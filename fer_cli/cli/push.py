@@ -88,10 +88,10 @@ def _show(plan: "Plan", permission: str) -> None:
     _about_licence(plan.licence)
     if plan.unpermitted:
         names = ", ".join(each.name for each in plan.unpermitted)
-        said = (
+        state = (
             f"stated by you: {permission}" if permission else "missing, and so it would be refused: --permission TEXT"
         )
-        say(f"permitted {names}: {said}")
+        say(f"permitted {names}: {state}")
 
 
 def _about_licence(licence: str) -> None:

@@ -18,7 +18,7 @@ from jinja2 import Environment, StrictUndefined
 from msgspec import Meta
 
 from fer_cli.documents import read_document
-from fer_cli.errors import DatasetError, RunError
+from fer_cli.errors import DatasetError, FerError, RunError
 from fer_cli.export.provenance import corpora_behind, weights_behind
 from fer_cli.files import as_text, read_bytes, write_text
 from fer_cli.models.base import TrainedModel
@@ -166,8 +166,12 @@ def refresh(run: Run) -> str:
         return f"{path} is that of the package"
     if path.exists() and not is_own(path):
         return f"{path} is kept: a person wrote or edited it"
+    if not (run.path / EVALUATION / METRICS).is_file():
+        return f"none yet: fer evaluate {run.path} tests the run on its own fold and writes it"
     try:
         write_text(path, model_card(run, evaluations(run)))
+    except FerError as error:
+        return f"{path} is not written: {error.message}"
     except OSError as error:
         return f"{path} cannot be written: {error.strerror}"
     return str(path)

@@ -56,9 +56,9 @@ def corpora_behind(run: Run) -> list[Source]:
         found.append(
             _corpus(corpus, corpus, "before: the weights that it starts from", None, len(seen[corpus]) or None)
         )
-    known = _of_packaged_model()
+    names = _of_packaged_model()
     for data in card.get("unlisted", []):
-        name = known.get(data["fingerprint"], f"pictures of fingerprint {data['fingerprint'][:16]}")
+        name = names.get(data["fingerprint"], f"pictures of fingerprint {data['fingerprint'][:16]}")
         found.append(_corpus(ANYBODYS, name, "before: the weights that it starts from"))
     return found
 
@@ -109,9 +109,9 @@ def _weights(recipe: dict[str, Any], generations: int) -> Iterator[Source]:
 
 
 def _published(name: str, role: str) -> Source:
-    known = ALL.get(name)
-    if known is not None:
-        return Source(name, role, known.home, known.licence, known.permission, publishable=known.publishable)
+    weights = ALL.get(name)
+    if weights is not None:
+        return Source(name, role, weights.home, weights.licence, weights.permission, publishable=weights.publishable)
     link = f"https://huggingface.co/{name}" if "/" in name else ""
     home = f"huggingface.co/{name}" if "/" in name else "not known to fer"
     kind = "timm's, as its card says" if name.startswith(TIMM) else "as its card says"

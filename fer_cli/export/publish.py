@@ -39,7 +39,7 @@ class Plan:
 class Published:
     """What was sent: the repository's ``url``, the ``commit``, whether it is ``private``, and the ``plan``.
 
-    ``changed`` is False where the repository held the same files already.
+    ``changed`` is False where the repository had the same files already.
     """
 
     url: str

@@ -319,17 +319,17 @@ class FetchedModel(Weights):
 
 def fetched_models() -> list[FetchedModel]:
     """The models in the Hub's cache that are not among :data:`ALL`, with the licence that their cards state."""
-    from huggingface_hub import ModelCard, scan_cache_dir
+    from huggingface_hub import ModelCard, constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
-    known = {yunet.REPOSITORY, *(each.repository for each in ALL.values() if isinstance(each, HubWeights))}
+    listed = {yunet.REPOSITORY, *(each.repository for each in ALL.values() if isinstance(each, HubWeights))}
     try:
-        repositories = [each for each in scan_cache_dir().repos if each.repo_type == "model"]
+        repositories = [each for each in scan_cache_dir(constants.HF_HUB_CACHE).repos if each.repo_type == "model"]
     except CacheNotFound:
         return []
     found = []
     for each in sorted(repositories, key=lambda each: each.repo_id):
-        if each.repo_id in known or not each.revisions:
+        if each.repo_id in listed or not each.revisions:
             continue
         folder = max(each.revisions, key=lambda revision: revision.last_modified).snapshot_path
         licence = "not stated"
