@@ -120,15 +120,15 @@ class Publication:
     """How weights are published: the ``repository`` (``ORG/NAME``), their ``licence``, and who gave ``permission``.
 
     ``licence`` is an identifier of the Hub's, such as ``cc-by-nc-4.0``; :data:`UNSTATED` grants nothing.
-    ``temperature`` is that of the softmax which the weights are published with, ``precision`` how they are stored;
-    ``notes`` is text added at the end.
+    ``temperature`` is that of the softmax which the weights are published with, None the model's own; ``precision`` is
+    how they are stored; ``notes`` is text added at the end.
     """
 
     repository: str = ""
     licence: str = UNSTATED
     permission: str = ""
     precision: str = "float32"
-    temperature: float = 1.0
+    temperature: float | None = None
     notes: str = ""
 
 
@@ -209,11 +209,13 @@ def model_card(run: Run, measured: Sequence[Mapping[str, Any]], publication: Pub
         corpora=corpora_behind(run),
         weights=weights_behind(run),
         protocol=run.protocol.name,
+        folds=run.protocol.folds,
         counts=_counts(run),
         sides=_sides(card),
         tests=tests,
         own=tests[0],
         calibration=own["calibration"],
+        temperature=model.temperature if publication.temperature is None else publication.temperature,
         shown=[name.replace("_", " ") for name in SHOWN],
         groups=_groups(measured),
         limits=_limits(tests[0], run),
@@ -230,6 +232,7 @@ def _network(model: TrainedModel) -> str:
     """The choices in its configuration that a reader asks for, and its number of parameters."""
     config, numbers = model.config.to_dict(), sum(tensor.numel() for tensor in model.parameters())
     chosen = [f"{name} {config[name]}" for name in ("backbone", "features", "pooling") if name in config]
+    chosen += ["encoder frozen"] if config.get("tune_encoder") is False else []
     return ", ".join([*chosen, f"{numbers:,} parameters"])
 
 
@@ -353,11 +356,11 @@ def _confused(metrics: Mapping[str, Any]) -> list[tuple[str, str, int, int]]:
 
 def _groups(measured: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A row a group of each test that was evaluated by groups."""
-    rows: dict[tuple[str, ...], dict[str, Any]] = {}
-    for each in measured:
+    rows: dict[tuple[int, str, str], dict[str, Any]] = {}
+    for test, each in enumerate(measured, start=1):
         for row in each.get("groups", []):
-            key = (each["about"], row["attribute"], row["group"])
-            rows.setdefault(key, {**row, "corpus": each["corpus"], "values": {}})["values"][row["measure"]] = row
+            key = (test, row["attribute"], row["group"])
+            rows.setdefault(key, {**row, "test": test, "values": {}})["values"][row["measure"]] = row
     return [{**row, "values": [row["values"].get(name) for name in SHOWN]} for row in rows.values()]
 
 

@@ -1,7 +1,5 @@
 """``fer push`` as it is typed, and the cards that training and evaluation write."""
 
-import json
-
 import pytest
 
 from tests.cli.test_path import fer
@@ -66,7 +64,6 @@ def test_training_writes_a_card_and_evaluation_writes_it_again(tmp_path, monkeyp
     assert "README.md" in fer("train", "vit-se", *settings, "--out", "runs/one")
     card = tmp_path / "runs" / "one" / "README.md"
     text = card.read_text()
-    assert "fer train" not in text or "--out" in text
     assert "P01" not in text
     assert str(tmp_path) not in text
     card.unlink()
@@ -74,5 +71,4 @@ def test_training_writes_a_card_and_evaluation_writes_it_again(tmp_path, monkeyp
     assert card.read_text() == text
     card.write_text("# Mine\n")
     assert "is kept" in fer("evaluate", "runs/one")
-    assert json.loads((card.parent / "run.json").read_text())["model"] == "vit-se"
     assert card.read_text() == "# Mine\n"

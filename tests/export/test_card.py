@@ -45,7 +45,7 @@ def test_its_metadata_are_the_hubs(run):
         "A face is not a feeling",
         "10.1177/1529100619832930",
         "Code: fer-cli is under the MIT licence",
-        "Weights: none is stated",
+        "Weights: no licence is stated",
         "0.800 [0.700, 0.900]",
         "fitted on 30 validation faces",
         "fer train difference --data made --out=one --epochs 3",
@@ -92,8 +92,8 @@ def test_groups_and_further_tests_are_in_it_and_the_validation_folds_are_not(run
     made_evaluation(run.path / "evaluation" / "mmi", corpus="mmi", n=7)
     made_evaluation(run.path / "evaluation" / "mmi-val", corpus="chosen")
     text = text_of(run)
-    assert "| made | age | 60+ (too few for a conclusion) | 9 | 3 | 0.700 [0.600, 0.800] | – | – |" in text
-    assert "| mmi: Made 4 classes, test fold 0 | none | 7 |" in text
+    assert "| 1 | age | 60+ (too few for a conclusion) | 9 | 3 | 0.700 [0.600, 0.800] | – | – |" in text
+    assert "| 2. Made 4 classes, test fold 0 | none | 7 |" in text
     assert "chosen" not in text
     assert "It was not evaluated by age" not in text
 
