@@ -11,7 +11,7 @@ from rich.text import Text
 
 import fer_cli
 from fer_cli import files
-from fer_cli.cli import benchmark, compare, doctor, evaluate, export, people, predict, prepare, train, weights
+from fer_cli.cli import benchmark, compare, doctor, evaluate, export, people, predict, prepare, push, train, weights
 from fer_cli.cli.console import INTERRUPTED, discard, err, print_error, say, use_utf8, warn
 from fer_cli.cli.help import Commands, Group
 from fer_cli.errors import DiskFullError, FerError
@@ -32,6 +32,7 @@ class _Program(Group):
             "predict",
             "people",
             "export",
+            "push",
             "weights",
             "doctor",
             "demo",
@@ -170,6 +171,7 @@ app.command("benchmark")(benchmark.benchmark)
 app.command("predict")(predict.predict)
 app.add_typer(people.app, name="people")
 app.command("export")(export.export)
+app.command("push")(push.push)
 app.add_typer(weights.app, name="weights")
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo)

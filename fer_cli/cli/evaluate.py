@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fer_cli.evaluation.results import Evaluation, Missing
+    from fer_cli.runs.run import CrossValidation, Run
 
 _RULES = (
     "Each frame counts, or each sequence: its frames' probabilities averaged, or their votes (of equally many the "
@@ -153,7 +154,7 @@ def evaluate(
             "--explain": explain,
             "--map": embedding_map,
             "--tta": tta,
-            "--neutral": neutral,
+            "--neutral": neutral != "given",
             "--allow-seen-subjects": allow_seen,
         }
         _check_predictions(data, [name for name, value in of_a_run.items() if value])
@@ -165,6 +166,8 @@ def evaluate(
         else:
             evaluation = evaluate_predictions(predictions, PreparedDataset.open(data), options, session)
     show(evaluation)
+    if predictions is None:
+        write_cards(chosen)
     if evaluation.missing is not None:
         raise typer.Exit(SOME_SKIPPED)
 
@@ -180,6 +183,19 @@ def _check_predictions(data: Path | None, of_a_run: list[str]) -> None:
             f"--predictions and {', '.join(of_a_run)}: a table of predictions has no model to run.",
             hint="Type either.",
         )
+
+
+def write_cards(trained: "Run | CrossValidation") -> None:
+    """Write the model card of a run, or of each run of a cross-validation, and say where it is."""
+    from fer_cli.export.card import refresh
+    from fer_cli.runs.run import Run
+
+    if isinstance(trained, Run):
+        say(f"card      {refresh(trained)}")
+        return
+    for run in trained.runs:
+        refresh(run)
+    say(f"cards     README.md in each run of {trained.path}")
 
 
 def show(evaluation: "Evaluation") -> None:

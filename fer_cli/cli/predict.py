@@ -49,7 +49,7 @@ def predict(
         str | None,
         typer.Option(
             metavar="NAME|FOLDER",
-            help="Instead of a run, an image classification model of the Hugging Face Hub or a folder.",
+            help="Instead of a run, a model of the Hugging Face Hub (ORG/NAME[@REVISION]) or a folder.",
             rich_help_panel="Model",
         ),
     ] = None,
@@ -100,6 +100,8 @@ def predict(
     classifier = opened.classifier
     if opened.labels:
         say(f"model     {opened.name}: {opened.labels}")
+    elif model is not None and opened.run is not None:
+        say(f"model     {opened.about}; trained on {opened.run.protocol.name}")
     say(f"device    {f'{device}, by Ray' if on_ray else device_name(classifier.device)}, {opened.runtime}")
     if on_ray and runtime == INT8:
         raise UsageError(

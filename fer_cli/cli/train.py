@@ -11,7 +11,7 @@ from rich.table import Table
 
 from fer_cli.cli import choose, figures, settings
 from fer_cli.cli.console import Bars, out, say
-from fer_cli.cli.evaluate import show
+from fer_cli.cli.evaluate import show, write_cards
 from fer_cli.cli.help import Commands
 from fer_cli.cli.settings import AllowSeen, Device, with_settings
 from fer_cli.options import Session
@@ -178,6 +178,7 @@ def _report(result: "Run | CrossValidation", evaluation: "Evaluation") -> None:
             f"(loss {best['val_loss']:.3f}, accuracy {best['val_accuracy']:.1%}{recall})"
         )
     show(evaluation)
+    write_cards(result)
 
 
 def _compare(evaluations: "dict[str, Evaluation]") -> None:

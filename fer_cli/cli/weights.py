@@ -19,24 +19,32 @@ app = Commands(
 
 @app.command("list")
 def list_weights() -> None:
-    """List the published weights that fer knows: whether they are here, where each comes from, and its licence.
+    """List the published weights that fer knows, and the Hub's models that --model fetched.
+
+    Of each: whether it is here, where it comes from, its licence, and who may use it for what.
 
     fer weights list
     """
-    from fer_cli.models.weights import ALL
+    from fer_cli.models.weights import ALL, fetched_models
 
-    if not out.is_terminal:
-        for name, weights in ALL.items():
-            give(name, weights.place() or "", weights.home, weights.licence)
-        return
-    table = Table("name", "for", "here", "from", "licence", box=None, padding=(0, 2, 1, 0), header_style="dim")
-    for name, weights in ALL.items():
+    for weights in (*ALL.values(), *fetched_models()):
         place = weights.place()
-        table.add_row(
-            name, weights.used_for, str(place) if place else Text("no", "yellow"), weights.home, weights.licence
-        )
-    out.print(table)
-    say("fer weights fetch NAME gets what can be fetched; fer weights import FILE what only you can get.")
+        if not out.is_terminal:
+            give(weights.name, place or "", weights.home, weights.licence, weights.permission)
+            continue
+        out.print(Text(weights.name, "bold"))
+        table = Table.grid(padding=(0, 2))
+        for title, value in (
+            ("for", weights.used_for),
+            ("here", str(place) if place else Text("no", "yellow")),
+            ("from", weights.home),
+            ("licence", weights.licence),
+            ("permission", weights.permission),
+        ):
+            table.add_row(Text(f"  {title}", "dim"), value)
+        out.print(table)
+    if out.is_terminal:
+        say("fer weights fetch NAME gets what can be fetched; fer weights import FILE what only you can get.")
 
 
 @app.command("fetch")

@@ -7,7 +7,7 @@ from pathlib import Path
 from tokenize import TokenError
 from typing import ClassVar
 
-from fer_cli.corpora.base import Corpus, Frame, Reading, Still, spelled
+from fer_cli.corpora.base import Corpus, Frame, Reading, Still, Terms, spelled
 from fer_cli.corpora.io import children, folders_below, is_dir, is_file
 from fer_cli.corpora.layouts import unexplained
 from fer_cli.errors import CorpusError
@@ -39,6 +39,11 @@ class AffectNet(Corpus):
     name: ClassVar[str] = "affectnet"
     title: ClassVar[str] = "AffectNet"
     summary: ClassVar[str] = "AffectNet, manually annotated faces from the web, in either layout; nobody named."
+    terms: ClassVar[Terms] = Terms(
+        "University of Denver (M. H. Mahoor)",
+        "research by institutions, by agreement",
+        "http://mohammadmahoor.com/affectnet/",
+    )
     layout: ClassVar[str] = (
         "training.csv validation.csv Manually_Annotated_Images/1/….jpg      (older)\n"
         "train_set/images/0.jpg train_set/annotations/0_exp.npy val_set/…   (newer)"

@@ -144,6 +144,25 @@ class Reading:
         self.skipped.append(Skipped(str(path), reason, fault))
 
 
+#: What is known of models trained on a corpus whose conditions do not mention them.
+NOT_STATED = "not stated; ask its owners"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A corpus's ``owner``, the ``condition`` of using its pictures in a clause, and the ``source`` to read it at.
+
+    ``weights`` is what the owners say of publishing models trained on it. ``publishable`` is True only where their
+    licence allows that to everybody who keeps to it; where they say nothing, they are to be asked.
+    """
+
+    owner: str
+    condition: str
+    source: str
+    weights: str = NOT_STATED
+    publishable: bool = False
+
+
 class Corpus(ABC):
     """One corpus as its owners ship it.
 
@@ -157,6 +176,8 @@ class Corpus(ABC):
     title: ClassVar[str]
     #: One line for ``fer prepare --help``.
     summary: ClassVar[str]
+    #: Whose it is and what its owners allow, for the cards of models.
+    terms: ClassVar[Terms]
     #: The tree a reader expects, drawn for error messages.
     layout: ClassVar[str]
     #: A class set's name, or ``found`` for every expression that the corpus shows.

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from annotated_doc import Doc
 from annotated_types import Interval
 
-from fer_cli.corpora.base import Still
+from fer_cli.corpora.base import Still, Terms
 from fer_cli.corpora.layouts import TWO_LETTERS, NamedStills
 from fer_cli.options import Panel, check_bounds
 
@@ -21,6 +21,11 @@ class Bu3dfe(NamedStills):
     name: ClassVar[str] = "bu3dfe"
     title: ClassVar[str] = "BU-3DFE"
     summary: ClassVar[str] = "Binghamton University 3D Facial Expression: frontal stills at four levels."
+    terms: ClassVar[Terms] = Terms(
+        "Binghamton University",
+        "research only, by agreement",
+        "https://www.cs.binghamton.edu/~lijun/Research/3DFE/3DFE_Analysis.html",
+    )
     layout: ClassVar[str] = "BU_3DFE/F0001/F0001_AN01WH_F2D.bmp …"
     examples: ClassVar[tuple[str, ...]] = (
         "fer prepare bu3dfe ~/corpora/BU_3DFE",

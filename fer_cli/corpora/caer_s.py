@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fer_cli.corpora.base import Terms
 from fer_cli.corpora.layouts import SplitFolders
 
 
@@ -14,6 +15,7 @@ class CaerS(SplitFolders):
     name: ClassVar[str] = "caer-s"
     title: ClassVar[str] = "CAER-S"
     summary: ClassVar[str] = "Context-Aware Emotion Recognition, stills: scenes from television, in the owners' splits."
+    terms: ClassVar[Terms] = Terms("Yonsei University", "non-commercial research", "https://caer-dataset.github.io")
     layout: ClassVar[str] = "train/Anger/0001.png …\ntest/Anger/0001.png …"
     examples: ClassVar[tuple[str, ...]] = ("fer prepare caer-s ~/corpora/CAER-S",)
     splits: ClassVar[Mapping[str, str]] = {"train": "train", "val": "val", "validation": "val", "test": "test"}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from fer_cli.corpora import io
-from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence, Still, spelled
+from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence, Still, Terms, spelled
 from fer_cli.corpora.io import children, folders_below, folders_in, is_dir, what_is_there
 from fer_cli.errors import CorpusError
 from fer_cli.files import Entered, read_bytes
@@ -77,6 +77,11 @@ class CKPlus(Corpus):
     name: ClassVar[str] = "ckplus"
     title: ClassVar[str] = "CK+"
     summary: ClassVar[str] = "Extended Cohn-Kanade (CK+) and the original CK, unzipped or in their zips."
+    terms: ClassVar[Terms] = Terms(
+        "Affect Analysis Group, University of Pittsburgh",
+        "research only, by agreement; few subjects may be printed",
+        "https://www.jeffcohn.net/Resources/",
+    )
     layout: ClassVar[str] = (
         "cohn-kanade-images/S005/001/S005_001_00000011.png …\n"
         "Emotion/S005/001/S005_001_00000011_emotion.txt\n"

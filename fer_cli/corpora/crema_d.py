@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fer_cli.corpora.base import Terms
 from fer_cli.corpora.layouts import NamedClips
 
 
@@ -15,6 +16,13 @@ class CremaD(NamedClips):
     name: ClassVar[str] = "crema-d"
     title: ClassVar[str] = "CREMA-D"
     summary: ClassVar[str] = "Crowd-sourced Emotional Multimodal Actors: 7,442 clips of 91 speaking actors."
+    terms: ClassVar[Terms] = Terms(
+        "Cao, Cooper, Keutmann et al.",
+        "Open Database License",
+        "https://github.com/CheyneyComputerScience/CREMA-D",
+        weights="allowed by its licence, with a notice of the database",
+        publishable=True,
+    )
     layout: ClassVar[str] = "VideoFlash/1001_DFA_ANG_XX.flv …"
     examples: ClassVar[tuple[str, ...]] = ("fer prepare crema-d ~/corpora/CREMA-D",)
     classes: ClassVar[str] = "anger,disgust,fear,happiness,sadness"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from fer_cli.corpora.base import Corpus, Frame, Reading, Still, spelled
+from fer_cli.corpora.base import Corpus, Frame, Reading, Still, Terms, spelled
 from fer_cli.corpora.io import files_below, folder_of_list, lines_of_list
 from fer_cli.errors import CorpusError
 
@@ -21,6 +21,11 @@ class Expw(Corpus):
     name: ClassVar[str] = "expw"
     title: ClassVar[str] = "ExpW"
     summary: ClassVar[str] = "Expression in-the-Wild: faces in pictures from the web, with their boxes; nobody named."
+    terms: ClassVar[Terms] = Terms(
+        "Multimedia Lab, Chinese University of Hong Kong",
+        "non-commercial research",
+        "http://mmlab.ie.cuhk.edu.hk/projects/socialrelation/",
+    )
     layout: ClassVar[str] = "label/label.lst\nimage/origin/….jpg"
     classes: ClassVar[str] = "7-neutral"
     examples: ClassVar[tuple[str, ...]] = ("fer prepare expw ~/corpora/ExpW",)

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_doc import Doc
 
-from fer_cli.corpora.base import Corpus, Frame, Reading, Still, spelled
+from fer_cli.corpora.base import Corpus, Frame, Reading, Still, Terms, spelled
 from fer_cli.corpora.io import children, files_below, folders_below, folders_in, is_file
 from fer_cli.corpora.layouts import SplitFolders, unexplained
 from fer_cli.errors import CorpusError
@@ -72,6 +72,11 @@ class Fer2013(Corpus):
     name: ClassVar[str] = "fer2013"
     title: ClassVar[str] = "FER2013"
     summary: ClassVar[str] = "FER2013, a table of 35,887 faces of 48×48 pixels, with FER+'s labels if they are given."
+    terms: ClassVar[Terms] = Terms(
+        "Goodfellow et al. 2013; FER+'s votes: Microsoft",
+        "pictures from the web, shared for research; FER+'s votes MIT",
+        "https://github.com/microsoft/FERPlus",
+    )
     layout: ClassVar[str] = (
         "fer2013.csv, icml_face_data.csv or train.csv   (emotion,pixels,Usage)\n"
         "fer2013new.csv                                 (FER+'s votes, for --ferplus)\n"

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 
 from annotated_doc import Doc
 
-from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence, Still
+from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence, Still, Terms
 from fer_cli.corpora.io import files_below, split_named, unreadable
 from fer_cli.corpora.layouts import REPEATED, add_clip, rows_of
 from fer_cli.errors import CorpusError, UsageError
@@ -38,6 +38,12 @@ class ImageFolder(Corpus):
     # Of frames with labels of their own; other stills have none.
     session_name: ClassVar[str] = "sequence"
     summary: ClassVar[str] = "Any folder of pictures or clips, by a pattern of their paths."
+    terms: ClassVar[Terms] = Terms(
+        "whoever prepared it",
+        "as its pictures were got; not known to fer",
+        "",
+        weights="not known to fer; ask whose pictures they are",
+    )
     layout: ClassVar[str] = (
         "--pattern '{label}/{subject}.jpg'         happiness/001.jpg  neutral/001.jpg\n"
         "--pattern '{split}/{label}/*.jpg'         train/anger/a.jpg  test/anger/b.jpg\n"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from fer_cli.corpora.base import Still
+from fer_cli.corpora.base import Still, Terms
 from fer_cli.corpora.layouts import TWO_LETTERS, NamedStills
 
 
@@ -17,6 +17,9 @@ class Jaffe(NamedStills):
     name: ClassVar[str] = "jaffe"
     title: ClassVar[str] = "JAFFE"
     summary: ClassVar[str] = "Japanese Female Facial Expression: 213 stills of 10 women."
+    terms: ClassVar[Terms] = Terms(
+        "Michael Lyons, Miyuki Kamachi, Jiro Gyoba", "non-commercial research", "https://zenodo.org/records/3451524"
+    )
     layout: ClassVar[str] = "jaffe/KA.AN1.39.tiff   KA.NE1.26.tiff …"
     examples: ClassVar[tuple[str, ...]] = ("fer prepare jaffe ~/corpora/jaffe",)
     promises: ClassVar[Mapping[str, int]] = {"pictures": 213, "subjects": 10}

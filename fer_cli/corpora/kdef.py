@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from annotated_doc import Doc
 
-from fer_cli.corpora.base import Still
+from fer_cli.corpora.base import Still, Terms
 from fer_cli.corpora.layouts import NamedStills
 from fer_cli.errors import UsageError
 from fer_cli.options import Panel
@@ -24,6 +24,7 @@ class Kdef(NamedStills):
     name: ClassVar[str] = "kdef"
     title: ClassVar[str] = "KDEF"
     summary: ClassVar[str] = "Karolinska Directed Emotional Faces: 4,900 stills of 70 people from five angles."
+    terms: ClassVar[Terms] = Terms("Karolinska Institutet", "non-commercial research", "https://kdef.se")
     layout: ClassVar[str] = "KDEF/AF01/AF01ANS.JPG   BF01/BF01ANS.JPG …"
     examples: ClassVar[tuple[str, ...]] = (
         "fer prepare kdef ~/corpora/KDEF",

@@ -8,7 +8,7 @@ from typing import ClassVar
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence
+from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence, Terms
 from fer_cli.corpora.io import about_the_middle, files_below, frame_count, why_unreadable
 from fer_cli.corpora.layouts import COPY, unexplained
 from fer_cli.faces.formats import is_picture
@@ -33,6 +33,9 @@ class Mmi(Corpus):
     name: ClassVar[str] = "mmi"
     title: ClassVar[str] = "MMI"
     summary: ClassVar[str] = "MMI Facial Expression Database: frontal videos of six expressions."
+    terms: ClassVar[Terms] = Terms(
+        "MMI Facial Expression Database (Pantic, Valstar et al.)", "research only, by agreement", "https://mmifacedb.eu"
+    )
     layout: ClassVar[str] = "Sessions/1841/session.xml\nSessions/1841/S035-004.avi\nSessions/1841/S035-004-oao_aucs.xml"
     classes: ClassVar[str] = "6"
     examples: ClassVar[tuple[str, ...]] = ("fer prepare mmi ~/corpora/MMI",)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from fer_cli.corpora.base import Still
+from fer_cli.corpora.base import Still, Terms
 from fer_cli.corpora.layouts import TWO_LETTERS, NamedStills
 from fer_cli.labels import NEUTRAL
 
@@ -18,6 +18,9 @@ class Mug(NamedStills):
     name: ClassVar[str] = "mug"
     title: ClassVar[str] = "MUG"
     summary: ClassVar[str] = "MUG facial expression database, the manually annotated stills."
+    terms: ClassVar[Terms] = Terms(
+        "Aristotle University of Thessaloniki", "research only, by agreement", "https://mug.ee.auth.gr/fed/"
+    )
     layout: ClassVar[str] = "manual/001_an_001_0001.jpg …"
     examples: ClassVar[tuple[str, ...]] = ("fer prepare mug ~/corpora/MUG/manual",)
     file_name: ClassVar[re.Pattern[str]] = re.compile(r"(\d{3})_([a-z]{2})_(\d{3})_(\d{4})\.jpe?g", re.IGNORECASE)

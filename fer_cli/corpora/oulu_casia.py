@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_doc import Doc
 
-from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence
+from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence, Terms
 from fer_cli.corpora.io import children, folders_below
 from fer_cli.errors import CorpusError
 from fer_cli.faces.formats import is_picture
@@ -25,6 +25,11 @@ class OuluCasia(Corpus):
     name: ClassVar[str] = "oulu-casia"
     title: ClassVar[str] = "Oulu-CASIA"
     summary: ClassVar[str] = "Oulu-CASIA NIR&VIS: 480 sequences of 80 subjects in each imaging and light."
+    terms: ClassVar[Terms] = Terms(
+        "CMVS, University of Oulu",
+        "research only, by agreement",
+        "https://www.oulu.fi/cmvs/node/41316",
+    )
     layout: ClassVar[str] = "VL/Strong/P001/Anger/000.jpeg 001.jpeg …   (VL or NI; Strong, Weak or Dark)"
     classes: ClassVar[str] = "6"
     examples: ClassVar[tuple[str, ...]] = (

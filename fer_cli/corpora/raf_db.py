@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from fer_cli.corpora.base import Corpus, Frame, Reading, Still
+from fer_cli.corpora.base import Corpus, Frame, Reading, Still, Terms
 from fer_cli.corpora.io import files_below, folder_of_list, folders_below, is_dir, lines_of_list
 from fer_cli.errors import CorpusError
 from fer_cli.faces.formats import is_picture
@@ -28,6 +28,11 @@ class RafDb(Corpus):
     name: ClassVar[str] = "raf-db"
     title: ClassVar[str] = "RAF-DB basic"
     summary: ClassVar[str] = "Real-world Affective Faces, the basic set: 15,339 aligned faces, nobody named."
+    terms: ClassVar[Terms] = Terms(
+        "Beijing University of Posts and Telecommunications",
+        "non-commercial research",
+        "http://www.whdeng.cn/raf/model1.html",
+    )
     layout: ClassVar[str] = (
         "EmoLabel/list_patition_label.txt   Image/aligned/train_00001_aligned.jpg …\n"
         "train/1/….jpg … test/7/….jpg       (copies without the list)"

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from annotated_doc import Doc
 
-from fer_cli.corpora.base import Still
+from fer_cli.corpora.base import Still, Terms
 from fer_cli.corpora.layouts import NamedStills
 from fer_cli.errors import UsageError
 from fer_cli.labels import expression
@@ -24,6 +24,9 @@ class Rafd(NamedStills):
     name: ClassVar[str] = "rafd"
     title: ClassVar[str] = "RaFD"
     summary: ClassVar[str] = "Radboud Faces Database: stills of 67 models, eight expressions, five angles, three gazes."
+    terms: ClassVar[Terms] = Terms(
+        "Radboud University", "research by institutions, by agreement", "https://rafd.socsci.ru.nl"
+    )
     layout: ClassVar[str] = "RaFD/Rafd090_01_Caucasian_female_angry_frontal.jpg …"
     examples: ClassVar[tuple[str, ...]] = (
         "fer prepare rafd ~/corpora/RaFD",

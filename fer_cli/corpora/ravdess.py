@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fer_cli.corpora.base import Terms
 from fer_cli.corpora.layouts import NamedClips
 
 #: The first field: with sound 01, video only 02. They are the same recording.
@@ -18,6 +19,13 @@ class Ravdess(NamedClips):
     name: ClassVar[str] = "ravdess"
     title: ClassVar[str] = "RAVDESS"
     summary: ClassVar[str] = "Ryerson Audio-Visual Database of Emotional Speech and Song: clips of 24 actors."
+    terms: ClassVar[Terms] = Terms(
+        "Livingstone and Russo, Toronto Metropolitan University",
+        "CC BY-NC-SA 4.0",
+        "https://zenodo.org/records/1188976",
+        weights="allowed by its licence: named, non-commercial, under the same licence",
+        publishable=True,
+    )
     layout: ClassVar[str] = "Actor_12/02-01-06-01-02-01-12.mp4 …"
     examples: ClassVar[tuple[str, ...]] = ("fer prepare ravdess ~/corpora/RAVDESS",)
     promises: ClassVar[Mapping[str, int]] = {"subjects": 24}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fer_cli.corpora.base import Terms
 from fer_cli.corpora.layouts import SplitFolders
 
 
@@ -14,6 +15,9 @@ class Sfew(SplitFolders):
     name: ClassVar[str] = "sfew"
     title: ClassVar[str] = "SFEW 2.0"
     summary: ClassVar[str] = "Static Facial Expressions in the Wild 2.0: faces from films, in the owners' splits."
+    terms: ClassVar[Terms] = Terms(
+        "EmotiW organisers (Dhall et al.)", "research only, by agreement", "https://cs.anu.edu.au/few/"
+    )
     layout: ClassVar[str] = "Train_Aligned_Faces/Angry/….png\nVal_Aligned_Faces_new/Angry/….png"
     cropped: ClassVar[bool] = True
     examples: ClassVar[tuple[str, ...]] = ("fer prepare sfew ~/corpora/SFEW",)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from annotated_doc import Doc
 from annotated_types import Ge, Interval
 
-from fer_cli.corpora.base import Corpus, Reading
+from fer_cli.corpora.base import Corpus, Reading, Terms
 from fer_cli.corpora.ckplus import CODES, CKPlus
 from fer_cli.errors import CorpusError
 from fer_cli.files import locked, read_json, remove_abandoned, write_bytes, write_json, write_text
@@ -57,6 +57,9 @@ class Synthetic(Corpus):
     name: ClassVar[str] = "synthetic"
     title: ClassVar[str] = "Synthetic"
     summary: ClassVar[str] = "Drawn faces in CK+'s layout, made on the spot: a corpus for trying things out."
+    terms: ClassVar[Terms] = Terms(
+        "drawn by fer", "anything: nobody is shown", "", weights="allowed: nobody is shown", publishable=True
+    )
     layout: ClassVar[str] = (
         "synthetic/\n"
         "├── cohn-kanade-images/S001/001/S001_001_00000001.png …\n"

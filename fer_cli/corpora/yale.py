@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from fer_cli.corpora.base import Still
+from fer_cli.corpora.base import Still, Terms
 from fer_cli.corpora.layouts import NamedStills
 from fer_cli.labels import expression
 
@@ -22,6 +22,11 @@ class Yale(NamedStills):
     name: ClassVar[str] = "yale"
     title: ClassVar[str] = "Yale"
     summary: ClassVar[str] = "Yale Face Database: 15 people, four of its eleven conditions are expressions."
+    terms: ClassVar[Terms] = Terms(
+        "Yale University, now UC San Diego",
+        "non-commercial research",
+        "http://vision.ucsd.edu/content/yale-face-database",
+    )
     layout: ClassVar[str] = "yalefaces/subject01.happy   subject01.normal …"
     examples: ClassVar[tuple[str, ...]] = ("fer prepare yale ~/corpora/yalefaces",)
     classes: ClassVar[str] = "found"

@@ -5,19 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import snapshot_download
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedModel
 
 from fer_cli.errors import ModelError
 from fer_cli.labels import EXPRESSIONS, expression
-from fer_cli.models.base import own_model
+from fer_cli.models.base import WEIGHTS, own_model
 from fer_cli.models.device import choose_device
 from fer_cli.models.inference import Classifier
-from fer_cli.models.loading import first_line, foreign_config, load_foreign
+from fer_cli.models.loading import CONFIG, first_line, foreign_config, load_foreign
+from fer_cli.models.preprocessing import FILE as PREPROCESSING
 from fer_cli.models.preprocessing import MAX_SIDE
 
 #: The crop that such a model is given, which its files do not tell: that of :class:`~fer_cli.dataset.plan`.
 SIZE, MARGIN = 224, 0.15
+#: What of a published run is downloaded.
+OWN_FILES = (CONFIG, WEIGHTS, PREPROCESSING, "run.json", "neutral.safetensors", "README.md", "SHA256SUMS")
 #: Types of published networks of convolutions.
 CONVOLUTIONAL = frozenset(
     ("convnext", "convnextv2", "efficientnet", "mobilenet_v1", "mobilenet_v2", "regnet", "resnet")
@@ -40,23 +44,54 @@ class ProcessorPreprocessing:
         return self.processor(images=list(crops), return_tensors="pt")["pixel_values"]
 
 
+def fetch_own(source: str) -> Path | None:
+    """The folder, in the Hub's cache, of the model called ``source`` there if it is one of fer's own; else None.
+
+    It is downloaded once: its weights as safetensors, and JSON; nothing that could be run. ``source`` may name a branch
+    or a commit, as in ``organisation/name@revision``. Raises :class:`~fer_cli.errors.ModelError` if it cannot be had.
+    """
+    name, revision = split_revision(source)
+    try:
+        if own_model(foreign_config(name, **({"revision": revision} if revision else {})).model_type) is None:
+            return None
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(OWN_FILES)))
+    except ModelError:
+        raise
+    except Exception as error:  # transformers' errors, the Hub's, the network's, and the disk's
+        raise _cannot_be_had(source, error) from error
+
+
+def split_revision(source: str) -> tuple[str, str | None]:
+    """A name of the Hub and the revision that is asked for, if any.
+
+    >>> split_revision("organisation/name@v1")
+    ('organisation/name', 'v1')
+    """
+    # A folder's name may have that sign; no name of the Hub has.
+    name, sign, revision = source.partition("@")
+    return (name, revision) if sign and not Path(source).exists() else (source, None)
+
+
 def load_published(source: str | Path, device: str = "auto") -> tuple[Classifier, str]:
     """The image classification model called ``source``, and a line on what became of its labels.
 
-    ``source`` is a folder that ``save_pretrained`` wrote, or a name of the Hub such as ``organisation/name``, which is
+    ``source`` is a folder that ``save_pretrained`` wrote, or a name of the Hub such as ``organisation/name``, with
+    ``@revision`` if another than the newest is meant, which is
     downloaded once into the Hub's own cache; no code that comes with it is run. Labels are given the vocabulary's names
     where they mean one of them; others keep their own. Raises :class:`~fer_cli.errors.ModelError` if it cannot be had
     or classifies no images.
     """
     # A folder's name can look like one of the Hub; what is here is what is meant.
-    name = str(source)
+    name, revision = split_revision(str(source))
+    pinned = {"revision": revision} if revision else {}
     try:
-        config = foreign_config(name)
+        config = foreign_config(name, **pinned)
         if own_model(config.model_type) is not None:
-            return Classifier.load(Path(source), device), "labels are the vocabulary's"
+            folder = Path(source) if Path(source).is_dir() else fetch_own(str(source))
+            return Classifier.load(folder, device), "labels are the vocabulary's"
         labels = _labels(config, name)
-        model = adopt(load_foreign(AutoModelForImageClassification, name, config))
-        processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
+        model = adopt(load_foreign(AutoModelForImageClassification, name, config, **pinned))
+        processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False, **pinned)
     except ModelError:
         raise
     except Exception as error:  # transformers' errors, the Hub's, the network's, and the disk's

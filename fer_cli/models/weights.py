@@ -5,7 +5,7 @@ import os
 import socket
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
@@ -22,12 +22,18 @@ TIMEOUT = 60
 
 @dataclass(frozen=True)
 class Weights(ABC):
-    """Published weights: ``name`` for the command line, what they are ``used_for``, their ``home`` and ``licence``."""
+    """Published weights: ``name`` for the command line, what they are ``used_for``, their ``home`` and ``licence``.
+
+    ``permission`` says who may use them for what, and where that is written. ``publishable`` is False where weights
+    that began with them are not to be published without asking.
+    """
 
     name: str
     used_for: str
     home: str
     licence: str
+    permission: str
+    publishable: bool = field(default=True, kw_only=True)
 
     @abstractmethod
     def place(self) -> Path | None:
@@ -234,6 +240,8 @@ ALL: dict[str, Weights] = {
                 used_for="the encoder of difference and disentangled (--encoder imagenet)",
                 home="download.pytorch.org (torchvision, IMAGENET1K)",
                 licence="code BSD-3-Clause; weights: trained on ImageNet, whose terms are non-commercial research",
+                permission="yours to determine, says torchvision (github.com/pytorch/vision, Pre-trained Model "
+                "License); ImageNet: non-commercial research (image-net.org/download)",
             )
             for backbone in BACKBONES
         ),
@@ -242,6 +250,8 @@ ALL: dict[str, Weights] = {
             used_for="vit-se (its default --backbone)",
             home=f"huggingface.co/{VIT_B16}",
             licence="code and weights Apache-2.0; trained on ImageNet-21k",
+            permission=f"anyone, for anything, under Apache-2.0 (huggingface.co/{VIT_B16}); ImageNet: non-commercial "
+            "research (image-net.org/download)",
             repository=VIT_B16,
             revision=VIT_B16_REVISION,
             file="model.safetensors",
@@ -253,12 +263,16 @@ ALL: dict[str, Weights] = {
             used_for="finding faces (prepare and predict)",
             home=f"huggingface.co/{yunet.REPOSITORY}",
             licence="code and weights MIT",
+            permission="anyone, for anything, under MIT (github.com/opencv/opencv_zoo, "
+            "models/face_detection_yunet/LICENSE)",
         ),
         SFaceWeights(
             name=SFACE,
             used_for="telling people apart in predict",
             home="huggingface.co/opencv/face_recognition_sface",
             licence="code and weights Apache-2.0",
+            permission="anyone, for anything, under Apache-2.0 (github.com/opencv/opencv_zoo, "
+            "models/face_recognition_sface/LICENSE)",
             repository="opencv/face_recognition_sface",
             revision="3d7082438a6e4551e840c9b2bb60b71e8da4b524",
             file="face_recognition_sface_2021dec.onnx",
@@ -269,6 +283,9 @@ ALL: dict[str, Weights] = {
             used_for="identity in disentangled (--identity vggface2); telling people apart in predict",
             home="github.com/cydonia999/VGGFace2-pytorch",
             licence="code MIT; weights: the Oxford originals are to be read as non-commercial",
+            permission="non-commercial research; publishing weights that began with them: not stated, ask their "
+            "owners (github.com/ox-vgg/vgg_face2)",
+            publishable=False,
             published_as="resnet50_ft_weight.pkl",
         ),
         PackagedWeights(
@@ -276,11 +293,53 @@ ALL: dict[str, Weights] = {
             used_for="predict without a run (--run faces); scoring neutral faces",
             home="fer itself",
             licence="code MIT; weights: see its README.md",
+            permission="research; beyond that not stated by the owners of its pictures, FER2013's and those of press "
+            "photographs (its README.md)",
         ),
     )
 }
 #: The names that ``fer weights fetch --all`` fetches.
 FETCHABLE = tuple(name for name, weights in ALL.items() if not isinstance(weights, ImportedWeights | PackagedWeights))
+
+
+@dataclass(frozen=True)
+class FetchedModel(Weights):
+    """A model of the Hub that somebody named, in the Hub's cache: ``folder`` holds the newest revision there."""
+
+    folder: Path
+
+    def place(self) -> Path | None:
+        """The folder."""
+        return self.folder
+
+    def fetch(self, progress: Progress = silent) -> Path:
+        """The folder, which is here."""
+        return self.folder
+
+
+def fetched_models() -> list[FetchedModel]:
+    """The models in the Hub's cache that are not among :data:`ALL`, with the licence that their cards state."""
+    from huggingface_hub import ModelCard, constants, scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    listed = {yunet.REPOSITORY, *(each.repository for each in ALL.values() if isinstance(each, HubWeights))}
+    try:
+        repositories = [each for each in scan_cache_dir(constants.HF_HUB_CACHE).repos if each.repo_type == "model"]
+    except CacheNotFound:
+        return []
+    found = []
+    for each in sorted(repositories, key=lambda each: each.repo_id):
+        if each.repo_id in listed or not each.revisions:
+            continue
+        folder = max(each.revisions, key=lambda revision: revision.last_modified).snapshot_path
+        licence = "not stated"
+        # A card is whatever its owner wrote.
+        with suppress(Exception):
+            data = ModelCard.load(folder / "README.md").data
+            licence = str(data.get("license_name") or data.get("license") or licence)
+        home = f"huggingface.co/{each.repo_id}"
+        found.append(FetchedModel(each.repo_id, "predict --model", home, licence, f"as its card says ({home})", folder))
+    return found
 
 
 def find(name: str) -> Weights:

@@ -12,7 +12,7 @@ from fer_cli.errors import PictureError
 from fer_cli.faces.cascade import DetectorChoice
 from fer_cli.faces.decode import decode
 from fer_cli.models import AUTO, Runtime
-from fer_cli.models.hub import load_published
+from fer_cli.models.hub import fetch_own, load_published
 from fer_cli.models.inference import Classifier
 from fer_cli.models.onnx import with_runtime
 from fer_cli.prediction.neutral import neutral_finder
@@ -44,12 +44,15 @@ class PredictionModel:
 def open_model(source: str | Path, *, device: str = "auto", runtime: str = AUTO) -> PredictionModel:
     """The model of a run, of a folder that ``save_pretrained`` wrote, or of the Hugging Face Hub (``ORG/NAME``).
 
-    ``faces`` is the packaged one.
+    ``faces`` is the packaged one; ``ORG/NAME@REVISION`` is a branch or a commit.
 
     Raises :class:`~fer_cli.errors.RunError` or :class:`~fer_cli.errors.ModelError` if it cannot be had,
     :class:`~fer_cli.errors.UsageError` if the device or the runtime cannot.
     """
     folder = require_packaged() if is_packaged(source) else Path(source)
+    if not folder.exists():
+        # A run that fer push published is a run wherever it is.
+        folder = fetch_own(str(source)) or folder
     run, labels = None, ""
     if folder.is_dir() and not _only_a_model(folder):
         run = Run.open(folder)
@@ -59,7 +62,11 @@ def open_model(source: str | Path, *, device: str = "auto", runtime: str = AUTO)
     # What fer export makes of the packaged model goes there.
     folders = [folder, Path("runs", NAME)] if is_packaged(source) else [folder]
     classifier, about = with_runtime(classifier, runtime, folders)
-    return PredictionModel(str(source), classifier, run, about, labels, str(source) if run is None else run.about)
+    # A folder in the Hub's cache is named for its commit.
+    title = str(source) if run is None else run.about
+    if run is not None and folder != Path(source) and not is_packaged(source):
+        title = f"{source}{run.about.removeprefix(run.name)}"
+    return PredictionModel(str(source), classifier, run, about, labels, title)
 
 
 def _only_a_model(folder: Path) -> bool:

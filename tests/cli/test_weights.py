@@ -1,10 +1,17 @@
 import pickle
+import re
+from io import StringIO
 
 import numpy as np
 import pytest
+from huggingface_hub import constants
+from rich.console import Console
 
+from fer_cli.cli import weights as weights_module
+from fer_cli.models.hub import fetch_own
 from fer_cli.models.weights import ALL
 from tests.cli.test_path import fer
+from tests.hub import Repository, running_hub
 from tests.made import sface_graph
 
 
@@ -14,13 +21,35 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
 
 
-def test_the_list_says_what_is_there_where_it_comes_from_and_its_licence():
+def test_the_list_says_what_is_there_where_it_comes_from_its_licence_and_who_may_use_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "no cache"))
     rows = [line.split("\t") for line in fer("weights", "list").splitlines()]
     assert [row[0] for row in rows] == list(ALL)
-    assert all(len(row) == 4 and row[2] and row[3] for row in rows)
+    assert all(len(row) == 5 and row[2] and row[3] and row[4] for row in rows)
     vggface2 = next(row for row in rows if row[0] == "vggface2")
     assert vggface2[1] == ""
     assert "non-commercial" in vggface2[3]
+    # Each permission says where it is written.
+    assert all(re.search(r"\(.*(\.(com|org|co)/|README\.md)", row[4]) for row in rows)
+
+
+def test_a_model_that_was_fetched_by_its_name_is_listed_with_the_licence_of_its_card(tmp_path, monkeypatch):
+    with running_hub(monkeypatch, tmp_path / "hub") as hub:
+        card = b"---\nlicense: cc-by-nc-4.0\n---\n# Smiles\n"
+        files = {"README.md": card, "config.json": b'{"model_type": "fer-vit-se"}'}
+        hub.repositories["anna/smiles"] = Repository(private=False, commits=[files])
+        fetch_own("anna/smiles")
+        row = fer("weights", "list").splitlines()[-1].split("\t")
+        assert [row[0], *row[2:4]] == ["anna/smiles", "huggingface.co/anna/smiles", "cc-by-nc-4.0"]
+
+
+def test_the_list_fits_80_columns(monkeypatch):
+    console = Console(width=80, force_terminal=True, color_system=None, file=StringIO())
+    monkeypatch.setattr(weights_module, "out", console)
+    weights_module.list_weights()
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(line.startswith("  permission") for line in lines) >= len(ALL)
 
 
 def test_what_only_a_person_can_get_says_how():

@@ -98,8 +98,8 @@ def test_the_card_has_the_scores_of_every_evaluation(run, tmp_path):
     opened = Run.open(made.path)
     assert opened.about == ("faces: accuracy 80.0% [70.0%, 90.0%] of 40 (made), 80.0% [70.0%, 90.0%] of 7 (wild)")
     text = (made.path / "README.md").read_text()
-    assert "| wild: Made 4 classes, test fold 0 | 7 | 0.800 [0.700, 0.900] |" in text
-    assert "made (3)" in text
+    assert "| 2. Made 4 classes, test fold 0 | none | 7 | – | 0.800 [0.700, 0.900] |" in text
+    assert "| made | training | – | 2 |" in text
 
 
 def test_of_several_tests_on_a_corpus_the_one_on_the_most_samples_is_said(run, tmp_path):
