@@ -3,12 +3,12 @@
     python benchmarks/benchmark.py --acted DATA --london DATA --wild DATA
     fer benchmark benchmarks-out/benchmark/benchmark.toml --out benchmarks-out/benchmark/results --allow-shared
 
-The first line draws two corpora, one whose resting brows and mouths look like expressions, prepares both, and writes the
-specification; the second computes it, on two cores in less than an hour, and again goes on where it was stopped. The
-others are prepared datasets of 64-pixel crops with a margin of 0.05: expressions imitated on the portraits of the Face
-Research Lab London Set, these portraits themselves (neutral or smiling), and press photographs of people whom the
-packaged model was not trained on (fold 0 of all of them, see docs/pretrained.md). The first two show the same people,
-which is why ``--allow-shared`` is needed.
+The first line draws two corpora, one whose resting brows and mouths look like expressions, prepares both, and writes
+the specification; the second computes it, on two cores in less than an hour, and again goes on where it was stopped.
+The others are prepared datasets of 64-pixel crops with a margin of 0.05: expressions imitated on the portraits of the
+Face Research Lab London Set, these portraits themselves (neutral or smiling), and press photographs of people whom
+the packaged model was not trained on (fold 0 of all of them, see docs/pretrained.md). The first two show the same
+people, which is why ``--allow-shared`` is needed.
 """
 
 import argparse
