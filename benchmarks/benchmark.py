@@ -3,7 +3,7 @@
     python benchmarks/benchmark.py --acted DATA --london DATA --wild DATA
     fer benchmark benchmarks-out/benchmark/benchmark.toml --out benchmarks-out/benchmark/results --allow-shared
 
-The first line draws two corpora, one whose resting brows and mouths look like expressions, prepares both, and writes the
+The first line draws two corpora, one whose resting brows and mouths look like expressions, prepares both, writes the
 specification; the second computes it, on two cores in less than an hour, and again goes on where it was stopped. The
 others are prepared datasets of 64-pixel crops with a margin of 0.05: expressions imitated on the portraits of the Face
 Research Lab London Set, these portraits themselves (neutral or smiling), and press photographs of people whom the

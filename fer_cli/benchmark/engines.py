@@ -19,7 +19,7 @@ from fer_cli.progress import Progress
 PAUSE = 0.2
 
 EngineName = Literal["local", "ray"]
-#: What computes a cell, in another process.
+#: The function that computes a cell, in another process.
 Work = Callable[[Cell, Session], CellResult]
 
 

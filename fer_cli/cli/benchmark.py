@@ -132,8 +132,8 @@ def _show_plan(plan: "Plan", workers: int) -> None:
     if not out.is_terminal:
         for cell in plan.cells:
             estimate = plan.estimates.get(cell.digest)
-            known = ("done", "", "") if estimate is None else ("to do", f"{estimate.seconds:.0f}", _sure(estimate))
-            give(cell.digest, cell.title, *known)
+            state = ("done", "", "") if estimate is None else ("to do", f"{estimate.seconds:.0f}", _sure(estimate))
+            give(cell.digest, cell.title, *state)
         return
     rows: dict[tuple[str, str, str], list[Any]] = {}
     for cell in plan.cells:

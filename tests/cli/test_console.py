@@ -100,3 +100,22 @@ def test_data_for_a_program_keeps_a_names_bytes():
     code = r"import os; from fer_cli.cli.console import give; give('name', os.fsdecode(b'caf\xe9'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout == b"name\tcaf\xe9\n"
+
+
+def test_a_bar_has_its_title_and_goes_with_its_last_step(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(console, "err", PlainConsole(file=stream, width=80, force_terminal=True, _environ={}))
+    monkeypatch.setattr(console.Bars, "PATIENCE", 0)
+    with console.Bars() as bars:
+        bars("process 1", 3, 10, title=f"difference, {'very ' * 20}long")
+        bars._progress.refresh()
+        first = stream.getvalue()
+        bars("process 1", 0, 0)
+        bars._progress.refresh()
+        bars("process 1", 0, None, title="single")
+        bars._progress.refresh()
+    assert "difference, very very very very very v…" in first
+    assert "3/10" in first
+    after = stream.getvalue()[len(first) :]
+    assert "single" in after
+    assert "0/0" not in after
