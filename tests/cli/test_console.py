@@ -105,7 +105,7 @@ def test_data_for_a_program_keeps_a_names_bytes():
 def test_a_bar_has_its_title_and_goes_with_its_last_step(monkeypatch):
     stream = io.StringIO()
     monkeypatch.setattr(console, "err", PlainConsole(file=stream, width=80, force_terminal=True, _environ={}))
-    monkeypatch.setattr(console.Bars, "PATIENCE", 0)
+    monkeypatch.setattr(console.Bars, "PATIENCE", -1)
     with console.Bars() as bars:
         bars("process 1", 3, 10, title=f"difference, {'very ' * 20}long")
         bars._progress.refresh()
