@@ -236,21 +236,21 @@ class _Work:
 
     def _tests(self) -> tuple[list[_Test], pd.DataFrame | None]:
         """The tests of the cell, and the metrics of all together where these are known already."""
-        cell, datasets = self.cell, self.specification.opened
+        cell, dataset = self.cell, self.specification.dataset
         if cell.evaluation == PREDICTIONS:
             return self._of_what_is_there()
-        data = self._drawn(datasets[cell.train[0]])
+        data = self._drawn(dataset(cell.train[0]))
         if cell.evaluation == "within":
             folds = range(data.protocol.folds or 1)
             return [self._tested(self._trained(data, fold), data, "test") for fold in folds], None
         if cell.evaluation == "learning-curve":
             return [self._tested(self._trained(data, 0), data, "test")], None
-        extra = [str(datasets[name].path) for name in cell.train[1:]]
-        return [self._tested(self._trained(data, 0, extra), datasets[cell.test], "all")], None
+        extra = [str(dataset(name).path) for name in cell.train[1:]]
+        return [self._tested(self._trained(data, 0, extra), dataset(cell.test), "all")], None
 
     def _of_what_is_there(self) -> tuple[list[_Test], pd.DataFrame | None]:
         """The test of a run on all of the dataset, or of another program's table of predictions."""
-        entry, dataset = self.specification.entry(self.cell.recipe), self.specification.opened[self.cell.test]
+        entry, dataset = self.specification.entry(self.cell.recipe), self.specification.dataset(self.cell.test)
         if entry.run is not None:
             return [self._tested(entry.open_run(), dataset, "all")], None
         try:
@@ -351,7 +351,7 @@ def command_of(cell: Cell, specification: Specification) -> str:
     data = draw_name(cell, specification)
     data = written[cell.train[0]] if data is None else f"{OUT}/{DATASETS}/{data}"
     run = f"runs/{cell.recipe}-{cell.digest[:6]}"
-    folds = cell.evaluation == "within" and specification.opened[cell.test].protocol.folds
+    folds = cell.evaluation == "within" and specification.dataset(cell.test).protocol.folds
     extra = [part for name in cell.train[1:] for part in ("--extra-data", written[name])]
     flags = [*_flags(entry.settings), *(["--seed", str(cell.seed)] if cell.seed else [])]
     trained = ["fer", "train", entry.train, *(["--cv"] if folds else []), "--data", data, *extra, *flags]
@@ -365,7 +365,7 @@ def command_of(cell: Cell, specification: Specification) -> str:
 
 def draw_name(cell: Cell, specification: Specification) -> str | None:
     """The name of the draw of its dataset that ``cell`` is trained on; None for the dataset itself."""
-    own = specification.opened[cell.train[0]].protocol.folds
+    own = specification.dataset(cell.train[0]).protocol.folds
     folds = (specification.folds or own) if own else own
     parts = [f"{folds}folds"] if folds != own else []
     parts += [f"draw{cell.repeat}"] if cell.repeat else []

@@ -7,7 +7,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import permutations
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,7 +26,7 @@ from fer_cli.benchmark.recipes import (
     with_underscores,
 )
 from fer_cli.dataset.prepared import PreparedDataset
-from fer_cli.dataset.schema import CARD
+from fer_cli.dataset.schema import CARD, METADATA
 from fer_cli.errors import DatasetError, FerError, UsageError
 from fer_cli.evaluation.metrics import compared_metrics
 from fer_cli.files import as_text, read_bytes
@@ -134,7 +134,13 @@ class Specification:
     @cached_property
     def opened(self) -> dict[str, PreparedDataset]:
         """The datasets, by name."""
-        return {name: PreparedDataset.open(path) for name, path in self.datasets.items()}
+        return {name: self.dataset(name) for name in self.datasets}
+
+    def dataset(self, name: str) -> PreparedDataset:
+        """The dataset called ``name``; raises :class:`~fer_cli.errors.DatasetError` if it cannot be opened."""
+        path = self.datasets[name]
+        files = [path / METADATA, path / CARD]
+        return _opened(path, tuple(file.stat().st_mtime_ns if file.is_file() else 0 for file in files))
 
     @property
     def folds(self) -> int | None:
@@ -148,6 +154,12 @@ class Specification:
     def __getstate__(self) -> dict[str, Any]:
         # Other processes open the datasets themselves.
         return {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+
+
+@lru_cache(maxsize=64)
+def _opened(path: Path, changed: tuple[int, ...]) -> PreparedDataset:
+    """The dataset at ``path``, opened once a process for all of its cells unless its files have ``changed``."""
+    return PreparedDataset.open(path)
 
 
 def _read(document: dict[str, Any], path: Path) -> dict[str, Any]:

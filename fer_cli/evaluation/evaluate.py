@@ -182,7 +182,8 @@ def _folder(inference: Inference, options: EvaluateOptions) -> str:
     name = "" if options.data is None else inference.dataset.name
     usual = "test" if options.data is None else "all"
     parts = [name, "" if options.split in (None, usual) else options.split]
-    parts.append("" if options.neutral == "given" else f"neutral-{inference.neutral_access}")
+    access = inference.neutral_access
+    parts.append("" if access in ("none", "given") else f"neutral-{access}")
     return "-".join(filter(None, parts))
 
 

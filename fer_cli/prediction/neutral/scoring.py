@@ -1,6 +1,8 @@
 """Scores of how neutral a face is: a classifier's probability, or the distance from the average neutral face."""
 
-from collections.abc import Callable, Collection, Mapping
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,17 +12,23 @@ import torch
 from torch import Tensor
 
 from fer_cli.dataset.prepared import PreparedDataset
+from fer_cli.dataset.schema import EMBEDDINGS
 from fer_cli.dataset.tensors import Crops
+from fer_cli.embeddings.embed import Embeddings, embed
+from fer_cli.embeddings.inputs import WHOLE
 from fer_cli.embeddings.neutral import NeutralMean, of_run
-from fer_cli.errors import ModelError, RunError
+from fer_cli.errors import DiskFullError, ModelError, RunError
 from fer_cli.faces.align import CropTemplate
+from fer_cli.files import locked
 from fer_cli.labels import NEUTRAL
 from fer_cli.models.hub import load_published
 from fer_cli.models.inference import Classifier
+from fer_cli.models.loading import fingerprint
 from fer_cli.options import DEFAULT_SESSION, Session
 from fer_cli.prediction.neutral.identity import STAGE_1
 from fer_cli.prediction.pipeline import to_tensor
 from fer_cli.pretrained import NAME, is_packaged, packaged_model, require_packaged
+from fer_cli.progress import Progress
 from fer_cli.runs.run import CARD, Run, runs_in, seen_behind, shared_subjects, unlisted_behind
 
 #: So many crops are scored at a time.
@@ -43,7 +51,9 @@ class ClassifierScorer:
     #: Whether the scores are probabilities.
     confident = True
 
-    def __init__(self, classes: tuple[str, ...], probabilities: Probabilities, about: str):
+    def __init__(self, classes: tuple[str, ...], probabilities: Probabilities, about: str, key: str = ""):
+        #: What the scores of crops can be stored by, if they depend on nothing else.
+        self.key = key
         self._place = classes.index(NEUTRAL)
         self._probabilities = probabilities
         self.about = about
@@ -124,6 +134,7 @@ def _packaged_scorer(classifier: Classifier, packaged: Classifier) -> Classifier
         packaged.classes,
         lambda crops, _: packaged.probabilities(recropped(crops, seen, wanted)),
         f"{NAME}, the model that comes with fer",
+        f"neutral {fingerprint(packaged.model)} tta {packaged.tta} crop {sorted(seen.items())}",
     )
 
 
@@ -133,10 +144,10 @@ def find_neutrals(
     """For each crop of the ``subjects`` of ``dataset`` the most neutral other picture of the same one.
 
     By file names. Labels have no part in it: all pictures of a person are scored for the paired ``run`` as
-    :func:`choose_scorer` says, and
-    the highest score of those that are neutral for certain wins. A picture is never its own; one of a person without
-    such another is absent. A classifier that was trained on people of the dataset does not
-    score: then the distance from the average neutral face of the run's training does.
+    :func:`choose_scorer` says, and the highest score of those that are neutral for certain wins. A picture is never its
+    own; one of a person without such another is absent. The packaged classifier does not score if it was trained on
+    people of the dataset: then the distance from the average neutral face of the run's training does. What it scores is
+    stored with the dataset, as embeddings are.
     """
     classifier = Classifier.load(run.path, session.device)
     mean = of_run(run, classifier.model.encoder, classifier.preprocessing, classifier.device)
@@ -147,22 +158,68 @@ def find_neutrals(
         return {}
     if NEUTRAL not in classifier.classes and _packaged_knows(dataset, set(rows["subject"])):
         scorer = DistanceScorer(mean)
-    crops = Crops(dataset.path, size=classifier.preprocessing.size, kept_bytes=0)
-    names, scores, certain = rows["file_name"].to_numpy(), [], []
-    for start in range(0, len(names), AT_ONCE):
-        batch = crops.batch(names[start : start + AT_ONCE].tolist())
-        found = scorer(batch, classifier.embed(batch))
-        scores.append(found.scores)
-        certain.append(found.certain)
-        session.progress("finding neutral faces", start + len(batch), len(names))
-    table = pd.DataFrame({"name": names, "subject": rows["subject"].to_numpy(), "score": np.concatenate(scores)})
-    serving = table[np.concatenate(certain)].sort_values(["score", "name"], ascending=[False, True])
+    score = _stored_scores if isinstance(scorer, ClassifierScorer) and scorer.key else _scores
+    names = rows["file_name"].tolist()
+    scores = score(scorer, classifier, dataset, names, session.progress)
+    table = pd.DataFrame({"name": names, "subject": rows["subject"].to_numpy(), "score": scores.scores})
+    serving = table[scores.certain].sort_values(["score", "name"], ascending=[False, True])
     best = serving.groupby("subject")["name"].agg(lambda ranked: ranked.head(2).tolist()).to_dict()
     chosen = {
         name: next((each for each in best.get(subject, []) if each != name), None)
         for name, subject in zip(table["name"], table["subject"], strict=True)
     }
     return {name: other for name, other in chosen.items() if other is not None}
+
+
+def _scores(
+    scorer: ClassifierScorer | DistanceScorer,
+    classifier: Classifier,
+    dataset: PreparedDataset,
+    names: Sequence[str],
+    progress: Progress,
+) -> Neutrality:
+    """How neutral the named crops of ``dataset`` are."""
+    model, preprocessing, device = classifier.model, classifier.preprocessing, classifier.device
+    crops = Crops(dataset.path, size=preprocessing.size, kept_bytes=0)
+    of_crops = isinstance(scorer, ClassifierScorer) and bool(scorer.key)
+    stored = None
+    if not of_crops and WHOLE in model.frozen:
+        stored = embed(model.frozen[WHOLE], dataset, preprocessing, device=device, progress=progress)
+    found = []
+    for start in range(0, len(names), AT_ONCE):
+        batch = crops.batch(names[start : start + AT_ONCE])
+        own = torch.empty(len(batch), 0)
+        if stored is not None:
+            own = stored.of(names[start : start + AT_ONCE])[0]
+        elif not of_crops:
+            own = classifier.embed(batch)
+        found.append(scorer(batch, own))
+        progress("finding neutral faces", start + len(batch), len(names))
+    return Neutrality(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def _stored_scores(
+    scorer: ClassifierScorer,
+    classifier: Classifier,
+    dataset: PreparedDataset,
+    names: Sequence[str],
+    progress: Progress,
+) -> Neutrality:
+    """The same of a scorer that sees crops alone, for all of a dataset once: stored next to its embeddings."""
+    original = dataset.original
+    key = f"{scorer.key} size {classifier.preprocessing.size} dataset {original.fingerprint} {classifier.device.type}"
+    file = original.path / EMBEDDINGS / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
+    with locked(file, "computing", wait=True):
+        table = Embeddings.load(file, key)
+        if table is None:
+            every = original.metadata["file_name"].tolist()
+            found = _scores(scorer, classifier, original, every, progress)
+            table = Embeddings(every, torch.from_numpy(np.stack(found, axis=1))[None])
+            # On a disk that may only be read they are computed again the next time.
+            with suppress(OSError, DiskFullError):
+                table.save(file, key)
+    scores, certain = table.of(names)[0].numpy().T
+    return Neutrality(scores, certain.astype(bool))
 
 
 def _packaged_knows(dataset: PreparedDataset, subjects: set[str]) -> bool:

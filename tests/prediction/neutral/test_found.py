@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fer_cli.dataset.draws import redraw
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.options import Session
 from fer_cli.prediction.neutral import scoring
-from fer_cli.prediction.neutral.scoring import DistanceScorer, Neutrality, find_neutrals
+from fer_cli.prediction.neutral.scoring import ClassifierScorer, DistanceScorer, Neutrality, find_neutrals
 from tests.made import CLASSES, made_dataset
 from tests.prediction.runs import write_run
 from tests.pretrained.made import packaged_stand_in
@@ -95,3 +96,17 @@ def test_the_packaged_classifier_scores_nobody_whom_it_was_trained_on(run, made,
     monkeypatch.setattr(DistanceScorer, "__call__", distance)
     find_neutrals(run, made, people, Session("cpu"))
     assert bool(asked) != scores
+
+
+def test_what_the_packaged_classifier_scored_is_scored_once_also_for_other_folds(run, made, tmp_path, monkeypatch):
+    folder = packaged_stand_in(tmp_path / "packaged" / "faces")
+    monkeypatch.setattr(scoring, "packaged_model", lambda: folder)
+    first = find_neutrals(run, made, ("P07", "P08"), Session("cpu"))
+
+    def refuse(*_):
+        raise AssertionError("it was scored before")
+
+    monkeypatch.setattr(ClassifierScorer, "__call__", refuse)
+    assert find_neutrals(run, made, ("P07", "P08"), Session("cpu")) == first
+    drawn = redraw(made, tmp_path / "drawn", draw=1)
+    assert find_neutrals(run, drawn, ("P07", "P08"), Session("cpu")) == first
