@@ -22,6 +22,8 @@ PAGE = "benchmark.html"
 PACKAGE, TEMPLATES = "fer_cli.benchmark", ("benchmark.html.jinja", "benchmark.css")
 #: What a page shows at most: letters of a text, cells, and rows of other tables.
 MOST_LETTERS, MOST_CELLS, MOST_ROWS = 2_000, 5_000, 200
+#: Sentences of the summary that are shown before it is opened.
+MOST_SENTENCES = 8
 
 COMPARISON = (
     *(
@@ -122,7 +124,7 @@ def render(
     maps, ends = charts.heat_maps(results, chosen)
     context = {
         "title": _text(title) or "Benchmark",
-        "sentences": [_text(sentence) for sentence in sentences],
+        "sentences": [*_summary(whole, comparisons, chosen), *map(_text, sentences)],
         "metric": chosen,
         "facts": _facts(whole),
         "done": int((whole["status"] == "done").sum()),
@@ -140,7 +142,7 @@ def render(
         "version": fer_cli.__version__,
         "size": charts.SIZE,
         "strip": {"width": charts.STRIP_WIDTH, "height": charts.STRIP_HEIGHT},
-        "most": {"cells": MOST_CELLS, "rows": MOST_ROWS},
+        "most": {"cells": MOST_CELLS, "rows": MOST_ROWS, "sentences": MOST_SENTENCES},
     }
     context["contents"] = [entry for entry in CONTENTS if entry[2] is None or context[entry[2]]]
     made = environment(PACKAGE, TEMPLATES, figure=lambda value: figure(value, chosen))
@@ -192,6 +194,38 @@ def _facts(whole: pd.DataFrame) -> list[tuple[str, int]]:
         ("cells done", len(whole) - failed),
     ]
     return [*counts, *([("cells failed", failed)] if failed else [])]
+
+
+def _summary(whole: pd.DataFrame, comparisons: pd.DataFrame, metric: Metric) -> list[str]:
+    """Sentences on recipes across corpora, on the noise floor, and on how many differences are resolved."""
+    sentences = []
+    unit = " points" if metric.percent else ""
+    by = ["test", "recipe", "neutral"]
+    done = whole[(whole["status"] == "done") & whole[metric.name].abs().lt(math.inf)]
+    inside, across = (
+        done[done["evaluation"] == name].groupby(by)[metric.name].mean() for name in ("within", "cross-corpus")
+    )
+    falls = (inside - across).dropna().groupby("test").mean()
+    if len(falls):
+        ends = f", from {charts.signed(-falls.max(), metric)} to {charts.signed(-falls.min(), metric)} by dataset"
+        sentences.append(
+            "Trained on another dataset instead of the same one, with other people in either case, recipes differ by "
+            f"{charts.signed(-falls.mean(), metric)}{unit} on average{ends if len(falls) > 1 else ''}."
+        )
+    single = comparisons[(comparisons["test"] != charts.COMBINED) & comparisons["difference"].abs().lt(math.inf)]
+    floors = single.loc[(single["evaluation"] == "within") & single["noise_floor"].between(0, 1), "noise_floor"]
+    if len(floors):
+        sentences.append(
+            "Within a dataset, drawing folds and seeds again moves the difference of two recipes by up to "
+            f"{figure(floors.median(), metric)}{unit}: the median noise floor of {len(floors)} comparisons."
+        )
+    same = single[single["neutral_first"] == single["neutral_second"]]
+    if len(same):
+        sentences.append(
+            f"{int(same['resolved'].sum())} of {len(same)} differences between recipes of the same neutral access, "
+            "each on one dataset, are resolved."
+        )
+    return sentences
 
 
 def _sheets(results: pd.DataFrame, ranks: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:

@@ -218,6 +218,23 @@ def test_numbers_that_no_metric_has_do_not_break_the_page(table):
         assert f">{name}" not in render("Made", damaged, comparisons, made_ranks(table))
 
 
+def test_the_summary_says_how_far_recipes_fall_across_corpora_and_what_is_resolved():
+    values = {("a", "a"): 0.9, ("b", "b"): 0.7, ("b", "a"): 0.6, ("a", "b"): 0.6}
+    results = [
+        made_result(made_cell(recipe, "within" if train == test else "cross-corpus", (train,), test), value)
+        for recipe in ("one", "two")
+        for (train, test), value in values.items()
+    ]
+    table = results_table(results)
+    comparisons = made_comparisons(table).assign(noise_floor=0.031, resolved=[True, *[False] * 5])
+    text = Reader(render("Made", table, comparisons, sentences=[f"Sentence {n}." for n in range(20)])).text
+    assert "recipes differ by −20.0 points on average, from −30.0 to −10.0 by dataset." in text
+    assert "by up to 3.1 points: the median noise floor of 2 comparisons." in text
+    assert "1 of 4 differences between recipes of the same neutral access, each on one dataset, are resolved." in text
+    assert "15 more" in text
+    assert "Sentence 19." in text
+
+
 def test_ranks_that_are_not_supported_are_not_told(table):
     ranks = made_ranks(table)
     some = Reader(render("Made", table, None, ranks)).text
