@@ -212,7 +212,7 @@ def rates(table: pd.DataFrame) -> Iterator[list[object]]:
 
 def main(repetitions: int, jobs: int) -> None:
     """Print the table of rates."""
-    seeds = {"same recipe": repetitions, "equal skill": repetitions, "better recipe": max(repetitions // 4, 1)}
+    seeds = {"same recipe": repetitions, "equal skill": -(-repetitions // 2), "better recipe": -(-repetitions // 4)}
     work = [(scenario, seed) for scenario, count in seeds.items() for seed in range(count)]
     found = []
     with ProcessPoolExecutor(jobs) as pool:

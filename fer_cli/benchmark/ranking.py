@@ -12,6 +12,7 @@ import pandas as pd
 
 from fer_cli.benchmark.cells import NEUTRAL_ACCESS
 from fer_cli.benchmark.comparisons import ALL, pooled
+from fer_cli.evaluation.compare import ALPHA
 
 RANK_COLUMNS = (
     *("evaluation", "train", "test", "train_subjects", "neutral", "recipe", "metric", "value"),
@@ -57,7 +58,7 @@ def not_beating(comparisons: pd.DataFrame, baselines: Collection[str]) -> list[s
 
     ``baselines`` are names of recipes. A recipe is compared with the best of those of its own neutral access, or where
     there is none with the best of those whose access asks less of a user. A baseline is beaten where the difference is
-    resolved.
+    resolved; one draw, whose noise floor is not known, shows nothing.
     """
     found: dict[tuple, tuple[tuple[bool, float], str | None]] = {}
     for row in comparisons[comparisons["difference"].notna()].itertuples():
@@ -73,7 +74,10 @@ def not_beating(comparisons: pd.DataFrame, baselines: Collection[str]) -> list[s
         key, rival = (*_place_of(row), recipe), (baseline[1] == recipe[1], baseline[2])
         if key not in found or rival > found[key][0]:
             beaten = row.resolved and sign * row.difference > 0
-            line = f"{recipe[0]} does not beat {baseline[0]} on {_place(row)} ({_evidence(row, sign)})."
+            # Two models that differ in one draw each: more than nothing, and not yet two recipes.
+            unknown = math.isnan(row.noise_floor) and row.p_holm <= ALPHA and sign * row.difference > 0
+            verb = "is not shown to beat" if unknown else "does not beat"
+            line = f"{recipe[0]} {verb} {baseline[0]} on {_place(row)} ({_evidence(row, sign)})."
             found[key] = (rival, None if beaten else line)
     return [line for _, line in found.values() if line]
 

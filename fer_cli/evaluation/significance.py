@@ -179,7 +179,8 @@ def crossed_t_test(
     ``first`` and ``second`` are R×U×C×C confusion matrices by training and subject; ``metric`` takes …×C×C to ….
     Subjects and trainings are crossed random effects, as cases and readers are in radiology (Obuchowski and Rockette
     1995): the variance of the mean is that over subjects, from a bootstrap in which all trainings are drawn together,
-    and that over trainings, divided by R. Degrees of freedom by Satterthwaite (1946).
+    and those of the two recipes over trainings, divided by R. What trainings of equal number share, such as a draw of
+    training subjects, makes it rather too large. Degrees of freedom by Satterthwaite (1946).
 
     Raises ``ValueError`` if there are fewer than two trainings or subjects.
     """
@@ -188,15 +189,16 @@ def crossed_t_test(
     if trainings < 2 or subjects < 2:
         raise ValueError("trainings and subjects must be two or more")
 
-    def differences(draws: np.ndarray) -> dict[str, np.ndarray]:
+    def values(draws: np.ndarray) -> dict[str, np.ndarray]:
         before, after = metric(np.einsum("du,mruij->mdrij", draws, both, optimize=True))
-        return {"each": after - before, "mean": (after - before).mean(axis=1)}
+        return {"first": before, "second": after, "mean": (after - before).mean(axis=1)}
 
-    found = bootstrap(differences, subjects, rows=2 * trainings * both.shape[-1] ** 2, seed=seed)
-    over_subjects = float(np.nanvar(found.draws["mean"]))
-    over_trainings = float(found.values["each"][0].var(ddof=1)) / trainings
-    variance = over_subjects + over_trainings
-    parts = over_subjects**2 / (subjects - 1) + over_trainings**2 / (trainings - 1)
+    found = bootstrap(values, subjects, rows=2 * trainings * both.shape[-1] ** 2, seed=seed)
+    variances = [float(np.nanvar(found.draws["mean"]))]
+    variances += [float(found.values[name][0].var(ddof=1)) / trainings for name in ("first", "second")]
+    freedoms = (subjects - 1, trainings - 1, trainings - 1)
+    parts = sum(variance**2 / freedom for variance, freedom in zip(variances, freedoms, strict=True))
+    variance = sum(variances)
     return _t_test(float(found.values["mean"][0]), variance, variance**2 / parts if parts > 0 else trainings - 1)
 
 

@@ -120,6 +120,7 @@ def test_of_one_draw_a_baseline_is_not_beaten(made):
     made.cell("baseline", skill=0.3)
     made.cell("network", skill=0.9)
     (sentence,) = not_beating(compared(made), ["baseline"])
+    assert sentence.startswith("network is not shown to beat baseline")
     assert "noise floor not known" in sentence
 
 

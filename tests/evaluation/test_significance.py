@@ -196,7 +196,7 @@ def test_the_crossed_t_adds_the_variances_of_people_and_of_trainings():
     second = np.stack([confusions(generator, subjects=20, skill=1.5) for _ in range(3)])
     found = crossed_t_test(first, second, accuracy)
     differences = accuracy(second.sum(axis=1)) - accuracy(first.sum(axis=1))
-    trainings = differences.var(ddof=1) / 3
+    trainings = sum(accuracy(each.sum(axis=1)).var(ddof=1) / 3 for each in (first, second))
     # Everybody has as many samples, so the bootstrap's variance is that of the people's mean differences.
     people = (accuracy(second) - accuracy(first)).mean(axis=0)
     error = (people.var(ddof=0) / 20 + trainings) ** 0.5
@@ -207,13 +207,14 @@ def test_the_crossed_t_adds_the_variances_of_people_and_of_trainings():
         crossed_t_test(first[:1], second[:1], accuracy)
 
 
-def test_recipes_that_differ_from_training_to_training_alone_are_told_apart_as_seldom_as_the_level_says():
+@pytest.mark.parametrize("trainings", [2, 3])
+def test_recipes_that_differ_from_training_to_training_alone_are_told_apart_as_seldom_as_the_level_says(trainings):
     generator = np.random.default_rng(0)
     crossed, exchanged = [], []
     for repetition in range(200):
         # Every training has a skill of its own: all people feel it.
         first, second = (
-            np.stack([confusions(generator, subjects=24, skill=generator.normal(1, 0.4)) for _ in range(3)])
+            np.stack([confusions(generator, subjects=24, skill=generator.normal(1, 0.4)) for _ in range(trainings)])
             for _ in range(2)
         )
         crossed.append(crossed_t_test(first, second, accuracy, seed=repetition).p)
