@@ -284,7 +284,7 @@ def _over_folds(evaluation: "Evaluation") -> str:
 
 def _calibration(evaluation: "Evaluation") -> str:
     calibration = evaluation.calibration
-    if not calibration.known:
+    if not calibration.defined:
         return "no calibration error: there are no probabilities"
     before = f"calibration error {calibration.ece:.1%}, log loss {calibration.nll:.3f}"
     if calibration.temperature is None:

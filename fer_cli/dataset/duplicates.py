@@ -8,9 +8,10 @@ light does not. Both thresholds are set by ``benchmarks/duplicates.py``, on phot
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import partial
+from itertools import combinations, product
 from typing import NamedTuple
 
 import cv2
@@ -29,6 +30,8 @@ SIDE, COEFFICIENTS = 32, 16
 MOST_BITS = 78
 #: Pictures that correlate less than this are different pictures, however alike the people.
 LEAST_CORRELATION = 0.89
+#: Pictures that correlate less than this where they are correlate too little wherever they are moved.
+ROUGHLY = 0.6
 #: Two alignments of one face differ by a pixel or two of a hundred: the second is moved by so many pixels each way.
 SHIFT = 0.5
 #: The deviation of the Gaussian that a pixel's surroundings are weighted by, in pixels.
@@ -155,12 +158,12 @@ def _fingerprints(dataset: PreparedDataset, margin: float, progress: Progress, d
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if content else None
         if pixels is None:
             raise DatasetError(f"The crop {dataset.path / name} cannot be read.", hint=MADE_ANEW)
-        grey[place] = _reduced(pixels, (1 + 2 * margin) / (1 + 2 * own))
+        grey[place] = reduced(pixels, (1 + 2 * margin) / (1 + 2 * own))
         progress("reading pictures", done + place + 1, total)
     return _Fingerprints(names, tuple(digests), perceptual_hash(grey), grey, grey.std(axis=(1, 2)) >= FLAT)
 
 
-def _reduced(pixels: np.ndarray, part: float) -> np.ndarray:
+def reduced(pixels: np.ndarray, part: float = 1.0) -> np.ndarray:
     """The middle ``part`` of H×H grey levels, :data:`SIDE` pixels a side."""
     edge = round(len(pixels) * (1 - part) / 2)
     inner = pixels[edge : len(pixels) - edge, edge : len(pixels) - edge]
@@ -180,9 +183,10 @@ def perceptual_hash(grey: np.ndarray) -> np.ndarray:
 def normalized(grey: np.ndarray) -> np.ndarray:
     """N×S² unit vectors of N×S×S grey levels: each pixel less its surroundings' mean, over their deviation.
 
-    The surroundings are a Gaussian window; the product of two such vectors is the pictures' correlation.
+    S is :data:`SIDE`. The surroundings are a Gaussian window; the product of two such vectors is the pictures'
+    correlation.
     """
-    made = np.empty((len(grey), grey[0].size if len(grey) else 0), np.float32)
+    made = np.empty((len(grey), SIDE * SIDE), np.float32)
     for place, picture in enumerate(grey):
         rest = picture - cv2.GaussianBlur(picture, (0, 0), SURROUNDINGS)
         deviation = np.sqrt(cv2.GaussianBlur(rest * rest, (0, 0), SURROUNDINGS))
@@ -201,10 +205,48 @@ def _moved(grey: np.ndarray) -> Iterator[np.ndarray]:
             yield np.stack([cv2.warpAffine(each, matrix, sides, borderMode=cv2.BORDER_REPLICATE) for each in grey])
 
 
-def correlations(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The correlation (N) of each of N×S×S grey levels with its like in ``other``, at the best of nine places."""
-    fixed = normalized(one)
-    return np.max([np.einsum("ij,ij->i", fixed, normalized(each)) for each in _moved(other)], axis=0)
+def correlations(one: np.ndarray, other: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The correlations (P) of pairs of N×S×S and M×S×S grey levels, the second at the best of nine places.
+
+    ``first`` and ``second`` (P) are the places of each pair's pictures. Those that correlate less than :data:`ROUGHLY`
+    without being moved are not moved.
+    """
+    values = _products(normalized, one, other, first, second)
+    near = np.flatnonzero(values >= ROUGHLY)
+    for move in _moves():
+        moved = _products(lambda grey, by=move: normalized(by(grey)), one, other, first[near], second[near])
+        values[near] = np.maximum(values[near], moved)
+    return values
+
+
+def _products(
+    of_second: Callable[[np.ndarray], np.ndarray],
+    one: np.ndarray,
+    other: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+) -> np.ndarray:
+    """The product of each pair's vectors; a picture in several pairs is normalized once."""
+    rows, first = np.unique(first, return_inverse=True)
+    columns, second = np.unique(second, return_inverse=True)
+    left, right = normalized(one[rows]), of_second(other[columns])
+    parts = [slice(start, start + _PAIRS) for start in range(0, len(first), _PAIRS)]
+    products = [np.einsum("ij,ij->i", left[first[part]], right[second[part]]) for part in parts]
+    return np.concatenate(products) if products else np.empty(0, np.float32)
+
+
+def _moves() -> Iterator[Callable[[np.ndarray], np.ndarray]]:
+    """What moves pictures by :data:`SHIFT` in each of eight directions."""
+    for down, right in product((-SHIFT, 0.0, SHIFT), repeat=2):
+        if down or right:
+            yield partial(_moved, matrix=np.float32([[1, 0, right], [0, 1, down]]))
+
+
+def _moved(grey: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    made = np.empty_like(grey)
+    for place, picture in enumerate(grey):
+        made[place] = cv2.warpAffine(picture, matrix, picture.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
+    return made
 
 
 def _shared(one: _Fingerprints, other: _Fingerprints) -> Iterator[SharedPicture]:
@@ -218,16 +260,16 @@ def _shared(one: _Fingerprints, other: _Fingerprints) -> Iterator[SharedPicture]
         for match in of_digest.get(digest, ())
     }
     for first, second in _candidates(one, other):
-        values = correlations(one.grey[first], other.grey[second])
-        for place, match, value in zip(first.tolist(), second.tolist(), values.tolist(), strict=True):
-            if value >= LEAST_CORRELATION and (place, match) not in found:
-                pair = SharedPicture(one.names[place], other.names[match], min(value, 1.0), False)
-                found[place, match] = pair
+        values = correlations(one.grey, other.grey, first, second)
+        for at in np.flatnonzero(values >= LEAST_CORRELATION):
+            key = int(first[at]), int(second[at])
+            pair = SharedPicture(one.names[key[0]], other.names[key[1]], min(float(values[at]), 1.0), False)
+            found.setdefault(key, pair)
     yield from (found[key] for key in sorted(found))
 
 
 def _candidates(one: _Fingerprints, other: _Fingerprints) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Places, at most :data:`_PAIRS` at a time, of pairs whose hashes differ in at most :data:`MOST_BITS` bits."""
+    """The places of the pairs whose hashes differ in at most :data:`MOST_BITS` bits, block by block."""
     rows, columns = np.flatnonzero(one.shown), np.flatnonzero(other.shown)
     for top in range(0, len(rows), _ROWS):
         part = rows[top : top + _ROWS]
@@ -237,6 +279,5 @@ def _candidates(one: _Fingerprints, other: _Fingerprints) -> Iterator[tuple[np.n
             for word in range(one.hashes.shape[1]):
                 bits += np.bitwise_count(one.hashes[part, None, word] ^ other.hashes[None, against, word])
             first, second = np.nonzero(bits <= MOST_BITS)
-            for start in range(0, len(first), _PAIRS):
-                chosen = slice(start, start + _PAIRS)
-                yield part[first[chosen]], against[second[chosen]]
+            if len(first):
+                yield part[first], against[second]

@@ -46,7 +46,7 @@ class Calibration:
     fitted_on: int = 0
 
     @property
-    def known(self) -> bool:
+    def defined(self) -> bool:
         """Whether there were probabilities."""
         return bool(self.bins["count"].sum())
 
@@ -102,9 +102,9 @@ def calibration(
         return values
 
     found = bootstrap(values, predictions.count, biased=("ece", "ece_after"))
-    known = predictions.where(np.full(len(predictions), predictions.probabilities is not None))
+    scored = predictions.where(np.full(len(predictions), predictions.probabilities is not None))
     return Calibration(
-        reliability(known.confidences, known.right),
+        reliability(scored.confidences, scored.right),
         found.table(("ece", "nll", "ece_after", "nll_after")),
         temperature,
         fitted_on,

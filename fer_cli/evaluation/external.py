@@ -19,6 +19,7 @@ from fer_cli.evaluation.programs import Face, Predictions, read_predictions
 from fer_cli.evaluation.report.page import write_report
 from fer_cli.evaluation.results import Evaluation, Missing, Provenance, refuse_foreign, write
 from fer_cli.evaluation.subgroups import require_votes, with_agreement
+from fer_cli.faces.formats import PICTURES
 from fer_cli.files import as_text, locked
 from fer_cli.labels import folded, in_order
 from fer_cli.options import DEFAULT_SESSION, Session
@@ -32,6 +33,8 @@ def evaluate_predictions(
     dataset: PreparedDataset,
     options: EvaluateOptions | None = None,
     session: Session = DEFAULT_SESSION,
+    *,
+    pictures: bool = True,
 ) -> Evaluation:
     """Evaluate the table of predictions ``file`` on the pictures of ``dataset``, whatever program made it.
 
@@ -40,7 +43,8 @@ def evaluate_predictions(
     equally large or unknown ones that of the highest detection score, else the first. Classes are mapped by name, as
     for a run. Pictures without a face in the table are ``missing``: the metrics are of the others, and ``missing`` has
     them with those counted as wrong. Without probabilities the metrics that need them are NaN. Writes what
-    :func:`~fer_cli.evaluation.evaluate.evaluate` writes, by default into a folder next to the table.
+    :func:`~fer_cli.evaluation.evaluate.evaluate` writes, by default into a folder next to the table; without
+    ``pictures`` no figures.
 
     ``options`` are as for a run, but for ``data`` and ``analysis``, which need one; a ``split`` other than all is the
     owners'. Raises :class:`~fer_cli.errors.DatasetError` if the table is no such table or of other pictures, if dataset
@@ -55,8 +59,7 @@ def evaluate_predictions(
     table = read_predictions(file)
     rows = _rows(dataset, options)
     labels = set(rows["label"])
-    known = table.known or in_order(labels)
-    shared = shared_classes(known, labels, dataset, own=False)
+    shared = shared_classes(table.vocabulary or in_order(labels), labels, dataset, own=False)
     tested = rows[rows["label"].isin(shared.classes)].reset_index(drop=True)
     faces, notes = _join(file, table, dataset, tested)
     found = tested["file_name"].isin(faces)
@@ -88,7 +91,7 @@ def evaluate_predictions(
             attributes=options.attributes,
             missing=missing,
         )
-        write(evaluation)
+        write(evaluation, pictures=pictures)
         write_report(evaluation)
     return evaluation
 
@@ -231,15 +234,16 @@ def _match(
 def _parts(name: str) -> tuple[str, ...]:
     """A path's folders and its file without the ending, in one case and form: what is the same on any system."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    stem = PurePosixPath(parts[-1]).stem if parts else ""
+    file = PurePosixPath(parts[-1] if parts else "")
+    stem = file.stem if file.suffix.lower() in PICTURES else file.name
     return (*map(folded, parts[:-1]), folded(stem))
 
 
 def _sources(dataset: PreparedDataset) -> dict[str, str]:
     """The picture that each crop was made from, by the crop's ``file_name``, where the dataset says so."""
     entries = Journal(dataset.path).entries
-    known = set(dataset.metadata["file_name"])
-    return {name: entry["source"] for name, entry in entries.items() if name in known and entry.get("source")}
+    crops = set(dataset.metadata["file_name"])
+    return {name: entry["source"] for name, entry in entries.items() if name in crops and entry.get("source")}
 
 
 def _chosen(faces: Sequence[Face]) -> Face:

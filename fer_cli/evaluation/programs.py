@@ -40,7 +40,7 @@ class Program:
 
     Any of ``marks`` tells it, or columns of classes spelled just as ``spellings``. ``labels`` are columns of the
     predicted expression; scores stand in a column a class, named by a prefix of ``prefixes`` and the class, or in a
-    list in one of ``lists``, in one of the ``orders``, by which also a class's number is understood. ``box`` names
+    list in one of ``lists``, in one of the ``orders``, which numbered classes follow too. ``box`` names
     width and height of the face, ``detection`` its detector's score. ``logits``: scores that do not add up to 1 are
     logits.
     """
@@ -138,13 +138,13 @@ class Face:
 class Predictions:
     """A table of another program: ``classes`` of the scores (empty: it has none), its faces, and names without a face.
 
-    ``known`` are the classes that the program can predict, empty where that is not known. ``neutral`` says what a face
-    was compared with.
+    ``vocabulary`` are the classes that the program can predict, empty where that is not known. ``neutral`` says what a
+    face was compared with.
     """
 
     program: str
     classes: tuple[str, ...]
-    known: tuple[str, ...]
+    vocabulary: tuple[str, ...]
     faces: tuple[Face, ...]
     without_face: tuple[str, ...]
     neutral: str = "none"
@@ -198,7 +198,7 @@ def read_predictions(path: Path) -> Predictions:
 
 def _recognise(columns: Sequence[str]) -> Program:
     named = set(columns)
-    if "label" in named and any(name.startswith("p_") for name in named) and named & {"confidence", "face"}:
+    if "label" in named and named & {"confidence", "face"} and _named(columns, "p_"):
         return FER
     for program in PROGRAMS:
         if named.intersection(program.marks):
@@ -345,13 +345,13 @@ class _Reader:
                     f"In {other} rows the expression in '{self._label}' is not the one with the highest score, "
                     "which is the one evaluated."
                 )
-        known = in_order(classes or (self._program.orders or ((),))[0])
+        vocabulary = in_order(classes or (self._program.orders or ((),))[0])
         whole = sum(face.detection == 0 for face in faces) if self._program.name == "DeepFace" else 0
         if whole:
             notes.append(f"In {whole} rows DeepFace found no face, and took the whole picture for one.")
         neutral = self._neutral.most_common(1)[0][0] if self._neutral else "none"
         return Predictions(
-            self._program.name, classes, known, tuple(faces), tuple(without), neutral, tuple(notes), logits
+            self._program.name, classes, vocabulary, tuple(faces), tuple(without), neutral, tuple(notes), logits
         )
 
     def _scale(self, scores: np.ndarray) -> tuple[bool, list[str]]:
@@ -372,13 +372,13 @@ def _number(cell: Any, name: str) -> float:
         return math.nan
     if isinstance(cell, int | float) and not isinstance(cell, bool):
         return float(cell)
-    text = str(cell).strip() if isinstance(cell, str) else ""
+    text = cell.strip() if isinstance(cell, str) else type(cell).__name__
     try:
         if len(text) > _MAX_NUMBER:
             raise ValueError
         return float(text.replace(",", ".") if "." not in text else text)
     except ValueError:
-        raise ValueError(f"'{name}' is {str(cell)[:_MAX_NUMBER]!r}, which is no number") from None
+        raise ValueError(f"'{name}' is {text[:_MAX_NUMBER]!r}, which is no number") from None
 
 
 def _soft(cell: Any) -> float:

@@ -191,7 +191,7 @@ def write(evaluation: Evaluation, *, pictures: bool = True) -> None:
         if pictures:
             save(draw_confusion(counts, **words), out, CONFUSION)
             save(draw_confusion(counts, normalised=True, **words), out, NORMALIZED)
-            if evaluation.calibration.known:
+            if evaluation.calibration.defined:
                 save(draw_reliability(evaluation.calibration, **words), out, RELIABILITY)
             else:
                 for ending in ("png", "svg"):

@@ -10,18 +10,15 @@ from sklearn import metrics as sklearn
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import DatasetError, UsageError
+from fer_cli.evaluation import external
 from fer_cli.evaluation.compare import compare
 from fer_cli.evaluation.evaluate import EvaluateOptions, evaluate
-from fer_cli.evaluation.external import evaluate_predictions
 from fer_cli.evaluation.results import StoredEvaluation, write
 from tests.evaluation import tables
 from tests.made import CLASSES, made_dataset, unnamed
 
-
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch):
-    """The matrices as PNG and SVG take longer than all else, and are tested where they are drawn."""
-    monkeypatch.setattr("fer_cli.evaluation.external.write", partial(write, pictures=False))
+#: The matrices as PNG and SVG take longer than all else, and are tested where they are drawn.
+evaluate_predictions = partial(external.evaluate_predictions, pictures=False)
 
 
 def pictures(made: PreparedDataset) -> list[str]:
@@ -151,8 +148,9 @@ def _sure(label: str) -> dict[str, float]:
         lambda name: name.removeprefix("images/"),
         lambda name: f"C:\\corpus\\{name}".replace("/", "\\"),
         lambda name: f"./x/{name}".replace(".png", ".JPEG").upper(),
+        lambda name: name.removesuffix(".png"),
     ],
-    ids=["as it is", "within images", "Windows", "case and ending"],
+    ids=["as it is", "within images", "Windows", "case and ending", "no ending"],
 )
 def test_pictures_are_joined_by_the_end_of_their_path(made, tmp_path, rename):
     files = pictures(made)

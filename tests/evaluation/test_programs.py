@@ -24,7 +24,7 @@ def test_each_program_is_told_by_its_columns_and_its_scores_are_probabilities(tm
     read = read_predictions(write(tmp_path / "table", FILES, shares))
     assert read.program == program
     assert [face.picture for face in read.faces] == FILES
-    assert set(read.known) == set(tables.named(classes))
+    assert set(read.vocabulary) == set(tables.named(classes))
     ours = [tables.named(classes).index(name) for name in read.classes]
     np.testing.assert_allclose(read.probabilities(read.faces), shares[:, ours], atol=1e-6)
     assert read.neutral == "none"
@@ -35,7 +35,7 @@ def test_libreface_says_expressions_alone(tmp_path):
     read = read_predictions(tables.libreface(tmp_path / "table", FILES, shares))
     assert (read.program, read.classes) == ("LibreFace", ())
     assert [face.label for face in read.faces] == [tables.LIBREFACE[place].lower() for place in shares.argmax(axis=1)]
-    assert len(read.known) == 8
+    assert len(read.vocabulary) == 8
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
@@ -84,7 +84,8 @@ def test_action_units_alone_are_refused_with_the_reason(tmp_path):
 
 
 def test_openface_2_with_expressions_beside_its_action_units_is_read(tmp_path):
-    frame = pd.DataFrame({"file": ["a", "b"], "AU01_r": [1.2, 0], "p_0": [3.1, 2.0], "emotion": ["Happy", "sad"]})
+    frame = pd.DataFrame({"file": ["a", "b"], "AU01_r": [1.2, 0], "p_0": [3.1, 2.0], "label": ["Happy", "sad"]})
+    frame = frame.assign(face=0, confidence=0.9)
     frame.to_csv(tmp_path / "openface.csv", index=False)
     read = read_predictions(tmp_path / "openface.csv")
     assert (read.program, [face.label for face in read.faces]) == ("OpenFace 2", ["happiness", "sadness"])
@@ -144,6 +145,8 @@ def test_a_table_that_cannot_be_meant_is_refused_with_the_place(tmp_path, text, 
         ("table.json", b'[{"file": "a", "p_anger": [1], "p_fear": 1}]'),
         ("table.json", b'[{"file": "a", "p_anger": true, "p_fear": 1}]'),
         ("table.json", b'[{"file": ["a"], "p_anger": 0, "p_fear": 1}]'),
+        ("table.json", b'[{"file": "a", "p_fear": 1, "p_anger": ' + 950 * b"[" + 950 * b"]" + b"}]"),
+        ("table.json", b'[{"file": "a", "label": ' + 950 * b"[" + 950 * b"]" + b"}]"),
         ("table.json", b"\xff\xfe"),
         ("table.jsonl", b'{"file": "a", "label": "anger"}\n{"file":'),
         ("table.parquet", b"PAR1 and no more PAR1"),

@@ -155,7 +155,7 @@ def confusion(counts: np.ndarray) -> dict[str, Any]:
 
 def calibration(calibration: Calibration, *, folds: bool) -> dict[str, Any]:
     """The reliability diagram, and the effect of the temperature, or of those of the ``folds``."""
-    if not calibration.known:
+    if not calibration.defined:
         words = "There is no calibration: these predictions are classes without probabilities."
         return {"reliability": None, "calibration_words": words}
     words = (
