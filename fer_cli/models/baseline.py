@@ -9,7 +9,6 @@ from typing import Annotated, Any, NotRequired, TypedDict
 import numpy as np
 import torch
 from msgspec import Meta
-from skimage.feature import hog
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 from transformers import PretrainedConfig
@@ -105,7 +104,13 @@ class HOGEncoder(Encoder):
         )
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """HOG, B×``width`` float32, of B×3×S×S colours from 0 to 1."""
+        """HOG, B×``width`` float32, of B×3×S×S colours from 0 to 1.
+
+        Raises :class:`~fer_cli.errors.ModelError` for pictures of another size, and where it is to become a graph.
+        """
+        # Imported where it is needed, for it takes a while and other models do without.
+        from skimage.feature import hog
+
         if torch.jit.is_tracing():
             raise ModelError("scikit-image computes its HOG, which is no part of a graph")
         if pixel_values.shape[-2:] != (self.image_size, self.image_size):
