@@ -161,9 +161,9 @@ def make_plan(cells: Sequence[Cell], results: Mapping[str, CellResult], sizes: M
     estimates = {}
     for cell in cells:
         if cell.digest not in done:
-            measured = next((took[alike] for alike in _alike(cell, cell.digest in first) if alike in took), None)
+            times = next((took[alike] for alike in _alike(cell, cell.digest in first) if alike in took), None)
             guess = _guess(cell, cell.digest in first, sizes)
-            estimates[cell.digest] = Estimate(median(measured), True) if measured else Estimate(guess, False)
+            estimates[cell.digest] = Estimate(median(times), True) if times else Estimate(guess, False)
     return Plan(tuple(cells), done, estimates)
 
 

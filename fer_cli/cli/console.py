@@ -160,12 +160,16 @@ class Bars:
         title = title if len(title) <= err.width // 2 else f"{title[: err.width // 2 - 1]}…"
         if (note := facts.pop("note", None)) is not None:
             say(f"note      {note}")
+        if total == 0:
+            if stage in self._tasks:
+                self._progress.remove_task(self._tasks.pop(stage))
+            return
         brief = time.monotonic() - self._begun.setdefault(stage, time.monotonic()) < self.PATIENCE
         if brief and total is not None:
             return
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(title, total=total, facts="")
-        shown = {"description": title, "visible": total != 0, "facts": _formatted(facts)}
+        shown = {"description": title, "facts": _formatted(facts)}
         self._progress.update(self._tasks[stage], completed=done, total=total, **shown)
 
 

@@ -229,8 +229,6 @@ def _to_dict(evaluation: Evaluation) -> dict[str, Any]:
             "per_class": agreement.per_class.to_dict(orient="index"),
             **agreement.expected.to_dict(orient="index"),
         }
-    if origin.neutral:
-        optional["neutral"] = origin.neutral
     if (missing := evaluation.missing) is not None:
         optional["missing"] = {
             "pictures": list(missing.pictures),

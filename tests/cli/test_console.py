@@ -126,3 +126,22 @@ def test_a_command_whose_reader_has_gone_exits_with_0(words, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+
+
+def test_a_bar_has_its_title_and_goes_with_its_last_step(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(console, "err", PlainConsole(file=stream, width=80, force_terminal=True, _environ={}))
+    monkeypatch.setattr(console.Bars, "PATIENCE", -1)
+    with console.Bars() as bars:
+        bars("process 1", 3, 10, title=f"difference, {'very ' * 20}long")
+        bars._progress.refresh()
+        first = stream.getvalue()
+        bars("process 1", 0, 0)
+        bars._progress.refresh()
+        bars("process 1", 0, None, title="single")
+        bars._progress.refresh()
+    assert "difference, very very very very very ve…" in first
+    assert "3/10" in first
+    after = stream.getvalue()[len(first) :]
+    assert "single" in after
+    assert "0/0" not in after
