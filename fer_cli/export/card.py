@@ -159,11 +159,11 @@ def evaluations(run: Run) -> list[dict[str, Any]]:
 def refresh(run: Run) -> str:
     """Write the card of ``run`` into its folder, and say what became of it.
 
-    A README.md that a person wrote or edited is kept, and so is that of a packaged folder, which is final.
+    A README.md that a person wrote or edited is kept. A packaged folder is final: there is nothing to say.
     """
     path = run.path / README
     if "scores" in run.card:
-        return f"{path} is that of the package"
+        return ""
     if path.exists() and not is_own(path):
         return f"{path} is kept: a person wrote or edited it"
     if not (run.path / EVALUATION / METRICS).is_file():
