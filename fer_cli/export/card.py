@@ -40,6 +40,12 @@ _PLAIN_NOTES = re.compile(
 )
 #: The line that marks a card as written here, with the digest of all other lines.
 _MARK = re.compile(r"<!-- Written by fer [\w.+-]+; digest ([0-9a-f]{64})\. -->\n")
+#: What a head of each of :data:`fer_cli.models.FEATURES` sees.
+_FEATURES = {
+    "both": "a head that sees the difference and the face's own embedding",
+    "difference": "a head that sees the difference alone",
+    "target": "a head that sees the face's own embedding alone",
+}
 _MOST_BYTES = 1_000_000
 
 
@@ -231,7 +237,8 @@ def model_card(run: Run, measured: Sequence[Mapping[str, Any]], publication: Pub
 def _network(model: TrainedModel) -> str:
     """The choices in its configuration that a reader asks for, and its number of parameters."""
     config, numbers = model.config.to_dict(), sum(tensor.numel() for tensor in model.parameters())
-    chosen = [f"{name} {config[name]}" for name in ("backbone", "features", "pooling") if name in config]
+    chosen = [f"{name} {config[name]}" for name in ("backbone", "pooling") if name in config]
+    chosen += [_FEATURES[config["features"]]] if "features" in config else []
     chosen += ["encoder frozen"] if config.get("tune_encoder") is False else []
     return ", ".join([*chosen, f"{numbers:,} parameters"])
 
