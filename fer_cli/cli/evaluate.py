@@ -190,12 +190,12 @@ def write_cards(trained: "Run | CrossValidation") -> None:
     from fer_cli.export.card import refresh
     from fer_cli.runs.run import Run
 
-    if isinstance(trained, Run):
-        say(f"card      {refresh(trained)}")
-        return
-    for run in trained.runs:
-        refresh(run)
-    say(f"cards     README.md in each run of {trained.path}")
+    if not isinstance(trained, Run):
+        for run in trained.runs:
+            refresh(run)
+        say(f"cards     README.md in each run of {trained.path}")
+    elif written := refresh(trained):
+        say(f"card      {written}")
 
 
 def show(evaluation: "Evaluation") -> None:

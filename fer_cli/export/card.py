@@ -40,6 +40,12 @@ _PLAIN_NOTES = re.compile(
 )
 #: The line that marks a card as written here, with the digest of all other lines.
 _MARK = re.compile(r"<!-- Written by fer [\w.+-]+; digest ([0-9a-f]{64})\. -->\n")
+#: What a head of each of :data:`fer_cli.models.FEATURES` sees.
+_FEATURES = {
+    "both": "a head that sees the difference and the face's own embedding",
+    "difference": "a head that sees the difference alone",
+    "target": "a head that sees the face's own embedding alone",
+}
 _MOST_BYTES = 1_000_000
 
 
@@ -160,11 +166,11 @@ def evaluations(run: Run) -> list[dict[str, Any]]:
 def refresh(run: Run) -> str:
     """Write the card of ``run`` into its folder, and say what became of it.
 
-    A README.md that a person wrote or edited is kept, and so is that of a packaged folder, which is final.
+    A README.md that a person wrote or edited is kept. A packaged folder is final: there is nothing to say.
     """
     path = run.path / README
     if "scores" in run.card:
-        return f"{path} is that of the package"
+        return ""
     if path.exists() and not is_own(path):
         return f"{path} is kept: a person wrote or edited it"
     if not (run.path / EVALUATION / METRICS).is_file():
@@ -232,7 +238,8 @@ def model_card(run: Run, measured: Sequence[Mapping[str, Any]], publication: Pub
 def _network(model: TrainedModel) -> str:
     """The choices in its configuration that a reader asks for, and its number of parameters."""
     config, numbers = model.config.to_dict(), sum(tensor.numel() for tensor in model.parameters())
-    chosen = [f"{name} {config[name]}" for name in ("backbone", "features", "pooling") if name in config]
+    chosen = [f"{name} {config[name]}" for name in ("backbone", "pooling") if name in config]
+    chosen += [_FEATURES[config["features"]]] if "features" in config else []
     chosen += ["encoder frozen"] if config.get("tune_encoder") is False else []
     return ", ".join([*chosen, f"{numbers:,} parameters"])
 
