@@ -137,7 +137,7 @@ def test_the_words_are_the_fields():
 
 def test_the_house_has_few_rooms():
     found = house.modules()
-    # 150 for preparing, training, evaluating and predicting; 20 for people over time, clusters and albums; 16 for
-    # benchmarks, the baseline and other programs' predictions.
-    assert len(found) <= 186
-    assert len(house.imported_once(house.imports(found))) <= 48
+    # 150 for preparing, training, evaluating and predicting; 20 for people over time, clusters and albums; 30 for
+    # benchmarks, the baseline, other programs' predictions, cards and publication.
+    assert len(found) <= 200
+    assert len(house.imported_once(house.imports(found))) <= 40

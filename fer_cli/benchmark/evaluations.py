@@ -22,7 +22,9 @@ from fer_cli.dataset.draws import redraw
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.documents import read_document
 from fer_cli.errors import DiskFullError, FerError, RunError
+from fer_cli.evaluation.chance import adjusted_chance
 from fer_cli.evaluation.evaluate import EvaluateOptions
+from fer_cli.evaluation.external import evaluate_predictions
 from fer_cli.evaluation.inference import Inference, Neutral, run_inference
 from fer_cli.evaluation.metrics import METRICS, LabelledPredictions, compute_metrics
 from fer_cli.files import locked, write_json, written_whole
@@ -218,7 +220,7 @@ class _Work:
             "n": len(table),
             "subjects": int(table["subject"].nunique()),
             "classes": ", ".join(classes),
-            "chance": _chance(table["label"]),
+            "chance": adjusted_chance(table["label"].to_list(), self.specification.metric),
             "protocol": self.without_paths(tests[0].about),
             "notes": self.without_paths(" ".join(notes)),
         }
@@ -253,10 +255,6 @@ class _Work:
         entry, dataset = self.specification.entry(self.cell.recipe), self.specification.dataset(self.cell.test)
         if entry.run is not None:
             return [self._tested(entry.open_run(), dataset, "all")], None
-        try:
-            from fer_cli.evaluation.external import evaluate_predictions
-        except ImportError:
-            raise RunError("This version of fer does not read other programs' tables of predictions.") from None
         options = EvaluateOptions(out=self.folder / EVALUATION)
         found = evaluate_predictions(entry.folder / entry.predictions[self.cell.test], dataset, options, self.session)
         notes = found.notes
@@ -322,15 +320,6 @@ class _Work:
         if inference.neutral_access != self.cell.neutral:
             raise RunError(f"{run.path} compares a face with none, and neutral {self.cell.neutral} was asked for.")
         return _Test.of(inference)
-
-
-def _chance(labels: pd.Series) -> float:
-    """The accuracy that chance alone does not exceed."""
-    try:
-        from fer_cli.evaluation.chance import adjusted_chance
-    except ImportError:
-        return math.nan
-    return float(adjusted_chance(labels.to_numpy(str)))
 
 
 def command_of(cell: Cell, specification: Specification) -> str:

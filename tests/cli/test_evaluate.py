@@ -154,7 +154,7 @@ def test_a_table_of_another_program_is_evaluated_in_the_place_of_a_run(here):
     assert "no calibration error" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
     card = json.loads((here / "libreface-made/metrics.json").read_text())
-    assert (card["accuracy"], card["neutral"]) == (1, "none")
+    assert (card["accuracy"], card["neutral_access"]) == (1, "none")
     fer("evaluate", "runs/fold0")
     assert "LibreFace" in fer("compare", "runs/fold0", "libreface-made").stdout
 

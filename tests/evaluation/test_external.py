@@ -117,7 +117,7 @@ def test_missing_faces_are_counted_both_ways(made, tmp_path):
     card = json.loads((found.path / "metrics.json").read_text())
     assert card["missing"]["of"] == 27
     assert card["missing"]["measures"]["accuracy"]["value"] == pytest.approx(wrong["accuracy"])
-    assert (card["neutral"], card["run"], card["epoch_rule"]) == ("none", "py-feat", None)
+    assert (card["neutral_access"], card["run"], card["epoch_rule"]) == ("none", "py-feat", None)
     page = (found.path / "report.html").read_text()
     assert f"counted as wrong, they make accuracy {wrong['accuracy']:.1%}" in page
 
