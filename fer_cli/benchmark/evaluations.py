@@ -258,8 +258,8 @@ class _Work:
         options = EvaluateOptions(out=self.folder / EVALUATION)
         found = evaluate_predictions(entry.folder / entry.predictions[self.cell.test], dataset, options, self.session)
         notes = found.notes
-        if (missing := getattr(found, "missing", None)) is not None:
-            value = missing.metrics.loc[self.specification.metric, "value"]
+        if found.missing is not None:
+            value = found.missing.metrics.loc[self.specification.metric, "value"]
             notes = (*notes, f"With those counted as wrong: {METRICS[self.specification.metric].title} {value:.1%}.")
         test = _Test(found.predictions, found.classes, found.provenance.about, notes, neutral=found.provenance.neutral)
         return [test], found.metrics

@@ -3,9 +3,7 @@
 import json
 import shlex
 import shutil
-import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -248,36 +246,20 @@ def test_a_run_is_refused_on_people_that_it_was_trained_on_unless_insisted(home)
     assert "TESTED ON 2 SUBJECTS" in insisted.rows[0]["protocol"]
 
 
-def test_another_programs_table_is_evaluated_by_the_one_place_that_reads_such(home, monkeypatch):
-    (home / "table.csv").write_text("file_name,label\n")
+def test_another_programs_table_is_evaluated_as_a_run_is(home):
+    dataset = PreparedDataset.open(home / "data" / "one")
+    rows = dataset.samples(paired=False)
+    said = rows[["file_name", "label"]].assign(label="anger")
+    # One picture is missing, and two of every three of the others are wrong.
+    said.iloc[:-1].to_csv(home / "table.csv", index=False)
     specification = opened(
         home, DATASETS + '[[recipes]]\nname = "other"\npredictions = { one = "table.csv" }\n', "table"
     )
-    rows = specification.opened["one"].samples(paired=False)
-    table = rows[["file_name", "subject", "sequence", "fold", "label"]].assign(predicted="anger", confidence=np.nan)
-    metrics = pd.DataFrame({"value": 0.5, "low": 0.25, "high": 0.75}, index=list(METRICS))
-    asked = []
-
-    def evaluate_predictions(file, dataset, options, session):
-        asked.append((file, dataset.name, options.out))
-        return SimpleNamespace(
-            predictions=table,
-            classes=("anger", "happiness", "surprise"),
-            notes=("2 missing.",),
-            metrics=metrics,
-            provenance=SimpleNamespace(about="a table", neutral="found"),
-            missing=SimpleNamespace(metrics=metrics / 2),
-        )
-
-    module = ModuleType("fer_cli.evaluation.external")
-    module.evaluate_predictions = evaluate_predictions
-    monkeypatch.setitem(sys.modules, module.__name__, module)
     result = computed(specification, neutral="none", evaluation="predictions", test="one")
-    assert asked == [(home / "table.csv", "one", folder_of(specification, result.cell) / "evaluation")]
     [row] = result.rows
-    assert (row["accuracy"], row["accuracy_low"], row["accuracy_high"]) == (0.5, 0.25, 0.75)
-    assert (row["n"], row["train_n"], row["neutral"]) == (27, None, "found")
-    assert row["notes"] == "2 missing. With those counted as wrong: accuracy 25.0%."
+    right = (rows["label"].iloc[:-1] == "anger").mean()
+    assert (row["accuracy"], row["n"], row["train_n"]) == (pytest.approx(right), len(rows) - 1, None)
+    assert "counted as wrong" in row["notes"]
     assert not [name for name in table_of(result) if name.startswith("p_")]
 
 
