@@ -196,7 +196,7 @@ def test_under_torchrun_the_engine_for_several_machines_is_named(here, run, monk
 def test_on_ray_neutral_faces_are_not_searched_for(here, paired_run, monkeypatch):
     monkeypatch.setattr(cluster, "find_spec", lambda name: object())
     said = fer(paired_run, "faces", "--engine", "ray", "--out", "p.csv", code=2)[1]
-    assert "--neutral mean, or --neutral PICTURE" in said
+    assert "--neutral mean, --neutral PICTURE, or --people DIR" in said
     assert not Path(".p.csv.unfinished").exists()
 
 
