@@ -32,12 +32,12 @@ neutral = ["given"]
 {datasets}
 
 [[recipes]]
-name = "HOG, face"
+name = "HOG"
 train = "baseline"
 features = "target"
 
 [[recipes]]
-name = "HOG, both"
+name = "HOG-both"
 train = "baseline"
 features = "both"
 
@@ -57,7 +57,7 @@ train = "difference"
 features = "both"
 
 [[recipes]]
-name = "two stages"
+name = "two-stages"
 train = "disentangled"
 identity = "subjects"
 epochs = {epochs}
