@@ -256,7 +256,9 @@ class _Work:
         if entry.run is not None:
             return [self._tested(entry.open_run(), dataset, "all")], None
         options = EvaluateOptions(out=self.folder / EVALUATION)
-        found = evaluate_predictions(entry.folder / entry.predictions[self.cell.test], dataset, options, self.session)
+        found = evaluate_predictions(
+            entry.folder / entry.predictions[self.cell.test], dataset, options, self.session, pictures=False
+        )
         notes = found.notes
         if found.missing is not None:
             value = found.missing.metrics.loc[self.specification.metric, "value"]
