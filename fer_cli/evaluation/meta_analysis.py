@@ -4,9 +4,9 @@ A difference between two models is not the same on every corpus, so the mean is 
 which those tested are a sample (DerSimonian and Laird 1986). The variance between corpora is Paule and Mandel's (1982),
 which Veroniki et al. (2016) recommend; interval and p are those of Hartung and Knapp (2001) and Sidik and Jonkman
 (2002), from a t distribution, which keep their level with few corpora (IntHout, Ioannidis and Borm 2014). Where the
-effects agree better than their own variances let expect, the interval would be narrower than if the corpora did not
-differ at all; then its scale is 1, as Knapp and Hartung (2003) advise. With two corpora the t distribution has one
-degree of freedom and the interval is very wide: two corpora say little about a third.
+effects agree by luck, that interval can be narrower than the classical normal one; the wider of the two is taken
+(Wiksten, Rücker and Schwarzer 2016; Jackson et al. 2017). With two corpora the t distribution has one degree of freedom
+and the interval is very wide: two corpora say little about a third.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ from fer_cli.evaluation.bootstrap import LEVEL
 class CombinedEffect:
     """The mean effect over K corpora, and how much the corpora differ.
 
-    ``low`` and ``high`` are its interval and ``p`` is two-sided, of no effect on average. ``tau2`` is the variance
-    between corpora, ``q`` Cochran's statistic and ``q_p`` its p, of equal effects, and ``i2`` the share of the
-    variation that is not from the effects' own variances (Higgins and Thompson 2002), from 0 to 1. Where the effect in
-    another such corpus would lie is between ``prediction_low`` and ``prediction_high`` (Higgins, Thompson and
-    Spiegelhalter 2009): NaN for fewer than three corpora. Of one corpus all that is between corpora is NaN. ``weights``
-    are the corpora's (K), and sum to 1.
+    ``low`` and ``high`` are its interval and ``p`` is two-sided, of no effect on average; ``standard_error`` is the
+    larger of Hartung and Knapp's and the classical one. ``tau2`` is the variance between corpora, ``q`` Cochran's
+    statistic and ``q_p`` its p, of equal effects, and ``i2`` the share of the variation that is not from the effects'
+    own variances (Higgins and Thompson 2002), from 0 to 1. Where the effect in another such corpus would lie is between
+    ``prediction_low`` and ``prediction_high`` (Higgins, Thompson and Spiegelhalter 2009): NaN for fewer than three
+    corpora. Of one corpus all that is between corpora is NaN. ``weights`` are the corpora's (K), and sum to 1.
     """
 
     effect: float
@@ -69,19 +69,21 @@ def combine(effects: Sequence[float], variances: Sequence[float]) -> CombinedEff
     tau2 = paule_mandel(effects, variances)
     weights = 1 / (variances + tau2)
     effect, generalized = _mean_and_q(effects, variances, tau2)
-    scale = max(1.0, generalized / (count - 1))
-    error = float(np.sqrt(scale / weights.sum()))
-    half = float(t.ppf((1 + LEVEL) / 2, count - 1)) * error
+    classical = float(np.sqrt(1 / weights.sum()))
+    error = classical * float(np.sqrt(generalized / (count - 1)))
+    half = max(float(t.ppf((1 + LEVEL) / 2, count - 1)) * error, float(norm.ppf((1 + LEVEL) / 2)) * classical)
+    # Of effects that are equal Hartung and Knapp's p is 0, or 1 if they are all 0: the classical one is larger.
+    adjusted = float(2 * t.sf(abs(effect) / error, count - 1)) if error > 0 else 0.0
     _, q = _mean_and_q(effects, variances, 0.0)
     across = nan
     if count > 2:
-        across = float(t.ppf((1 + LEVEL) / 2, count - 2) * np.sqrt(tau2 + error**2))
+        across = float(t.ppf((1 + LEVEL) / 2, count - 2) * np.sqrt(tau2 + max(error, classical) ** 2))
     return CombinedEffect(
         effect=effect,
-        standard_error=error,
+        standard_error=max(error, classical),
         low=effect - half,
         high=effect + half,
-        p=float(2 * t.sf(abs(effect) / error, count - 1)),
+        p=max(adjusted, float(2 * norm.sf(abs(effect) / classical))),
         tau2=tau2,
         q=q,
         q_p=float(chi2.sf(q, count - 1)),

@@ -67,7 +67,18 @@ def test_effects_that_agree_too_well_are_as_sure_as_their_variances_let_them():
     found = combine([0.3, 0.3, 0.3, 0.3], [0.04] * 4)
     assert (found.tau2, found.i2, found.q) == pytest.approx((0, 0, 0))
     assert found.standard_error == pytest.approx(0.1)
-    assert found.high == pytest.approx(0.3 + t.ppf(0.975, 3) * 0.1)
+    assert (found.low, found.high) == pytest.approx(tuple(norm.interval(0.95, 0.3, 0.1)))
+    assert found.p == pytest.approx(2 * norm.sf(3))
+    assert combine([0, 0, 0], [0.04] * 3).p == 1
+
+
+@given(effects, variances)
+def test_the_interval_is_the_wider_of_two_and_agrees_with_p(values, their_variances):
+    found = combine(values, their_variances[: len(values)])
+    classical = (1 / (1 / (np.array(their_variances[: len(values)]) + found.tau2)).sum()) ** 0.5
+    assert found.high - found.effect >= 1.9599 * classical * (1 - 1e-9)
+    assume(abs(found.p - 0.05) > 1e-6)
+    assert (found.p <= 0.05) == (found.low > 0 or found.high < 0)
 
 
 def test_of_one_corpus_it_is_that_corpuss_effect():
