@@ -103,7 +103,7 @@ def false_alarms(names: list[str], pictures: list[list[np.ndarray]], rows: list[
         for table, grey in zip(rows, map(compared, pictures), strict=True)
     ]
     for one, other in combinations_with_replacement(range(len(names)), 2):
-        begin = time.perf_counter()
+        begin = time.process_time()
         if one == other and rows[one]["subject"].isna().all():
             continue
         subjects = [rows[place]["subject"].fillna("").to_numpy(str) for place in (one, other)]
