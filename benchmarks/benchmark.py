@@ -85,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     for name in ("acted", "london", "wild"):
         parser.add_argument(f"--{name}", type=Path, required=True, help="a prepared dataset")
-    parser.add_argument("--epochs", type=int, default=4, help="of each of the two stages")
+    parser.add_argument("--epochs", type=int, default=3, help="of each of the two stages")
     options = parser.parse_args()
     # Other people in each: the numbers that name them are the same.
     folders = {"drawn": drawn("drawn", 0, 0.0), "confounded": drawn("confounded", 1, 1.0)}

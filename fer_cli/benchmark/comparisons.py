@@ -282,7 +282,8 @@ def _compare(place: _Place, one: _Drawn, other: _Drawn, metric: Metric, cells: _
                 f"Too few people differ for any difference to be shown: p is at least {pair.least_p:.2g}."
             )
         if not (one.fixed and other.fixed):
-            found.notes.append("One draw: two trained models are compared, and the noise floor is not known.")
+            unknown = ", and the noise floor is not known" if math.isnan(found.noise_floor) else ""
+            found.notes.append(f"One draw: two trained models are compared{unknown}.")
     else:
         repeated = len({repeat for repeat, _ in shared.draws}) > 1 and not shared.folds[0].isna().any()
         if repeated and evaluation == "within":

@@ -30,8 +30,8 @@ SPECIFICATION, COMPARISONS, CELLS = "specification.toml", "comparisons.parquet",
 TRACEBACK = "error.txt"
 
 #: Seconds of one slow core for a picture of 64 pixels: to train a small network with it once, to embed it, to extract
-#: its HOG features and let a linear SVM learn from them. A rule of thumb, from docs/performance.md.
-TRAINING, EMBEDDING, FEATURES = 0.02, 0.006, 0.01
+#: its HOG features and let a linear SVM learn from them. A rule of thumb.
+TRAINING, EMBEDDING, FEATURES = 0.015, 0.006, 0.01
 #: Seconds that a cell takes at least: it is evaluated, and its table of predictions written.
 LEAST = 2.0
 
