@@ -35,7 +35,7 @@ def test_two_processes_train_one_run_and_speak_once(made, tmp_path):
     assert loss == pytest.approx(run.card["best"]["val_loss"], rel=1e-4)
     assert done.stderr.count("runs/difference-made-fold0\n") == 1
     assert "2 processes" in done.stderr
-    assert done.stdout.count("accuracy") == 1
+    assert done.stdout.count("macro-F1") == 1
     metrics = json.loads((run.path / "evaluation" / "metrics.json").read_text())
     assert metrics["n"] == 9
     assert not (run.path / "checkpoints").exists()

@@ -111,7 +111,7 @@ def demo(
 
     fer demo
 
-    fer demo --quick /tmp/demo    # does this installation work? Its accuracy says nothing
+    fer demo --quick    # does this installation work?
     """
     program = context.find_root().command
 

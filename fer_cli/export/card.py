@@ -106,10 +106,6 @@ class Metrics(TypedDict):
     fingerprint: NotRequired[str]
 
 
-class _Best(TypedDict):
-    epoch: int
-
-
 class _Counts(TypedDict):
     crops: NotRequired[int]
     subjects: NotRequired[int]

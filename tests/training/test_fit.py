@@ -222,5 +222,5 @@ def test_pictures_of_unnamed_people_train_on_their_owners_split(tmp_path):
     assert run.seen == {"made": []}
     assert run.card["counts"] == {"train": 12, "val": 12, "test": 12}
     evaluation = evaluate(run, session=Session("cpu"))
-    assert evaluation.provenance.about.endswith("the owners' split")
+    assert evaluation.provenance.about.endswith("the owners' split; neutral none")
     assert len(evaluation.predictions) == 12
