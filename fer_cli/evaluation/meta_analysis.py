@@ -92,10 +92,10 @@ def combine_pairs(
     """Combine N effects of ``pairs`` of a training and a test corpus, with their sampling ``variances``: their mean.
 
     A corpus is in several pairs, as the one trained on and as the one tested on, and what is particular to it is in all
-    of their effects. So the standard error is that of a jackknife which deletes one corpus at a time, with all its pairs
-    (Arvesen 1969), with t of as many degrees of freedom as corpora, less one. As in :func:`combine` the wider interval is
-    taken, the other one from the sampling variances, in which effects on one test corpus may err alike. Heterogeneity is
-    that of the pairs. NaN for interval and p where a corpus is in every pair, as with two corpora.
+    of their effects. So the standard error is that of a jackknife which deletes one corpus at a time with all its pairs
+    (Arvesen 1969), with t of as many degrees of freedom as corpora, less one. As in :func:`combine` the wider interval
+    is taken; the other one is that of the sampling variances, in which effects on one test corpus may err alike.
+    Heterogeneity is that of the pairs. Interval and p are NaN where a corpus is in every pair, as with two corpora.
 
     Raises ``ValueError`` as :func:`combine` does.
     """

@@ -183,7 +183,5 @@ def test_what_is_particular_to_a_corpus_in_training_and_test_is_no_effect(corpor
         trained, tested = generator.normal(0, 0.1, (2, corpora))
         tested = both * trained if both else tested
         effects = [trained[one] + tested[other] + generator.normal(0, 0.03) for one, other in pairs]
-        alarms.append(
-            combine_pairs(effects, [0.03**2] * len(pairs), [(str(one), str(other)) for one, other in pairs]).p
-        )
+        alarms.append(combine_pairs(effects, [0.03**2] * len(pairs), names).p)
     assert np.mean(np.array(alarms) <= 0.05) <= 0.075
