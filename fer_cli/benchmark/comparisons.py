@@ -31,7 +31,7 @@ from fer_cli.benchmark.cells import PREDICTIONS
 from fer_cli.errors import UsageError
 from fer_cli.evaluation.bootstrap import LEVEL, units
 from fer_cli.evaluation.compare import ALPHA
-from fer_cli.evaluation.meta_analysis import CombinedEffect, combine
+from fer_cli.evaluation.meta_analysis import combine, combine_pairs
 from fer_cli.evaluation.metrics import METRICS, LabelledPredictions, Metric, compared_metrics
 from fer_cli.evaluation.significance import EXCHANGES, compare_pair, corrected_t_test, crossed_t_test, holm
 from fer_cli.labels import in_order
@@ -78,8 +78,6 @@ class Difference:
     notes: list[str] = field(default_factory=list)
     #: The sampling variance of the difference, not in the table.
     variance: float = math.nan
-    #: Whether a noise floor that is not known leaves the difference unresolved, not in the table.
-    needs_floor: bool = True
 
     def row(self, metric: str) -> dict[str, Any]:
         """The row, by :data:`COMPARISON_COLUMNS`."""
@@ -98,14 +96,14 @@ def compare_cells(results: pd.DataFrame, predictions: Mapping[str, Path], specif
     t test over all folds of all draws. ``noise_floor`` is 0 where nothing was trained.
 
     A row over all corpora has their number, the share I² of the variation that lies between them as ``heterogeneity``,
-    and as difference the random-effects mean. Across corpora, trained models and test subjects recur: the differences
-    are averaged by training corpus and by test corpus, and the mean with the larger p is given.
+    and as difference the random-effects mean. Where a corpus is trained on in one row and tested on in others, it is
+    the mean, and its test a jackknife over corpora (:func:`~fer_cli.evaluation.meta_analysis.combine_pairs`).
 
     ``p_holm`` is corrected within a family: all pairs of one evaluation, on all its datasets (and sizes of a learning
     curve). Pairs of equal neutral access are one family, those of different access another, and the rows over all
     corpora are families of their own. ``resolved`` rows have a ``p_holm`` of at most 0.05 and a difference above the
-    noise floor. Over corpora on which models were trained apart it need not be known: draws then differ from corpus to
-    corpus, and so are part of the interval.
+    noise floor. Over corpora it need not be known: models are trained apart for each, so that their draws are part of
+    what differs between corpora, and of the interval.
 
     Systems that were trained elsewhere are compared among themselves and, on the datasets of ``within``, with those
     trained there. Raises :class:`~fer_cli.errors.UsageError` if the metric is not one that is compared.
@@ -316,40 +314,30 @@ def _combine(found: Sequence[Difference]) -> Difference:
     both.first_value, both.second_value = (
         float(np.mean([getattr(each, name) for each in found])) for name in ("first_value", "second_value")
     )
-    ways: list[CombinedEffect] = []
-    trained = _clusters(found, "train")
-    if len(trained) > 1:
-        # One model on several corpora: other people in each.
-        variances = [sum(each.variance for each in own) / len(own) ** 2 for own in trained]
-        ways.append(combine([np.mean([each.difference for each in own]) for own in trained], variances))
-    tested = _clusters(found, "test")
-    if len(tested) > 1:
-        # Several models on the same people, whose errors may go together: the largest variance that there can be.
-        variances = [np.mean([math.sqrt(each.variance) for each in own]) ** 2 for own in tested]
-        ways.append(combine([np.mean([each.difference for each in own]) for own in tested], variances))
-    effect = max(ways, key=lambda way: (way.p, way.high - way.low))
+    effects, variances = [each.difference for each in found], [each.variance for each in found]
+    places = [{each.train, each.test} - {""} for each in found]
+    corpora = set().union(*places)
+    if sum(map(len, places)) == len(corpora):
+        effect, both.n_corpora = combine(effects, variances), len(found)
+    else:
+        effect = combine_pairs(effects, variances, [(each.train, each.test) for each in found])
+        both.n_corpora = len(corpora)
     both.difference, both.low, both.high, both.p = effect.effect, effect.low, effect.high, effect.p
-    both.heterogeneity, both.n_corpora = effect.i2, effect.count
-    floors = [np.mean([each.noise_floor for each in own]) for own in trained or tested]
-    both.noise_floor = float(np.sqrt(np.sum(np.square(floors))) / len(floors))
-    both.needs_floor = len(trained) < 2
+    both.heterogeneity = effect.i2
+    # One model has one draw, on however many corpora it is tested.
+    floors = pd.Series([each.noise_floor for each in found]).groupby([each.train for each in found])
+    floors = floors.agg(lambda each: each.mean(skipna=False)).to_numpy()
+    both.noise_floor = float(np.sqrt(np.square(floors).sum()) / len(floors))
     both.notes = [note for note in first.notes if all(note in each.notes for each in found)]
-    both.notes.append(
-        f"Between corpora: τ {100 * math.sqrt(effect.tau2):.1f} points, Q {effect.q:.1f}, p {effect.q_p:.2g}."
-    )
-    if effect.count > 2:
+    both.notes.append(f"Between them: τ {100 * effect.tau2**0.5:.1f} points, Q {effect.q:.1f}, p {effect.q_p:.2g}.")
+    if math.isnan(effect.p):
+        both.notes.append("A corpus is in every pair: there is no test over corpora.")
+    elif not math.isnan(effect.prediction_low):
         low, high = 100 * effect.prediction_low, 100 * effect.prediction_high
         both.notes.append(f"In another such corpus: {low:+.1f} to {high:+.1f} points.")
-    else:
+    elif both.n_corpora == 2:
         both.notes.append("Two corpora say little about a third.")
     return both
-
-
-def _clusters(found: Sequence[Difference], name: str) -> list[list[Difference]]:
-    clusters: dict[str, list[Difference]] = {}
-    for each in found:
-        clusters.setdefault(getattr(each, name), []).append(each)
-    return list(clusters.values())
 
 
 def _resolve(rows: Sequence[Difference]) -> None:
@@ -361,5 +349,5 @@ def _resolve(rows: Sequence[Difference]) -> None:
     for family in families.values():
         for each, p in zip(family, holm(np.array([each.p for each in family])), strict=True):
             each.p_holm = float(p)
-            unknown = math.isnan(each.noise_floor) and not each.needs_floor
+            unknown = math.isnan(each.noise_floor) and each.test == ALL
             each.resolved = bool(p <= ALPHA and (unknown or abs(each.difference) > each.noise_floor))

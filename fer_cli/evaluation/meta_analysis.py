@@ -7,10 +7,13 @@ which Veroniki et al. (2016) recommend; interval and p are those of Hartung and 
 effects agree by luck, that interval can be narrower than the classical normal one; the wider of the two is taken
 (Wiksten, Rücker and Schwarzer 2016; Jackson et al. 2017). With two corpora the t distribution has one degree of freedom
 and the interval is very wide: two corpora say little about a third.
+
+Effects of models trained on one corpus and tested on another are not independent where pairs have a corpus in common;
+:func:`combine_pairs` allows for that.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import brentq
@@ -44,22 +47,13 @@ class CombinedEffect:
     prediction_high: float
     weights: tuple[float, ...]
 
-    @property
-    def count(self) -> int:
-        """How many corpora there are."""
-        return len(self.weights)
-
 
 def combine(effects: Sequence[float], variances: Sequence[float]) -> CombinedEffect:
     """Combine the K ``effects`` with their sampling ``variances``; of one, its own normal interval.
 
     Raises ``ValueError`` if there is none, the two are not of one length, or a variance is not positive and finite.
     """
-    effects, variances = np.asarray(effects, dtype=float), np.asarray(variances, dtype=float)
-    if effects.shape != variances.shape or effects.ndim != 1 or not len(effects):
-        raise ValueError(f"effects and variances are of shapes {effects.shape} and {variances.shape}, not K each")
-    if not (np.isfinite(effects).all() and np.isfinite(variances).all() and (variances > 0).all()):
-        raise ValueError("effects must be finite, and variances positive and finite")
+    effects, variances = _checked(effects, variances)
     count, nan = len(effects), float("nan")
     if count == 1:
         effect, error = float(effects[0]), float(np.sqrt(variances[0]))
@@ -71,9 +65,7 @@ def combine(effects: Sequence[float], variances: Sequence[float]) -> CombinedEff
     effect, generalized = _mean_and_q(effects, variances, tau2)
     classical = float(np.sqrt(1 / weights.sum()))
     error = classical * float(np.sqrt(generalized / (count - 1)))
-    half = max(float(t.ppf((1 + LEVEL) / 2, count - 1)) * error, float(norm.ppf((1 + LEVEL) / 2)) * classical)
-    # Of effects that are equal Hartung and Knapp's p is 0, or 1 if they are all 0: the classical one is larger.
-    adjusted = float(2 * t.sf(abs(effect) / error, count - 1)) if error > 0 else 0.0
+    half, p = _wider(effect, error, classical, count - 1)
     _, q = _mean_and_q(effects, variances, 0.0)
     across = nan
     if count > 2:
@@ -83,7 +75,7 @@ def combine(effects: Sequence[float], variances: Sequence[float]) -> CombinedEff
         standard_error=max(error, classical),
         low=effect - half,
         high=effect + half,
-        p=max(adjusted, float(2 * norm.sf(abs(effect) / classical))),
+        p=p,
         tau2=tau2,
         q=q,
         q_p=float(chi2.sf(q, count - 1)),
@@ -92,6 +84,61 @@ def combine(effects: Sequence[float], variances: Sequence[float]) -> CombinedEff
         prediction_high=effect + across,
         weights=tuple(float(weight) for weight in weights / weights.sum()),
     )
+
+
+def combine_pairs(
+    effects: Sequence[float], variances: Sequence[float], pairs: Sequence[tuple[str, str]]
+) -> CombinedEffect:
+    """Combine N effects of ``pairs`` of a training and a test corpus, with their sampling ``variances``: their mean.
+
+    A corpus is in several pairs, as the one trained on and as the one tested on, and what is particular to it is in all
+    of their effects. So the standard error is that of a jackknife which deletes one corpus at a time with all its pairs
+    (Arvesen 1969), with t of as many degrees of freedom as corpora, less one. As in :func:`combine` the wider interval
+    is taken; the other one is that of the sampling variances, in which effects on one test corpus may err alike.
+    Heterogeneity is that of the pairs. Interval and p are NaN where a corpus is in every pair, as with two corpora.
+
+    Raises ``ValueError`` as :func:`combine` does.
+    """
+    effects, variances = _checked(effects, variances)
+    corpora = sorted({name for pair in pairs for name in pair})
+    without = [np.array([name not in pair for pair in pairs]) for name in corpora]
+    same_test = [np.array([test == name for _, test in pairs]) for name in {test for _, test in pairs}]
+    effect, count, nan = float(effects.mean()), len(corpora), float("nan")
+    classical = float(np.sqrt(sum(np.sqrt(variances[mask]).sum() ** 2 for mask in same_test))) / len(effects)
+    error = half = p = nan
+    if all(mask.any() for mask in without):
+        means = np.array([effects[mask].mean() for mask in without])
+        error = float(np.sqrt((count - 1) / count * ((means - means.mean()) ** 2).sum()))
+        half, p = _wider(effect, error, classical, count - 1)
+    between = combine(effects, variances)
+    return replace(
+        between,
+        effect=effect,
+        standard_error=max(error, classical) if p == p else nan,
+        low=effect - half,
+        high=effect + half,
+        p=p,
+        prediction_low=nan,
+        prediction_high=nan,
+        weights=(1 / len(effects),) * len(effects),
+    )
+
+
+def _checked(effects: Sequence[float], variances: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    effects, variances = np.asarray(effects, dtype=float), np.asarray(variances, dtype=float)
+    if effects.shape != variances.shape or effects.ndim != 1 or not len(effects):
+        raise ValueError(f"effects and variances are of shapes {effects.shape} and {variances.shape}, not K each")
+    if not (np.isfinite(effects).all() and np.isfinite(variances).all() and (variances > 0).all()):
+        raise ValueError("effects must be finite, and variances positive and finite")
+    return effects, variances
+
+
+def _wider(effect: float, error: float, classical: float, freedom: int) -> tuple[float, float]:
+    """Half the wider interval, and the larger p, of t with ``error`` and of the normal one with ``classical``."""
+    half = max(float(t.ppf((1 + LEVEL) / 2, freedom)) * error, float(norm.ppf((1 + LEVEL) / 2)) * classical)
+    # Of effects that are equal the first p is 0, or 1 if they are all 0: the classical one is larger.
+    adjusted = float(2 * t.sf(abs(effect) / error, freedom)) if error > 0 else 0.0
+    return half, max(adjusted, float(2 * norm.sf(abs(effect) / classical)))
 
 
 def paule_mandel(effects: np.ndarray, variances: np.ndarray) -> float:

@@ -1,10 +1,12 @@
+from itertools import permutations
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import norm, t
 
-from fer_cli.evaluation.meta_analysis import combine, paule_mandel
+from fer_cli.evaluation.meta_analysis import combine, combine_pairs, paule_mandel
 
 # 13 trials of BCG vaccine (Colditz et al. 1994): vaccinated with and without tuberculosis, and controls.
 BCG = np.array(
@@ -85,7 +87,7 @@ def test_of_one_corpus_it_is_that_corpuss_effect():
     found = combine([0.2], [0.01])
     assert (found.effect, found.low, found.high) == pytest.approx((0.2, *norm.interval(0.95, 0.2, 0.1)))
     assert found.p == pytest.approx(2 * norm.sf(2))
-    assert found.count == 1
+    assert found.weights == (1,)
     assert np.isnan([found.tau2, found.i2, found.q, found.q_p, found.prediction_low]).all()
 
 
@@ -145,3 +147,41 @@ def test_no_effect_on_average_is_reported_as_seldom_as_the_level_says_and_a_true
     assert np.mean(np.array(alarms) <= 0.05) <= 0.075
     if corpora > 3:
         assert np.mean(np.array(hits) <= 0.05) > 0.9
+
+
+def test_pairs_of_corpora_by_hand():
+    pairs = list(permutations("abc", 2))
+    values = np.array([0.1, 0.2, 0.3, 0.4, 0.2, 0.6])
+    found = combine_pairs(values, [1e-6] * 6, pairs)
+    # Without a: bc and cb; without b: ac and ca; without c: ab and ba.
+    means = np.array([(0.4 + 0.6) / 2, (0.2 + 0.2) / 2, (0.1 + 0.3) / 2])
+    error = (2 / 3 * ((means - means.mean()) ** 2).sum()) ** 0.5
+    assert found.effect == pytest.approx(0.3)
+    assert found.standard_error == pytest.approx(error)
+    assert (found.low, found.high) == pytest.approx(tuple(t.interval(0.95, 2, 0.3, error)))
+    assert found.p == pytest.approx(2 * t.sf(0.3 / error, 2))
+    # Two effects a test corpus, which may err alike.
+    agree = combine_pairs([0.3] * 6, [0.01] * 6, pairs)
+    assert agree.standard_error == pytest.approx((3 * 0.2**2) ** 0.5 / 6)
+
+
+def test_pairs_that_all_have_one_corpus_have_no_test():
+    for pairs in ([("a", "b"), ("b", "a")], [("a", "b"), ("a", "c"), ("a", "d")]):
+        found = combine_pairs(np.linspace(0.2, 0.3, len(pairs)), [0.01] * len(pairs), pairs)
+        assert found.effect == pytest.approx(0.25)
+        assert np.isnan([found.p, found.low, found.high, found.standard_error]).all()
+
+
+@pytest.mark.parametrize("corpora", [3, 5])
+@pytest.mark.parametrize("both", [-1, 0, 1])
+def test_what_is_particular_to_a_corpus_in_training_and_test_is_no_effect(corpora, both):
+    generator = np.random.default_rng([corpora, both + 1])
+    pairs = list(permutations(range(corpora), 2))
+    names = [(str(one), str(other)) for one, other in pairs]
+    alarms = []
+    for _ in range(400):
+        trained, tested = generator.normal(0, 0.1, (2, corpora))
+        tested = both * trained if both else tested
+        effects = [trained[one] + tested[other] + generator.normal(0, 0.03) for one, other in pairs]
+        alarms.append(combine_pairs(effects, [0.03**2] * len(pairs), names).p)
+    assert np.mean(np.array(alarms) <= 0.05) <= 0.075
