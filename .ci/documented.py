@@ -3,7 +3,7 @@
 python .ci/documented.py [--list] [PAGE…]
 
 A home folder is made first: a corpus of drawn faces in CK+'s layout as ~/corpora/CK+, and in each page's folder a few
-of them as ./images, the corpus prepared as data/ckplus, and a run. A block after <!-- needs: … --> is skipped, and
+of them as ./images, and the corpus prepared as data/ckplus. A block after <!-- needs: … --> is skipped, and
 counted with what it needs.
 """
 
@@ -66,8 +66,8 @@ def prepare(home: Path) -> None:
     start.mkdir(parents=True)
     corpus = home / "corpora" / "CK+"
     lines = f"""
-    fer prepare synthetic {corpus} --subjects 6 --frames 4 --folds 3 --out data/ckplus
-    fer train difference --epochs 2
+    fer prepare synthetic {corpus} --subjects 12 --frames 4 --out {home}/drawn
+    fer prepare ckplus {corpus}
     mkdir images
     cp data/ckplus/images/S001/*.png images/
     """
