@@ -207,8 +207,9 @@ class _Work:
         }
 
     def without_paths(self, text: str) -> str:
-        """The ``text`` with the benchmark's folder as :data:`OUT`, and paths from the specification's own folder."""
-        for folder, stands in ((self.out.resolve(), OUT), (self.out, OUT)):
+        """The ``text`` with datasets by name, :data:`OUT` for the benchmark, and other paths from SPEC's own folder."""
+        datasets = ((path, name) for name, path in self.specification.datasets.items())
+        for folder, stands in (*datasets, (self.out.resolve(), OUT), (self.out, OUT)):
             text = text.replace(str(folder), stands)
         return text.replace(f"{self.specification.folder}{os.sep}", "")
 

@@ -28,6 +28,8 @@ _LEGEND = (
 )
 #: So many sentences on what does not beat the baseline are on the terminal.
 _SENTENCES = 10
+#: And so many reasons of cells that failed.
+_REASONS = 10
 
 
 def benchmark(
@@ -228,9 +230,14 @@ def _end(table: "pd.DataFrame", folder: Path) -> None:
 
     cells = pooled(table)
     bad = cells[cells["status"] == "failed"]
-    for row in bad.itertuples():
+    reasons = bad.groupby("reason", sort=False)
+    for reason, rows in list(reasons)[:_REASONS]:
+        row = rows.iloc[0]
         where = row.test if row.train in ("", row.test) else f"{row.train} → {row.test}"
-        warn(f"failed: {row.recipe}, {row.evaluation}, {where}, neutral {row.neutral}: {row.reason}")
+        more = f" (and {figures.quantity(len(rows) - 1, 'cells')} more)" if len(rows) > 1 else ""
+        warn(f"failed: {row.recipe}, {row.evaluation}, {where}, neutral {row.neutral}{more}: {reason}")
+    if len(reasons) > _REASONS:
+        warn(f"… and {figures.quantity(len(reasons) - _REASONS, 'reasons')} more on the page.")
     say(f"results   {folder}: {RESULTS}, {MARKDOWN}", whole=True)
     say(f"page      {folder / PAGE}", whole=True)
     again = f"{figures.quantity(len(bad), 'cells')} of {len(cells)} failed"
