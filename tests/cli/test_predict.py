@@ -268,14 +268,13 @@ def test_a_name_cannot_move_the_cursor(here, run):
     assert "\x1b[2J" not in fer(run, "\x1b[2J.png", code=1)[1]
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
-def test_case_14_rows_that_are_piped_are_utf8_whatever_the_locale(here, run, encoding):
+def test_case_14_rows_that_are_piped_are_utf8_whatever_the_locale(here, run):
     Path("faces/000.png").rename("你好.png")
     done = subprocess.run(
         command(run, "你好.png", "--format", "jsonl"),
         capture_output=True,
         check=False,
-        env={**os.environ, "PYTHONIOENCODING": encoding},
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.decode("utf-8"))["file"] == "你好.png"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.cluster import AgglomerativeClustering
 from torch import Tensor, nn
 
 from fer_cli.embeddings.neutral import NeutralMean, distances, of_run, unit
@@ -226,6 +225,9 @@ def _agglomerate(faces: np.ndarray, threshold: float) -> np.ndarray:
     """Clusters numbered in the order of their first faces."""
     if len(faces) == 1:
         return np.zeros(1, np.int64)
+    # It takes seconds to import, and most predictions cluster nobody.
+    from sklearn.cluster import AgglomerativeClustering
+
     clustering = AgglomerativeClustering(
         n_clusters=None, distance_threshold=threshold, metric="precomputed", linkage="average"
     )
