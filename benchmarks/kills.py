@@ -44,14 +44,14 @@ LINES = {
 VARYING = re.compile(r"\.(svg|png|html)$")
 
 
-def start(line: str) -> int:
-    """A process that types the line; gives its number."""
+def start(words: list[str]) -> int:
+    """A process that types the words; gives its number."""
     child = os.fork()
     if not child:
         code = 1
         try:
             sys.stdout = sys.stderr = Path("said.txt").open("a")  # noqa: SIM115
-            sys.argv = ["fer", "train", *line.split()]
+            sys.argv = ["fer", *words]
             app()
         except SystemExit as end:
             code = end.code or 0
@@ -108,7 +108,7 @@ def main() -> None:
     for model in asked.models or LINES:
         fresh(data)
         now = time.monotonic()
-        assert wait(start(LINES[model])) == 0, Path("said.txt").read_text()
+        assert wait(start(["train", *LINES[model].split()])) == 0, Path("said.txt").read_text()
         duration = time.monotonic() - now
         whole = held()
         epochs = [content.count(b"\n") - 1 for name, content in whole.items() if name.endswith("epochs.csv")]
@@ -116,13 +116,13 @@ def main() -> None:
         while at.total() < asked.kills:
             fresh(data)
             moment = chance.uniform(0, duration)
-            child = start(LINES[model])
+            child = start(["train", *LINES[model].split()])
             time.sleep(moment)
             os.kill(child, signal.SIGKILL)
             if wait(child) != -signal.SIGKILL:
                 continue
             at[place := reached()] += 1
-            code = wait(start(LINES[model]))
+            code = wait(start(["train", *LINES[model].split()]))
             after = held()
             different = sorted(name for name in whole.keys() | after.keys() if whole.get(name) != after.get(name))
             when = f"{moment:6.2f} of {duration:.2f} s"

@@ -30,8 +30,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmarks.kills import wait
-from fer_cli.cli.app import app
+from benchmarks.kills import start, wait
 from fer_cli.prediction.people.store import PeopleStore
 from fer_cli.prediction.pipeline import FaceExtractor, to_tensor
 from fer_cli.prediction.predictor import open_model
@@ -66,23 +65,6 @@ def balance(run: Path, pictures: list[Path]) -> None:
     last = max(name for name in tensors if name.startswith("head.") and name.endswith(".bias"))
     tensors[last] -= torch.from_numpy(np.log(classifier.probabilities(crops, **neutral).mean(axis=0)))
     save_file(tensors, run / "model.safetensors", {"format": "pt"})
-
-
-def start(words: list[str]) -> int:
-    """A process that types the words; gives its number."""
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            sys.stdout = sys.stderr = Path("said.txt").open("a")  # noqa: SIM115
-            sys.argv = ["fer", *words]
-            app()
-        except SystemExit as end:
-            code = end.code or 0
-        finally:
-            sys.stdout.flush()
-            os._exit(code)
-    return child
 
 
 def outcome() -> dict[str, object]:
