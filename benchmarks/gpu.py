@@ -67,7 +67,7 @@ MEASURES: dict[str, tuple[Callable[[Job], Iterable[Row]], float]] = {
 }
 
 
-def refusal(name: str, device: torch.device, small: bool) -> str:
+def refusal(name: str, device: torch.device) -> str:
     """Why ``device`` does not run the part of this name; empty where it does."""
     if name == "two processes":
         alone = device.type != "cpu" and len(available_devices()) < 3
@@ -93,13 +93,12 @@ def facts(device: torch.device) -> dict[str, str]:
     memory = ""
     if device.type in ("cuda", "xpu"):
         memory = f", {torch.accelerator.get_memory_info(device)[1] / 2**30:.0f} GiB"
-    built = (
-        f"CUDA {torch.version.cuda}" if torch.version.cuda else f"ROCm {torch.version.hip}" if torch.version.hip else ""
-    )
+    toolkits = (("CUDA", torch.version.cuda), ("ROCm", torch.version.hip))
+    built = [f"{name} {version}" for name, version in toolkits if version]
     versions = {"torch": torch, "torchvision": torchvision, "transformers": transformers, "fer": fer_cli}
     return {
         "card": f"{device_name(device)}{memory}, of {max(1, len(available_devices()) - 1)}",
-        "driver": ", ".join(filter(None, (driver(device), built))) or "none",
+        "driver": ", ".join(filter(None, (driver(device), *built))) or "none",
         "versions": ", ".join(f"{name} {module.__version__}" for name, module in versions.items()),
         "machine": f"{platform.machine()}, {cores()} cores, Python {platform.python_version()}, {platform.system()}",
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -166,7 +165,7 @@ def main() -> int:
         own = ["--part", part.name, "--rows", str(rows), "--until", str(time.time() + seconds)]
         return run_process(part, [*line, *own], rows, log, seconds)
 
-    parts = [Part(name, weight, refusal(name, device, chosen.small)) for name, (_, weight) in MEASURES.items()]
+    parts = [Part(name, weight, refusal(name, device)) for name, (_, weight) in MEASURES.items()]
     for row in run_parts(parts, launch, begun + chosen.seconds - ENDING):
         found.append(row)
         print(" | ".join(filter(None, (row.part, row.what, f"{figure(row)} {row.unit}".strip(), row.note))), flush=True)
