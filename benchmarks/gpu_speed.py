@@ -23,7 +23,7 @@ from benchmarks.budget import Row
 from benchmarks.gpu_work import Job, exact, synchronise
 from fer_cli import Predictor
 from fer_cli.dataset.tensors import Crops
-from fer_cli.distributed import barrier, cores, is_main_process, shutdown, world_size
+from fer_cli.distributed import barrier, cores, is_main_process, own_device, shutdown, world_size
 from fer_cli.embeddings.embed import encode_crops, inference_dtype
 from fer_cli.faces.cascade import CASCADE, choose_detector
 from fer_cli.models import TINY_VIT, VIT_B16, DifferenceConfig, DifferenceModel
@@ -54,7 +54,7 @@ class Rate:
             return cls(job.batch, job.device, **job.steps, seconds=job.left / measurements)
         # All processes must end with the same step, so that no clock decides; and an epoch has fewer.
         fewer = {**job.steps, "windows": max(1, job.steps["windows"] * 3 // 8)}
-        return cls(job.batch * world_size(), job.device, **fewer)
+        return cls(job.batch * world_size(), own_device(job.device), **fewer)
 
     def __init__(
         self,

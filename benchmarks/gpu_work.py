@@ -53,7 +53,7 @@ class Job:
 
     @property
     def steps(self) -> dict[str, int]:
-        """How many steps are measured; an epoch of the repeated faces has one more."""
+        """How many steps are measured; an epoch of the repeated faces has as many."""
         return {"warm_up": 1, "window": 2, "windows": 2} if self.small else {"warm_up": 10, "window": 5, "windows": 8}
 
     @property
