@@ -53,15 +53,15 @@ PRECISIONS = ("bfloat16", "tf32", "float32", "float16")
 MEASURES: dict[str, tuple[Callable[[Job], Iterable[Row]], float]] = {
     "pictures": (pictures, 2.0),
     "equality": (equality, 1.5),
-    **{f"training, {name}": (partial(training, precision=name), 1.5) for name in PRECISIONS},
+    **{f"training, {name}": (partial(training, precision=name), 2.0) for name in PRECISIONS},
     "stage 1": (stage_1, 1.0),
     "embeddings": (embeddings, 1.0),
     "prediction": (prediction, 1.5),
     "trainings": (trainings, 1.0),
     "two processes": (two_processes, 1.5),
-    # Last, for compiling takes longest.
+    # Last, for compiling takes longest and may have what the others leave.
     **{
-        f"training, {name}, compiled": (partial(training, precision=name, compiled=True), 3.0)
+        f"training, {name}, compiled": (partial(training, precision=name, compiled=True), 2.0)
         for name in PRECISIONS[:2]
     },
 }

@@ -11,7 +11,7 @@ from benchmarks.gpu_work import Job, exact
 from fer_cli.dataset.tensors import Crops
 from fer_cli.embeddings.embed import encode_crops, inference_dtype
 from fer_cli.errors import FerError
-from fer_cli.models import TINY_VIT, DifferenceConfig, DifferenceModel
+from fer_cli.models import TINY_VIT
 from fer_cli.models.device import choose_precision
 from fer_cli.models.inference import Classifier
 from fer_cli.models.preprocessing import Preprocessing
@@ -28,7 +28,7 @@ TRAINED = 0.1
 
 def difference(part: str, what: str, found: Tensor, expected: Tensor, most: float, *, relative: bool = False) -> Row:
     """The row of a difference from the processor's numbers: the largest, or the norm of all by that of the numbers."""
-    found, expected = found.double().cpu().flatten(), expected.double().cpu().flatten()
+    found, expected = found.cpu().double().flatten(), expected.cpu().double().flatten()
     apart = found - expected
     value = (apart.norm() / expected.norm() if relative else apart.abs().max()).item()
     return Row(part, what, value, "relative" if relative else "absolute", f"tolerance {most:g}", equal=value <= most)
@@ -58,21 +58,20 @@ def equality(job: Job) -> Iterator[Row]:
 
     # As fer predicts, TF32 included where convolutions have it.
     yield difference(part, "probabilities of faces, as predicted", *probabilities(packaged), 10 * EXACT)
-    preprocessing = Preprocessing(job.size)
-    encoder = DifferenceModel(DifferenceConfig(features="target", backbone=job.network)).encoder
-    encoded = [
-        encode_crops(copy.deepcopy(encoder), names, Crops(job.dataset.path), preprocessing, device)
-        for device in (job.device, cpu)
-    ]
+    # Of trained weights: those of random ones in networks without normalisation are too small for float16.
+    encoded = (
+        encode_crops(each.model.base_model, names, Crops(job.dataset.path), each.preprocessing, each.device)
+        for each in packaged[::-1]
+    )
     dtype = inference_dtype(job.device) or torch.float32
-    yield difference(part, f"embeddings, {dtype}".replace("torch.", ""), *encoded, 10 * EXACT, relative=True)
+    yield difference(part, f"embeddings of faces, {dtype}".replace("torch.", ""), *encoded, 10 * EXACT, relative=True)
     exact()
     yield difference(part, "probabilities of faces, float32", *probabilities(packaged), EXACT)
-    model, classes = job.model(), job.dataset.protocol.classes
+    model, preprocessing = job.model(), Preprocessing(job.size)
     own = [Classifier(copy.deepcopy(model), preprocessing, device) for device in (cpu, job.device)]
     yield difference(part, "probabilities of vit-se, float32", *probabilities(own), EXACT)
     pixels = preprocessing(crops[: job.batch // 4])
-    labels = torch.arange(len(pixels)) % len(classes)
+    labels = torch.arange(len(pixels)) % model.config.num_labels
     expected = step_of(model, job, cpu, pixels, labels, "float32")
     for precision, most in (("float32", EXACT), ("bfloat16", FAST), ("float16", FAST)):
         try:
