@@ -51,7 +51,7 @@ ENDING = 5.0
 PRECISIONS = ("bfloat16", "tf32", "float32", "float16")
 #: What measures each part, by its name, and its weight in sharing the time.
 MEASURES: dict[str, tuple[Callable[[Job], Iterable[Row]], float]] = {
-    "pictures": (pictures, 2.0),
+    "pictures": (pictures, 4.0),
     "equality": (equality, 1.5),
     **{f"training, {name}": (partial(training, precision=name), 2.0) for name in PRECISIONS},
     "stage 1": (stage_1, 1.0),

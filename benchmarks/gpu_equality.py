@@ -58,7 +58,7 @@ def equality(job: Job) -> Iterator[Row]:
 
     # As fer predicts, TF32 included where convolutions have it.
     yield difference(part, "probabilities of faces, as predicted", *probabilities(packaged), 10 * EXACT)
-    # Of trained weights: those of random ones in networks without normalisation are too small for float16.
+    # Of trained weights: those of random ones, not normalised, are too small for float16.
     encoded = (
         encode_crops(each.model.base_model, names, Crops(job.dataset.path), each.preprocessing, each.device)
         for each in packaged[::-1]

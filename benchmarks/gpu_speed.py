@@ -181,8 +181,9 @@ def theirs(job: Job, rate: Rate, *, precision: str, workers: int, compiled: bool
             disable_tqdm=True,
         )
         arguments.device  # noqa: B018 (decides, and is kept)
-    # Else it spreads a batch over all GPUs.
-    arguments._n_gpu = min(1, arguments.n_gpu)
+    if job.device.type != "cpu":
+        # Else it takes the first GPU, or spreads a batch over all of them.
+        arguments.__dict__["_setup_devices"], arguments._n_gpu = job.device, 1
     files = Files(
         [job.repeated.path / name for name in rows["file_name"]], list(map(classes.index, rows["label"])), job.size
     )

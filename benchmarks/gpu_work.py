@@ -103,7 +103,7 @@ def exact() -> None:
 def pictures(job: Job) -> Iterator[Row]:
     """Draw faces, prepare them, and repeat them."""
     begun = time.perf_counter()
-    subjects, folds, copies = (3, 3, 2) if job.small else (16, 8, 13)
+    subjects, folds, copies = (3, 3, 2) if job.small else (8, 8, 26)
     corpus, settings = Synthetic(subjects=subjects, frames=4), Preparation(size=job.size, folds=folds)
     drawn = PreparedDataset.open(prepare(corpus, job.out / "corpus", job.out / "data" / "drawn", settings).path)
     folder = job.out / "data" / "repeated"

@@ -371,6 +371,8 @@ def _arguments(
             remove_unused_columns=False,
             label_names=["labels"],
             dataloader_pin_memory=device.type == "cuda",
+            # Else each batch waits for the step before it, and the GPU then for the batch after it to be loaded.
+            accelerator_config={"non_blocking": device.type == "cuda"},
             dataloader_num_workers=workers,
             dataloader_persistent_workers=workers > 0,
             ddp_find_unused_parameters=recipe.freeze_epochs > 0,
