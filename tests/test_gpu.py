@@ -1,6 +1,7 @@
 """The benchmark of GPUs: time shared out, parts that fail or take too long, rates of steps, and the table."""
 
 import json
+import re
 import sys
 
 import psutil
@@ -10,7 +11,8 @@ import torch
 from benchmarks import gpu
 from benchmarks.budget import LEAST, Part, Row, append, markdown, run_parts, run_process, share, write_table
 from benchmarks.gpu_equality import difference
-from benchmarks.gpu_speed import Measured, Rate
+from benchmarks.gpu_speed import Measured, Rate, training
+from tests.made import made_dataset
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -199,6 +201,17 @@ def test_without_a_gpu_it_says_so(monkeypatch, tmp_path):
     # A text for a code is printed, and the code is 1.
     assert "--device cpu --small" in caught.value.code
     assert not (tmp_path / "out").exists()
+
+
+def test_a_training_is_measured_next_to_transformers(tmp_path):
+    made_dataset(tmp_path / "data" / "repeated", subjects=24)
+    own, *others = training(gpu.Job(CPU, tmp_path, small=True), "float32")
+    assert [row.what for row in (own, *others)][:2] == ["fer train vit-se", "transformers' example, 0 workers"]
+    assert len(others) == 2
+    assert all(row.value > 0 and row.part == "training, float32" for row in (own, *others))
+    for row in others:
+        ratio = float(re.match(r"fer has ([\d.]+) times its rate", row.note)[1])
+        assert ratio == pytest.approx(own.value / row.value, abs=0.006)
 
 
 def test_a_part_whose_input_is_missing_is_a_row(tmp_path):
