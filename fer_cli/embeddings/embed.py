@@ -102,21 +102,27 @@ def encode(
     """What ``network`` gives for ``batches`` of its inputs by name; N×D float32, on the CPU.
 
     Pictures, ``pixel_values`` and ``neutral_pixel_values``, are B×3×S×S uint8 of the network's size, and normalised on
-    ``device``. The network computes in :func:`inference_dtype`; a batch of which that makes no finite numbers is
-    computed again in float32, and one that a GPU has no memory for by halves. ``progress`` is told how many are done
-    after each batch.
+    ``device``. The network computes in :func:`inference_dtype`; a batch whose numbers are too large or too small for
+    that is computed again in float32, and one that a GPU has no memory for by halves. ``progress`` is told how many are
+    done after each batch.
     """
     parts, done = [], 0
     for batch in batches:
         inputs = normalised({name: values.to(device) for name, values in batch.items()}, preprocessing)
         dtype = inference_dtype(device)
         output = _run(network, inputs, device, dtype)
-        if dtype is not None and not torch.isfinite(output).all():
+        if dtype is not None and not _within(output, dtype):
             output = _run(network, inputs, device, None)
         parts.append(output)
         done += len(output)
         progress(done)
     return torch.cat(parts)
+
+
+def _within(output: Tensor, dtype: torch.dtype) -> bool:
+    """Whether ``dtype`` holds these numbers: finite, and the largest of them with all its digits."""
+    most = output.abs().max()
+    return bool(torch.isfinite(most)) and most >= torch.finfo(dtype).smallest_normal
 
 
 def normalised(inputs: Mapping[str, Tensor], preprocessing: Preprocessing) -> dict[str, Tensor]:

@@ -13,12 +13,7 @@ from accelerate.utils import patch_environment
 from sklearn.metrics import accuracy_score, recall_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
-from transformers import (
-    EvalPrediction,
-    PreTrainedModel,
-    Trainer,
-    TrainingArguments,
-)
+from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 
@@ -371,6 +366,8 @@ def _arguments(
             remove_unused_columns=False,
             label_names=["labels"],
             dataloader_pin_memory=device.type == "cuda",
+            # Else each batch waits for the step before it, and the GPU then for the batch after it to be loaded.
+            accelerator_config={"non_blocking": device.type == "cuda"},
             dataloader_num_workers=workers,
             dataloader_persistent_workers=workers > 0,
             ddp_find_unused_parameters=recipe.freeze_epochs > 0,

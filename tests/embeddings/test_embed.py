@@ -189,6 +189,21 @@ def test_what_overflows_in_half_precision_is_computed_again_in_full(monkeypatch)
     assert torch.allclose(half, full, atol=0.02)
 
 
+def test_what_is_too_small_for_half_precision_is_computed_again_in_full(monkeypatch):
+    """An untrained network without normalisation gives numbers that float16 rounds to zero."""
+    layer = torch.nn.Linear(3, 2)
+    torch.nn.init.constant_(layer.bias, 0)
+
+    def network(pixel_values):
+        return layer(means(pixel_values)) * 1e-9
+
+    monkeypatch.setattr(embedding, "inference_dtype", lambda device: torch.float16)
+    found = encode(network, pictures(4), Preprocessing(32), CPU)
+    expected = layer(means(Preprocessing(32)(pictures(4)[0]["pixel_values"]))) * 1e-9
+    assert found.abs().max() > 0
+    assert torch.allclose(found, expected, rtol=1e-4, atol=0)
+
+
 def test_embeddings_in_another_precision_are_others(made, monkeypatch):
     embed(Counting(), made, Preprocessing(32), device=CPU)
     monkeypatch.setattr(embedding, "inference_dtype", lambda device: torch.bfloat16)

@@ -245,6 +245,23 @@ def test_a_training_on_the_processor_takes_no_gpu(tmp_path):
     assert arguments.n_gpu == 0
 
 
+@pytest.mark.parametrize(("device", "expected"), [(torch.device("cuda", 0), True), (CPU, False)])
+def test_a_gpu_takes_a_batch_while_it_computes_the_one_before(tmp_path, monkeypatch, device, expected):
+    given = {}
+
+    class Arguments:
+        device, world_size, _n_gpu = CPU, 1, None
+
+        def __init__(self, **settings):
+            given.update(settings)
+
+    monkeypatch.setattr(training, "TrainingArguments", Arguments)
+    monkeypatch.setattr(training, "has_tf32", lambda device: False)
+    recipe = dataclasses.replace(BASE, precision="float32")
+    training._arguments(recipe, device, tmp_path, samples=7, workers=0, validate=True)
+    assert given["dataloader_pin_memory"] is given["accelerator_config"]["non_blocking"] is expected
+
+
 def test_checkpoints_leave_out_what_is_frozen(tmp_path):
     from safetensors.torch import load_file
 
