@@ -316,7 +316,7 @@ def walk(
 
 def listed(
     folder: str | Path, on_error: Callable[[OSError], None] = lambda _: None, *, hidden: bool = False
-) -> list[os.DirEntry]:
+) -> list[os.DirEntry[str]]:
     """Entries of ``folder``, by name; nothing where it cannot be listed. ``hidden`` adds hidden entries and litter."""
     try:
         with os.scandir(folder) as entries:
@@ -327,7 +327,7 @@ def listed(
         return []
 
 
-def is_folder(entry: os.DirEntry) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
     """Whether the entry is a folder or a link to one, or leads to where one may not look."""
     try:
         return entry.is_dir()

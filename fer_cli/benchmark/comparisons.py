@@ -118,7 +118,7 @@ def compare_cells(results: pd.DataFrame, predictions: Mapping[str, Path], specif
     exchanges = max(EXCHANGES, math.ceil(2 * largest / ALPHA) - 1)
     cells = _Cells(results, predictions)
     single = [_compare(*pair, metric, cells, exchanges) for pair in pairs]
-    together: dict[tuple, list[Difference]] = {}
+    together: dict[tuple[Any, ...], list[Difference]] = {}
     for each in single:
         if not math.isnan(each.variance):
             size = None if math.isnan(each.train_subjects) else each.train_subjects

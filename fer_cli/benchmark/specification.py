@@ -223,7 +223,7 @@ def expand(specification: Specification) -> list[Cell]:
     cells = [cell for entry in specification.recipes for cell in _cells_of(specification, entry)]
     order = {name: place for place, name in enumerate((*EVALUATIONS, PREDICTIONS))}
     cells.sort(key=lambda cell: (order[cell.evaluation], cell.repeat))
-    before: Counter[tuple] = Counter()
+    before: Counter[tuple[Any, ...]] = Counter()
     place = []
     for cell in cells:
         training = cell.recipe, cell.train, cell.repeat, cell.seed, cell.train_subjects

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -96,7 +97,7 @@ def sheets(table: pd.DataFrame, ranks: pd.DataFrame | None = None, metric: str =
     return made
 
 
-def entries(cells: pd.DataFrame, metric: str, by: Sequence[str]) -> dict[tuple, Entry]:
+def entries(cells: pd.DataFrame, metric: str, by: Sequence[str]) -> dict[tuple[Any, ...], Entry]:
     """The entries of whole cells, by the values of the columns ``by`` and the number of training subjects, 0 for none.
 
     They are in the order of the cells.
@@ -114,7 +115,7 @@ def entries(cells: pd.DataFrame, metric: str, by: Sequence[str]) -> dict[tuple, 
     }
 
 
-def _ranks(cells: pd.DataFrame, ranks: pd.DataFrame | None, metric: str) -> dict[tuple, tuple[int, int]]:
+def _ranks(cells: pd.DataFrame, ranks: pd.DataFrame | None, metric: str) -> dict[tuple[Any, ...], tuple[int, int]]:
     """The ranks by evaluation, source, neutral access, recipe, test dataset and number of subjects, 0 for none."""
     if ranks is None or ranks.empty:
         return {}

@@ -129,7 +129,7 @@ class Bars:
     #: Seconds before a stage that counts its steps gets a bar.
     PATIENCE = 0.5
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -148,7 +148,9 @@ class Bars:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def __call__(self, stage: str, done: int, total: int | None, /, **facts: float | str) -> None:

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.text import Text
@@ -336,7 +336,7 @@ def _show_groups(groups: "pd.DataFrame", gaps: "pd.DataFrame") -> None:
 
 
 def _groups_table(
-    columns: list[str], rows: "pd.DataFrame", keys: str | list[str], titles: dict, *, signed: bool = False
+    columns: list[str], rows: "pd.DataFrame", keys: str | list[str], titles: dict[str, Any], *, signed: bool = False
 ) -> "Table":
     """A row a group or pair of groups: what ``titles`` has of it, then the first headline metrics."""
     from fer_cli.evaluation.metrics import headline_metrics

@@ -22,14 +22,14 @@ from fer_cli.options import Panel, bounds, check_bounds, flag
 from fer_cli.training.recipes.base import Recipe
 
 
-def with_settings(**types: type) -> Callable[[Callable], Callable]:
+def with_settings(**types: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Replace each named parameter of a command by the fields of its settings dataclass, as options.
 
     ``with_settings(recipe=DifferenceRecipe)`` gives ``command(recipe, …)`` the options ``--epochs`` and so on, and
     calls it with the recipe that they come to.
     """
 
-    def decorate(command: Callable) -> Callable:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(command, eval_str=True)
         parameters: list[inspect.Parameter] = []
         for parameter in signature.parameters.values():
@@ -60,7 +60,7 @@ def _options(kind: type) -> list[inspect.Parameter]:
     return [_option(field, hints[field.name], limits.get(field.name, [])) for field in fields if field.init]
 
 
-def _option(field: dataclasses.Field, hint: Any, limits: list[Any]) -> inspect.Parameter:
+def _option(field: dataclasses.Field[Any], hint: Any, limits: list[Any]) -> inspect.Parameter:
     if get_origin(hint) is not Annotated:
         raise TypeError(f"the setting {field.name} has no Doc")
     value_type, *extras = get_args(hint)

@@ -93,7 +93,7 @@ def _pool(workers: int, *setting: Any) -> Executor:
 def _through(pool: Executor, jobs: list[CropJob], workers: int, suspects: list[CropJob]) -> Iterator[CropResult]:
     """Results from the pool, with no more jobs under way than keep it busy; on its death, what it may have died of."""
     queue = iter(jobs)
-    running: dict[Future, CropJob] = {}
+    running: dict[Future[Any], CropJob] = {}
     try:
         while True:
             for job in islice(queue, 4 * workers - len(running)):
@@ -310,7 +310,9 @@ class Journal:
         self._file.write(b"\n" if self._path.stat().st_size else b"")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
 
     def holds(self, name: str) -> bool:

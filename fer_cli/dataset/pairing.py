@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fer_cli.corpora.base import Frame, Sequence, Skipped, Still
 from fer_cli.errors import DatasetError, UsageError
@@ -65,7 +65,7 @@ def pair(records: list[Sequence | Still], classes: tuple[str, ...]) -> Pairing:
     at_rest = _at_rest(wanted)
     neutral_subjects = {subject for subject, _ in at_rest}
     across = NEUTRAL in classes
-    ranks: Counter[tuple] = Counter()
+    ranks: Counter[tuple[Any, ...]] = Counter()
     for record in wanted:
         neutral = None
         if record.label is not None and record.subject is not None and (across or record.label != NEUTRAL):
@@ -182,7 +182,7 @@ class _AtRest:
         own = self._own(record)
         return self._frames[own[0]] if own else None
 
-    def across(self, record: Sequence | Still, ranks: Counter[tuple]) -> Frame | None:
+    def across(self, record: Sequence | Still, ranks: Counter[tuple[Any, ...]]) -> Frame | None:
         """One of another take than the record's, ``ranks`` counting the records of a class and take met before."""
         frame = _neutral_frame(record)
         if frame is not None:

@@ -305,7 +305,7 @@ class Check:
     folds: pd.DataFrame
 
     @property
-    def skipped(self) -> list[dict]:
+    def skipped(self) -> list[dict[str, Any]]:
         """The inputs that would be skipped, by reason."""
         return group_by_reason(self.plan.skipped)
 

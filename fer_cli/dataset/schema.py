@@ -277,7 +277,7 @@ def _is_inside(name: str | None) -> bool:
 
 def _crop_problems(names: list[str], folder: Path, size: int) -> Iterator[Problem]:
     top = Path(os.path.realpath(folder))
-    files: dict[str, dict[str, os.DirEntry]] = {}
+    files: dict[str, dict[str, os.DirEntry[str]]] = {}
     for place, name in enumerate(names):
         parent, _, file = name.rpartition("/")
         if parent not in files:
@@ -296,7 +296,7 @@ def _crop_problems(names: list[str], folder: Path, size: int) -> Iterator[Proble
             yield place, "file_name", f"{shown}, and the dataset's crops have {size}×{size}", MADE_ANEW
 
 
-def _listed(folder: Path) -> dict[str, os.DirEntry]:
+def _listed(folder: Path) -> dict[str, os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return {entry.name: entry for entry in entries}

@@ -199,7 +199,7 @@ class DecodedCrops:
         return torch.from_numpy(batch)
 
 
-class Faces(Dataset):
+class Faces(Dataset[dict[str, Any]]):
     """Rows of a dataset as tensors: a face, its class index, and with ``paired`` the same person's neutral face.
 
     An item is a dict of ``pixel_values`` (3×H×W uint8), ``labels`` (an int) and, with ``paired``,

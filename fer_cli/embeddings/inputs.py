@@ -22,7 +22,7 @@ WHOLE = "embeddings"
 NEUTRALS = "neutral_embeddings"
 
 
-class EmbeddedFaces(Dataset):
+class EmbeddedFaces(Dataset[dict[str, Any]]):
     """Rows of a dataset as embeddings: a face's, its class index, and with ``paired`` the neutral face's.
 
     The neutral face's embedding is that of the row's own neutral picture, or, with ``neutrals``, what these hold for
@@ -170,7 +170,7 @@ def model_inputs(
     varied: bool = False,
     extra: Mapping[str, Tensor] | None = None,
     soft_labels: Tensor | None = None,
-) -> Dataset:
+) -> Dataset[Any]:
     """``rows`` as ``model`` takes them, labels by its own ``label2id``, what is ``frozen`` standing in for encoders.
 
     ``varied`` takes augmented views of embeddings in training. ``extra`` are further inputs by row, ``soft_labels``,

@@ -284,7 +284,7 @@ class Metric:
     of_probabilities: bool = False
     biased: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.compared and self.of_probabilities:
             raise ValueError(f"{self.name}: a comparison exchanges confusion matrices and has no probabilities")
 

@@ -109,7 +109,7 @@ class SmallResNet(Encoder):
     place of 64 to 512: 3.7 million parameters, and at 64 pixels 310 million multiplications a picture.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         before = STAGES[0]
         stem = nn.Conv2d(3, before, 3, stride=2, padding=1, bias=False)

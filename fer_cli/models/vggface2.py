@@ -55,7 +55,7 @@ class VGGFace2Encoder(nn.Module):
     #: It resizes its pictures, which torch's older ONNX exporter does not read.
     traceable = False
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.network = published_network()
         self.network.fc = nn.Identity()
@@ -77,7 +77,7 @@ class VGGFace2Backbone(Encoder):
     # The published network takes colours of 0 to 255.
     std = (1 / 255,) * 3
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.network = published_network()
         self.network.avgpool = nn.AdaptiveAvgPool2d(1)

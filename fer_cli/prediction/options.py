@@ -46,7 +46,7 @@ class NeutralOptions:
         NEUTRAL,
     ] = field(default=None, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_bounds(self)
         names = ("identity", "identity_threshold", "neutral_classifier") if self.people is None else ()
         for name in names:
@@ -109,7 +109,7 @@ class PredictOptions:
         Path | None, Doc("A page of the faces, by person and expression, and of videos over time: .html."), OUTPUT
     ] = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_bounds(self)
         if self.resume and self.overwrite:
             raise UsageError("--resume and --overwrite: one continues, the other begins anew.")

@@ -1,5 +1,7 @@
 """Pictures of drawn heads: the background, the body, the ears, the head with its light and folds, and the whole."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -253,7 +255,7 @@ def _fold_side(face: Face, fold, side: int, way: int) -> None:
     fold([inner, under + by(0, 0.10), under + by(way * 0.17, 0.06)], 0.035, 0.12 + 0.15 * age + 0.35 * pouch, 1.6)
 
 
-def face_of(person: Identity, performance: Performance, rest: dict, amount: float) -> Face:
+def face_of(person: Identity, performance: Performance, rest: dict[str, Any], amount: float) -> Face:
     """The person at ``amount`` of the performance, from 0 at rest to 1 at the apex."""
     activation = activation_at(performance, rest, amount)
     turn = np.array(performance.start_turn) + amount * np.array(performance.turn)

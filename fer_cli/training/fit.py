@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -204,8 +205,8 @@ class _Data:
     ``collate`` makes batches of it, for a trainer.
     """
 
-    train: Dataset
-    val: Dataset
+    train: Dataset[Any]
+    val: Dataset[Any]
     labels: Tensor
     frozen: Mapping[str, Embeddings]
     collate: Collator | None
@@ -240,7 +241,7 @@ def _load(
             model, one, preprocessing, device=device, crops=crops, views=views, progress=progress
         )
 
-    def faces(loaded: tuple[Crops, dict[str, Embeddings]], rows: pd.DataFrame, labels: Tensor) -> Dataset:
+    def faces(loaded: tuple[Crops, dict[str, Embeddings]], rows: pd.DataFrame, labels: Tensor) -> Dataset[Any]:
         shares = labels if recipe.soft_labels else None
         return model_inputs(model, rows, *loaded, varied=True, extra=inputs, soft_labels=shares)
 

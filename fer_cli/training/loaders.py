@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -17,7 +18,7 @@ MOST_WORKERS = 8
 _GOES_ON = "the training goes on from its last whole epoch"
 
 
-def workers_for(wanted: str, dataset: Dataset) -> int:
+def workers_for(wanted: str, dataset: Dataset[Any]) -> int:
     """How many processes load ``dataset``: ``wanted``, or for ``auto`` what decoding needs.
 
     That is none where each crop is decoded but once, for then a process costs more than it spares, and one a core less
@@ -31,7 +32,7 @@ def workers_for(wanted: str, dataset: Dataset) -> int:
     return 0 if decoded_once else min(MOST_WORKERS, cores() - 1)
 
 
-def seeded_apart(loader: DataLoader) -> DataLoader:
+def seeded_apart(loader: DataLoader[Any]) -> DataLoader[Any]:
     """The ``loader``, which draws the seeds of its workers from a generator of its own.
 
     From the global generator it would draw one an epoch without workers and one a training with them, who stay from

@@ -142,10 +142,10 @@ def _refuse(dataset: PreparedDataset, row: int, why: str) -> None:
     )
 
 
-class JoinedFaces(Dataset):
+class JoinedFaces(Dataset[dict[str, Any]]):
     """Several datasets of faces as one, in order. Batches are taken of each at once, and put in the order asked for."""
 
-    def __init__(self, parts: list[Dataset]):
+    def __init__(self, parts: list[Dataset[Any]]):
         self._parts = parts
         self._ends = np.cumsum([len(part) for part in parts])
         once = [getattr(part, "decoded_once", None) for part in parts]

@@ -142,7 +142,7 @@ class FoldTrainer(Trainer):
             self._created_lr_scheduler = True
         return super().create_scheduler(num_training_steps, optimizer)
 
-    def get_train_dataloader(self) -> DataLoader:
+    def get_train_dataloader(self) -> DataLoader[Any]:
         """The training batches, without a last one of one sample, which has no variance for BatchNorm to divide by."""
         samples, size = len(self.train_dataset), self._recipe.batch_size
         # The setting is read by validation's data loader too, which must give every sample.
@@ -152,13 +152,13 @@ class FoldTrainer(Trainer):
         finally:
             self.args.dataloader_drop_last = False
 
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+    def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[Any] | None:
         if self._recipe.sampling == "natural" or self._labels is None:
             return super()._get_train_sampler(train_dataset)
         labels = self._labels.argmax(dim=1) if self._labels.dim() == 2 else self._labels
         return ClassSampler(labels, self._recipe.sampling, self._recipe.seed)
 
-    def get_eval_dataloader(self, *arguments: Any, **settings: Any) -> DataLoader:
+    def get_eval_dataloader(self, *arguments: Any, **settings: Any) -> DataLoader[Any]:
         """The validation batches."""
         return seeded_apart(super().get_eval_dataloader(*arguments, **settings))
 
@@ -249,7 +249,7 @@ class FoldTrainer(Trainer):
         return (num_train_epochs, 0) if spent else begun
 
     # A checkpoint's model is what was evaluated: with an average that, and the last step's weights lie next to it.
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         with self._averaged():
             super()._save(output_dir, state_dict)
         if self._average is not None and self.args.should_save:
@@ -271,8 +271,8 @@ class FoldTrainer(Trainer):
 def make_trainer(
     model: PreTrainedModel,
     recipe: Recipe,
-    train: Dataset,
-    val: Dataset,
+    train: Dataset[Any],
+    val: Dataset[Any],
     collate: Collator,
     device: torch.device,
     out: Path,

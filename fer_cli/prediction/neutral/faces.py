@@ -112,7 +112,7 @@ class EmbeddedFaces:
 class Blobs:
     """Strings of bytes in a temporary file."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._file, self._ends = _temporary(), array("Q", [0])
 
     def add(self, content: bytes) -> None:
@@ -129,7 +129,7 @@ class Blobs:
 class Rows:
     """Rows of float16 in a temporary file."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._file, self._width, self._count, self._table = _temporary(), 0, 0, None
 
     def add(self, row: np.ndarray) -> None:

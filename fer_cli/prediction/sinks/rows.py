@@ -316,8 +316,8 @@ class Timeline(Sink):
 class _Track:
     """The positions of the frames that show a track, and the probabilities of one after the other."""
 
-    frames: array = field(default_factory=lambda: array("L"))
-    shares: array = field(default_factory=lambda: array("f"))
+    frames: "array[int]" = field(default_factory=lambda: array("L"))
+    shares: "array[int]" = field(default_factory=lambda: array("f"))
     person: str = ""
 
 

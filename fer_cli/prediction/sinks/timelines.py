@@ -33,7 +33,7 @@ def track_of(face: FacePrediction) -> int | None:
 class Peaks:
     """For each track and label of one video, the frame in which this label is the most probable one and surest."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._best: dict[tuple[int, str], tuple[float, Frame, FacePrediction]] = {}
 
     def add(self, frame: Frame, face: FacePrediction) -> tuple[Frame, FacePrediction] | None:

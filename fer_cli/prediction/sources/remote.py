@@ -206,7 +206,7 @@ def _is_http(address: str) -> bool:
     return address.startswith(("http://", "https://"))
 
 
-class Content(SpooledTemporaryFile):
+class Content(SpooledTemporaryFile[bytes]):
     """A copy of a file's bytes, in memory or if it is large in a temporary file without a name, gone when closed.
 
     ``name`` is what the file is called.

@@ -81,7 +81,7 @@ class Recipe(ABC):
     size: Annotated[int | None, Ge(32), Doc("Input size. Default: the start's, or the crops'."), Panel("Data")] = None
     seed: Annotated[int, Interval(ge=0, lt=1 << 32), Doc("Seed of weights, order, augmentation."), Panel("Compute")] = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_bounds(self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class Recipe(ABC):
         """Further inputs of the network for the training ``rows``, by name."""
         return {}
 
-    def solve(self, model: Any, train: "Dataset", val: "Dataset", progress: Progress) -> "Solution":
+    def solve(self, model: Any, train: "Dataset[Any]", val: "Dataset[Any]", progress: Progress) -> "Solution":
         """Fit ``model``, by a solver in place of gradient descent, to what is ``train``, and choose by ``val``.
 
         Both are datasets of the model's inputs and ``labels``, as :func:`~fer_cli.embeddings.inputs.model_inputs` makes
@@ -239,7 +239,7 @@ class GradientRecipe(Recipe):
         tuple[str, ...], Doc("tensorboard, wandb, mlflow or none; may be repeated."), Panel("Compute")
     ] = ("tensorboard",)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.freeze_epochs >= self.epochs:
             raise UsageError(

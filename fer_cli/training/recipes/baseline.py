@@ -1,7 +1,7 @@
 """The recipe of the baseline: HOG and a linear support vector machine, whose C the validation fold chooses."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from annotated_doc import Doc
 from annotated_types import Ge, Le
@@ -54,7 +54,7 @@ class BaselineRecipe(PairRecipe):
     class_weights: Annotated[bool, Doc("Weight the loss by inverse class frequency."), Panel("Solver")] = False
     size: Annotated[int, Ge(32), Doc("Input size."), Panel("Data")] = 64
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         wrong = [each for each in self.C if not 0 < each < float("inf")]
         if wrong or not self.C:
@@ -81,7 +81,7 @@ class BaselineRecipe(PairRecipe):
             )
         )
 
-    def solve(self, model: "BaselineModel", train: "Dataset", val: "Dataset", progress: Progress) -> Solution:
+    def solve(self, model: "BaselineModel", train: "Dataset[Any]", val: "Dataset[Any]", progress: Progress) -> Solution:
         """Fit a :class:`sklearn.svm.LinearSVC` for each C on the training rows; keep the best on the validation rows.
 
         The temperature of its probabilities is that at which the validation rows' labels are likeliest. Raises
@@ -115,7 +115,7 @@ class BaselineRecipe(PairRecipe):
         return Solution(rule, chosen, tuple(tried))
 
 
-def _whole(faces: "Dataset") -> "tuple[dict[str, Tensor], Tensor]":
+def _whole(faces: "Dataset[Any]") -> "tuple[dict[str, Tensor], Tensor]":
     """All inputs of a dataset of embeddings by name, and its labels."""
     inputs = dict(faces.__getitems__(list(range(len(faces)))))
     return inputs, inputs.pop("labels")
