@@ -18,8 +18,9 @@ import unicodedata
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import platformdirs
 
@@ -44,7 +45,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FER_CACHE") or platformdirs.user_cache_path("fer"))
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """A regular file (or a link to one), opened for reading bytes.
 
     Raises ``OSError`` as ``open`` does, and for whatever is a folder, a pipe, a socket or a device, without waiting for

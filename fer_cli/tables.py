@@ -21,6 +21,7 @@ from fer_cli.errors import FerError
 from fer_cli.files import MAX_DOCUMENT, as_text, open_regular, read_bytes
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
     from pyarrow import DataType
 
 #: What the columns that several commands know may be called; the first is what a person is told.
@@ -146,13 +147,13 @@ class Table:
 class _Limited(RawIOBase):
     """A file that ends in an error after so many bytes, whatever it says of its size."""
 
-    def __init__(self, file: BinaryIO, limit: int):
+    def __init__(self, file: BufferedReader, limit: int):
         self._file, self._left = file, limit
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: "WriteableBuffer") -> int:
         count = self._file.readinto(buffer)
         self._left -= count
         if self._left < 0:

@@ -232,9 +232,10 @@ class _Shared:
             return "They disagree on the labels of the samples."
         classes = in_order(set(tables[0]["label"].unique()).union(*(table["predicted"].unique() for table in tables)))
         index, whose = pd.Index(classes, dtype="string"), units(tables[0]["subject"])
-        truth = index.get_indexer(tables[0]["label"])
+        truth = index.get_indexer(pd.Index(tables[0]["label"]))
         labelled = [
-            LabelledPredictions(classes, truth, index.get_indexer(table["predicted"]), None, whose) for table in tables
+            LabelledPredictions(classes, truth, index.get_indexer(pd.Index(table["predicted"])), None, whose)
+            for table in tables
         ]
         notes = [] if most == len(names) else [f"{len(names)} of {most} samples were predicted by both."]
         folds = [table["fold"] for table in (tables[len(draws) :] if one.fixed else tables)[: len(draws)]]

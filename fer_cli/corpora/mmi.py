@@ -104,7 +104,7 @@ class Mmi(Corpus):
         frames = (0, *(apex or about_the_middle(count, apex_frames)))
         reading.records.append(
             Sequence(
-                CLIP.fullmatch(clip.name)[1].upper(),
+                clip.name.partition("-")[0].upper(),
                 f"{clip.parent.name}-{clip.stem}",
                 tuple(Frame(clip, index=index, kind="video", turned=True, halves=both) for index in frames),
                 label,

@@ -25,7 +25,7 @@ from fer_cli.dataset import schema
 from fer_cli.documents import check_document
 from fer_cli.errors import DatasetError, DiskFullError, FerError, PictureError
 from fer_cli.faces.align import CropTemplate
-from fer_cli.faces.cascade import open_detector
+from fer_cli.faces.cascade import ChosenDetector, open_detector
 from fer_cli.faces.crop import align_cropped, best_way_up, crop_face, cut, read_landmarks
 from fer_cli.faces.decode import decode, pixel_row
 from fer_cli.faces.detect import FaceDetector
@@ -57,7 +57,7 @@ class CropResult:
 def make_crops(
     jobs: list[CropJob],
     template: CropTemplate,
-    detector_model: Path | None,
+    detector_model: ChosenDetector,
     *,
     cropped: bool = False,
     workers: int | None = None,
@@ -123,7 +123,7 @@ def _alone(job: CropJob, *setting: Any) -> CropResult:
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(template: CropTemplate, detector_model: Path | None, cropped: bool) -> None:
+def _start_worker(template: CropTemplate, detector_model: ChosenDetector, cropped: bool) -> None:
     # The processes are the parallelism: OpenCV's threads would only compete.
     cv2.setNumThreads(1)
     _worker["template"], _worker["cropped"] = template, cropped
@@ -140,7 +140,8 @@ def _work(job: CropJob) -> CropResult:
 
 
 def _crop(job: CropJob, template: CropTemplate, detector: FaceDetector | None, cropped: bool) -> dict[str, Any]:
-    landmarks, note = None, {}
+    landmarks = None
+    note: dict[str, Any] = {}
     if job.frame.landmarks is not None:
         try:
             landmarks = read_landmarks(job.frame.landmarks)
@@ -184,9 +185,11 @@ def _crop(job: CropJob, template: CropTemplate, detector: FaceDetector | None, c
 
 
 def _pixels(frame: Frame) -> np.ndarray:
-    if frame.kind == "table":
+    if frame.kind == "table" and frame.offset is not None:
         return pixel_row(frame.path, frame.offset)
-    return video_frame(frame.path, frame.index) if frame.kind == "video" else decode(frame.path)
+    if frame.kind == "video" and frame.index is not None:
+        return video_frame(frame.path, frame.index)
+    return decode(frame.path)
 
 
 #: The longest crop's name in bytes, without the digest and the endings that it may get: most disks take 255.
@@ -293,7 +296,7 @@ class Journal:
     def __init__(self, out: Path):
         self._out = out
         self._path = out / schema.FACES
-        self._file: BinaryIO | None = None
+        self._file: BinaryIO
         self.entries: dict[str, dict[str, Any]] = {}
         for line in _lines(self._path):
             try:

@@ -32,7 +32,7 @@ from fer_cli.dataset.plan import (
 from fer_cli.documents import read_document
 from fer_cli.errors import DatasetError
 from fer_cli.faces.align import CropTemplate
-from fer_cli.faces.cascade import CASCADE, choose_detector, open_detector
+from fer_cli.faces.cascade import CASCADE, ChosenDetector, choose_detector, open_detector
 from fer_cli.files import (
     as_text,
     locked,
@@ -204,7 +204,7 @@ def _prepare(corpus: Corpus, root: Path, out: Path, settings: Preparation, progr
 
 def _identity(corpus: Corpus, root: Path, settings: Preparation, protocol: Protocol) -> dict[str, Any]:
     """All settings that decide the dataset's content, to recognise a folder of the same ones."""
-    own = dataclasses.asdict(corpus) if dataclasses.is_dataclass(corpus) else {}
+    own: dict[str, Any] = dataclasses.asdict(corpus) if dataclasses.is_dataclass(corpus) else {}
     return json.loads(
         json.dumps(
             {
@@ -221,7 +221,9 @@ def _identity(corpus: Corpus, root: Path, settings: Preparation, protocol: Proto
     )
 
 
-def _detector_model(settings: Preparation, corpus: Corpus, frames: dict[Frame, str], progress: Progress) -> Path | None:
+def _detector_model(
+    settings: Preparation, corpus: Corpus, frames: dict[Frame, str], progress: Progress
+) -> ChosenDetector:
     """The detector's file if any picture needs it, loaded once here so that a wrong one fails before work begins."""
     if (
         settings.detector == "none"
@@ -236,7 +238,7 @@ def _detector_model(settings: Preparation, corpus: Corpus, frames: dict[Frame, s
     return model
 
 
-def _aligned_by(settings: Preparation, corpus: Corpus, model: Path | None) -> str:
+def _aligned_by(settings: Preparation, corpus: Corpus, model: ChosenDetector) -> str:
     if model is not None:
         return CASCADE if model == CASCADE else "yunet"
     return "none" if corpus.cropped or settings.detector == "none" else "landmarks"
@@ -244,7 +246,8 @@ def _aligned_by(settings: Preparation, corpus: Corpus, model: Path | None) -> st
 
 def _place(frame: Frame) -> str:
     """Place of a picture: its file, and its row where that is a table."""
-    return f"{frame.path}, row {frame.index + 1}" if frame.kind == "table" else str(frame.path)
+    row = frame.kind == "table" and frame.index is not None
+    return f"{frame.path}, row {(frame.index or 0) + 1}" if row else str(frame.path)
 
 
 def _metadata(samples: list[Sample], made: dict[Frame, str], fold_of: dict[str, int]) -> pd.DataFrame:

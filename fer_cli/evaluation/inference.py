@@ -224,7 +224,7 @@ def _with_temperature(found: Inference, split: Split, inputs: "_Inputs", shared:
         note = "No temperature is fitted: no neutral pictures were looked for in the validation fold."
         return replace(found, notes=(*found.notes, note))
     probabilities = shared.of(inputs.probabilities(dataset, rows))
-    truth = pd.Index(shared.classes).get_indexer(rows["label"])
+    truth = pd.Index(shared.classes).get_indexer(pd.Index(rows["label"]))
     if is_faultless(probabilities, truth):
         note = f"The temperature stays 1: the model makes no mistake on a validation fold of {len(rows)} faces."
         found = replace(found, notes=(*found.notes, note))

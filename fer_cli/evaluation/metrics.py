@@ -39,7 +39,10 @@ class LabelledPredictions:
         Raises ``ValueError`` if a label is not among ``classes``.
         """
         index = pd.Index(classes)
-        truth, predicted = index.get_indexer(predictions["label"]), index.get_indexer(predictions["predicted"])
+        truth, predicted = (
+            index.get_indexer(pd.Index(predictions["label"])),
+            index.get_indexer(pd.Index(predictions["predicted"])),
+        )
         if (truth < 0).any() or (predicted < 0).any():
             raise ValueError("there are labels that are not among the classes")
         shares = predictions[[f"p_{name}" for name in classes]].to_numpy(float) if with_probabilities else None

@@ -224,7 +224,7 @@ def merge(predictions: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
     merged["frames"] = np.bincount(sequences, minlength=count)
     for name in shares:
         merged[name] = np.bincount(sequences, weights=predictions[name], minlength=count) / merged["frames"]
-    place = pd.Index(classes).get_indexer(predictions["predicted"])
+    place = pd.Index(classes).get_indexer(pd.Index(predictions["predicted"]))
     votes = np.bincount(sequences * len(classes) + place, minlength=count * len(classes)).reshape(count, -1)
     names = np.array(classes, dtype=object)
     if shares:
@@ -290,7 +290,9 @@ def with_agreement(predictions: pd.DataFrame, dataset: PreparedDataset) -> pd.Da
     shares = votes.to_numpy(float) / votes.to_numpy(float).sum(axis=1, keepdims=True)
 
     def of(labels: pd.Series) -> np.ndarray:
-        return shares[np.arange(len(shares)), pd.Index(VOTE_COLUMNS).get_indexer("votes_" + labels.astype(str))]
+        return shares[
+            np.arange(len(shares)), pd.Index(VOTE_COLUMNS).get_indexer(pd.Index("votes_" + labels.astype(str)))
+        ]
 
     return predictions.assign(**{AGREEMENT: of(predictions["label"]), EXPECTED: of(predictions["predicted"])})
 

@@ -69,7 +69,7 @@ def decode(
     except PictureError:
         raise
     except UnidentifiedImageError:
-        raise PictureError(_why_not_a_picture(source)) from None
+        raise PictureError("not a picture" if isinstance(source, Image.Image) else _why_not_a_picture(source)) from None
     except Image.DecompressionBombError:
         raise PictureError(too_many_pixels(max_pixels)) from None
     except Exception as error:  # a broken file makes Pillow's readers raise nearly anything
@@ -122,7 +122,7 @@ def why_unreadable(error: OSError | ValueError) -> str:
 
 def _opened(path: Path) -> BinaryIO:
     if is_raw(path):
-        raise PictureError(why_unread(path))
+        raise PictureError(why_unread(path) or "broken or cut short")
     try:
         return open_regular(path)
     except (OSError, ValueError) as error:
@@ -175,7 +175,7 @@ def _read(picture: Image.Image, max_pixels: int, note: Callable[[str], None]) ->
     if picture.format in SEVERAL and getattr(picture, "is_animated", False):
         note(FIRST_OF_SEVERAL)
     # ImageOps.exif_transpose also writes the metadata anew, and fails on much that it could have read.
-    turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
+    turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     shown = _to_rgb(picture)
     return np.array(shown if turn is None else shown.transpose(turn))
 

@@ -36,8 +36,8 @@ class Every:
         """
         try:
             if text.strip().lower().endswith("s"):
-                every = cls(seconds=float(text.strip()[:-1]))
-                meant = 0 < every.seconds < float("inf")
+                seconds = float(text.strip()[:-1])
+                every, meant = cls(seconds=seconds), 0 < seconds < float("inf")
             else:
                 every = cls(frames=int(text))
                 meant = every.frames >= 1
@@ -135,7 +135,7 @@ def open_video(path: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Iterat
     # FFmpeg counts the columns and rows with which it fills a frame up, and so is given some room.
     limit = {"max_pixels": str(2 * max_pixels + 65_536)}
     try:
-        opened = nullcontext(path) if hasattr(path, "read") else open_regular(path)
+        opened = open_regular(path) if isinstance(path, Path) else nullcontext(path)
     except (OSError, ValueError) as error:
         raise PictureError(f"{BROKEN}: {why_unreadable(error)}") from error
     try:
@@ -179,7 +179,8 @@ def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
-def _rate(stream: Any) -> Fraction | None:
+def _rate(stream: Any) -> Any:
+    """Frames a second, a fraction; none in a stream that :func:`open_video` refuses."""
     return stream.average_rate or stream.guessed_rate or stream.base_rate
 
 
@@ -255,7 +256,8 @@ class VideoSink:
         self._rate = float(rate)
         self._target = target
         self._part = target.with_name(f".{target.name}.part")
-        self._container = av.open(str(self._part), "w", format="mp4")
+        # Any: PyAV's types tell a stream's kind by the name of its codec alone.
+        self._container: Any = av.open(str(self._part), "w", format="mp4")
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         self._stream = self._container.add_stream(codec, rate=rate)
         self._stream.pix_fmt = "yuv420p"

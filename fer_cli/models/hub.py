@@ -83,7 +83,7 @@ def load_published(source: str | Path, device: str = "auto") -> tuple[Classifier
     """
     # A folder's name can look like one of the Hub; what is here is what is meant.
     name, revision = split_revision(str(source))
-    pinned = {"revision": revision} if revision else {}
+    pinned: dict[str, Any] = {"revision": revision} if revision else {}
     try:
         config = foreign_config(name, **pinned)
         if own_model(config.model_type) is not None:
@@ -103,8 +103,9 @@ def load_published(source: str | Path, device: str = "auto") -> tuple[Classifier
 
 def adopt(model: PreTrainedModel) -> PreTrainedModel:
     """Have a model that others published answer what a :class:`~fer_cli.models.base.TrainedModel` does."""
-    model.paired = model.traceable = False
-    model.convolutional = model.config.model_type in CONVOLUTIONAL
+    answers = {"paired": False, "traceable": False, "convolutional": model.config.model_type in CONVOLUTIONAL}
+    for name, answer in answers.items():
+        setattr(model, name, answer)
     return model
 
 

@@ -8,6 +8,7 @@ not.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,10 +30,10 @@ RESIZED, SIDE = 256, 224
 PEOPLE = 8631
 
 
-class Bottleneck(resnet.Bottleneck):
+class Bottleneck(resnet.Bottleneck):  # type: ignore[misc]  # torchvision is not typed
     """torchvision's block with the stride where Caffe has it: on the first 1×1 convolution, not on the 3×3."""
 
-    def __init__(self, inplanes: int, planes: int, stride: int = 1, *args, **kwargs):
+    def __init__(self, inplanes: int, planes: int, stride: int = 1, *args: Any, **kwargs: Any):
         super().__init__(inplanes, planes, stride, *args, **kwargs)
         self.conv1.stride, self.conv2.stride = self.conv2.stride, self.conv1.stride
 

@@ -11,7 +11,8 @@ from torch.nn import functional
 from torchvision.transforms import v2
 
 from fer_cli.errors import UsageError
-from fer_cli.training.recipes.base import Recipe
+from fer_cli.models.base import TrainedModel
+from fer_cli.training.recipes.base import GradientRecipe
 
 #: The shares of red, green and blue in lightness, ITU-R BT.601, as torchvision's.
 _LIGHTNESS = (0.2989, 0.587, 0.114)
@@ -222,14 +223,14 @@ def augmentation(name: str, *, erasing: float | None = None, randaugment: int = 
     return chosen if erasing is None else replace(chosen, erasing=erasing)
 
 
-def augmentation_of(recipe: Recipe, model: nn.Module) -> Augmentation:
+def augmentation_of(recipe: GradientRecipe, model: TrainedModel) -> Augmentation:
     """The augmentation of ``recipe``; ``auto`` is light where ``model`` sees pictures in training, else none."""
     name = recipe.augment if recipe.augment != "auto" else ("none" if _sees_no_pictures(model) else "light")
     return augmentation(name, erasing=recipe.erasing, randaugment=recipe.randaugment)
 
 
 def mixing_of(
-    recipe: Recipe, model: nn.Module, extra: Mapping[str, Tensor]
+    recipe: GradientRecipe, model: TrainedModel, extra: Mapping[str, Tensor]
 ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
     """MixUp (Zhang et al., arXiv 1710.09412), CutMix (Yun et al., arXiv 1905.04899), or one of them drawn; else None.
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from fer_cli.dataset.schema import MADE_ANEW
 from fer_cli.distributed import cores
 from fer_cli.errors import DatasetError, TrainingError
-from fer_cli.training.recipes.base import Recipe
+from fer_cli.training.recipes.base import GradientRecipe
 
 #: More processes than these decode faster than any one GPU trains.
 MOST_WORKERS = 8
@@ -43,7 +43,7 @@ def seeded_apart(loader: DataLoader[Any]) -> DataLoader[Any]:
 
 
 @contextmanager
-def explaining_failures(recipe: Recipe) -> Iterator[None]:
+def explaining_failures(recipe: GradientRecipe) -> Iterator[None]:
     """Turn what ends a loader or overfills a GPU within the block into an error that says what to type.
 
     Raises :class:`~fer_cli.errors.TrainingError` for a worker that died and for a GPU without memory, and a worker's
@@ -68,7 +68,7 @@ def explaining_failures(recipe: Recipe) -> Iterator[None]:
         ) from error
 
 
-def _out_of_memory(recipe: Recipe) -> TrainingError:
+def _out_of_memory(recipe: GradientRecipe) -> TrainingError:
     size = recipe.batch_size
     found = f"The GPU has too little memory for steps of {size} at this size of picture and network."
     if size < 4:

@@ -19,9 +19,9 @@ from fer_cli.progress import Progress
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
-    from torch.utils.data import Dataset
 
     from fer_cli.dataset.prepared import PreparedDataset
+    from fer_cli.dataset.tensors import BatchedDataset
     from fer_cli.models.backbones import StartingPoint
     from fer_cli.models.preprocessing import Preprocessing
 
@@ -157,7 +157,7 @@ class Recipe(ABC):
         """Further inputs of the network for the training ``rows``, by name."""
         return {}
 
-    def solve(self, model: Any, train: "Dataset[Any]", val: "Dataset[Any]", progress: Progress) -> "Solution":
+    def solve(self, model: Any, train: "BatchedDataset", val: "BatchedDataset", progress: Progress) -> "Solution":
         """Fit ``model``, by a solver in place of gradient descent, to what is ``train``, and choose by ``val``.
 
         Both are datasets of the model's inputs and ``labels``, as :func:`~fer_cli.embeddings.inputs.model_inputs` makes
@@ -179,6 +179,7 @@ class Solution:
 class GradientRecipe(Recipe):
     """The settings of trainings by gradient descent, with transformers' Trainer."""
 
+    # Settings here, of which other recipes have one value.
     soft_labels: Annotated[bool, Doc("Learn from the votes for each label."), Panel("Data")] = False
     sampling: Annotated[Literal["natural", "sqrt", "balanced"], Doc("How often classes are drawn."), Panel("Data")] = (
         "natural"
@@ -274,13 +275,17 @@ class GradientRecipe(Recipe):
 class EncoderRecipe(GradientRecipe):
     """The recipe of a model with one encoder: its fields ``encoder`` and ``backbone`` say what that begins with."""
 
+    encoder: str
+    backbone: str
+
     def resolved(self) -> Self:
         """The recipe with the encoder that ``auto`` comes to here."""
         if self.encoder != BEST:
             return self
         from fer_cli.models.backbones import best_start
 
-        return dataclasses.replace(self, encoder=best_start(self.backbone))
+        found: dict[str, Any] = {"encoder": best_start(self.backbone)}
+        return dataclasses.replace(self, **found)
 
     def preprocessing(self, size: int, crop: Mapping[str, Any], parts: Mapping[str, Path]) -> "Preprocessing":
         """As the encoder's starting weights saw their pictures."""
