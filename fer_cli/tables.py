@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from io import SEEK_END, BufferedReader, RawIOBase, TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 from fer_cli.errors import FerError
 from fer_cli.files import MAX_DOCUMENT, as_text, open_regular, read_bytes
@@ -161,7 +161,7 @@ class _Limited(RawIOBase):
         return count
 
 
-def _encoding(file: BinaryIO) -> str:
+def _encoding(file: IO[bytes]) -> str:
     head = file.read(1024)
     file.seek(0, os.SEEK_SET)
     for mark, encoding in _BOMS:

@@ -14,7 +14,7 @@ from io import BytesIO
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -296,7 +296,7 @@ class Journal:
     def __init__(self, out: Path):
         self._out = out
         self._path = out / schema.FACES
-        self._file: BinaryIO
+        self._file: IO[bytes]
         self.entries: dict[str, dict[str, Any]] = {}
         for line in _lines(self._path):
             try:

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -76,7 +76,7 @@ def decode(
         raise PictureError("broken or cut short") from error
 
 
-def begins_as_picture(source: Path | BinaryIO) -> bool:
+def begins_as_picture(source: Path | IO[bytes]) -> bool:
     """Whether the first bytes of the file are those of a picture that :func:`decode` reads or tells a reason of."""
     try:
         with open_regular(source) if isinstance(source, Path) else nullcontext(source) as file:
@@ -120,7 +120,7 @@ def why_unreadable(error: OSError | ValueError) -> str:
     return "no path to a file"
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> IO[bytes]:
     if is_raw(path):
         raise PictureError(why_unread(path) or "broken or cut short")
     try:
@@ -129,7 +129,7 @@ def _opened(path: Path) -> BinaryIO:
         raise PictureError(why_unreadable(error)) from error
 
 
-def _open(file: BinaryIO, size: int, max_pixels: int, note: Callable[[str], None]) -> np.ndarray:
+def _open(file: IO[bytes], size: int, max_pixels: int, note: Callable[[str], None]) -> np.ndarray:
     if size == 0:
         raise PictureError("empty file")
     if size > MAX_BYTES:

@@ -50,7 +50,7 @@ class TrainedModel(PreTrainedModel):
         head: nn.Sequential
 
         post_init: Callable[[], None]
-        to: Callable[..., Any]
+        to: Any
 
     def __init_subclass__(cls, **settings: Any):
         super().__init_subclass__(**settings)  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -76,7 +76,7 @@ class Interpreter:
         self._find = find
         self._persistent = persistent
 
-    def load(self, file: BinaryIO) -> Any:
+    def load(self, file: IO[bytes]) -> Any:
         """The object in the next pickle of ``file``.
 
         Raises :class:`PickleRefusedError` if it does anything else than to hold data, or whatever ``find`` raises.

@@ -171,7 +171,7 @@ def vit_config(backbone: str, size: int) -> ViTConfig:
     if backbone == VIT_B16:
         # ViT-B/16 is what transformers configures by default.
         return ViTConfig(image_size=size)
-    whole = _config(backbone)
+    whole: Any = _config(backbone)
     config: ViTConfig = getattr(whole, "vit", whole)
     config.image_size = size
     return config

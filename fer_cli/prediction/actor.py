@@ -136,7 +136,9 @@ class _Opened:
         if job.people is not None:
             job.people.to(classifier.device)
             extract, identify = job.people.extracting(extract), job.people.identify
-        self._predict = lambda inputs: job.predict(inputs, extract, classifier, job.finder, threads, identify)
+        self._predict: Callable[..., Iterator[FrameResult]] = lambda inputs: job.predict(
+            inputs, extract, classifier, job.finder, threads, identify
+        )
         self._sinks, self._thumbnails = job.sinks, job.thumbnails
 
     def results(self, start: int, inputs: bytes) -> tuple[bytes, bytes]:
@@ -145,14 +147,14 @@ class _Opened:
         found = []
         with ExitStack() as stack:
             sinks = list(self._sinks)
-            if self._thumbnails:
-                thumbnails = stack.enter_context(Thumbnails(None))
+            thumbnails = stack.enter_context(Thumbnails(None)) if self._thumbnails else None
+            if thumbnails is not None:
                 sinks.append(thumbnails)
             for result in self._predict(numbered):
                 for sink in sinks:
                     sink.write(result)
                 found.append(line_of(result))
-            return b"".join(found), thumbnails.packed() if self._thumbnails else b""
+            return b"".join(found), b"" if thumbnails is None else thumbnails.packed()
 
 
 class BlockActor:

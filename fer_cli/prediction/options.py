@@ -100,7 +100,7 @@ class PredictOptions:
     annotate: Annotated[Path | None, Doc("A folder for annotated pictures and videos."), OUTPUT] = None
     crops: Annotated[Path | None, Doc("A folder for the aligned crops."), OUTPUT] = None
     sort_into: Annotated[Path | None, Doc("A folder for links to the pictures, by expression."), OUTPUT] = None
-    engine: Annotated[Literal["local", "ray"], Doc("ray: the machines of a Ray cluster."), COMPUTE] = LOCAL
+    engine: Annotated[Literal["local", "ray"], Doc("ray: the machines of a Ray cluster."), COMPUTE] = "local"
     ray_address: Annotated[
         str | None, Doc("With ray, the cluster. Default: RAY_ADDRESS, else this machine."), COMPUTE
     ] = None

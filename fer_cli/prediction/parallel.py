@@ -12,7 +12,8 @@ import torch
 
 from fer_cli.distributed import cores
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 #: Seconds without a result after which a caller that asked for ticks gets one.
 PATIENCE = 0.2

@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeGuard, cast
 
 from fer_cli import distributed
 from fer_cli.errors import FerError, UsageError
@@ -208,7 +208,7 @@ def _run(
 
         if options.engine == RAY:
             # Blocks that a changed store gave would not go with the stored ones.
-            read = {} if people is None else {"people": people.fingerprint}
+            read = {} if people is None else {"people": cast(KnownPeople, people).fingerprint}
             settings |= {"engine": RAY, "device": device, **read}
         work = on_ray if options.engine == RAY else here
         _run_with_checkpoint(sources, work, sinks, settings, options, [summary.count, show], progress)
@@ -244,7 +244,7 @@ def _run_with_checkpoint(
     listeners: Sequence[Listener],
     progress: Progress,
 ) -> None:
-    checkpoint = Checkpoint(options.out)
+    checkpoint = Checkpoint(cast(Path, options.out))
     checkpoint.begin(settings, resume=options.resume)
     try:
         total = checkpoint.list_inputs(list_inputs(sources), progress)
@@ -356,7 +356,7 @@ def _refuse_overwriting(options: PredictOptions) -> None:
     interrupted = _is_file(options.out) and Checkpoint(options.out).exists
     if options.resume and interrupted:
         return
-    if options.resume and options.out.is_file():
+    if options.resume and options.out is not None and options.out.is_file():
         raise UsageError(
             f"{options.out} is complete: there is nothing to resume.",
             hint="Type --overwrite to make it again, or another name.",
@@ -371,6 +371,6 @@ def _refuse_overwriting(options: PredictOptions) -> None:
         )
 
 
-def _is_file(out: Path | None) -> bool:
+def _is_file(out: Path | None) -> TypeGuard[Path]:
     """Whether the output is a file that can be interrupted and put in place whole: no device and no pipe."""
     return out is not None and (out.is_file() or not out.exists())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import v2
 
@@ -255,7 +255,7 @@ def mixing_of(
     return mixes[0] if len(mixes) == 1 else v2.RandomChoice(mixes)
 
 
-def _sees_no_pictures(model: nn.Module) -> bool:
+def _sees_no_pictures(model: TrainedModel) -> bool:
     return "embeddings" in model.frozen
 
 

@@ -159,10 +159,11 @@ class JoinedFaces(BatchedDataset):
         part = int(np.searchsorted(self._ends, index, side="right"))
         return self._parts[part][index - (self._ends[part] - len(self._parts[part]))]
 
-    def __getitems__(self, indices: list[int]) -> dict[str, Tensor] | list[dict[str, Any]]:
+    def __getitems__(self, indices: list[int]) -> Any:
         asked = np.asarray(indices)
         which = np.searchsorted(self._ends, asked, side="right")
-        batches, places = [], []
+        batches: list[Any] = []
+        places = []
         for number, part in enumerate(self._parts):
             of_part = np.flatnonzero(which == number)
             if of_part.size:
@@ -172,8 +173,8 @@ class JoinedFaces(BatchedDataset):
                 places.append(of_part)
         order = np.argsort(np.concatenate(places))
         if isinstance(batches[0], dict):
-            order = torch.from_numpy(order)
-            return {name: torch.cat([batch[name] for batch in batches])[order] for name in batches[0]}
+            places_of = torch.from_numpy(order)
+            return {name: torch.cat([batch[name] for batch in batches])[places_of] for name in batches[0]}
         samples = [sample for batch in batches for sample in batch]
         return [samples[place] for place in order]
 

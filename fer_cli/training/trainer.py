@@ -126,7 +126,8 @@ class FoldTrainer(Trainer):
         """The recipe's optimizer; of parameter groups with a rate each where it has several."""
         recipe, bare = self._recipe, self._bare_model()
         if self.optimizer is None and (recipe.encoder_lr, recipe.layer_decay) != (1, 1):
-            kind, options = self.optimizer_cls_and_kwargs or (None, {})
+            assert self.optimizer_cls_and_kwargs is not None  # __init__ gave it
+            kind, options = self.optimizer_cls_and_kwargs
             groups = parameter_groups(bare, recipe, decayed_parameters(bare))
             self.optimizer_cls_and_kwargs = (kind, {**options, "params": groups})
         return super().create_optimizer(model)

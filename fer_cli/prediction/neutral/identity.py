@@ -21,7 +21,7 @@ from fer_cli.models.sface import PREPROCESSING, THRESHOLD, SFace
 from fer_cli.models.vggface2 import load_published
 from fer_cli.models.weights import find
 from fer_cli.prediction.pipeline import to_tensor
-from fer_cli.prediction.results import FacePrediction
+from fer_cli.prediction.results import FacePrediction, crop_of
 from fer_cli.runs.run import CARD, Run
 
 #: The cosine distance that those who use the VGGFace2 network take for the border between two people; also taken for
@@ -61,8 +61,8 @@ class IdentityEncoder:
     def embed_faces(self, faces: Sequence[FacePrediction]) -> np.ndarray:
         """B×D for B faces, by their crops, or by their aligned crops where it takes those and they have them."""
         if not self.aligned:
-            return self.embed(to_tensor([face.crop for face in faces]))
-        chosen = [face.crop if face.aligned is None else face.aligned for face in faces]
+            return self.embed(to_tensor([crop_of(face) for face in faces]))
+        chosen = [crop_of(face) if face.aligned is None else face.aligned for face in faces]
         return np.concatenate([self.embed(to_tensor([crop])) for crop in chosen])
 
     @torch.inference_mode()

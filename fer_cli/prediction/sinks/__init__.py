@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from fer_cli.errors import FerError
 from fer_cli.files import raising_disk_full
@@ -23,6 +23,9 @@ class Sink(AbstractContextManager["Sink"], ABC):
     @abstractmethod
     def write(self, result: FrameResult) -> None:
         """Write one result."""
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, *error: Any) -> bool | None:
         return None

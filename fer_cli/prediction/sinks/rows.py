@@ -76,7 +76,7 @@ class RowSink(Sink):
         with ExitStack() as stack:
             self.begin(self._open(stack))
             stack.push(self._end)
-            self._stack = stack.pop_all()
+            self._stack: ExitStack[bool | None] = stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> bool | None:
@@ -207,6 +207,7 @@ def format_of(path: Path | None, chosen: str | None) -> type[RowSink]:
     by_ending = {ending: each for each in FORMATS.values() for ending in each.endings}
     if chosen is not None and chosen not in FORMATS:
         raise UsageError(f"--format {chosen}: there is no such format.", hint=f"Type {', '.join(FORMATS)}.")
+    found: type[RowSink] | None
     if chosen is not None:
         found = FORMATS[chosen]
     elif path is None or (path.suffix.lower() not in by_ending and path.exists() and not path.is_file()):
@@ -277,7 +278,7 @@ class Timeline(Sink):
         with_a_face = len(set().union(*(track.frames for track in self._tracks.values())))
         ordered = sorted(self._tracks, key=lambda number: (-len(self._tracks[number].frames), number))[:PANELS]
         long = [number for number in ordered if len(self._tracks[number].frames) >= LONG * with_a_face]
-        return sorted(long or ordered[:1])
+        return sorted(long or ordered[:1], key=lambda number: -1 if number is None else number)
 
     def _plot(self, path: Path) -> None:
         from matplotlib.figure import Figure
@@ -317,7 +318,7 @@ class _Track:
     """The positions of the frames that show a track, and the probabilities of one after the other."""
 
     frames: "array[int]" = field(default_factory=lambda: array("L"))
-    shares: "array[int]" = field(default_factory=lambda: array("f"))
+    shares: "array[float]" = field(default_factory=lambda: array("f"))
     person: str = ""
 
 

@@ -276,7 +276,7 @@ class EncoderRecipe(GradientRecipe):
     """The recipe of a model with one encoder: its fields ``encoder`` and ``backbone`` say what that begins with."""
 
     encoder: str
-    backbone: str
+    backbone: str | None
 
     def resolved(self) -> Self:
         """The recipe with the encoder that ``auto`` comes to here."""
