@@ -28,6 +28,7 @@ def ranks(results: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
     corpora the mean of the datasets' values. Best first.
     """
     wins: dict[tuple[Any, ...], list[tuple[str, str]]] = {}
+    row: Any
     for row in comparisons[comparisons["resolved"].astype(bool)].itertuples():
         if row.neutral_first == row.neutral_second:
             winner = (row.second, row.first) if row.difference > 0 else (row.first, row.second)
@@ -61,6 +62,7 @@ def not_beating(comparisons: pd.DataFrame, baselines: Collection[str]) -> list[s
     resolved; one draw, whose noise floor is not known, shows nothing.
     """
     found: dict[tuple[Any, ...], tuple[tuple[bool, float], str | None]] = {}
+    row: Any
     for row in comparisons[comparisons["difference"].notna()].itertuples():
         baseline, recipe = (row.first, row.neutral_first, row.first_value), (row.second, row.neutral_second)
         sign = 1

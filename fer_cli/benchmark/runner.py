@@ -199,7 +199,7 @@ def _guess(cell: Cell, first: bool, sizes: Mapping[str, Size]) -> float:
 def _per_picture(kind: type[Recipe], settings: Mapping[str, object]) -> float:
     """Seconds that the training of a fold takes for each picture of the dataset."""
 
-    def setting(name: str, otherwise: object = None) -> object:
+    def setting(name: str, otherwise: object = None) -> Any:
         return settings.get(name, getattr(kind, name, otherwise))
 
     epochs = setting("epochs")

@@ -109,9 +109,10 @@ def entries(cells: pd.DataFrame, metric: str, by: Sequence[str]) -> dict[tuple[A
     groups = numbers.groupby([*(cells[name] for name in by), cells["train_subjects"].fillna(0)], sort=False)
     value, means, failed = groups["value"], groups[["low", "high"]].mean(), groups["failed"].sum()
     columns = zip(value.mean(), means["low"], means["high"], value.count(), value.std(), failed, strict=True)
+    keys: Any = value.groups
     return {
         (*key[:-1], int(key[-1])): Entry(float(mean), float(low), float(high), int(draws), float(spread), int(lost))
-        for key, (mean, low, high, draws, spread, lost) in zip(value.groups, columns, strict=True)
+        for key, (mean, low, high, draws, spread, lost) in zip(keys, columns, strict=True)
     }
 
 
@@ -244,7 +245,7 @@ def latex(text: str) -> str:
 def _latex(letter: str) -> str:
     if letter in _LATEX or letter in string.printable:
         return _LATEX.get(letter, letter)
-    base, *marks = unicodedata.normalize("NFD", letter)
+    base, *marks = list(unicodedata.normalize("NFD", letter))
     if base in string.ascii_letters and len(marks) == 1 and marks[0] in _ACCENTS:
         return f"\\{_ACCENTS[marks[0]]}{{{base}}}"
     return f"U+{ord(letter):04X}"

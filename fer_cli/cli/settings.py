@@ -43,7 +43,7 @@ def with_settings(**types: type) -> Callable[[Callable[..., Any]], Callable[...,
             made = {name: _instance(kind, values) for name, kind in types.items()}
             return command(**values, **made)
 
-        run.__signature__ = signature.replace(parameters=parameters)
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect reads it
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         del run.__wrapped__
         return run
@@ -64,11 +64,11 @@ def _option(field: dataclasses.Field[Any], hint: Any, limits: list[Any]) -> insp
     if get_origin(hint) is not Annotated:
         raise TypeError(f"the setting {field.name} has no Doc")
     value_type, *extras = get_args(hint)
-    default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+    default: Any = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
     # What is on unless told otherwise needs a way to be told.
     negation = f"/--no-{flag(field.name)[2:]}" if default is True else ""
     if get_origin(value_type) is tuple:
-        value_type, default = list[get_args(value_type)[0]], list(default)
+        value_type, default = list.__class_getitem__(get_args(value_type)[0]), list(default)
     # A bound is refused by check_bounds, which names the value; what Typer says of its own min and max does not.
     option = typer.Option(
         flag(field.name) + negation,
@@ -184,6 +184,8 @@ def defaults_from_unfinished(context: typer.Context, kind: type[Recipe], folder:
     from fer_cli.training.folder import interrupted
 
     identity = interrupted(folder)
+    if identity is None:
+        return
     settings = {name: value for name, value in identity["recipe"].items() if value is not None}
     types = _types(kind)
     settings = {name: value for name, value in settings.items() if name in types}

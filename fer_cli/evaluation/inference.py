@@ -242,8 +242,9 @@ class _Inputs:
 
     def knows(self, rows: pd.DataFrame) -> bool:
         """Whether it is known what the faces of ``rows`` are compared with."""
-        labelled = isinstance(self.neutral, str) or not self.classifier.paired
-        return labelled or bool(rows["file_name"].isin(self.neutral.keys()).any())
+        if isinstance(self.neutral, str) or not self.classifier.paired:
+            return True
+        return bool(rows["file_name"].isin(list(self.neutral)).any())
 
     def probabilities(self, dataset: PreparedDataset, rows: pd.DataFrame) -> np.ndarray:
         """N×classes for the N ``rows`` of ``dataset``."""
@@ -303,7 +304,7 @@ class _Inputs:
         faces = model_inputs(classifier.model, rows.assign(label=classifier.classes[0]), crops, frozen)
 
         def load(places: range) -> dict[str, Tensor]:
-            return {name: values for name, values in faces.__getitems__(places).items() if name != "labels"}
+            return {name: values for name, values in faces.__getitems__(list(places)).items() if name != "labels"}
 
         logits = encode(
             lambda **inputs: classifier.logits(inputs),

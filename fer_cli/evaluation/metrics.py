@@ -114,7 +114,7 @@ def compute_metrics(predictions: LabelledPredictions) -> tuple[pd.DataFrame, pd.
     bootstrap over subjects, NaN where there is only one to draw from.
     """
     found = predictions.bootstrap()
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     for name in CLASS_METRICS:
         low, high = found.interval(name)
         columns |= {name: found.values[name][0], f"{name}_low": low, f"{name}_high": high}
@@ -197,6 +197,8 @@ def kappa(confusions: np.ndarray) -> np.ndarray:
 def roc_auc(predictions: LabelledPredictions, draws: np.ndarray) -> np.ndarray:
     """The mean (R) of :func:`one_versus_rest_auc` over the classes that have one, under R×U draws."""
     weights = draws[:, predictions.units].astype(float)
+    if predictions.probabilities is None:
+        return np.full(len(draws), np.nan)
     if predictions.sample_weight is not None:
         weights *= predictions.sample_weight
     return _mean(one_versus_rest_auc(predictions.truth, predictions.probabilities, weights))

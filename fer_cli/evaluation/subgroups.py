@@ -105,7 +105,7 @@ def _who_is_in_no_group(name: str, of_row: pd.Series, subjects: pd.Series, in_ta
     if not unknown.any():
         return []
     people = names(sorted(subjects[unknown].dropna().unique()), 5) or "subjects not known"
-    rest = names(sorted(in_table.difference(subjects)), 3)
+    rest = names(sorted(in_table.difference(pd.Index(subjects))), 3)
     also = f"; it has, of people not tested, {rest}" if rest else ""
     return [f"{unknown.sum()} samples are in no group: the table gives no {name} for them ({people}){also}."]
 
@@ -194,8 +194,8 @@ def by_sequence(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str
     tables = {}
     for rule in (each for each in RULES if each in merged):
         rows = merged.assign(predicted=merged[rule])
-        predictions = LabelledPredictions.of(rows, classes, with_probabilities=rule == "average")
-        tables[rule], _ = compute_metrics(predictions)
+        labelled = LabelledPredictions.of(rows, classes, with_probabilities=rule == "average")
+        tables[rule], _ = compute_metrics(labelled)
     return tables
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -256,10 +256,10 @@ class VideoSink:
         self._rate = float(rate)
         self._target = target
         self._part = target.with_name(f".{target.name}.part")
-        # Any: PyAV's types tell a stream's kind by the name of its codec alone.
-        self._container: Any = av.open(str(self._part), "w", format="mp4")
+        self._container = av.open(str(self._part), "w", format="mp4")
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        self._stream: Any = self._container.add_stream(codec, rate=rate)
+        # Any: PyAV's types tell a stream's kind by the name of its codec alone.
+        self._stream = cast(Any, self._container.add_stream(codec, rate=rate))
         self._stream.pix_fmt = "yuv420p"
         if codec == "mpeg4":
             self._stream.bit_rate = 8_000_000

@@ -60,8 +60,11 @@ def expand_braces(name: str) -> Iterator[str]:
     return map("".join, itertools.product(*parts, [name[end:]]))
 
 
-# Before Python 3.12 only the class of this system's paths can be made a base.
-_Path = Path if TYPE_CHECKING else type(Path())
+if TYPE_CHECKING:
+    _Path = Path
+else:
+    # Before Python 3.12 only the class of this system's paths can be a base.
+    _Path = type(Path())
 
 
 class Address(_Path):
@@ -75,6 +78,7 @@ class Address(_Path):
     ('https://host/a//clip.mp4?signature=5', 'clip', '.mp4')
     """
 
+    _address: str
     __slots__ = ("_address",)
 
     def __new__(cls, address: str) -> "Address":

@@ -196,6 +196,8 @@ class NeutralFinder(Protocol):
         """The neutral face for ``face`` of ``frame``, or why there is none; called in order, by one thread."""
 
 
+#: What gives the faces of a frame, without probabilities: a :class:`FaceExtractor`, or one that adds to them.
+Extract = Callable[[Frame], FrameResult]
 #: Called with a frame and each of its faces, in the order of the frames, by one thread: the face with its person.
 Identify = Callable[[Frame, FacePrediction], FacePrediction]
 
@@ -209,7 +211,7 @@ def extract_faces(frames: Iterable[Frame], extract: FaceExtractor) -> Iterator[F
 
 def predict(
     frames: Iterable[Frame],
-    extract: FaceExtractor,
+    extract: Extract,
     classifier: FaceClassifier,
     finder: NeutralFinder | None = None,
     at_once: int | None = None,
@@ -244,8 +246,8 @@ def predict(
             else:
                 if identify is not None:
                     result = replace(result, faces=tuple(identify(result.frame, face) for face in result.faces))
-                paired = classifier.paired and finder is not None
-                waiting.append(_with_neutrals(result, finder) if paired else (result, []))
+                alone = finder is None or not classifier.paired
+                waiting.append((result, []) if alone or finder is None else _with_neutrals(result, finder))
                 faces += len(waiting[-1][0].faces)
             if _enough(faces, len(waiting)):
                 send()

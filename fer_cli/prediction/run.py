@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeGuard, cast
 
 from fer_cli import distributed
 from fer_cli.errors import FerError, UsageError
+from fer_cli.faces.cascade import is_cropped
 from fer_cli.faces.video import Every
 from fer_cli.files import disk_full_reason, locked
 from fer_cli.prediction import pipeline
 from fer_cli.prediction.checkpoint import Block, Checkpoint
 from fer_cli.prediction.options import RAY, PredictOptions
 from fer_cli.prediction.people.sheet import ProfilePictures
-from fer_cli.prediction.pipeline import BATCH, FaceClassifier, FaceExtractor, Identify, NeutralFinder
+from fer_cli.prediction.pipeline import BATCH, Extract, FaceClassifier, FaceExtractor, Identify, NeutralFinder
 from fer_cli.prediction.results import FrameResult, Summary, columns
 from fer_cli.prediction.sinks import Sink
 from fer_cli.prediction.sinks.album import AlbumPage
@@ -183,7 +184,7 @@ def _run(
         settings = {
             "sources": list(names),
             "model": model,
-            "detector": "none" if pipeline.is_cropped(face_crop, options.detector) else options.detector,
+            "detector": "none" if is_cropped(face_crop, options.detector) else options.detector,
             **{name: getattr(options, name) for name in ("faces", "max_pixels", "every", "smooth", "schema")},
             # Its thumbnails are there only for what was predicted with it.
             **({} if options.report is None else {"report": True}),
@@ -201,7 +202,8 @@ def _run(
 
             predict = partial(predict_inputs, sources, options.smooth)
             chosen = finder if classifier.paired else None
-            job = make_job(predict, classifier, chosen, sinks, options, device, progress, people=people)
+            known = cast(KnownPeople | None, people)
+            job = make_job(predict, classifier, chosen, sinks, options, device, progress, people=known)
             with ExitStack() as stack:
                 kept = [stack.enter_context(sink) for sink in sinks if isinstance(sink, Thumbnails)]
                 _predict_on_ray(job, checkpoint, total, options.ray_address, kept, progress)
@@ -224,7 +226,7 @@ def predict_inputs(
     sources: Sequence[Source],
     smooth: float | None,
     inputs: Iterable[tuple[int, Input]],
-    extract: FaceExtractor,
+    extract: Extract,
     classifier: FaceClassifier,
     finder: NeutralFinder | None,
     threads: int | None = None,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -155,9 +156,10 @@ def _named(path: Path, threshold: float | None, device: torch.device) -> Identit
         for folder in _identity_folders(run):
             return _named(folder, threshold, device)
         if run.card["model"] == "disentangled" and run.card["recipe"].get("stage") == 1:
-            model = load_own(path, DisentangledModel)
+            model: Any = load_own(path, DisentangledModel)
             if model.identity is None:
                 raise ModelError(f"{path} was trained without an identity encoder.", hint="Type another --identity.")
+            preprocessing = preprocessing or Preprocessing.load(path)
             return _encoder(model.identity, preprocessing, None, threshold, f"the identity encoder of {path}", device)
     name, weights = identity_weights(path)
     network = identity_network(name)

@@ -228,9 +228,10 @@ def profile(person: str, pictures: Sequence[Picture], face: FacePrediction, mean
         assert mean is not None  # a model that compares faces has it
         return mean
     scores = [each.score for each in others if each.probability]
+    embeddings = np.stack([each.embedding for each in others if each.embedding is not None])
     return Neutral(
         f"{PEOPLE}:{person} ({len(others)} picture{'s' * (len(others) > 1)})",
-        embedding=np.mean([each.embedding for each in others], axis=0, dtype=np.float32),
+        embedding=embeddings.mean(axis=0, dtype=np.float32),
         confidence=sum(scores) / len(scores) if len(scores) == len(others) else None,
     )
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,7 +11,7 @@ from fer_cli.files import raising_disk_full
 from fer_cli.prediction.results import FrameResult
 
 
-class Sink(AbstractContextManager["Sink"], ABC):
+class Sink(ABC):
     """A place that results are written to; complete when its ``with`` block ends without an exception.
 
     An ``immediate`` sink takes results in the process that made them, with the faces' crops; any other takes those of

@@ -169,7 +169,7 @@ class AlbumPage(Sink):
         self._peaks.add(frame, face)
         if (number := track_of(face)) is not None:
             track = self._tracks.setdefault(number, Track(number, tuple(face.probabilities)))
-            track.add(self._place, frame.time, face)
+            track.add(self._place, frame.time or 0.0, face)
 
     def _end_video(self, frame: Frame) -> None:
         longest = sorted(self._tracks.values(), key=lambda track: (-len(track), track.number))

@@ -49,7 +49,8 @@ class RowSink(Sink):
 
     def __init__(self, target: Path | TextIO, columns: Mapping[str, type], schema: str = "fer"):
         self._target, self.columns, self.schema = target, columns, schema
-        self._stack: ExitStack | None = None
+        # Open within the block.
+        self._stack: ExitStack[bool | None]
 
     @abstractmethod
     def begin(self, target: Any) -> None:
@@ -76,7 +77,7 @@ class RowSink(Sink):
         with ExitStack() as stack:
             self.begin(self._open(stack))
             stack.push(self._end)
-            self._stack: ExitStack[bool | None] = stack.pop_all()
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> bool | None:

@@ -179,15 +179,15 @@ class Solution:
 class GradientRecipe(Recipe):
     """The settings of trainings by gradient descent, with transformers' Trainer."""
 
-    # Settings here, of which other recipes have one value.
-    soft_labels: Annotated[bool, Doc("Learn from the votes for each label."), Panel("Data")] = False
+    # Settings here, of which other recipes have one value: a constant of the class to type checkers.
+    soft_labels: Annotated[bool, Doc("Learn from the votes for each label."), Panel("Data")] = False  # type: ignore[misc]
     sampling: Annotated[Literal["natural", "sqrt", "balanced"], Doc("How often classes are drawn."), Panel("Data")] = (
         "natural"
     )
     epochs: Annotated[int, Ge(1), Doc("Passes over the training folds."), _OPTIMISATION] = 30
     select: Annotated[Literal["loss", "accuracy", "uar"], Doc("Best epoch by."), _OPTIMISATION] = "loss"
     patience: Annotated[int, Ge(0), Doc("Epochs without gain to stop; 0: off."), _OPTIMISATION] = 10
-    refit: Annotated[bool, Doc("Then train anew, on validation rows too."), _OPTIMISATION] = False
+    refit: Annotated[bool, Doc("Then train anew, on validation rows too."), _OPTIMISATION] = False  # type: ignore[misc]
     # BatchNorm has no statistics of one.
     batch_size: Annotated[int, Ge(2), Doc("Faces, or pairs, per step and process."), _OPTIMISATION] = 32
     accumulate: Annotated[int, Ge(1), Doc("Gradient accumulation steps."), _OPTIMISATION] = 1
@@ -227,7 +227,7 @@ class GradientRecipe(Recipe):
     ] = None
     randaugment: Annotated[int, Ge(0), Le(10), Doc("RandAugment's operations on a picture."), Panel("Augmentation")] = 0
     grey: Annotated[bool, Doc("Train and predict without colours."), Panel("Data")] = False
-    tta: Annotated[TestTime, Doc("Views to average."), Panel("Model")] = "none"
+    tta: Annotated[TestTime, Doc("Views to average."), Panel("Model")] = "none"  # type: ignore[misc]
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
         Doc("auto: bfloat16 where the device is faster with it."),
