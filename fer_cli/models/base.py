@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
 
-if TYPE_CHECKING:
-    from fer_cli.models.encoder import Encoder
-
 import fer_cli.models
 from fer_cli.documents import write_seen
-from fer_cli.models.encoder import Encoder
+
+if TYPE_CHECKING:
+    from fer_cli.models.encoder import Encoder
 
 WEIGHTS = "model.safetensors"
 #: Every model of ours that has been defined, by its configuration's ``model_type``.

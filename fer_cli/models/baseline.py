@@ -136,7 +136,7 @@ class BaselineModel(DifferenceModel):
     >>> model = BaselineModel.from_pretrained("runs/baseline-ckplus-fold0")  # doctest: +SKIP
     """
 
-    config_class: Any = BaselineConfig
+    config_class = BaselineConfig
     saliency_method = "evidence by block"
     if TYPE_CHECKING:
         encoder: HOGEncoder

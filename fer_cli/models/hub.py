@@ -105,9 +105,9 @@ def load_published(source: str | Path, device: str = "auto") -> tuple[Classifier
 
 def adopt(model: PreTrainedModel) -> PreTrainedModel:
     """Have a model that others published answer what a :class:`~fer_cli.models.base.TrainedModel` does."""
-    answers = {"paired": False, "traceable": False, "convolutional": model.config.model_type in CONVOLUTIONAL}
-    for name, answer in answers.items():
-        setattr(model, name, answer)
+    attributes = {"paired": False, "traceable": False, "convolutional": model.config.model_type in CONVOLUTIONAL}
+    for name, value in attributes.items():
+        setattr(model, name, value)
     return model
 
 

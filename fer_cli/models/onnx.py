@@ -71,7 +71,7 @@ def _exported(network: nn.Module, inputs: dict[str, Tensor], output: str, trace:
     with torch.inference_mode(False), torch.no_grad(), silence():
         try:
             if trace:
-                # Any: this exporter writes to files too, which torch's types leave out.
+                # Any: this exporter writes to streams too, which torch's types lack.
                 traced: Any = BytesIO()
                 axes = {name: {0: "batch"} for name in (*inputs, output)}
                 torch.onnx.export(network, tuple(inputs.values()), traced, dynamo=False, dynamic_axes=axes, **names)

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import cv2
 import numpy as np
@@ -247,7 +247,7 @@ def predict(
                 if identify is not None:
                     result = replace(result, faces=tuple(identify(result.frame, face) for face in result.faces))
                 alone = finder is None or not classifier.paired
-                waiting.append((result, []) if alone or finder is None else _with_neutrals(result, finder))
+                waiting.append((result, []) if alone else _with_neutrals(result, cast(NeutralFinder, finder)))
                 faces += len(waiting[-1][0].faces)
             if _enough(faces, len(waiting)):
                 send()
@@ -301,13 +301,13 @@ def _probabilities(crops: list[np.ndarray], neutrals: list[Neutral], classifier:
             chosen = places[start : start + BATCH]
             filled = chosen + chosen[-1:] * (BATCH - len(chosen))
             batch = to_tensor([crops[place] for place in filled])
+            others = [neutrals[place] for place in filled] if neutrals else []
             if kind:
-                known = [embedding for place in filled if (embedding := neutrals[place].embedding) is not None]
-                embeddings = torch.from_numpy(np.stack(known))
-                shares = classifier.probabilities(batch, neutral_embeddings=embeddings)
+                vectors = np.stack([each.embedding for each in others if each.embedding is not None])
+                shares = classifier.probabilities(batch, neutral_embeddings=torch.from_numpy(vectors))
             elif neutrals:
-                seen = [pixels for place in filled if (pixels := neutrals[place].pixels) is not None]
-                shares = classifier.probabilities(batch, to_tensor(seen))
+                pixels = [each.pixels for each in others if each.pixels is not None]
+                shares = classifier.probabilities(batch, to_tensor(pixels))
             else:
                 shares = classifier.probabilities(batch)
             found[chosen] = shares[: len(chosen)]

@@ -202,8 +202,8 @@ def _run(
 
             predict = partial(predict_inputs, sources, options.smooth)
             chosen = finder if classifier.paired else None
-            known = cast(KnownPeople | None, people)
-            job = make_job(predict, classifier, chosen, sinks, options, device, progress, people=known)
+            snapshot = cast(KnownPeople | None, people)
+            job = make_job(predict, classifier, chosen, sinks, options, device, progress, people=snapshot)
             with ExitStack() as stack:
                 kept = [stack.enter_context(sink) for sink in sinks if isinstance(sink, Thumbnails)]
                 _predict_on_ray(job, checkpoint, total, options.ray_address, kept, progress)

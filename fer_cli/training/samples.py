@@ -160,14 +160,14 @@ class JoinedFaces(BatchedDataset):
         return self._parts[part][index - (self._ends[part] - len(self._parts[part]))]
 
     def __getitems__(self, indices: list[int]) -> Any:
-        asked = np.asarray(indices)
-        which = np.searchsorted(self._ends, asked, side="right")
+        rows = np.asarray(indices)
+        which = np.searchsorted(self._ends, rows, side="right")
         batches: list[Any] = []
         places = []
         for number, part in enumerate(self._parts):
             of_part = np.flatnonzero(which == number)
             if of_part.size:
-                wanted = (asked[of_part] - (self._ends[number] - len(part))).tolist()
+                wanted = (rows[of_part] - (self._ends[number] - len(part))).tolist()
                 whole = hasattr(part, "__getitems__")
                 batches.append(part.__getitems__(wanted) if whole else [part[index] for index in wanted])
                 places.append(of_part)

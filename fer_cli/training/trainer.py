@@ -13,11 +13,7 @@ from accelerate.utils import patch_environment
 from sklearn.metrics import accuracy_score, recall_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
-from transformers import (
-    EvalPrediction,
-    Trainer,
-    TrainingArguments,
-)
+from transformers import EvalPrediction, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 
@@ -126,8 +122,7 @@ class FoldTrainer(Trainer):
         """The recipe's optimizer; of parameter groups with a rate each where it has several."""
         recipe, bare = self._recipe, self._bare_model()
         if self.optimizer is None and (recipe.encoder_lr, recipe.layer_decay) != (1, 1):
-            assert self.optimizer_cls_and_kwargs is not None  # __init__ gave it
-            kind, options = self.optimizer_cls_and_kwargs
+            kind, options = self.optimizer_cls_and_kwargs  # type: ignore[misc]  # __init__ gave it
             groups = parameter_groups(bare, recipe, decayed_parameters(bare))
             self.optimizer_cls_and_kwargs = (kind, {**options, "params": groups})
         return super().create_optimizer(model)
@@ -244,7 +239,7 @@ class FoldTrainer(Trainer):
         if self.state.best_global_step:
             # The state names it by a path that was valid in the folder where the training was begun.
             best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
-            self.state.best_model_checkpoint = str(self._folder / best)
+            self.state.best_model_checkpoint = str(Path(str(self.args.output_dir)) / best)
         # Killed after its patience was spent, it has no epoch left; the trainer itself would begin another one.
         waited = epochs_without_improvement(self.state.log_history, self._recipe.select)
         spent = 0 < self._recipe.patience <= waited
@@ -257,7 +252,7 @@ class FoldTrainer(Trainer):
         with self._averaged():
             super()._save(output_dir, state_dict)
         if self._average is not None and self.args.should_save:
-            self._average.save_last_step(Path(output_dir or self._folder))
+            self._average.save_last_step(Path(str(output_dir or self.args.output_dir)))
 
     # The trainer's own two load whatever keys they find and pass over the others.
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
@@ -266,11 +261,7 @@ class FoldTrainer(Trainer):
             self._average.load(Path(resume_from_checkpoint))
 
     def _load_best_model(self) -> None:
-        load_checkpoint(self._bare_model(), Path(self.state.best_model_checkpoint or self._folder))
-
-    @property
-    def _folder(self) -> Path:
-        return Path(self.args.output_dir or "")
+        load_checkpoint(self._bare_model(), Path(str(self.state.best_model_checkpoint)))
 
     def _bare_model(self) -> TrainedModel:
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
