@@ -86,7 +86,7 @@ class DifferenceModel(EncoderModel):
     >>> model = DifferenceModel.from_pretrained("runs/difference-ckplus-fold0")  # doctest: +SKIP
     """
 
-    config_class = DifferenceConfig
+    config_class: type[PretrainedConfig] = DifferenceConfig
     base_model_prefix = "encoder"
     main_input_name = "pixel_values"
     saliency_method = "Grad-CAM"
