@@ -190,4 +190,4 @@ def _at_most_apexes(annotation: ElementTree.Element, count: int, wanted: int) ->
         return []
     run = np.flatnonzero(at_apex == most)
     start = max(0, (len(run) - wanted) // 2)
-    return run[start : start + wanted].tolist()
+    return [int(place) for place in run[start : start + wanted]]

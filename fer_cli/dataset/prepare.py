@@ -122,7 +122,8 @@ class Prepared:
     @property
     def skipped(self) -> list[dict[str, Any]]:
         """The skipped inputs, as :func:`~fer_cli.dataset.plan.group_by_reason` gives it."""
-        return self.card[schema.SKIPPED]
+        skipped: list[dict[str, Any]] = self.card[schema.SKIPPED]
+        return skipped
 
     @property
     def faults(self) -> int:
@@ -205,7 +206,7 @@ def _prepare(corpus: Corpus, root: Path, out: Path, settings: Preparation, progr
 def _identity(corpus: Corpus, root: Path, settings: Preparation, protocol: Protocol) -> dict[str, Any]:
     """All settings that decide the dataset's content, to recognise a folder of the same ones."""
     own: dict[str, Any] = dataclasses.asdict(corpus) if dataclasses.is_dataclass(corpus) else {}
-    return json.loads(
+    identity: dict[str, Any] = json.loads(
         json.dumps(
             {
                 "version": schema.VERSION,
@@ -219,6 +220,7 @@ def _identity(corpus: Corpus, root: Path, settings: Preparation, protocol: Proto
             default=str,
         )
     )
+    return identity
 
 
 def _detector_model(

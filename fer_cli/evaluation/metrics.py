@@ -64,7 +64,7 @@ class LabelledPredictions:
     @property
     def right(self) -> np.ndarray:
         """Which predictions are right."""
-        return self.predicted == self.truth
+        return np.equal(self.predicted, self.truth)
 
     def where(self, mask: np.ndarray) -> "LabelledPredictions":
         """The predictions for which ``mask`` (N) is true."""
@@ -235,7 +235,7 @@ def calibration_error(predictions: LabelledPredictions, draws: np.ndarray) -> np
 
 def bin_of(confidences: np.ndarray) -> np.ndarray:
     """The bin, from 0, of each confidence; a bin includes its upper edge."""
-    return np.clip(np.ceil(np.asarray(confidences, dtype=float) * BINS).astype(int) - 1, 0, BINS - 1)
+    return (np.ceil(np.asarray(confidences, dtype=float) * BINS).astype(int) - 1).clip(0, BINS - 1)
 
 
 def gaps_by_unit(
@@ -258,7 +258,9 @@ def gaps_by_unit(
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     above, below = np.broadcast_arrays(np.asarray(above, dtype=float), np.asarray(below, dtype=float))
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=np.abs(below) > 1e-12)
+    ratio = np.full(above.shape, np.nan)
+    np.divide(above, below, out=ratio, where=np.abs(below) > 1e-12)
+    return ratio
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ class ThumbnailReader:
             with _store_errors():
                 found = store.execute(f"SELECT jpeg FROM faces WHERE {where} ORDER BY input LIMIT 1", values).fetchone()
             if found is not None:
-                return found[0]
+                return bytes(found[0])
         return None
 
 

@@ -134,7 +134,10 @@ def file_system(address: str) -> tuple[Any, str]:
         if protocols[-1] in LOCAL:
             # A pipe or a device never ends.
             open_seekable(Path(address.rpartition("::")[2].rpartition("://")[2])).close()
-        return fsspec.url_to_fs(address, **{name: settings[name] for name in protocols if name in settings})
+        found: tuple[Any, str] = fsspec.url_to_fs(
+            address, **{name: settings[name] for name in protocols if name in settings}
+        )
+        return found
 
 
 def matching_addresses(address: str) -> list[str] | None:
@@ -270,7 +273,7 @@ def open_seekable(path: Path) -> IO[bytes]:
             raise PictureError(why_unreadable(error)) from error
     system, inside = file_system(str(path))
     with address_errors(str(path)):
-        file = system.open(inside, "rb")
+        file: IO[bytes] = system.open(inside, "rb")
         try:
             # A server of the web may refuse to begin anywhere but at the beginning, and says so only when asked.
             file.seek(-1, 2)

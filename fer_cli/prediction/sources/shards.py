@@ -258,7 +258,7 @@ def picture_column(schema: Any, about: str) -> tuple[str, str | None]:
     from pyarrow import types
 
     def is_bytes(kind: Any) -> bool:
-        return types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
+        return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
     found: dict[str, str | None] = {}
     for field in schema:
