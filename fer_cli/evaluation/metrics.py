@@ -64,7 +64,8 @@ class LabelledPredictions:
     @property
     def right(self) -> np.ndarray:
         """Which predictions are right."""
-        return np.equal(self.predicted, self.truth)
+        right: np.ndarray = self.predicted == self.truth
+        return right
 
     def where(self, mask: np.ndarray) -> "LabelledPredictions":
         """The predictions for which ``mask`` (N) is true."""
@@ -235,7 +236,8 @@ def calibration_error(predictions: LabelledPredictions, draws: np.ndarray) -> np
 
 def bin_of(confidences: np.ndarray) -> np.ndarray:
     """The bin, from 0, of each confidence; a bin includes its upper edge."""
-    return (np.ceil(np.asarray(confidences, dtype=float) * BINS).astype(int) - 1).clip(0, BINS - 1)
+    bins: np.ndarray = np.clip(np.ceil(np.asarray(confidences, dtype=float) * BINS).astype(int) - 1, 0, BINS - 1)
+    return bins
 
 
 def gaps_by_unit(
