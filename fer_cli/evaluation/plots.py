@@ -31,19 +31,19 @@ def draw_confusion(counts: pd.DataFrame, *, title: str, subtitle: str, normalise
     figure = Figure(figsize=(side + 0.9, side), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(counts.shape):
-        if counts[row, column]:
+    for row, column in np.ndindex(numbers.shape):
+        if numbers[row, column]:
             axes.text(
                 column,
                 row,
-                f"{shares[row, column]:.0%}" if normalised else f"{counts[row, column]}",
+                f"{shares[row, column]:.0%}" if normalised else f"{numbers[row, column]}",
                 ha="center",
                 va="center",
                 fontsize=10,
                 color="white" if shares[row, column] > 0.7 else "black",
             )
     ticks = range(size)
-    totals = counts.sum(axis=1)
+    totals = numbers.sum(axis=1)
     axes.set_xticks(ticks, classes, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(ticks, [f"{name}  {total}" for name, total in zip(classes, totals, strict=True)])
     axes.set_xticks(np.arange(-0.5, size), minor=True)
