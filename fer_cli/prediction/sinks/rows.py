@@ -49,8 +49,7 @@ class RowSink(Sink):
 
     def __init__(self, target: Path | TextIO, columns: Mapping[str, type], schema: str = "fer"):
         self._target, self.columns, self.schema = target, columns, schema
-        # Open within the block.
-        self._stack: ExitStack[bool | None]
+        self._stack: ExitStack[bool | None] | None = None
 
     @abstractmethod
     def begin(self, target: Any) -> None:
@@ -81,7 +80,7 @@ class RowSink(Sink):
         return self
 
     def __exit__(self, *error: Any) -> bool | None:
-        return self._stack.__exit__(*error)
+        return None if self._stack is None else self._stack.__exit__(*error)
 
     def _end(self, kind: type[BaseException] | None, *_: Any) -> None:
         if kind is None:
