@@ -17,6 +17,7 @@ fuzz: .venv/installed-dev
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # The documentation's site in site/, strictly: a broken link is an error. Looked at without a network.
 docs: .venv/installed-docs
@@ -49,4 +50,4 @@ gpu: .venv/installed
 	$(PYTHON) -m venv .venv
 
 clean:
-	rm -rf .venv build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from fer_cli.files import provide_home
 
 if TYPE_CHECKING:
-    from fer_cli.prediction.predictor import FacePrediction, Predictor
+    from fer_cli.prediction.predictor import Predictor
+    from fer_cli.prediction.results import FacePrediction
 
 __version__ = "0.2.0"
 __all__ = ["FacePrediction", "Predictor"]

@@ -114,7 +114,8 @@ def devices(wanted: str = "auto") -> Iterator[Finding]:
     chosen = choose_device(wanted)
     for device in available_devices()[1:]:
         yield Finding("device", str(device), "ok", device_name(device) + _memory_of(device))
-    status, why, hint = "ok", "the first GPU that torch sees", ""
+    status: Status = "ok"
+    why, hint = "the first GPU that torch sees", ""
     if wanted != "auto":
         why = "as asked"
     elif chosen.type == "cpu":
@@ -173,7 +174,7 @@ def _busy_cores(seconds: float = 0.3) -> float | None:
     if before is None:
         return None
     time.sleep(seconds)
-    after = _ticks()
+    after = _ticks() or before
     busy, every = (now - then for now, then in zip(after, before, strict=True))
     return (os.cpu_count() or 1) * busy / max(every, 1)
 

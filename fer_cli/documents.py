@@ -78,7 +78,7 @@ def write_metadata(path: Path, metadata: Mapping[str, str]) -> None:
         shutil.copyfileobj(before, after, 1 << 20)
 
 
-def _read(path: Path) -> tuple[dict, int]:
+def _read(path: Path) -> tuple[dict[str, Any], int]:
     """The header as a dictionary, and where the tensors' bytes begin."""
     with open_regular(path) as file:
         length = int.from_bytes(file.read(8), "little")

@@ -18,8 +18,9 @@ import unicodedata
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import platformdirs
 
@@ -44,7 +45,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FER_CACHE") or platformdirs.user_cache_path("fer"))
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """A regular file (or a link to one), opened for reading bytes.
 
     Raises ``OSError`` as ``open`` does, and for whatever is a folder, a pipe, a socket or a device, without waiting for
@@ -316,7 +317,7 @@ def walk(
 
 def listed(
     folder: str | Path, on_error: Callable[[OSError], None] = lambda _: None, *, hidden: bool = False
-) -> list[os.DirEntry]:
+) -> list[os.DirEntry[str]]:
     """Entries of ``folder``, by name; nothing where it cannot be listed. ``hidden`` adds hidden entries and litter."""
     try:
         with os.scandir(folder) as entries:
@@ -327,7 +328,7 @@ def listed(
         return []
 
 
-def is_folder(entry: os.DirEntry) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
     """Whether the entry is a folder or a link to one, or leads to where one may not look."""
     try:
         return entry.is_dir()

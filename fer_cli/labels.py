@@ -5,6 +5,7 @@ outputs. What means an expression only within one corpus, such as RAF-DB's numbe
 """
 
 import unicodedata
+from collections.abc import Iterable
 
 from fer_cli.errors import UsageError
 
@@ -56,7 +57,7 @@ def expression(text: str) -> str | None:
     return SPELLINGS.get(" ".join(folded(text).replace("_", " ").replace("-", " ").split()))
 
 
-def in_order(names) -> tuple[str, ...]:
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """The given expressions, each once, in the vocabulary's order.
 
     Raises :class:`~fer_cli.errors.UsageError` for a name that is not in the vocabulary.

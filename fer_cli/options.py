@@ -39,10 +39,10 @@ def flag(name: str) -> str:
 
 def bounds(kind: type) -> dict[str, list[Ge | Gt | Le | Lt]]:
     """The bounds of each field of the dataclass ``kind`` that has any."""
-    found = {}
+    found: dict[str, list[Ge | Gt | Le | Lt]] = {}
     for name, hint in get_type_hints(kind, include_extras=True).items():
         extras = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
-        flat = [each for extra in extras for each in (extra if isinstance(extra, Interval) else [extra])]
+        flat: list[Any] = [each for extra in extras for each in (extra if isinstance(extra, Interval) else [extra])]
         if limits := [each for each in flat if type(each) in _BOUNDS]:
             found[name] = limits
     return found

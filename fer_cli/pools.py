@@ -84,7 +84,7 @@ class Workers:
 
     def wait(self) -> list[Message]:
         """What the busy workers have sent, as soon as there is anything; an empty list if none is busy."""
-        pipes = {self._running[worker][1]: worker for worker in self._busy}
+        pipes: dict[Any, int] = {self._running[worker][1]: worker for worker in self._busy}
         return [self._receive(pipes[pipe]) for pipe in connection.wait(list(pipes))] if pipes else []
 
     def stop(self, worker: int) -> None:
@@ -166,5 +166,8 @@ def _obey_parent() -> None:
 
 
 def _end_with_parent() -> None:
-    connection.wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    connection.wait([parent.sentinel])
     os._exit(1)

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from io import SEEK_END, BufferedReader, RawIOBase, TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 from fer_cli.errors import FerError
 from fer_cli.files import MAX_DOCUMENT, as_text, open_regular, read_bytes
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
     from pyarrow import DataType
 
 #: What the columns that several commands know may be called; the first is what a person is told.
@@ -146,13 +147,13 @@ class Table:
 class _Limited(RawIOBase):
     """A file that ends in an error after so many bytes, whatever it says of its size."""
 
-    def __init__(self, file: BinaryIO, limit: int):
+    def __init__(self, file: BufferedReader, limit: int):
         self._file, self._left = file, limit
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: "WriteableBuffer") -> int:
         count = self._file.readinto(buffer)
         self._left -= count
         if self._left < 0:
@@ -160,7 +161,7 @@ class _Limited(RawIOBase):
         return count
 
 
-def _encoding(file: BinaryIO) -> str:
+def _encoding(file: IO[bytes]) -> str:
     head = file.read(1024)
     file.seek(0, os.SEEK_SET)
     for mark, encoding in _BOMS:

@@ -4,7 +4,7 @@ The page's template draws them in the colours of its theme.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,13 +102,18 @@ def differences(table: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
         reference = REFERENCE if REFERENCE in recipes else recipes[0]
         part = _turned(part, (part["second"] == reference) & (part["first"] != reference))
         pairs: list[dict[str, Any]] = []
+        key: Any
         for key, rows in part.groupby(["first", "neutral_first", "second", "neutral_second"], sort=False):
             pairs.append(_pair(key, rows, axis, metric, key[0] == reference or key[2] == reference))
         pairs.sort(key=lambda pair: (not pair["with_reference"], pair["unlike"]))
         for pair in pairs:
             room -= len(pair["rows"])
             pair["rows"] = pair["rows"] if room >= 0 else []
-        groups = {f"Compared with {reference}": [], f"Compared with {reference}, {UNLIKE}": [], "All other pairs": []}
+        groups: dict[str, list[Any]] = {
+            f"Compared with {reference}": [],
+            f"Compared with {reference}, {UNLIKE}": [],
+            "All other pairs": [],
+        }
         for pair in pairs:
             place = 2 if not pair["with_reference"] else 1 if pair["unlike"] else 0
             list(groups.values())[place].append(pair)
@@ -139,7 +144,8 @@ def _pair(
 ) -> dict[str, Any]:
     """A pair of recipes: its combined row, or its only one, to stand for it, and the rows of all corpora."""
     first, neutral_first, second, neutral_second = key
-    of = [(row, _difference(row, axis, metric)) for row in rows.to_dict(orient="records")]
+    records: list[Any] = rows.to_dict(orient="records")
+    of = [(row, _difference(row, axis, metric)) for row in records]
     # Of a learning curve that of most subjects stands for it.
     of.sort(key=lambda item: item[0]["train_subjects"] if item[0]["train_subjects"] >= 0 else -1)
     combined = [shown for row, shown in of if row["test"] == COMBINED]
@@ -294,7 +300,7 @@ def _curves(
     found = np.array([(point.value, point.low, point.high) for points in curves.values() for _, point in points])
     found = np.r_[found[np.isfinite(found)], chance if math.isfinite(chance) else []]
     unit = 100 if metric.percent else 1
-    ticks = MaxNLocator(nbins=5).tick_values(found.min() * unit, found.max() * unit) / unit
+    ticks = np.asarray(MaxNLocator(nbins=5).tick_values(found.min() * unit, found.max() * unit)) / unit
     y = vertical(ticks[0], ticks[-1])
     chart = Chart(
         title=title,
@@ -325,7 +331,7 @@ def _curves(
     return chart
 
 
-def _apart(counts: Iterable[int], place) -> list[int]:
+def _apart(counts: Iterable[int], place: Callable[[int], float]) -> list[int]:
     """Those of ``counts`` whose labels have room, the last one in any case."""
     *others, last = counts
     kept: list[int] = []

@@ -118,7 +118,7 @@ def compare_cells(results: pd.DataFrame, predictions: Mapping[str, Path], specif
     exchanges = max(EXCHANGES, math.ceil(2 * largest / ALPHA) - 1)
     cells = _Cells(results, predictions)
     single = [_compare(*pair, metric, cells, exchanges) for pair in pairs]
-    together: dict[tuple, list[Difference]] = {}
+    together: dict[tuple[Any, ...], list[Difference]] = {}
     for each in single:
         if not math.isnan(each.variance):
             size = None if math.isnan(each.train_subjects) else each.train_subjects
@@ -163,7 +163,7 @@ def _pairs(results: pd.DataFrame, metric: Metric) -> Iterator[tuple[_Place, _Dra
         order.setdefault(system, len(order))
         size = None if pd.isna(row["train_subjects"]) else float(row["train_subjects"])
         place = (row["evaluation"], row["train"], row["test"], size)
-        places.setdefault(place, {}).setdefault(system, {})[draw] = row
+        places.setdefault(place, {}).setdefault(system, {})[draw] = {str(name): value for name, value in row.items()}
     for place, systems in places.items():
         evaluation, _, test, _ = place
         own = [_Drawn(system, rows, evaluation == PREDICTIONS) for system, rows in systems.items()]
@@ -188,7 +188,8 @@ class _Cells:
     def table(self, cell: str) -> pd.DataFrame | None:
         """The predictions by file name; None where there are none."""
         if cell not in self._tables:
-            path, read = self._paths.get(cell), {"dtype": "string", "keep_default_na": False, "na_values": [""]}
+            path = self._paths.get(cell)
+            read: dict[str, Any] = {"dtype": "string", "keep_default_na": False, "na_values": [""]}
             table = None if path is None else pd.read_csv(path, usecols=_READ, **read).set_index("file_name")
             self._tables[cell] = table
         return self._tables[cell]
@@ -219,8 +220,8 @@ class _Shared:
         )
         draws = sorted(first.keys() & second.keys())
         before, after = ([cells.table(rows[draw]["cell"]) for draw in draws] for rows in (first, second))
-        tables = [*before, *after]
-        if not draws or any(table is None for table in tables):
+        tables = [table for table in (*before, *after) if table is not None]
+        if not draws or len(tables) < 2 * len(draws):
             return "There are no predictions of both in one draw."
         most, names = max(map(len, tables)), tables[0].index
         for table in tables[1:]:
@@ -232,9 +233,10 @@ class _Shared:
             return "They disagree on the labels of the samples."
         classes = in_order(set(tables[0]["label"].unique()).union(*(table["predicted"].unique() for table in tables)))
         index, whose = pd.Index(classes, dtype="string"), units(tables[0]["subject"])
-        truth = index.get_indexer(tables[0]["label"])
+        truth = index.get_indexer(pd.Index(tables[0]["label"]))
         labelled = [
-            LabelledPredictions(classes, truth, index.get_indexer(table["predicted"]), None, whose) for table in tables
+            LabelledPredictions(classes, truth, index.get_indexer(pd.Index(table["predicted"])), None, whose)
+            for table in tables
         ]
         notes = [] if most == len(names) else [f"{len(names)} of {most} samples were predicted by both."]
         folds = [table["fold"] for table in (tables[len(draws) :] if one.fixed else tables)[: len(draws)]]
@@ -270,7 +272,7 @@ def _compare(place: _Place, one: _Drawn, other: _Drawn, metric: Metric, cells: _
     samples, subjects = len(shared.first[0]), shared.first[0].count
     if len(shared.draws) == 1:
         pair = compare_pair(shared.first[0], shared.second[0], exchanges=exchanges)
-        row = pair.metrics.loc[metric.name]
+        row: Any = pair.metrics.loc[metric.name]
         found.method, found.p, error = "exchange", float(row["p"]), float(row["standard_error"])
         found.first_value, found.second_value, found.low, found.high = map(
             float, row[["first", "second", "low", "high"]]
@@ -293,7 +295,8 @@ def _compare(place: _Place, one: _Drawn, other: _Drawn, metric: Metric, cells: _
             found.first_value, found.second_value = float(before.mean()), float(after.mean())
         elif subjects > 1:
             confusions = [np.stack([each.confusions() for each in side]) for side in (shared.first, shared.second)]
-            test_of, found.method = crossed_t_test(*confusions, metric.function), "crossed t"
+            before, after = confusions
+            test_of, found.method = crossed_t_test(before, after, metric.function), "crossed t"
             found.first_value, found.second_value = (
                 float(metric.function(each.sum(axis=1)).mean()) for each in confusions
             )
@@ -325,8 +328,8 @@ def _combine(found: Sequence[Difference]) -> Difference:
     both.difference, both.low, both.high, both.p = effect.effect, effect.low, effect.high, effect.p
     both.heterogeneity = effect.i2
     # One model has one draw, on however many corpora it is tested.
-    floors = pd.Series([each.noise_floor for each in found]).groupby([each.train for each in found])
-    floors = floors.agg(lambda each: each.mean(skipna=False)).to_numpy()
+    by_train = pd.Series([each.noise_floor for each in found]).groupby([each.train for each in found])
+    floors = by_train.agg(lambda each: each.mean(skipna=False)).to_numpy()
     both.noise_floor = float(np.sqrt(np.square(floors).sum()) / len(floors))
     both.notes = [note for note in first.notes if all(note in each.notes for each in found)]
     both.notes.append(f"Between them: τ {100 * effect.tau2**0.5:.1f} points, Q {effect.q:.1f}, p {effect.q_p:.2g}.")

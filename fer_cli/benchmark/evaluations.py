@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from fer_cli.errors import DiskFullError, FerError, RunError
 from fer_cli.evaluation.chance import adjusted_chance
 from fer_cli.evaluation.evaluate import EvaluateOptions
 from fer_cli.evaluation.external import evaluate_predictions
-from fer_cli.evaluation.inference import Inference, Neutral, run_inference
+from fer_cli.evaluation.inference import Inference, Neutral, Split, run_inference
 from fer_cli.evaluation.metrics import METRICS, LabelledPredictions, compute_metrics
 from fer_cli.files import locked, write_json, written_whole
 from fer_cli.labels import in_order
@@ -133,7 +133,7 @@ def compute(cell: Cell, specification: Specification, folder: Path, session: Ses
             "rows": [{name: _storable(value) for name, value in row.items()} for row in rows],
         },
     )
-    return load(cell, folder)
+    return cast(CellResult, load(cell, folder))
 
 
 def _failed(work: "_Work", reason: str) -> CellResult:
@@ -170,7 +170,7 @@ class _Work:
         if table.columns.isin(shares).any():
             table[shares] = table.reindex(columns=shares).fillna(0.0)
         metrics = pooled if pooled is not None else compute_metrics(LabelledPredictions.of(table, classes))[0]
-        values = {}
+        values: dict[str, float] = {}
         for name in METRICS:
             ends = zip(("", "_low", "_high"), metrics.loc[name, ["value", "low", "high"]], strict=True)
             values |= {f"{name}{end}": float(value) for end, value in ends}
@@ -262,7 +262,7 @@ class _Work:
         )
         notes = found.notes
         if found.missing is not None:
-            value = found.missing.metrics.loc[self.specification.metric, "value"]
+            value = float(found.missing.metrics["value"].loc[self.specification.metric])
             notes = (*notes, f"With those counted as wrong: {METRICS[self.specification.metric].title} {value:.1%}.")
         test = _Test(found.predictions, found.classes, found.provenance.about, notes, neutral=found.provenance.neutral)
         return [test], found.metrics
@@ -285,7 +285,7 @@ class _Work:
         entry = self.specification.entry(self.cell.recipe)
         recipe = entry.recipe(seed=self.cell.seed, fold=fold, extra_data=tuple(extra))
         datasets = {name: print_ for name, print_ in self.cell.inputs.items() if name.startswith("dataset ")}
-        depends = {
+        depends: dict[str, Any] = {
             "recipe": self.cell.settings,
             "seed": self.cell.seed,
             "data": data.fingerprint,
@@ -311,14 +311,16 @@ class _Work:
                 progress=self.session.progress,
             )
 
-    def _tested(self, run: Run, dataset: PreparedDataset, split: str) -> _Test:
+    def _tested(self, run: Run, dataset: PreparedDataset, split: Split) -> _Test:
         session = Session(
             self.session.device, self.specification.allow_seen, progress=self.session.progress, tta=self.session.tta
         )
-        neutral: Neutral = "given" if self.cell.neutral == "none" else self.cell.neutral
-        if neutral == "found":
+        neutral: Neutral
+        if self.cell.neutral == "found":
             tested = dataset.metadata if split == "all" else dataset.split(run.fold, paired=True)[split]
             neutral = find_neutrals(run, dataset, set(tested["subject"].dropna()), session)
+        else:
+            neutral = "mean" if self.cell.neutral == "mean" else "given"
         inference = run_inference(run, dataset.path, split=split, neutral=neutral, calibrated=False, session=session)
         if inference.neutral_access != self.cell.neutral:
             raise RunError(f"{run.path} compares a face with none, and neutral {self.cell.neutral} was asked for.")
@@ -346,7 +348,7 @@ def command_of(cell: Cell, specification: Specification) -> str:
     folds = cell.evaluation == "within" and specification.dataset(cell.test).protocol.folds
     extra = [part for name in cell.train[1:] for part in ("--extra-data", written[name])]
     flags = [*_flags(entry.settings), *(["--seed", str(cell.seed)] if cell.seed else [])]
-    trained = ["fer", "train", entry.train, *(["--cv"] if folds else []), "--data", data, *extra, *flags]
+    trained = ["fer", "train", entry.train or "", *(["--cv"] if folds else []), "--data", data, *extra, *flags]
     lines = [_line(*trained, "--out", run, *insist)]
     if cell.evaluation in ("cross-corpus", "leave-one-corpus-out"):
         lines.append(_line("fer", "evaluate", run, "--data", written[cell.test], *access, *insist))

@@ -158,7 +158,7 @@ def _text(text: object) -> str:
 def _clean(table: pd.DataFrame | None, columns: Iterable[str] | None = None) -> pd.DataFrame:
     table = pd.DataFrame() if table is None else table
     table = table if columns is None else table.reindex(columns=list(columns))
-    cleaned = {}
+    cleaned: dict[Any, pd.Series] = {}
     for name, values in table.items():
         if name in _NUMBERS:
             cleaned[name] = pd.to_numeric(values, errors="coerce").astype(float)
@@ -247,7 +247,10 @@ def _sheets(results: pd.DataFrame, ranks: pd.DataFrame, metric: Metric) -> list[
 
 def _overall(ranks: pd.DataFrame, metric: Metric) -> list[tuple[str, str, str, str, str]]:
     """Recipe, neutral access, training subjects, mean and rank over all datasets, the best of an access first."""
-    rows = []
+    rows: list[tuple[str, str, str, str, str]] = []
+    neutral: Any
+    subjects: Any
+    row: Any
     order = ranks.assign(access=ranks["neutral"].map(NEUTRAL_ACCESS.index), worse=-ranks["value"])
     order = order.sort_values(["access", "train_subjects", "worse", "recipe"], kind="stable")
     for (neutral, subjects), part in order.groupby(["neutral", "train_subjects"], sort=False, dropna=False):
@@ -306,6 +309,7 @@ def _changes(table: pd.DataFrame | None, metric: Metric) -> dict[str, Any]:
     counts = Counter(table["change"])
     other = table[table["change"].isin(CHANGES)]
     order = other["difference"].abs().fillna(-1).sort_values(ascending=False, kind="stable").index
+    listed: list[Any] = list(other.loc[order[:MOST_ROWS]].itertuples())
     rows = [
         {
             "title": _title(row),
@@ -316,7 +320,7 @@ def _changes(table: pd.DataFrame | None, metric: Metric) -> dict[str, Any]:
             "apart": bool(row.apart),
             "same_inputs": bool(row.same_inputs) and row.change == "changed",
         }
-        for row in other.loc[order[:MOST_ROWS]].itertuples()
+        for row in listed
     ]
     words = [(counts[name], text) for name, text in CHANGES.items() if counts[name]]
     return {"same": counts["same"], "words": words, "rows": rows, "more": len(other) - len(rows)}
@@ -325,6 +329,7 @@ def _changes(table: pd.DataFrame | None, metric: Metric) -> dict[str, Any]:
 def _cells(results: pd.DataFrame, whole: pd.DataFrame, metric: Metric) -> list[dict[str, Any]]:
     """Every cell by evaluation and recipe, with all that its number depends on."""
     folds: dict[str, list[str]] = {}
+    row: Any
     for row in results[results["fold"].notna()].itertuples():
         folds.setdefault(_title(row), []).append(f"{row.fold}: {figure(getattr(row, metric.name), metric)}")
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}

@@ -27,12 +27,13 @@ def ranks(results: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
     only differences that are ``resolved``; ``rank`` is ``2`` or ``1–3``. ``value`` is the mean over the draws, and over
     corpora the mean of the datasets' values. Best first.
     """
-    wins: dict[tuple, list[tuple[str, str]]] = {}
+    wins: dict[tuple[Any, ...], list[tuple[str, str]]] = {}
+    row: Any
     for row in comparisons[comparisons["resolved"].astype(bool)].itertuples():
         if row.neutral_first == row.neutral_second:
             winner = (row.second, row.first) if row.difference > 0 else (row.first, row.second)
             wins.setdefault((*_place_of(row), row.neutral_first), []).append(winner)
-    values: dict[tuple, dict[str, list[float]]] = {}
+    values: dict[tuple[Any, ...], dict[str, list[float]]] = {}
     over_all = set(comparisons.loc[comparisons["test"] == ALL, "evaluation"])
     metric = comparisons["metric"].iloc[0] if len(comparisons) else None
     for row in pooled(results).dropna(subset=[metric]).to_dict("records") if metric else ():
@@ -60,7 +61,8 @@ def not_beating(comparisons: pd.DataFrame, baselines: Collection[str]) -> list[s
     there is none with the best of those whose access asks less of a user. A baseline is beaten where the difference is
     resolved; one draw, whose noise floor is not known, shows nothing.
     """
-    found: dict[tuple, tuple[tuple[bool, float], str | None]] = {}
+    found: dict[tuple[Any, ...], tuple[tuple[bool, float], str | None]] = {}
+    row: Any
     for row in comparisons[comparisons["difference"].notna()].itertuples():
         baseline, recipe = (row.first, row.neutral_first, row.first_value), (row.second, row.neutral_second)
         sign = 1
@@ -82,7 +84,7 @@ def not_beating(comparisons: pd.DataFrame, baselines: Collection[str]) -> list[s
     return [line for _, line in found.values() if line]
 
 
-def _place_of(row: Any) -> tuple:
+def _place_of(row: Any) -> tuple[Any, ...]:
     """The place of a row, with None for no number of training subjects."""
     return row.evaluation, row.train, row.test, None if pd.isna(row.train_subjects) else row.train_subjects
 

@@ -58,7 +58,7 @@ class RecipeEntry:
 
     def recipe(self, **changes: Any) -> Recipe:
         """The recipe that is trained, with ``changes``; raises :class:`~fer_cli.errors.UsageError` as it does."""
-        kind = _RECIPES[self.train]
+        kind = _RECIPES[self.train or ""]
         settings = dict(self.settings)
         if (name := settings.pop("recipe", None)) is not None:
             settings = {**{each.name: each.default for each in dataclasses.fields(kind.published[name])}, **settings}
@@ -71,7 +71,7 @@ class RecipeEntry:
 
     def open_run(self) -> Run:
         """The run that is tested; raises :class:`~fer_cli.errors.RunError` if it is none."""
-        path = self.folder / self.run
+        path = self.folder / (self.run or "")
         return Run.open(require_packaged() if is_packaged(self.run) and not path.is_dir() else path)
 
     @property

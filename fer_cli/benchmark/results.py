@@ -53,10 +53,10 @@ def _of_cell(result: CellResult) -> dict[str, Any]:
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    columns = {}
+    columns: dict[Any, pd.Series] = {}
     for name, values in table.items():
         if name in TEXTS:
-            columns[name] = pd.Series([_text(name, value) for value in values], index=table.index, dtype=str)
+            columns[name] = pd.Series([_text(str(name), value) for value in values], index=table.index, dtype=str)
         else:
             columns[name] = pd.to_numeric(values, errors="coerce").astype("Int64" if name in WHOLE else float)
     return pd.DataFrame(columns)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fer_cli.benchmark.cells import Cell, CellResult
 from fer_cli.benchmark.engines import Engine, EngineName, death, failed, opened
@@ -154,7 +154,7 @@ def make_plan(cells: Sequence[Cell], results: Mapping[str, CellResult], sizes: M
     """The plan for ``cells`` of which ``results`` (by digest) are there, on datasets of ``sizes``, by name."""
     done = frozenset(digest for digest, result in results.items() if result.status == "done")
     first = {group[0].digest for group in shared_trainings(cells)}
-    took: dict[tuple, list[float]] = {}
+    took: dict[tuple[Any, ...], list[float]] = {}
     for result in results.values():
         for alike in _alike(result.cell, result.cell.digest in first):
             took.setdefault(alike, []).append(result.seconds)
@@ -169,19 +169,19 @@ def make_plan(cells: Sequence[Cell], results: Mapping[str, CellResult], sizes: M
 
 def shared_trainings(cells: Iterable[Cell]) -> list[list[Cell]]:
     """``cells`` in groups that have all their trainings in common."""
-    groups: dict[tuple, list[Cell]] = {}
+    groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
         groups.setdefault((_training(cell), cell.evaluation), []).append(cell)
     return list(groups.values())
 
 
-def _training(cell: Cell) -> tuple:
+def _training(cell: Cell) -> tuple[Any, ...]:
     """What tells trainings apart; a cross-validation and a test on another corpus can have one in common."""
     trained = cell.recipe, cell.train, cell.repeat, cell.seed, cell.train_subjects
     return trained if cell.train else (*trained, cell.test, cell.neutral)
 
 
-def _alike(cell: Cell, first: bool) -> list[tuple]:
+def _alike(cell: Cell, first: bool) -> list[tuple[Any, ...]]:
     """Keys of cells that take about as long, from the most alike; the ``first`` of a group pays for its training."""
     work = cell.recipe, cell.evaluation, cell.train, cell.train_subjects, first
     return [(*work, cell.test, cell.neutral), (*work, cell.test), work]
@@ -199,7 +199,7 @@ def _guess(cell: Cell, first: bool, sizes: Mapping[str, Size]) -> float:
 def _per_picture(kind: type[Recipe], settings: Mapping[str, object]) -> float:
     """Seconds that the training of a fold takes for each picture of the dataset."""
 
-    def setting(name: str, otherwise: object = None) -> object:
+    def setting(name: str, otherwise: object = None) -> Any:
         return settings.get(name, getattr(kind, name, otherwise))
 
     epochs = setting("epochs")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from fer_cli.benchmark.cells import EVALUATIONS, NEUTRAL_ACCESS, PREDICTIONS, Cell
+from fer_cli.benchmark.cells import EVALUATIONS, NEUTRAL_ACCESS, PREDICTIONS, Cell, Evaluations, NeutralAccess
 from fer_cli.benchmark.recipes import (
     RecipeEntry,
     as_field,
@@ -90,10 +90,10 @@ class Specification:
     title: str
     metric: str
     seeds: tuple[int, ...]
-    neutral: tuple[str, ...]
+    neutral: tuple[NeutralAccess, ...]
     datasets: Mapping[str, Path]
     recipes: tuple[RecipeEntry, ...]
-    evaluations: Mapping[str, EvaluationSettings]
+    evaluations: Mapping[Evaluations, EvaluationSettings]
     allow_seen: bool = False
     allow_shared: bool = False
 
@@ -223,7 +223,7 @@ def expand(specification: Specification) -> list[Cell]:
     cells = [cell for entry in specification.recipes for cell in _cells_of(specification, entry)]
     order = {name: place for place, name in enumerate((*EVALUATIONS, PREDICTIONS))}
     cells.sort(key=lambda cell: (order[cell.evaluation], cell.repeat))
-    before: Counter[tuple] = Counter()
+    before: Counter[tuple[Any, ...]] = Counter()
     place = []
     for cell in cells:
         training = cell.recipe, cell.train, cell.repeat, cell.seed, cell.train_subjects
@@ -233,7 +233,7 @@ def expand(specification: Specification) -> list[Cell]:
 
 
 def _cells_of(specification: Specification, entry: RecipeEntry) -> Iterator[Cell]:
-    accesses = specification.neutral if entry.paired else ("none",)
+    accesses: tuple[NeutralAccess, ...] = specification.neutral if entry.paired else ("none",)
     prints = {name: dataset.fingerprint for name, dataset in specification.opened.items()}
     shared = {"allow-seen-subjects": "true"} if specification.allow_seen else {}
     settings = entry.to_dict()
@@ -255,7 +255,7 @@ def _cells_of(specification: Specification, entry: RecipeEntry) -> Iterator[Cell
                 yield Cell(entry.name, evaluation, train, test, access, repeat, seed, subjects, settings, inputs)
 
 
-def _tests(specification: Specification) -> Iterator[tuple[str, tuple[str, ...], str, int, int | None]]:
+def _tests(specification: Specification) -> Iterator[tuple[Evaluations, tuple[str, ...], str, int, int | None]]:
     """Each evaluation with its datasets to train and to test on, its draw and its number of training subjects."""
     names = list(specification.datasets)
     for evaluation, settings in specification.evaluations.items():

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -96,7 +97,7 @@ def sheets(table: pd.DataFrame, ranks: pd.DataFrame | None = None, metric: str =
     return made
 
 
-def entries(cells: pd.DataFrame, metric: str, by: Sequence[str]) -> dict[tuple, Entry]:
+def entries(cells: pd.DataFrame, metric: str, by: Sequence[str]) -> dict[tuple[Any, ...], Entry]:
     """The entries of whole cells, by the values of the columns ``by`` and the number of training subjects, 0 for none.
 
     They are in the order of the cells.
@@ -108,13 +109,14 @@ def entries(cells: pd.DataFrame, metric: str, by: Sequence[str]) -> dict[tuple, 
     groups = numbers.groupby([*(cells[name] for name in by), cells["train_subjects"].fillna(0)], sort=False)
     value, means, failed = groups["value"], groups[["low", "high"]].mean(), groups["failed"].sum()
     columns = zip(value.mean(), means["low"], means["high"], value.count(), value.std(), failed, strict=True)
+    keys: Any = value.groups
     return {
         (*key[:-1], int(key[-1])): Entry(float(mean), float(low), float(high), int(draws), float(spread), int(lost))
-        for key, (mean, low, high, draws, spread, lost) in zip(value.groups, columns, strict=True)
+        for key, (mean, low, high, draws, spread, lost) in zip(keys, columns, strict=True)
     }
 
 
-def _ranks(cells: pd.DataFrame, ranks: pd.DataFrame | None, metric: str) -> dict[tuple, tuple[int, int]]:
+def _ranks(cells: pd.DataFrame, ranks: pd.DataFrame | None, metric: str) -> dict[tuple[Any, ...], tuple[int, int]]:
     """The ranks by evaluation, source, neutral access, recipe, test dataset and number of subjects, 0 for none."""
     if ranks is None or ranks.empty:
         return {}
@@ -243,7 +245,7 @@ def latex(text: str) -> str:
 def _latex(letter: str) -> str:
     if letter in _LATEX or letter in string.printable:
         return _LATEX.get(letter, letter)
-    base, *marks = unicodedata.normalize("NFD", letter)
+    base, *marks = list(unicodedata.normalize("NFD", letter))
     if base in string.ascii_letters and len(marks) == 1 and marks[0] in _ACCENTS:
         return f"\\{_ACCENTS[marks[0]]}{{{base}}}"
     return f"U+{ord(letter):04X}"

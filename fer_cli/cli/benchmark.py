@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 from rich.text import Text
@@ -111,7 +111,7 @@ def benchmark(
         )
     _show(found, chosen)
     if found.changes is not None:
-        _show_changes(found.changes, against, chosen.metric)
+        _show_changes(found.changes, cast(Path, against), chosen.metric)
     _end(found.table, folder)
 
 
@@ -185,7 +185,7 @@ def _show(found: "Findings", specification: "Specification") -> None:
             for recipe, neutral, people, entries in sheet.rows:
                 if (entry := entries[place]) is None or not entry.draws:
                     continue
-                cells = [test, recipe, neutral, *([str(people or "")] if subjects else [])]
+                cells: list[Any] = [test, recipe, neutral, *([str(people or "")] if subjects else [])]
                 cells.append(figures.with_interval(entry.value, entry.low, entry.high, metric.percent))
                 if several:
                     cells.append(f"± {figure(entry.spread, metric)} ({entry.draws})" if entry.draws > 1 else "")
@@ -210,6 +210,7 @@ def _show_changes(changes: "pd.DataFrame", earlier: Path, name: str) -> None:
     if differing.empty:
         return
     shown = _table(("", "recipe", "neutral"), "before", "now", "difference")
+    row: Any
     for row in differing.itertuples():
         where = row.test if row.train in ("", row.test) else f"{row.train} → {row.test}"
         shown.add_row(

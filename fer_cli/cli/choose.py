@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fer_cli.cli.console import say
 from fer_cli.errors import DatasetError, RunError
@@ -62,9 +62,9 @@ def _opened(given: Path | None, opener: Callable[[Path], T], *, folds: bool = Fa
     from fer_cli.runs.run import runs_in
 
     if is_packaged(given):
-        opened = opener(require_packaged())
-        say(f"model     {opened.about}; trained on {opened.protocol.name}")
-        return opened
+        packaged: Any = opener(require_packaged())
+        say(f"model     {packaged.about}; trained on {packaged.protocol.name}")
+        return packaged
     path = given or next(iter(runs_in(RUNS, folds=folds)), None)
     if path is None:
         raise RunError(
@@ -133,15 +133,15 @@ def resolved(recipe: "Recipe", data: "PreparedDataset") -> "Recipe":
     for source in found.ancestors({}):
         seen = Preprocessing.load(source).face_crop.get("margin") if (source / FILE).is_file() else None
         if seen not in (None, data.crop["margin"]):
-            name = NAME if source == FOLDER else source
+            weights = NAME if source == FOLDER else source
             say(
-                f"margin    {data.crop['margin']}; {name} was trained on crops with {seen}: "
+                f"margin    {data.crop['margin']}; {weights} was trained on crops with {seen}: "
                 f"fer prepare … --margin {seen} makes them alike"
             )
     return found
 
 
-_WHY = {
+_WHY: dict[tuple[str, Any], str] = {
     ("encoder", "faces"): ": the packaged model's",
     ("encoder", "imagenet"): ": the weights published with the network",
     ("identity", "subjects"): ": trained on the people at hand, for VGGFace2's weights are not imported",
@@ -152,7 +152,7 @@ _WHY = {
 def stage_1(recipe: "Recipe", data: "PreparedDataset", *, folds: bool) -> "Recipe":
     """The recipe with the run of stage 1 that it needs and does not name: the latest in ``./runs`` on these data."""
     # ImageNet is where the note's stage 1 begins, whose settings may be asked for.
-    if getattr(recipe, "stage", None) != 2 or recipe.encoder not in (None, "auto", "imagenet"):
+    if getattr(recipe, "stage", None) != 2 or getattr(recipe, "encoder", None) not in (None, "auto", "imagenet"):
         return recipe
     from fer_cli.runs.run import CARD, CROSS_VALIDATION, CrossValidation, Run
 
@@ -165,7 +165,8 @@ def stage_1(recipe: "Recipe", data: "PreparedDataset", *, folds: bool) -> "Recip
         same = card["dataset"]["fingerprint"] == data.fingerprint and (folds or card["fold"] == recipe.fold)
         if card["model"] == recipe.name and card["recipe"].get("stage") == 1 and same:
             say(f"stage 1   {path.parent} (the latest in ./{RUNS})")
-            return dataclasses.replace(recipe, encoder=str(path.parent))
+            found: dict[str, Any] = {"encoder": str(path.parent)}
+            return dataclasses.replace(recipe, **found)
     where = "every fold" if folds else f"fold {recipe.fold}"
     raise RunError(
         f"There is no run of stage 1 in ./{RUNS} on {data.path}, {where}.",

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from string import ascii_uppercase
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -65,7 +65,7 @@ def _show(comparison: "Comparison") -> None:
     several = len(comparison.runs) > 2
     for (first, second), rows in comparison.table.groupby(["first", "second"], sort=False):
         out.print()
-        out.print(_pair(rows, letters[first], letters[second], several=several))
+        out.print(_pair(rows, letters[str(first)], letters[str(second)], several=several))
     out.print(Text(_LEGEND, style="italic"))
     out.print()
     differing = set(comparison.differing())
@@ -81,6 +81,7 @@ def _pair(rows: "pd.DataFrame", first: str, second: str, *, several: bool) -> Ta
     from fer_cli.evaluation.metrics import METRICS
 
     table = figures.plain(f"{second} − {first}", first, second, "difference", "p", *(["p, Holm"] if several else []))
+    row: Any
     for row in rows.itertuples():
         metric = METRICS.get(row.measure)
         percent = metric is None or metric.percent

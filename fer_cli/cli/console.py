@@ -9,10 +9,19 @@ from contextlib import suppress
 from functools import partial
 from io import TextIOWrapper
 from types import TracebackType
-from typing import Any, TextIO
+from typing import IO, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.segment import Segment
 from rich.text import Text
 
@@ -56,7 +65,7 @@ out = PlainConsole(quiet=_SILENT)
 err = PlainConsole(stderr=True, quiet=_SILENT)
 
 
-def discard(stream: TextIO) -> None:
+def discard(stream: IO[str]) -> None:
     """Let what is still written to ``stream``, whose reader has gone, go nowhere, as what Python writes at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     with suppress(OSError, ValueError):
@@ -129,7 +138,7 @@ class Bars:
     #: Seconds before a stage that counts its steps gets a bar.
     PATIENCE = 0.5
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -141,14 +150,16 @@ class Bars:
             disable=not err.is_terminal,
             transient=True,
         )
-        self._tasks: dict[str, int] = {}
+        self._tasks: dict[str, TaskID] = {}
         self._begun: dict[str, float] = {}
 
     def __enter__(self) -> "Bars":
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def __call__(self, stage: str, done: int, total: int | None, /, **facts: float | str) -> None:
@@ -169,8 +180,9 @@ class Bars:
             return
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(title, total=total, facts="")
-        shown = {"description": title, "facts": _formatted(facts)}
-        self._progress.update(self._tasks[stage], completed=done, total=total, **shown)
+        self._progress.update(
+            self._tasks[stage], completed=done, total=total, description=title, facts=_formatted(facts)
+        )
 
 
 def _formatted(facts: dict[str, float | str]) -> str:

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 from rich.text import Text
@@ -164,7 +164,7 @@ def evaluate(
         if predictions is None:
             evaluation = evaluate_run(chosen, options, session)
         else:
-            evaluation = evaluate_predictions(predictions, PreparedDataset.open(data), options, session)
+            evaluation = evaluate_predictions(predictions, PreparedDataset.open(cast(Path, data)), options, session)
     show(evaluation)
     if predictions is None:
         write_cards(chosen)
@@ -228,7 +228,7 @@ def show(evaluation: "Evaluation") -> None:
     out.print(figures.per_class(evaluation.per_class))
     out.print()
     out.print(_calibration(evaluation))
-    if evaluation.groups is not None:
+    if evaluation.groups is not None and evaluation.gaps is not None:
         _show_groups(evaluation.groups, evaluation.gaps)
     if evaluation.analysis.probes is not None:
         out.print()
@@ -263,7 +263,7 @@ def _missing(missing: "Missing") -> str:
     from fer_cli.evaluation.metrics import headline_metrics
 
     values = [
-        f"{metric.short} {figures.with_interval(*missing.metrics.loc[metric.name], metric.percent)}"
+        f"{metric.short} {figures.row_with_interval(missing.metrics.loc[metric.name], metric.percent)}"
         for metric in headline_metrics()
     ]
     return "\n".join([f"{len(missing.pictures)} of {missing.total} pictures missing; counted as wrong:", *values])
@@ -277,7 +277,9 @@ def _chance(evaluation: "Evaluation") -> str:
 
 
 def _expected(expected: "pd.DataFrame") -> str:
-    mean, most = (figures.with_interval(*expected.loc[name], True) for name in ("expected_accuracy", "mean_agreement"))
+    mean, most = (
+        figures.row_with_interval(expected.loc[name], True) for name in ("expected_accuracy", "mean_agreement")
+    )
     return (
         f"expected accuracy {mean}: mean share of votes for the predicted class\n"
         f"mean agreement {most}: mean share of votes for the label"
@@ -287,6 +289,8 @@ def _expected(expected: "pd.DataFrame") -> str:
 def _over_folds(evaluation: "Evaluation") -> str:
     from fer_cli.evaluation.metrics import headline_metrics
 
+    if evaluation.folds is None:
+        return ""
     parts = []
     for metric in headline_metrics():
         sign = "%" if metric.percent else ""
@@ -336,15 +340,16 @@ def _show_groups(groups: "pd.DataFrame", gaps: "pd.DataFrame") -> None:
 
 
 def _groups_table(
-    columns: list[str], rows: "pd.DataFrame", keys: str | list[str], titles: dict, *, signed: bool = False
+    columns: list[str], rows: "pd.DataFrame", keys: str | list[str], titles: dict[Any, Any], *, signed: bool = False
 ) -> "Table":
     """A row a group or pair of groups: what ``titles`` has of it, then the first headline metrics."""
     from fer_cli.evaluation.metrics import headline_metrics
 
     metrics = headline_metrics()[:_ROOM]
     table = figures.plain(*columns, *(metric.short for metric in metrics))
+    key: Any
     for key, own in rows.groupby(keys, sort=False):
         values = own.set_index("measure")[["value", "low", "high"]]
-        cells = [figures.with_interval(*values.loc[each.name], each.percent, signed=signed) for each in metrics]
+        cells = [figures.row_with_interval(values.loc[each.name], each.percent, signed=signed) for each in metrics]
         table.add_row(*titles[key], *cells)
     return table

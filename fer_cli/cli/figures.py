@@ -1,7 +1,7 @@
 """Tables of metrics for a terminal of 80 columns, on a dark or a light ground."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.style import Style
 from rich.table import Table
@@ -47,13 +47,19 @@ def with_interval(value: float, low: float, high: float, percent: bool, *, signe
     return Text(text)
 
 
+def row_with_interval(row: Any, percent: bool, *, signed: bool = False) -> Text:
+    """:func:`with_interval` of a table's row of ``value, low, high``."""
+    value, low, high = row
+    return with_interval(value, low, high, percent, signed=signed)
+
+
 def metrics_table(columns: "dict[str, pd.DataFrame]") -> Table:
     """A row a metric; ``columns`` are tables of metrics by what they are of: frames, sequences."""
     from fer_cli.evaluation.metrics import METRICS
 
     table = plain("", *columns)
     for name, metric in METRICS.items():
-        table.add_row(metric.short, *(with_interval(*rows.loc[name], metric.percent) for rows in columns.values()))
+        table.add_row(metric.short, *(row_with_interval(rows.loc[name], metric.percent) for rows in columns.values()))
     return table
 
 
@@ -74,9 +80,9 @@ def matrix(counts: "pd.DataFrame", *, normalised: bool) -> Table:
 
     from fer_cli.evaluation.metrics import normalize
 
-    classes, counts = list(counts.columns), counts.to_numpy()
-    shares = np.nan_to_num(normalize(counts))
-    least = max(len(str(counts.max())), 4)
+    classes, numbers = list(counts.columns), counts.to_numpy()
+    shares = np.nan_to_num(normalize(numbers))
+    least = max(len(str(numbers.max())), 4)
     widths = [max(len(name), least) for name in classes]
     first = max(len("true ↓ as →"), *map(len, classes))
     if first + sum(width + 1 for width in widths) > _COLUMNS:
@@ -87,7 +93,7 @@ def matrix(counts: "pd.DataFrame", *, normalised: bool) -> Table:
         table.add_column(name[:width], justify="right", width=width, no_wrap=True)
     for row, name in enumerate(classes):
         cells = []
-        for share, count, width in zip(shares[row], counts[row], widths, strict=True):
+        for share, count, width in zip(shares[row], numbers[row], widths, strict=True):
             text = f"{100 * share:.0f}" if normalised else str(count)
             cells.append(Text(f"{text if count else '·':>{width}}", style=_ground(share)))
         table.add_row(name, *cells)
@@ -101,7 +107,7 @@ def per_class(rows: "pd.DataFrame") -> Table:
     table = plain("", *CLASS_METRICS.values(), "n")
     for name, row in rows.iterrows():
         cells = [with_interval(row[each], row[f"{each}_low"], row[f"{each}_high"], True) for each in CLASS_METRICS]
-        table.add_row(name, *cells, f"{row['support']:.0f}")
+        table.add_row(str(name), *cells, f"{row['support']:.0f}")
     return table
 
 
@@ -111,6 +117,7 @@ def probe_table(analysis: "Analysis") -> Table:
     for name in ("identified", "AUC", "EER", "people", "faces"):
         table.add_column(name, justify="right", no_wrap=True)
     probes = analysis.probes_over_folds()
+    row: Any
     for row in probes.itertuples():
         cells = [
             f"{100 * row.identification:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]",

@@ -5,9 +5,10 @@ terminal of 80 columns.
 """
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
 from rich.console import Group as Rows
@@ -30,14 +31,18 @@ PLACEHOLDERS = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 WIDEST, WIDEST_NAME = 120, 25
 
 
-class _Help:
+# A mixin of commands and of groups; as a base that is Any it has to type checkers all that both have.
+_Base: Any = object
+
+
+class _Help(_Base):  # type: ignore[misc]
     """Formats the help of a command or group."""
 
-    def get_usage(self, ctx: typer.Context) -> str:
+    def get_usage(self, ctx: Any) -> str:
         """The line of the usage; Typer sets a required argument with a name of its own in braces."""
         return super().get_usage(ctx).replace("{", "").replace("}", "")
 
-    def format_help(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help."""
         console = PlainConsole()
         console.width = min(console.width, WIDEST)
@@ -73,6 +78,9 @@ class Group(_Help, TyperGroup):
     """Commands whose help fits a terminal of 80 columns."""
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
 class Commands(typer.Typer):
     """A Typer application of :class:`Command` and :class:`Group`, in which ``-h`` is ``--help``."""
 
@@ -80,7 +88,7 @@ class Commands(typer.Typer):
         names = {"help_option_names": ["-h", "--help"]}
         super().__init__(cls=cls, rich_markup_mode="rich", context_settings=names, **settings)
 
-    def command(self, name: str | None = None, **settings: Any) -> Any:
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[F], F]:
         """As Typer's."""
         return super().command(name, cls=Command, **settings)
 

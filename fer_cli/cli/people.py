@@ -152,7 +152,9 @@ def forget(
     if bool(who) == everybody:
         raise UsageError("Whom?", hint="Type ids or names, or --all.")
     with _open(folder) as store:
-        people = store.people() if everybody else list({each.number: each for each in map(store.find, who)}.values())
+        people = (
+            store.people() if everybody else list({each.number: each for each in map(store.find, who or ())}.values())
+        )
         named = ", ".join(f"{person.id} {person.name}".strip() for person in people[:10])
         named += f" and {len(people) - 10} more" if len(people) > 10 else ""
         if people and not yes:

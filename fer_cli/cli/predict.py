@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.bar import Bar
@@ -53,8 +53,9 @@ def predict(
             rich_help_panel="Model",
         ),
     ] = None,
-    neutral: NeutralOptions = None,
-    options: PredictOptions = None,
+    # with_settings gives these.
+    neutral: NeutralOptions = None,  # type: ignore[assignment]
+    options: PredictOptions = None,  # type: ignore[assignment]
     runtime: Annotated[
         Runtime,
         typer.Option(
@@ -80,11 +81,12 @@ def predict(
 
     fer predict clip.mp4 --every 0.5s --smooth 1 --out clip.parquet --annotate drawn
     """
+    from fer_cli.faces.cascade import is_cropped
     from fer_cli.models.device import choose_device, device_name
     from fer_cli.prediction.checkpoint import Checkpoint
     from fer_cli.prediction.neutral import neutral_finder
     from fer_cli.prediction.people import known_people, people_finder
-    from fer_cli.prediction.pipeline import is_cropped, settle_detector
+    from fer_cli.prediction.pipeline import settle_detector
     from fer_cli.prediction.predictor import open_model
     from fer_cli.prediction.run import check
     from fer_cli.prediction.run import run as run_prediction
@@ -127,7 +129,8 @@ def predict(
     table = ResultTable(paired=classifier.paired, people=neutral.people is not None)
     try:
         with Bars() as bars:
-            finder = people = None
+            finder: Any = None
+            people: Any = None
             if neutral.people is not None and on_ray:
                 people = known_people(neutral, opened, tell=say)
             elif neutral.people is not None:

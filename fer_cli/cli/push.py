@@ -1,7 +1,7 @@
 """``fer push``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -61,7 +61,7 @@ def push(
 
     chosen = choose.run_to_use(run)
     publication = Publication(repository, licence, permission)
-    extra = {"scores": tuple(scores or ()), "notes": notes}
+    extra: dict[str, Any] = {"scores": tuple(scores or ()), "notes": notes}
     if dry_run:
         _show(plan(chosen, publication, **extra), publication.permission)
         say(f"visible   {'to everybody' if public else 'to you and those whom you let in (private)'}")

@@ -22,14 +22,14 @@ from fer_cli.options import Panel, bounds, check_bounds, flag
 from fer_cli.training.recipes.base import Recipe
 
 
-def with_settings(**types: type) -> Callable[[Callable], Callable]:
+def with_settings(**types: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Replace each named parameter of a command by the fields of its settings dataclass, as options.
 
     ``with_settings(recipe=DifferenceRecipe)`` gives ``command(recipe, …)`` the options ``--epochs`` and so on, and
     calls it with the recipe that they come to.
     """
 
-    def decorate(command: Callable) -> Callable:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         signature = inspect.signature(command, eval_str=True)
         parameters: list[inspect.Parameter] = []
         for parameter in signature.parameters.values():
@@ -43,7 +43,7 @@ def with_settings(**types: type) -> Callable[[Callable], Callable]:
             made = {name: _instance(kind, values) for name, kind in types.items()}
             return command(**values, **made)
 
-        run.__signature__ = signature.replace(parameters=parameters)
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect reads it
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         del run.__wrapped__
         return run
@@ -60,15 +60,15 @@ def _options(kind: type) -> list[inspect.Parameter]:
     return [_option(field, hints[field.name], limits.get(field.name, [])) for field in fields if field.init]
 
 
-def _option(field: dataclasses.Field, hint: Any, limits: list[Any]) -> inspect.Parameter:
+def _option(field: dataclasses.Field[Any], hint: Any, limits: list[Any]) -> inspect.Parameter:
     if get_origin(hint) is not Annotated:
         raise TypeError(f"the setting {field.name} has no Doc")
     value_type, *extras = get_args(hint)
-    default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+    default: Any = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
     # What is on unless told otherwise needs a way to be told.
     negation = f"/--no-{flag(field.name)[2:]}" if default is True else ""
     if get_origin(value_type) is tuple:
-        value_type, default = list[get_args(value_type)[0]], list(default)
+        value_type, default = list.__class_getitem__(get_args(value_type)[0]), list(default)
     # A bound is refused by check_bounds, which names the value; what Typer says of its own min and max does not.
     option = typer.Option(
         flag(field.name) + negation,
@@ -184,6 +184,8 @@ def defaults_from_unfinished(context: typer.Context, kind: type[Recipe], folder:
     from fer_cli.training.folder import interrupted
 
     identity = interrupted(folder)
+    if identity is None:
+        return
     settings = {name: value for name, value in identity["recipe"].items() if value is not None}
     types = _types(kind)
     settings = {name: value for name, value in settings.items() if name in types}

@@ -146,7 +146,7 @@ def _command(kind: type[Recipe]) -> Callable[..., None]:
             say(f"baseline  {sentence}")
         say(f"next      {_next(recipe, path, data, trained, cv=cv)}", whole=True)
 
-    command.__doc__ = "\n\n".join([kind.__doc__, *kind.examples])
+    command.__doc__ = "\n\n".join([kind.__doc__ or "", *kind.examples])
     return command
 
 
@@ -162,7 +162,7 @@ def _next(
     # Of several runs, and of one elsewhere, prediction needs to know which; of an ablation's the last sees everything.
     if len(trained) == 1 and not cv and path.parent == choose.RUNS:
         return "fer predict PICTURES"
-    *_, last = trained.values()
+    last: Any = [*trained.values()][-1]
     return shlex.join(["fer", "predict", "PICTURES", "--run", str(last.runs[0].path if cv else last.path)])
 
 

@@ -62,7 +62,7 @@ def fetch(
 
     if bool(names) == everything:
         raise UsageError("Which weights?", hint=f"Type --all, or names of {', '.join(FETCHABLE)}.")
-    chosen = [find(name) for name in (FETCHABLE if everything else names)]
+    chosen = [find(name) for name in (FETCHABLE if everything else names or ())]
     with Bars() as bars:
         for weights in chosen:
             give(weights.name, weights.fetch(bars))

@@ -91,7 +91,7 @@ def _read_table(root: Path, table: Path, split: str, reading: Reading) -> None:
         where = f"{table.name}:{row.line}"
         try:
             name, code = row.values["subdirectory_filepath"], int(row.values["expression"])
-            box = tuple(float(row.values[f"face_{side}"]) for side in ("x", "y", "width", "height"))
+            x, y, width, height = (float(row.values[f"face_{side}"]) for side in ("x", "y", "width", "height"))
         except (KeyError, ValueError):
             reading.skip(where, row.problem or "a line that holds no face")
             continue
@@ -101,7 +101,7 @@ def _read_table(root: Path, table: Path, split: str, reading: Reading) -> None:
         elif not is_file(path):
             reading.skip(where, "a picture of the table that is not there")
         else:
-            _add(Frame(path, box=box), code, split, where, reading)
+            _add(Frame(path, box=(x, y, width, height)), code, split, where, reading)
 
 
 def _read_folder(folder: Path, split: str, reading: Reading) -> None:

@@ -101,7 +101,7 @@ class Still:
             raise ValueError(f"{len(self.votes)} numbers of votes for the {len(VOTES)} things to vote for")
 
 
-def spelled(codes: Mapping[int | str, str]) -> str:
+def spelled(codes: Mapping[int, str] | Mapping[str, str]) -> str:
     """An owner's codes with their meaning, for an error message: ``1 anger, 2 fear``."""
     return ", ".join(f"{code} {label}" for code, label in codes.items())
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fer_cli.corpora import io
 from fer_cli.corpora.base import Corpus, Frame, Reading, Sequence, Still, Terms, spelled
@@ -163,16 +163,17 @@ def _frames(folder: Path, tree: Tree, reading: Reading) -> tuple[Frame, ...]:
     points = None if tree.landmarks is None else tree.landmarks / folder.parent.name / folder.name
     if points is not None and is_dir(points):
         marks = {path.name for path in children(points)}
-    frames = []
+    frames, numbers = [], []
     for path in children(folder):
         if is_dir(path):
             continue
-        if not FRAME.fullmatch(path.name) or not path.name.startswith(f"{folder.parent.name}_{folder.name}_"):
+        named = FRAME.fullmatch(path.name)
+        if named is None or not path.name.startswith(f"{folder.parent.name}_{folder.name}_"):
             reading.skip(path, "a file that is no frame of its sequence")
             continue
         mark = f"{path.stem}{LANDMARKS_SUFFIX}"
-        frames.append(Frame(path, points / mark if mark in marks else None))
-    numbers = [int(FRAME.fullmatch(frame.path.name)[3]) for frame in frames]
+        frames.append(Frame(path, points / mark if points is not None and mark in marks else None))
+        numbers.append(int(named[3]))
     # Time codes, in the original CK, begin high and skip numbers.
     if numbers and numbers[0] < FIRST_TIME_CODE and numbers[-1] - numbers[0] + 1 > len(numbers):
         reading.skip(folder, "frames missing in the middle (the sequence is used)")
@@ -233,7 +234,8 @@ def find_tree(root: Path) -> Tree:
     for folder in _subject_folders(root):
         kind = _peek(folder) or "empty"
         if getattr(tree, kind) is None:
-            tree = replace(tree, **{kind: folder})
+            parts: dict[str, Any] = {kind: folder}
+            tree = replace(tree, **parts)
         elif kind == "images":
             tree = replace(tree, copies=(*tree.copies, folder))
     if tree.emotion is None and tree.empty is not None and "emotion" in tree.empty.name.lower():

@@ -116,10 +116,10 @@ class Fer2013(Corpus):
         for folder in folders_below(root, FOLDERS_DEPTH):
             if _ferplus_folders(folder):
                 return folder
-        folder = Pictures().find(root)
+        pictures = Pictures().find(root)
         # CAER-S has the same folders but for their spelling.
-        angry = folder is not None and any(path.name.lower() == "angry" for path in folders_below(folder, 2))
-        return folder if angry else None
+        angry = pictures is not None and any(path.name.lower() == "angry" for path in folders_below(pictures, 2))
+        return pictures if angry else None
 
     def read(self, root: Path, *, apex_frames: int = 3) -> Reading:
         """Every row or picture as a still, with the owners' split. Who is shown is not known."""
@@ -209,9 +209,10 @@ class Fer2013(Corpus):
     def _add(self, reading: Reading, where: str, frame: Frame, split: str, votes: tuple[int, ...] | None) -> None:
         """Add the picture with what its votes come to under the rule, and with the votes themselves."""
         label = NO_VOTES if votes is None else _elected(votes, self.ferplus_rule)
+        shows_any = votes is not None and _shows_any(votes)
         if label in EXPRESSIONS:
             reading.records.append(Still(frame, label, split=split, votes=votes))
-        elif self.unlabelled and split == "train" and label in (NO_MAJORITY, TIE) and _shows_any(votes):
+        elif self.unlabelled and split == "train" and label in (NO_MAJORITY, TIE) and shows_any:
             reading.records.append(Still(frame, None, split=split, votes=votes))
         else:
             reading.skip(where, label, fault=votes is None)
@@ -310,7 +311,8 @@ def _ferplus_table(path: Path, *columns: str) -> Table:
 
 def _counts(row: Row) -> tuple[int, ...] | None:
     read = [COUNT.fullmatch(row.values.get(name.lower(), "")) for name in VOTED]
-    return None if row.problem or None in read else tuple(int(match[1]) for match in read)
+    counts = tuple(int(match[1]) for match in read if match is not None)
+    return None if row.problem or len(counts) < len(read) else counts
 
 
 def _elected(counts: tuple[int, ...], rule: str) -> str:

@@ -114,15 +114,15 @@ class ImageFolder(Corpus):
         clips = [(path, fields) for path, fields in matched if is_video(path)]
         pictures = [(path, fields) for path, fields in matched if not is_video(path)]
         if any("frame" in fields for _, fields in pictures):
-            reading.records = _framed(pictures, apex_frames, reading)
+            reading.records = [*_framed(pictures, apex_frames, reading)]
         else:
-            reading.records = _stills(pictures)
+            reading.records = [*_stills(pictures)]
         if clips:
             _add_clips(clips, root, apex_frames, reading)
         return reading
 
     def _by_pattern(self, root: Path, reading: Reading) -> list[Matched]:
-        pattern = PathPattern.parse(self.pattern)
+        pattern = PathPattern.parse(self.pattern or "")
         matched = []
         for path in files_below(root):
             fields = pattern.match(path.relative_to(root).as_posix())

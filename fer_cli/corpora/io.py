@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any, cast
 
 from fer_cli.errors import CorpusError, PictureError
 from fer_cli.faces.formats import is_picture
@@ -320,17 +320,20 @@ def _of_zip(path: Path, place: Callable[[str], Path | None], most: int) -> Membe
 
 
 def _of_tar(path: Path, place: Callable[[str], Path | None], most: int) -> Members:
-    openers = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    openers: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
     opener = openers.get(path.suffix.lower(), Path.open)
-    with opener(path, "rb") as stream, tarfile.open(fileobj=_Bounded(stream), mode="r:") as file:
+    # tarfile asks for no more of a file than _Bounded has.
+    with opener(path, "rb") as stream, tarfile.open(fileobj=cast(IO[bytes], _Bounded(stream)), mode="r:") as file:
         for info in file:
             # tarfile would keep every member that it has passed.
-            file.members.clear()
+            file.members.clear()  # type: ignore[attr-defined]  # typeshed lacks it
             if info.offset_data > most or info.size > MAX_MEMBER_BYTES:
                 raise _too_large(path)
             # Sparse members claim any number of zeros.
             if info.isreg() and not info.issparse() and (where := place(info.name)):
-                yield where, file.extractfile(info), None
+                content = file.extractfile(info)
+                if content is not None:
+                    yield where, content, None
         # At a damaged header tarfile stops as at the end, which is a block of zeros.
         stream.seek(file.offset)
         if stream.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:

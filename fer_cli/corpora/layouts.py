@@ -276,12 +276,13 @@ def rows_of(
     rows = Table(table, CorpusError)
     columns = {field: rows.column(names) for field, names in (NEEDED | OPTIONAL).items()}
     missing = [field for field in NEEDED if columns[field] is None]
-    if missing:
+    path_column = columns["path"]
+    if missing or path_column is None:
         raise CorpusError(
             f"{table} lacks the columns {', '.join(missing)}: it has {', '.join(filter(None, rows.columns))}.",
             hint=f"It needs {' and '.join(NEEDED)}, and may have {', '.join(OPTIONAL)}.",
         )
-    places = _Places(_folder_of(rows, columns["path"], root))
+    places = _Places(_folder_of(rows, path_column, root))
     found: dict[tuple[Path, str | None], list[tuple[str, dict[str, str]]]] = defaultdict(list)
     for row in rows:
         where = f"{table.name}:{row.line}"
@@ -290,10 +291,10 @@ def rows_of(
             for field, column in columns.items()
             if field != "path" and column is not None and (value := row.values.get(column, ""))
         }
-        path = row.values.get(columns["path"], "")
+        path = row.values.get(path_column, "")
         picture = places.find(path) if path and "label" in fields else "a row without a path or a label"
         if row.problem or isinstance(picture, str):
-            reading.skip(where, row.problem or picture)
+            reading.skip(where, row.problem or str(picture))
         else:
             if "split" in fields:
                 fields["split"] = split_named(fields["split"], where)
@@ -330,11 +331,12 @@ class _Places:
         """The file that ``text`` names, or why there is none."""
         if (path := self.there(text)) is not None:
             return path
+        composed = ""
         for spelled in _spelled(text):
             inside = self._inside(spelled)
             if inside is None:
                 return "a path that leaves the folder"
-        composed = unicodedata.normalize("NFC", inside.as_posix())
+            composed = unicodedata.normalize("NFC", inside.as_posix())
         return self._composed.get(composed, "a picture of the table that is not there")
 
     def there(self, text: str) -> Path | None:

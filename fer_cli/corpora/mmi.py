@@ -104,7 +104,7 @@ class Mmi(Corpus):
         frames = (0, *(apex or about_the_middle(count, apex_frames)))
         reading.records.append(
             Sequence(
-                CLIP.fullmatch(clip.name)[1].upper(),
+                clip.name.partition("-")[0].upper(),
                 f"{clip.parent.name}-{clip.stem}",
                 tuple(Frame(clip, index=index, kind="video", turned=True, halves=both) for index in frames),
                 label,
@@ -190,4 +190,4 @@ def _at_most_apexes(annotation: ElementTree.Element, count: int, wanted: int) ->
         return []
     run = np.flatnonzero(at_apex == most)
     start = max(0, (len(run) - wanted) // 2)
-    return run[start : start + wanted].tolist()
+    return [int(place) for place in run[start : start + wanted]]

@@ -13,7 +13,7 @@ from io import BytesIO
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -26,7 +26,7 @@ from fer_cli.distributed import cores
 from fer_cli.documents import check_document
 from fer_cli.errors import DatasetError, DiskFullError, FerError, PictureError
 from fer_cli.faces.align import CropTemplate
-from fer_cli.faces.cascade import open_detector
+from fer_cli.faces.cascade import ChosenDetector, open_detector
 from fer_cli.faces.crop import align_cropped, best_way_up, crop_face, cut, read_landmarks
 from fer_cli.faces.decode import decode, pixel_row
 from fer_cli.faces.detect import FaceDetector
@@ -59,7 +59,7 @@ class CropResult:
 def make_crops(
     jobs: list[CropJob],
     template: CropTemplate,
-    detector_model: Path | None,
+    detector_model: ChosenDetector,
     *,
     cropped: bool = False,
     workers: int | None = None,
@@ -95,7 +95,7 @@ def _pool(workers: int, *setting: Any) -> Executor:
 def _through(pool: Executor, jobs: list[CropJob], workers: int, suspects: list[CropJob]) -> Iterator[CropResult]:
     """Results from the pool, with no more jobs under way than keep it busy; on its death, what it may have died of."""
     queue = iter(jobs)
-    running: dict[Future, CropJob] = {}
+    running: dict[Future[Any], CropJob] = {}
     try:
         while True:
             for job in islice(queue, 4 * workers - len(running)):
@@ -125,7 +125,7 @@ def _alone(job: CropJob, *setting: Any) -> CropResult:
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(template: CropTemplate, detector_model: Path | None, cropped: bool) -> None:
+def _start_worker(template: CropTemplate, detector_model: ChosenDetector, cropped: bool) -> None:
     # The processes are the parallelism: OpenCV's threads would only compete.
     cv2.setNumThreads(1)
     _worker["template"], _worker["cropped"] = template, cropped
@@ -142,7 +142,8 @@ def _work(job: CropJob) -> CropResult:
 
 
 def _crop(job: CropJob, template: CropTemplate, detector: FaceDetector | None, cropped: bool) -> dict[str, Any]:
-    landmarks, note = None, {}
+    landmarks = None
+    note: dict[str, Any] = {}
     if job.frame.landmarks is not None:
         try:
             landmarks = read_landmarks(job.frame.landmarks)
@@ -186,9 +187,11 @@ def _crop(job: CropJob, template: CropTemplate, detector: FaceDetector | None, c
 
 
 def _pixels(frame: Frame) -> np.ndarray:
-    if frame.kind == "table":
+    if frame.kind == "table" and frame.offset is not None:
         return pixel_row(frame.path, frame.offset)
-    return video_frame(frame.path, frame.index) if frame.kind == "video" else decode(frame.path)
+    if frame.kind == "video" and frame.index is not None:
+        return video_frame(frame.path, frame.index)
+    return decode(frame.path)
 
 
 #: The longest crop's name in bytes, without the digest and the endings that it may get: most disks take 255.
@@ -295,7 +298,7 @@ class Journal:
     def __init__(self, out: Path):
         self._out = out
         self._path = out / schema.FACES
-        self._file: BinaryIO | None = None
+        self._file: IO[bytes]
         self.entries: dict[str, dict[str, Any]] = {}
         for line in _lines(self._path):
             try:
@@ -312,7 +315,9 @@ class Journal:
         self._file.write(b"\n" if self._path.stat().st_size else b"")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
 
     def holds(self, name: str) -> bool:

@@ -196,15 +196,6 @@ def normalized(grey: np.ndarray) -> np.ndarray:
     return made
 
 
-def _moved(grey: np.ndarray) -> Iterator[np.ndarray]:
-    """The pictures moved by :data:`SHIFT` in every direction, and as they are."""
-    for down in (-SHIFT, 0, SHIFT):
-        for right in (-SHIFT, 0, SHIFT):
-            matrix = np.float32([[1, 0, right], [0, 1, down]])
-            sides = (grey.shape[2], grey.shape[1])
-            yield np.stack([cv2.warpAffine(each, matrix, sides, borderMode=cv2.BORDER_REPLICATE) for each in grey])
-
-
 def correlations(one: np.ndarray, other: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The correlations (P) of pairs of N×S×S and M×S×S grey levels, the second at the best of nine places.
 
@@ -214,7 +205,7 @@ def correlations(one: np.ndarray, other: np.ndarray, first: np.ndarray, second: 
     values = _products(normalized, one, other, first, second)
     near = np.flatnonzero(values >= ROUGHLY)
     for move in _moves():
-        moved = _products(lambda grey, by=move: normalized(by(grey)), one, other, first[near], second[near])
+        moved = _products(partial(_normalized_moved, move=move), one, other, first[near], second[near])
         values[near] = np.maximum(values[near], moved)
     return values
 
@@ -239,7 +230,11 @@ def _moves() -> Iterator[Callable[[np.ndarray], np.ndarray]]:
     """What moves pictures by :data:`SHIFT` in each of eight directions."""
     for down, right in product((-SHIFT, 0.0, SHIFT), repeat=2):
         if down or right:
-            yield partial(_moved, matrix=np.float32([[1, 0, right], [0, 1, down]]))
+            yield partial(_moved, matrix=np.array([[1, 0, right], [0, 1, down]], np.float32))
+
+
+def _normalized_moved(grey: np.ndarray, move: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    return normalized(move(grey))
 
 
 def _moved(grey: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fer_cli.corpora.base import Frame, Sequence, Skipped, Still
 from fer_cli.errors import DatasetError, UsageError
@@ -65,7 +65,7 @@ def pair(records: list[Sequence | Still], classes: tuple[str, ...]) -> Pairing:
     at_rest = _at_rest(wanted)
     neutral_subjects = {subject for subject, _ in at_rest}
     across = NEUTRAL in classes
-    ranks: Counter[tuple] = Counter()
+    ranks: Counter[tuple[Any, ...]] = Counter()
     for record in wanted:
         neutral = None
         if record.label is not None and record.subject is not None and (across or record.label != NEUTRAL):
@@ -89,7 +89,7 @@ def neutral_pictures(metadata: "pd.DataFrame", count: int) -> dict[str, list[str
     another, none of the row's own sequence; elsewhere the neutral pictures of the subject's other sequences, for a
     still's neutral pictures may be of other views.
     """
-    neutral_of = metadata.set_index("file_name")["neutral_file_name"].dropna().to_dict()
+    neutral_of: dict[Any, str] = metadata.set_index("file_name")["neutral_file_name"].dropna().to_dict()
     sequence_of = metadata.set_index("file_name")["sequence"].dropna().to_dict()
     resting = metadata[metadata["label"] == NEUTRAL]
     across = resting["neutral_file_name"].notna().any()
@@ -182,7 +182,7 @@ class _AtRest:
         own = self._own(record)
         return self._frames[own[0]] if own else None
 
-    def across(self, record: Sequence | Still, ranks: Counter[tuple]) -> Frame | None:
+    def across(self, record: Sequence | Still, ranks: Counter[tuple[Any, ...]]) -> Frame | None:
         """One of another take than the record's, ``ranks`` counting the records of a class and take met before."""
         frame = _neutral_frame(record)
         if frame is not None:
@@ -210,7 +210,8 @@ class _AtRest:
     @cached_property
     def _following(self) -> list[int | None]:
         """The place of the next frame round of another take, for each place: in linear time, for takes may be long."""
-        takes, following = self._takes, [None] * len(self._takes)
+        takes = self._takes
+        following: list[int | None] = [None] * len(takes)
         # Twice, because what follows the last ones is only known after the first ones.
         for place in [*reversed(range(len(takes)))] * 2:
             other = (place + 1) % len(takes)
@@ -242,7 +243,7 @@ def _samples(record: Sequence | Still, neutral: Frame | None, across: bool) -> l
         role = "neutral" if record.label == NEUTRAL else "apex"
         return [Sample(record.frame, record.label, record.subject, None, role, neutral, record.split, record.votes)]
 
-    def sample(index: int, role: str, label: str, other: Frame | None) -> Sample:
+    def sample(index: int, role: str, label: str | None, other: Frame | None) -> Sample:
         return Sample(record.frames[index], label, record.subject, record.sequence, role, other)
 
     own = [] if record.neutral is None else [sample(record.neutral, "neutral", NEUTRAL, neutral if across else None)]

@@ -32,7 +32,7 @@ from fer_cli.dataset.plan import (
 from fer_cli.documents import read_document
 from fer_cli.errors import DatasetError
 from fer_cli.faces.align import CropTemplate
-from fer_cli.faces.cascade import CASCADE, choose_detector, open_detector
+from fer_cli.faces.cascade import CASCADE, ChosenDetector, choose_detector, open_detector
 from fer_cli.files import (
     as_text,
     locked,
@@ -122,7 +122,8 @@ class Prepared:
     @property
     def skipped(self) -> list[dict[str, Any]]:
         """The skipped inputs, as :func:`~fer_cli.dataset.plan.group_by_reason` gives it."""
-        return self.card[schema.SKIPPED]
+        skipped: list[dict[str, Any]] = self.card[schema.SKIPPED]
+        return skipped
 
     @property
     def faults(self) -> int:
@@ -204,8 +205,8 @@ def _prepare(corpus: Corpus, root: Path, out: Path, settings: Preparation, progr
 
 def _identity(corpus: Corpus, root: Path, settings: Preparation, protocol: Protocol) -> dict[str, Any]:
     """All settings that decide the dataset's content, to recognise a folder of the same ones."""
-    own = dataclasses.asdict(corpus) if dataclasses.is_dataclass(corpus) else {}
-    return json.loads(
+    own: dict[str, Any] = dataclasses.asdict(corpus) if dataclasses.is_dataclass(corpus) else {}
+    identity: dict[str, Any] = json.loads(
         json.dumps(
             {
                 "version": schema.VERSION,
@@ -219,9 +220,12 @@ def _identity(corpus: Corpus, root: Path, settings: Preparation, protocol: Proto
             default=str,
         )
     )
+    return identity
 
 
-def _detector_model(settings: Preparation, corpus: Corpus, frames: dict[Frame, str], progress: Progress) -> Path | None:
+def _detector_model(
+    settings: Preparation, corpus: Corpus, frames: dict[Frame, str], progress: Progress
+) -> ChosenDetector:
     """The detector's file if any picture needs it, loaded once here so that a wrong one fails before work begins."""
     if (
         settings.detector == "none"
@@ -236,7 +240,7 @@ def _detector_model(settings: Preparation, corpus: Corpus, frames: dict[Frame, s
     return model
 
 
-def _aligned_by(settings: Preparation, corpus: Corpus, model: Path | None) -> str:
+def _aligned_by(settings: Preparation, corpus: Corpus, model: ChosenDetector) -> str:
     if model is not None:
         return CASCADE if model == CASCADE else "yunet"
     return "none" if corpus.cropped or settings.detector == "none" else "landmarks"
@@ -244,7 +248,8 @@ def _aligned_by(settings: Preparation, corpus: Corpus, model: Path | None) -> st
 
 def _place(frame: Frame) -> str:
     """Place of a picture: its file, and its row where that is a table."""
-    return f"{frame.path}, row {frame.index + 1}" if frame.kind == "table" else str(frame.path)
+    row = frame.kind == "table" and frame.index is not None
+    return f"{frame.path}, row {(frame.index or 0) + 1}" if row else str(frame.path)
 
 
 def _metadata(samples: list[Sample], made: dict[Frame, str], fold_of: dict[str, int]) -> pd.DataFrame:
@@ -305,7 +310,7 @@ class Check:
     folds: pd.DataFrame
 
     @property
-    def skipped(self) -> list[dict]:
+    def skipped(self) -> list[dict[str, Any]]:
         """The inputs that would be skipped, by reason."""
         return group_by_reason(self.plan.skipped)
 

@@ -212,7 +212,7 @@ def _read_card(path: Path) -> dict[str, Any]:
     version = read_document(path / CARD, Version, DatasetError)["version"]
     if version > VERSION:
         raise DatasetError(f"{path} was written by a later version of fer.", hint="Update fer, or prepare it again.")
-    card = read_document(path / CARD, CardDocument, DatasetError)
+    card: dict[str, Any] = read_document(path / CARD, CardDocument, DatasetError)
     classes, folds = card["protocol"]["classes"], card["protocol"]["folds"]
     if len(set(classes)) < len(classes) or 0 < folds < 3:
         raise DatasetError(f"{path / CARD} is not what fer wrote: its protocol has {folds} folds, classes {classes}.")

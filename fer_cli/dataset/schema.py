@@ -3,10 +3,9 @@
 import io
 import os
 import re
-from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
 import pandas as pd
 from msgspec import Meta
@@ -16,6 +15,22 @@ from fer_cli.files import open_regular, read_bytes
 from fer_cli.labels import EXPRESSIONS, NEUTRAL, VOTES
 from fer_cli.protocol import StoredProtocol
 
+
+class Row(NamedTuple):
+    """The cells of a row of the table, as text; None where they are empty."""
+
+    file_name: str | None
+    label: str | None
+    subject: str | None
+    sequence: str | None
+    frame: str | None
+    role: str | None
+    neutral_file_name: str | None
+    split: str | None
+    fold: str | None
+
+
+COLUMNS = Row._fields
 #: One row a crop; the name that Hugging Face's ImageFolder looks for.
 METADATA = "metadata.csv"
 #: Corpus, protocol, counts, settings, checksums. Written last: a folder without it is not finished.
@@ -36,17 +51,6 @@ SKIPPED = "left_out"
 #: Raised when a change makes older folders unreadable or older crops different.
 VERSION = 1
 
-COLUMNS = (
-    "file_name",
-    "label",
-    "subject",
-    "sequence",
-    "frame",
-    "role",
-    "neutral_file_name",
-    "split",
-    "fold",
-)
 
 #: How many raters voted for what, a column each; in a dataset whose corpus publishes votes.
 VOTE_COLUMNS = tuple(f"votes_{name}" for name in VOTES)
@@ -60,7 +64,7 @@ SPLITS = ("train", "val", "test")
 HEADERS_READ = 8
 MADE_ANEW = "Type the fer prepare line of this dataset again: it makes anew what is missing."
 
-Row = namedtuple("Row", COLUMNS)
+
 #: The place of a row, the field, what is wrong with its value, and perhaps what to do.
 Problem = tuple[int, str, str] | tuple[int, str, str, str]
 
@@ -128,7 +132,7 @@ class SkippedDocument(TypedDict):
     paths: list[str]
 
 
-class FinishedCard(CardDocument, TypedDict("_Skipped", {SKIPPED: list[SkippedDocument]})):
+class FinishedCard(CardDocument, TypedDict("_Skipped", {SKIPPED: list[SkippedDocument]})):  # type: ignore[misc]  # the key is named once
     """The fields of ``dataset.json`` that a summary shows."""
 
     settings: dict[str, Any]
@@ -172,7 +176,7 @@ def read_metadata(folder: Path, *, folds: int, size: int) -> pd.DataFrame:
     missing = [column for column in VOTE_COLUMNS if voted and column not in rows]
     if missing:
         raise DatasetError(f"{path} has votes, and lacks the columns {', '.join(missing)}.")
-    columns = {
+    columns: dict[str, list[str | None]] = {
         column: [None if pd.isna(value) else value for value in rows[column]]
         for column in (*COLUMNS, *(VOTE_COLUMNS if voted else ()))
     }
@@ -188,8 +192,8 @@ def read_metadata(folder: Path, *, folds: int, size: int) -> pd.DataFrame:
         shown = "empty" if value is None else repr(value if len(value) <= 80 else f"{value[:80]}…")
         raise DatasetError(f"{path}, row {place + 1}: '{column}' is {shown}, {why}.", hint="".join(hint))
     numbers = [None if text is None else int(text.partition(".")[0]) for text in columns["fold"]]
-    columns = {name: pd.array(list(map(_whole, values)), dtype="Int64") for name, values in votes.items()}
-    return rows.assign(fold=pd.array(numbers, dtype="Int64"), **columns)
+    counts = {name: pd.array(list(map(_whole, values)), dtype="Int64") for name, values in votes.items()}
+    return rows.assign(fold=pd.array(numbers, dtype="Int64"), **counts)
 
 
 #: A number of votes; programs that keep tables may have written 3 as 3.0.
@@ -197,7 +201,7 @@ _NUMBER = re.compile(r"([0-9]{1,9})(?:\.0*)?")
 
 
 def _whole(text: str | None) -> int | None:
-    return None if text is None else int(_NUMBER.fullmatch(text)[1])
+    return None if text is None else int(text.partition(".")[0])
 
 
 def _vote_problems(votes: dict[str, list[str | None]]) -> Iterator[Problem]:
@@ -275,11 +279,11 @@ def _is_inside(name: str | None) -> bool:
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "\0" not in str(path)
 
 
-def _crop_problems(names: list[str], folder: Path, size: int) -> Iterator[Problem]:
+def _crop_problems(names: list[str | None], folder: Path, size: int) -> Iterator[Problem]:
     top = Path(os.path.realpath(folder))
-    files: dict[str, dict[str, os.DirEntry]] = {}
+    files: dict[str, dict[str, os.DirEntry[str]]] = {}
     for place, name in enumerate(names):
-        parent, _, file = name.rpartition("/")
+        parent, _, file = (name or "").rpartition("/")
         if parent not in files:
             if not Path(os.path.realpath(folder / parent)).is_relative_to(top):
                 yield place, "file_name", "which leaves its folder by a symbolic link"
@@ -290,13 +294,13 @@ def _crop_problems(names: list[str], folder: Path, size: int) -> Iterator[Proble
         elif entry.is_symlink() and not Path(os.path.realpath(entry.path)).is_relative_to(top):
             yield place, "file_name", "which leaves its folder by a symbolic link"
     for place in range(0, len(names), max(1, len(names) // HEADERS_READ)):
-        found = _size_of(folder / names[place])
+        found = _size_of(folder / (names[place] or ""))
         if found != (size, size):
             shown = "no picture in PNG" if found is None else "a picture of {}×{} pixels".format(*found)
             yield place, "file_name", f"{shown}, and the dataset's crops have {size}×{size}", MADE_ANEW
 
 
-def _listed(folder: Path) -> dict[str, os.DirEntry]:
+def _listed(folder: Path) -> dict[str, os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return {entry.name: entry for entry in entries}

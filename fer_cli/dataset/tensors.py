@@ -199,7 +199,17 @@ class DecodedCrops:
         return torch.from_numpy(batch)
 
 
-class Faces(Dataset):
+class BatchedDataset(Dataset[dict[str, Any]]):
+    """The base of datasets that know their length and take a batch at once."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitems__(self, indices: list[int]) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+class Faces(BatchedDataset):
     """Rows of a dataset as tensors: a face, its class index, and with ``paired`` the same person's neutral face.
 
     An item is a dict of ``pixel_values`` (3×H×W uint8), ``labels`` (an int) and, with ``paired``,
@@ -283,6 +293,6 @@ def _write_decoded(crops: Crops, names: Sequence[str], size: int, path: Path, pr
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for batch in crops.batches(names, _CHUNK):
-            file.write(batch.numpy())
+            file.write(batch.numpy().data)
             done += len(batch)
             progress("decoding", done, len(names))

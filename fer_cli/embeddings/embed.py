@@ -178,7 +178,7 @@ def _encode_pictures(
     progress: Callable[[int], None],
 ) -> Tensor:
     if isinstance(encoder, nn.Module):
-        encoder = encoder.to(device=device, memory_format=torch.channels_last).eval()
+        encoder.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # torch's stub lacks it
     batches = ({"pixel_values": batch} for batch in pictures)
     return encode(lambda pixel_values: encoder(pixel_values), batches, preprocessing, device, progress)
 
@@ -215,7 +215,7 @@ def embed(
     def plain() -> Iterator[Tensor]:
         return map(preprocessing.resize, crops.batches(names, batch_size(device)))
 
-    def view(number: int) -> Iterator[Tensor]:
+    def view(views: Views, number: int) -> Iterator[Tensor]:
         place = 0
         for batch in plain():
             varied = []
@@ -241,7 +241,7 @@ def embed(
                             variant(),
                             preprocessing,
                             device,
-                            lambda done, before=before: progress(stage, before + done, total),
+                            partial(_tell, progress, stage, before, total),
                         )
                     )
                 found = Embeddings(names, torch.stack(tables))
@@ -255,11 +255,15 @@ def embed(
         with torch.random.fork_rng(devices=[]):
             varied = load_or_compute(
                 f"{key} {views.name} {views.transform} {views.count} {views.seed}",
-                [partial(view, number) for number in range(views.count)],
+                [partial(view, views, number) for number in range(views.count)],
                 "embedding augmented views",
             )
         embeddings = embeddings.concatenate(varied)
     return embeddings
+
+
+def _tell(progress: Progress, stage: str, before: int, total: int, done: int) -> None:
+    progress(stage, before + done, total)
 
 
 def _key(encoder: nn.Module, dataset: PreparedDataset, preprocessing: Preprocessing, device: torch.device) -> str:

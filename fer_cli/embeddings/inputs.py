@@ -6,13 +6,12 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
-from transformers import PreTrainedModel
 
 from fer_cli.dataset.pairing import neutral_pictures
 from fer_cli.dataset.prepared import PreparedDataset
-from fer_cli.dataset.tensors import Crops, Faces
+from fer_cli.dataset.tensors import BatchedDataset, Crops, Faces
 from fer_cli.embeddings.embed import Embeddings, Views, embed, normalised
+from fer_cli.models.base import TrainedModel
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import Progress, silent
 
@@ -22,7 +21,7 @@ WHOLE = "embeddings"
 NEUTRALS = "neutral_embeddings"
 
 
-class EmbeddedFaces(Dataset):
+class EmbeddedFaces(BatchedDataset):
     """Rows of a dataset as embeddings: a face's, its class index, and with ``paired`` the neutral face's.
 
     The neutral face's embedding is that of the row's own neutral picture, or, with ``neutrals``, what these hold for
@@ -104,7 +103,7 @@ class Collator:
 
 
 def embed_frozen(
-    model: PreTrainedModel,
+    model: TrainedModel,
     dataset: PreparedDataset,
     preprocessing: Preprocessing,
     *,
@@ -149,7 +148,7 @@ def mean_neutrals(embeddings: Embeddings, pictures: Mapping[str, Sequence[str]])
     return Embeddings(names, total / counts[:, None])
 
 
-def standardise(model: PreTrainedModel, rows: pd.DataFrame, frozen: Mapping[str, Embeddings]) -> None:
+def standardise(model: TrainedModel, rows: pd.DataFrame, frozen: Mapping[str, Embeddings]) -> None:
     """Give ``model`` the statistics of the training ``rows``, of pictures as they are and not of augmented views."""
     fit = getattr(model, "standardise", None)
     if fit is None:
@@ -162,7 +161,7 @@ def standardise(model: PreTrainedModel, rows: pd.DataFrame, frozen: Mapping[str,
 
 
 def model_inputs(
-    model: PreTrainedModel,
+    model: TrainedModel,
     rows: pd.DataFrame,
     crops: Crops,
     frozen: Mapping[str, Embeddings],
@@ -170,7 +169,7 @@ def model_inputs(
     varied: bool = False,
     extra: Mapping[str, Tensor] | None = None,
     soft_labels: Tensor | None = None,
-) -> Dataset:
+) -> BatchedDataset:
     """``rows`` as ``model`` takes them, labels by its own ``label2id``, what is ``frozen`` standing in for encoders.
 
     ``varied`` takes augmented views of embeddings in training. ``extra`` are further inputs by row, ``soft_labels``,

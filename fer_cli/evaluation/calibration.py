@@ -50,31 +50,34 @@ class Calibration:
         """Whether there were probabilities."""
         return bool(self.bins["count"].sum())
 
+    def _value(self, name: str) -> float:
+        return float(self.values["value"].loc[name])
+
     @property
     def ece(self) -> float:
         """The expected calibration error."""
-        return float(self.values.loc["ece", "value"])
+        return self._value("ece")
 
     @property
     def nll(self) -> float:
         """The mean negative log-likelihood, in nats."""
-        return float(self.values.loc["nll", "value"])
+        return self._value("nll")
 
     @property
     def ece_after(self) -> float | None:
         """The expected calibration error at the temperature."""
-        return None if self.temperature is None else float(self.values.loc["ece_after", "value"])
+        return None if self.temperature is None else self._value("ece_after")
 
     @property
     def nll_after(self) -> float | None:
         """The mean negative log-likelihood at the temperature, in nats."""
-        return None if self.temperature is None else float(self.values.loc["nll_after", "value"])
+        return None if self.temperature is None else self._value("nll_after")
 
     def to_dict(self) -> dict[str, Any]:
         """The calibration as JSON holds it."""
         return {
             "bins": self.bins.to_dict(orient="records"),
-            **self.values.to_dict(orient="index"),
+            **{str(name): each for name, each in self.values.to_dict(orient="index").items()},
             "temperature": self.temperature,
             "fitted_on": self.fitted_on,
         }
@@ -91,7 +94,8 @@ def calibration(
     versions = {"": predictions, "_after": replace(predictions, probabilities=after)}
 
     def values(draws: np.ndarray) -> dict[str, np.ndarray]:
-        rows, values = draws @ np.bincount(predictions.units), {}
+        values: dict[str, np.ndarray] = {}
+        rows = draws @ np.bincount(predictions.units)
         for suffix, version in versions.items():
             ece = nll = np.full(len(draws), np.nan)
             if version.probabilities is not None:

@@ -64,4 +64,4 @@ def _average_recall_quantile(counts: list[int], level: float) -> float:
         recall = np.bincount(place, weights=binom.pmf(hits, count, 1 / classes), minlength=steps + 1)
         distribution = fftconvolve(distribution, recall)
     reached = np.cumsum(distribution)
-    return float(min(np.argmax(reached >= level - 1e-12), classes * steps) / (classes * steps))
+    return min(int(np.argmax(reached >= level - 1e-12)), classes * steps) / (classes * steps)

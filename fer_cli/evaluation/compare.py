@@ -5,7 +5,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import pandas as pd
 
@@ -162,9 +162,9 @@ def _table(pairs: dict[tuple[str, str], Pair]) -> pd.DataFrame:
     table = pd.concat(rows, ignore_index=True)
     for metric in compared:
         at = table["measure"] == metric
-        table.loc[at, "p_holm"] = holm(table.loc[at, "p"])
+        table.loc[at, "p_holm"] = holm(table["p"][at].to_numpy(float))
     at = table["measure"] == compared[0]
-    table.loc[at, "mcnemar_p_holm"] = holm(table.loc[at, "mcnemar_p"])
+    table.loc[at, "mcnemar_p_holm"] = holm(table["mcnemar_p"][at].to_numpy(float))
     return table[
         [
             *("first", "second", "measure", "first_value", "second_value", "difference", "low", "high"),
@@ -223,6 +223,7 @@ def _against_baseline(
 ) -> Iterator[str]:
     """A sentence for each other run whose accuracy is not shown to be higher than a baseline's."""
     baselines = {name for name, each in zip(names, evaluations, strict=True) if each.card.get("model") == BASELINE}
+    row: Any
     for row in table[table["measure"] == compared_metrics()[0].name].itertuples():
         if len(baselines.intersection((row.first, row.second))) != 1:
             continue

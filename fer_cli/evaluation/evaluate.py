@@ -76,11 +76,11 @@ def evaluate(
     cross-validation is to be tested on other data than each run's fold.
     """
     folds = isinstance(trained, CrossValidation)
-    if folds:
+    if isinstance(trained, CrossValidation):
         _check_folds(trained, options)
     if options.out is not None:
         refuse_foreign(options.out)
-    runs = trained.runs if folds else (trained,)
+    runs = trained.runs if isinstance(trained, CrossValidation) else (trained,)
     if options.sample_weight is not None:
         require_votes(own_dataset(runs[0]) if options.data is None else PreparedDataset.open(options.data))
     inferences = [
@@ -212,8 +212,9 @@ def summarize(
         raise RunError(f"There are no predictions to evaluate ({provenance.about}).")
     labelled = LabelledPredictions.of(predictions, classes, with_probabilities=f"p_{classes[0]}" in predictions)
     metrics, per_class = compute_metrics(labelled)
-    names = (pd.Index(classes, name=name) for name in ("true", "predicted"))
-    groups, gaps, group_notes = None, None, ()
+    true, predicted = (pd.Index(classes, name=name) for name in ("true", "predicted"))
+    groups, gaps = None, None
+    group_notes: tuple[str, ...] = ()
     if attributes is not None:
         groups, gaps, group_notes = by_group(labelled, predictions["subject"], attributes)
     agreement = None
@@ -228,7 +229,7 @@ def summarize(
         notes=(*notes, *_notes(predictions, labelled), *group_notes),
         metrics=metrics,
         per_class=per_class,
-        confusion=pd.DataFrame(labelled.confusions().sum(axis=0), *names),
+        confusion=pd.DataFrame(labelled.confusions().sum(axis=0), true, predicted),
         calibration=_calibration(labelled, temperatures),
         by_sequence=by_sequence(predictions, classes),
         folds=folds,
@@ -253,7 +254,7 @@ def _fold(inference: Inference) -> dict[str, float | None]:
 
 def _calibration(predictions: LabelledPredictions, temperatures: Sequence[Temperature]) -> Calibration:
     fitted = [temperature for temperature, _, _ in temperatures if temperature is not None]
-    if not fitted or len(fitted) < len(temperatures):
+    if predictions.probabilities is None or not fitted or len(fitted) < len(temperatures):
         return calibration(predictions)
     ends = np.cumsum([count for _, _, count in temperatures])
     parts = np.split(predictions.probabilities, ends[:-1])

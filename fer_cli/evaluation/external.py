@@ -74,7 +74,8 @@ def evaluate_predictions(
     missing = None
     if not found.all():
         names = tuple(tested["file_name"][~found])
-        both = pd.concat([predictions, tested[~found].assign(predicted=pd.NA)], ignore_index=True)
+        unseen: pd.DataFrame = tested[~found].assign(predicted=pd.NA)  # type: ignore[arg-type]  # the stubs lack NA
+        both = pd.concat([predictions, unseen], ignore_index=True)
         missing = Missing(names, len(tested), missing_as_wrong(both, classes))
         notes.append(
             f"{len(names)} of {len(tested)} pictures have no face in the table ({_some(names)}): the metrics are of "
@@ -142,7 +143,7 @@ def _predictions(
     if table.classes:
         probabilities = replace(shared, model=table.classes).of(table.probabilities(chosen))
         return prediction_table(rows, probabilities, shared.classes), shared.classes, shared.notes(excluded)
-    predicted = [face.label for face in chosen]
+    predicted = [face.label for face in chosen if face.label is not None]
     classes = in_order({*shared.classes, *predicted})
     notes = ["The table has classes and no probabilities: the metrics that need probabilities are missing."]
     if excluded:
@@ -177,7 +178,7 @@ def _join(
     if not faces:
         raise DatasetError(
             f"{file} has none of the pictures of {dataset.path} that are tested. Looked for: "
-            f"{_some(rows['file_name'])}. Found: {_some([face.picture for face in table.faces])}.",
+            f"{_some(rows['file_name'].tolist())}. Found: {_some([face.picture for face in table.faces])}.",
             hint=f"Run {table.program} on the dataset's crops, in {dataset.path}, or on the pictures that they were "
             "made from.",
         )

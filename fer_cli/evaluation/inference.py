@@ -224,7 +224,7 @@ def _with_temperature(found: Inference, split: Split, inputs: "_Inputs", shared:
         note = "No temperature is fitted: no neutral pictures were looked for in the validation fold."
         return replace(found, notes=(*found.notes, note))
     probabilities = shared.of(inputs.probabilities(dataset, rows))
-    truth = pd.Index(shared.classes).get_indexer(rows["label"])
+    truth = pd.Index(shared.classes).get_indexer(pd.Index(rows["label"]))
     if is_faultless(probabilities, truth):
         note = f"The temperature stays 1: the model makes no mistake on a validation fold of {len(rows)} faces."
         found = replace(found, notes=(*found.notes, note))
@@ -242,8 +242,9 @@ class _Inputs:
 
     def knows(self, rows: pd.DataFrame) -> bool:
         """Whether it is known what the faces of ``rows`` are compared with."""
-        labelled = isinstance(self.neutral, str) or not self.classifier.paired
-        return labelled or bool(rows["file_name"].isin(self.neutral.keys()).any())
+        if isinstance(self.neutral, str) or not self.classifier.paired:
+            return True
+        return bool(rows["file_name"].isin(list(self.neutral)).any())
 
     def probabilities(self, dataset: PreparedDataset, rows: pd.DataFrame) -> np.ndarray:
         """N×classes for the N ``rows`` of ``dataset``."""
@@ -303,7 +304,7 @@ class _Inputs:
         faces = model_inputs(classifier.model, rows.assign(label=classifier.classes[0]), crops, frozen)
 
         def load(places: range) -> dict[str, Tensor]:
-            return {name: values for name, values in faces.__getitems__(places).items() if name != "labels"}
+            return {name: values for name, values in faces.__getitems__(list(places)).items() if name != "labels"}
 
         logits = encode(
             lambda **inputs: classifier.logits(inputs),

@@ -49,8 +49,8 @@ def check_leakage(run: Run, dataset: PreparedDataset, rows: pd.DataFrame, *, all
     """
     corpus = dataset.card["corpus"]
     tested = set(rows["subject"].dropna())
-    unlisted = [(dataset.known_as(each["fingerprint"]), each) for each in unlisted_behind(run.path)]
-    unlisted = [(data, each) for data, each in unlisted if data is not None]
+    behind = [(dataset.known_as(each["fingerprint"]), each) for each in unlisted_behind(run.path)]
+    unlisted = [(data, each) for data, each in behind if data is not None]
     people = [tested & data.trained_subjects(each["fold"], extra=each["extra"]) for data, each in unlisted]
     subjects = sorted({*shared_subjects(seen_behind(run.path), corpus, tested), *set().union(*people)})
     leakage = Leakage(tuple(subjects), _pictures(run, dataset, rows, unlisted=bool(unlisted)))

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.stats import chi2, norm, t
 
@@ -48,7 +49,7 @@ class CombinedEffect:
     weights: tuple[float, ...]
 
 
-def combine(effects: Sequence[float], variances: Sequence[float]) -> CombinedEffect:
+def combine(effects: ArrayLike, variances: ArrayLike) -> CombinedEffect:
     """Combine the K ``effects`` with their sampling ``variances``; of one, its own normal interval.
 
     Raises ``ValueError`` if there is none, the two are not of one length, or a variance is not positive and finite.
@@ -86,9 +87,7 @@ def combine(effects: Sequence[float], variances: Sequence[float]) -> CombinedEff
     )
 
 
-def combine_pairs(
-    effects: Sequence[float], variances: Sequence[float], pairs: Sequence[tuple[str, str]]
-) -> CombinedEffect:
+def combine_pairs(effects: ArrayLike, variances: ArrayLike, pairs: Sequence[tuple[str, str]]) -> CombinedEffect:
     """Combine N effects of ``pairs`` of a training and a test corpus, with their sampling ``variances``: their mean.
 
     A corpus is in several pairs, as the one trained on and as the one tested on, and what is particular to it is in all
@@ -124,7 +123,7 @@ def combine_pairs(
     )
 
 
-def _checked(effects: Sequence[float], variances: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def _checked(effects: ArrayLike, variances: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     effects, variances = np.asarray(effects, dtype=float), np.asarray(variances, dtype=float)
     if effects.shape != variances.shape or effects.ndim != 1 or not len(effects):
         raise ValueError(f"effects and variances are of shapes {effects.shape} and {variances.shape}, not K each")

@@ -39,7 +39,10 @@ class LabelledPredictions:
         Raises ``ValueError`` if a label is not among ``classes``.
         """
         index = pd.Index(classes)
-        truth, predicted = index.get_indexer(predictions["label"]), index.get_indexer(predictions["predicted"])
+        truth, predicted = (
+            index.get_indexer(pd.Index(predictions["label"])),
+            index.get_indexer(pd.Index(predictions["predicted"])),
+        )
         if (truth < 0).any() or (predicted < 0).any():
             raise ValueError("there are labels that are not among the classes")
         shares = predictions[[f"p_{name}" for name in classes]].to_numpy(float) if with_probabilities else None
@@ -61,7 +64,8 @@ class LabelledPredictions:
     @property
     def right(self) -> np.ndarray:
         """Which predictions are right."""
-        return self.predicted == self.truth
+        right: np.ndarray = self.predicted == self.truth
+        return right
 
     def where(self, mask: np.ndarray) -> "LabelledPredictions":
         """The predictions for which ``mask`` (N) is true."""
@@ -111,7 +115,7 @@ def compute_metrics(predictions: LabelledPredictions) -> tuple[pd.DataFrame, pd.
     bootstrap over subjects, NaN where there is only one to draw from.
     """
     found = predictions.bootstrap()
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     for name in CLASS_METRICS:
         low, high = found.interval(name)
         columns |= {name: found.values[name][0], f"{name}_low": low, f"{name}_high": high}
@@ -194,6 +198,8 @@ def kappa(confusions: np.ndarray) -> np.ndarray:
 def roc_auc(predictions: LabelledPredictions, draws: np.ndarray) -> np.ndarray:
     """The mean (R) of :func:`one_versus_rest_auc` over the classes that have one, under R×U draws."""
     weights = draws[:, predictions.units].astype(float)
+    if predictions.probabilities is None:
+        return np.full(len(draws), np.nan)
     if predictions.sample_weight is not None:
         weights *= predictions.sample_weight
     return _mean(one_versus_rest_auc(predictions.truth, predictions.probabilities, weights))
@@ -230,7 +236,8 @@ def calibration_error(predictions: LabelledPredictions, draws: np.ndarray) -> np
 
 def bin_of(confidences: np.ndarray) -> np.ndarray:
     """The bin, from 0, of each confidence; a bin includes its upper edge."""
-    return np.clip(np.ceil(np.asarray(confidences, dtype=float) * BINS).astype(int) - 1, 0, BINS - 1)
+    bins: np.ndarray = np.clip(np.ceil(np.asarray(confidences, dtype=float) * BINS).astype(int) - 1, 0, BINS - 1)
+    return bins
 
 
 def gaps_by_unit(
@@ -253,7 +260,9 @@ def gaps_by_unit(
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     above, below = np.broadcast_arrays(np.asarray(above, dtype=float), np.asarray(below, dtype=float))
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=np.abs(below) > 1e-12)
+    ratio = np.full(above.shape, np.nan)
+    np.divide(above, below, out=ratio, where=np.abs(below) > 1e-12)
+    return ratio
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -284,7 +293,7 @@ class Metric:
     of_probabilities: bool = False
     biased: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.compared and self.of_probabilities:
             raise ValueError(f"{self.name}: a comparison exchanges confusion matrices and has no probabilities")
 

@@ -25,25 +25,25 @@ def draw_confusion(counts: pd.DataFrame, *, title: str, subtitle: str, normalise
     The colour is that of the shares in both, so that a rare class can be read next to a frequent one. ``subtitle`` is
     the place of the protocol, without which the numbers mean little.
     """
-    classes, counts = counts.columns, counts.to_numpy()
-    shares, size = np.nan_to_num(normalize(counts)), len(classes)
+    classes, numbers = counts.columns, counts.to_numpy()
+    shares, size = np.nan_to_num(normalize(numbers)), len(classes)
     side = 2.6 + 0.75 * max(size, 4)
     figure = Figure(figsize=(side + 0.9, side), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(counts.shape):
-        if counts[row, column]:
+    for row, column in np.ndindex(numbers.shape):
+        if numbers[row, column]:
             axes.text(
                 column,
                 row,
-                f"{shares[row, column]:.0%}" if normalised else f"{counts[row, column]}",
+                f"{shares[row, column]:.0%}" if normalised else f"{numbers[row, column]}",
                 ha="center",
                 va="center",
                 fontsize=10,
                 color="white" if shares[row, column] > 0.7 else "black",
             )
     ticks = range(size)
-    totals = counts.sum(axis=1)
+    totals = numbers.sum(axis=1)
     axes.set_xticks(ticks, classes, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(ticks, [f"{name}  {total}" for name, total in zip(classes, totals, strict=True)])
     axes.set_xticks(np.arange(-0.5, size), minor=True)
@@ -94,7 +94,8 @@ def save(figure: Figure, folder: Path, stem: str, formats: Sequence[str] = ("png
 
     An SVG's words stay words, which can be searched and read aloud.
     """
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    engine: Any = figure.get_layout_engine()
+    engine.set(w_pad=0.1, h_pad=0.1)
     for format in formats:
         with (
             written_whole(folder / f"{stem}.{format}") as file,

@@ -187,7 +187,8 @@ def read_predictions(path: Path) -> Predictions:
             hint="Add a column 'file' with the path or the name of each picture.",
         )
     reader = _Reader(path, program, picture, label, of_class, listed)
-    faces, without = [], []
+    faces: list[Face] = []
+    without: list[Face] = []
     for number, row in rows:
         face = reader.face(number, row)
         (without if face.label is None and face.scores is None else faces).append(face)
@@ -250,7 +251,8 @@ class _Reader:
         listed: str | None,
     ):
         self._path, self._program, self._picture, self._label = path, program, picture, label
-        self._columns, self._listed, self._order = of_class, listed, None
+        self._columns, self._listed = of_class, listed
+        self._order: tuple[str, ...] | None = None
         self._neutral: Counter[str] = Counter()
 
     def face(self, number: int, row: Mapping[str, Any]) -> Face:
@@ -299,7 +301,7 @@ class _Reader:
             sizes = " or ".join(str(len(each)) for each in self._program.orders)
             raise ValueError(f"'{self._listed}' has {len(cell)} scores, and {self._program.name} has {sizes} classes")
         self._order = order
-        return [_number(value, self._listed) for value in cell[: len(order)]]
+        return [_number(value, self._listed or "") for value in cell[: len(order)]]
 
     def _label_of(self, row: Mapping[str, Any]) -> str | None:
         cell = row.get(self._label) if self._label is not None else None
@@ -338,7 +340,7 @@ class _Reader:
                 raise DatasetError(f"{self._path} has no row with scores in it.")
             logits, words = self._scale(np.array([face.scores for face in faces]))
             notes += words
-            highest = [classes[place] for place in np.argmax([face.scores for face in faces], axis=1)]
+            highest = [classes[place] for place in np.argmax(np.array([face.scores for face in faces]), axis=1)]
             other = sum(face.label not in (None, each) for face, each in zip(faces, highest, strict=True))
             if other:
                 notes.append(

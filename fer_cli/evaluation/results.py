@@ -114,7 +114,7 @@ class Evaluation:
 
     def value(self, metric: str = "accuracy") -> float:
         """A metric by frame."""
-        return float(self.metrics.loc[metric, "value"])
+        return float(self.metrics["value"].loc[metric])
 
     @property
     def chance(self) -> dict[str, float]:
@@ -124,6 +124,8 @@ class Evaluation:
 
     def over_folds(self, metric: str = "accuracy") -> tuple[float, float]:
         """The mean of a headline metric over the folds and its deviation (of a sample: n - 1)."""
+        if self.folds is None:
+            raise ValueError("this is the evaluation of one fold")
         return float(self.folds[metric].mean()), float(self.folds[metric].std(ddof=1))
 
 
@@ -176,9 +178,9 @@ def write(evaluation: Evaluation, *, pictures: bool = True) -> None:
         f"{NORMALIZED}.csv": (shares, True),
         f"{RELIABILITY}.csv": (evaluation.calibration.bins, False),
     }
-    if evaluation.groups is not None:
+    if evaluation.groups is not None and evaluation.gaps is not None:
         tables |= {GROUPS: (evaluation.groups, False), GAPS: (evaluation.gaps, False)}
-    words = {"title": _headline(evaluation), "subtitle": evaluation.provenance.about}
+    words: dict[str, Any] = {"title": _headline(evaluation), "subtitle": evaluation.provenance.about}
     try:
         if evaluation.groups is None and "groups" in _before(out):
             for name in (GROUPS, GAPS):
@@ -202,7 +204,7 @@ def write(evaluation: Evaluation, *, pictures: bool = True) -> None:
 
 
 def _headline(evaluation: Evaluation) -> str:
-    value, low, high = evaluation.metrics.loc["accuracy"]
+    value, low, high = map(float, evaluation.metrics.loc["accuracy"].to_numpy())
     between = f" [{low:.1%}, {high:.1%}]" if not math.isnan(low) else ""
     line = f"{evaluation.provenance.title}: {value:.1%}{between} of {len(evaluation.predictions)}"
     if evaluation.folds is not None:
@@ -213,13 +215,14 @@ def _headline(evaluation: Evaluation) -> str:
 
 def _to_dict(evaluation: Evaluation) -> dict[str, Any]:
     origin, headline = evaluation.provenance, [metric.name for metric in headline_metrics()]
-    dataset, optional = origin.dataset, {}
+    dataset = origin.dataset
+    optional: dict[str, Any] = {}
     if evaluation.folds is not None:
         over_folds = {
             name: dict(zip(("mean", "deviation"), evaluation.over_folds(name), strict=True)) for name in headline
         }
         optional = {"over_folds": over_folds, "folds": evaluation.folds.to_dict(orient="records")}
-    if evaluation.groups is not None:
+    if evaluation.groups is not None and evaluation.gaps is not None:
         optional["groups"] = evaluation.groups.to_dict(orient="records")
         optional["gaps"] = evaluation.gaps.to_dict(orient="records")
     if (agreement := evaluation.agreement) is not None:
@@ -227,7 +230,7 @@ def _to_dict(evaluation: Evaluation) -> dict[str, Any]:
             "sample_weight": AGREEMENT,
             "measures": agreement.metrics.to_dict(orient="index"),
             "per_class": agreement.per_class.to_dict(orient="index"),
-            **agreement.expected.to_dict(orient="index"),
+            **{str(name): each for name, each in agreement.expected.to_dict(orient="index").items()},
         }
     if (missing := evaluation.missing) is not None:
         optional["missing"] = {
@@ -342,8 +345,8 @@ def _read(folder: Path, path: Path) -> tuple[str, pd.DataFrame, dict[str, Any]]:
         ) from error
     if rows.empty:
         raise RunError(f"{folder / PREDICTIONS} has no predictions.", hint=f"Type fer evaluate {path} again.")
-    strange = set(rows["label"].fillna("(none)")) | set(rows["predicted"].fillna("(none)"))
-    strange = sorted(strange.difference(EXPRESSIONS))
+    named = set(rows["label"].fillna("(none)")) | set(rows["predicted"].fillna("(none)"))
+    strange = sorted(named.difference(EXPRESSIONS))
     if strange:
         raise RunError(f"{folder / PREDICTIONS} has labels that mean nothing here: {', '.join(strange[:3])}.")
     if rows["file_name"].isna().any() or rows["file_name"].duplicated().any():

@@ -105,7 +105,7 @@ def _who_is_in_no_group(name: str, of_row: pd.Series, subjects: pd.Series, in_ta
     if not unknown.any():
         return []
     people = names(sorted(subjects[unknown].dropna().unique()), 5) or "subjects not known"
-    rest = names(sorted(in_table.difference(subjects)), 3)
+    rest = names(sorted(in_table.difference(pd.Index(subjects))), 3)
     also = f"; it has, of people not tested, {rest}" if rest else ""
     return [f"{unknown.sum()} samples are in no group: the table gives no {name} for them ({people}){also}."]
 
@@ -194,8 +194,8 @@ def by_sequence(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str
     tables = {}
     for rule in (each for each in RULES if each in merged):
         rows = merged.assign(predicted=merged[rule])
-        predictions = LabelledPredictions.of(rows, classes, with_probabilities=rule == "average")
-        tables[rule], _ = compute_metrics(predictions)
+        labelled = LabelledPredictions.of(rows, classes, with_probabilities=rule == "average")
+        tables[rule], _ = compute_metrics(labelled)
     return tables
 
 
@@ -224,7 +224,7 @@ def merge(predictions: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
     merged["frames"] = np.bincount(sequences, minlength=count)
     for name in shares:
         merged[name] = np.bincount(sequences, weights=predictions[name], minlength=count) / merged["frames"]
-    place = pd.Index(classes).get_indexer(predictions["predicted"])
+    place = pd.Index(classes).get_indexer(pd.Index(predictions["predicted"]))
     votes = np.bincount(sequences * len(classes) + place, minlength=count * len(classes)).reshape(count, -1)
     names = np.array(classes, dtype=object)
     if shares:
@@ -290,7 +290,9 @@ def with_agreement(predictions: pd.DataFrame, dataset: PreparedDataset) -> pd.Da
     shares = votes.to_numpy(float) / votes.to_numpy(float).sum(axis=1, keepdims=True)
 
     def of(labels: pd.Series) -> np.ndarray:
-        return shares[np.arange(len(shares)), pd.Index(VOTE_COLUMNS).get_indexer("votes_" + labels.astype(str))]
+        return shares[
+            np.arange(len(shares)), pd.Index(VOTE_COLUMNS).get_indexer(pd.Index("votes_" + labels.astype(str)))
+        ]
 
     return predictions.assign(**{AGREEMENT: of(predictions["label"]), EXPECTED: of(predictions["predicted"])})
 

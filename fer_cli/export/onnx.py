@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,7 @@ class Exported:
     @property
     def inexact(self) -> str:
         """What of an int8 file is beyond :data:`INT8_TOLERANCE` and :data:`INT8_COST`; empty where nothing is."""
-        if self.accuracy is None:
+        if self.accuracy is None or self.original is None or self.on_faces is None:
             return ""
         found = [f"its probabilities are up to {self.on_faces:.2f} off"] if self.on_faces > INT8_TOLERANCE else []
         if self.original - self.accuracy > INT8_COST:
@@ -82,6 +83,7 @@ def export(
     """
     classifier = Classifier.load(run.path, "cpu")
     faces = _Faces.of(run, classifier, data)
+    chosen = None if faces is None else faces.rows["test"].head(COMPARED)
     if faces is None and quantize:
         place = Path(run.card["dataset"]["path"])
         gone = (
@@ -100,12 +102,11 @@ def export(
         progress("exporting", 0, None)
         write_graph(*_network(classifier), "logits", exact, metadata=metadata, trace=classifier.model.traceable)
         on_noise = _apart(exact, classifier, _noise(classifier))
-        chosen = None if faces is None else faces.rows["test"].head(COMPARED)
-        on_faces = None if faces is None else _apart(exact, classifier, faces.inputs(chosen))
+        on_faces = None if faces is None or chosen is None else _apart(exact, classifier, faces.inputs(chosen))
         for apart in (on_noise, on_faces or 0.0):
             if not apart <= TOLERANCE:
                 raise ModelError(f"What was exported gives probabilities that are {apart:.1g} off torch's.")
-        if not quantize:
+        if not quantize or faces is None or chosen is None:
             exact.replace(out)
             return Exported(out, on_noise, on_faces, 0 if chosen is None else len(chosen))
         small, method = smallest_graph(
@@ -217,7 +218,7 @@ def _apart(graph: Path, classifier: Classifier, inputs: dict[str, torch.Tensor])
     return float(np.abs(graphs - classifier.classify(inputs)).max())
 
 
-def _metadata(run: Run, classifier: Classifier) -> dict:
+def _metadata(run: Run, classifier: Classifier) -> dict[str, Any]:
     preprocessing = classifier.preprocessing
     return {
         "labels": list(classifier.classes),
@@ -282,7 +283,7 @@ def smallest_graph(
     return static, f"static, ranges of {len(calibration)} training faces"
 
 
-class _Reader(quantization.CalibrationDataReader):
+class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is not typed
     """Gives the calibrator one batch after another."""
 
     def __init__(self, batches: list[dict[str, np.ndarray]]):

@@ -156,7 +156,7 @@ def _licence(run: Run, card: str, publication: Publication) -> str:
     if not (run.path / README).is_file() or is_own(run.path / README):
         return publication.licence
     try:
-        stated = ModelCard(card).data.license
+        stated = ModelCard(card).data.get("license")
     except Exception as error:  # YAML that is none
         raise RunError(
             f"{run.path / README} has no readable metadata: {error}.", hint="Mend its first lines."
@@ -202,7 +202,7 @@ def _explained(name: str, error: Exception) -> ModelError:
         return ModelError(f"{name} was not published: the Hub answered {status}.", hint=_AGAIN)
     if isinstance(error, ValueError):
         return ModelError(f"{name} was not published: {error}", hint=f"Look at the first lines of {README}.")
-    root = error
+    root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__
     return ModelError(

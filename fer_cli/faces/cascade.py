@@ -22,6 +22,8 @@ from fer_cli.progress import Progress, silent
 CASCADE: Literal["cascade"] = "cascade"
 #: How a person chooses a detector: auto is YuNet where its file can be had, else the cascade.
 DetectorChoice = Literal["auto", "yunet", "cascade", "none"]
+#: YuNet's file, the cascade, or None for no detection.
+ChosenDetector = Path | Literal["cascade"] | None
 #: The longest sides, in pixels, at which a picture is searched, the next one where no face is found; and the smallest
 #: face in it.
 SIDES, SMALLEST = (320, 200, 128), 24
@@ -58,14 +60,15 @@ class CascadeDetector:
 
         self._cascade = Cascade(lbp_frontal_face_cascade_filename())
 
-    def detect(self, pixels: np.ndarray, *, any_way_up: bool = True) -> list[Face]:
+    def detect(self, pixels: np.ndarray, *, any_way_up: bool = True, sides: tuple[int, ...] = SIDES) -> list[Face]:
         """The faces in H×W×3 uint8 RGB ``pixels``, the largest first; those that are turned are not found.
 
+        ``sides`` are as :data:`SIDES`.
         Landmarks follow from the box alone, and the score is the part of the refinements that found the face.
         """
         grey = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
         found: list[Face] = []
-        for boxes, neighbours in self._attempts(grey):
+        for boxes, neighbours in self._attempts(grey, sides):
             found = [face for box in boxes if (face := self._refined(grey, box, neighbours)) is not None]
             if found:
                 break
@@ -80,10 +83,10 @@ class CascadeDetector:
         """The first that :meth:`detect` gives, or None."""
         return next(iter(self.detect(pixels)), None)
 
-    def _attempts(self, grey: np.ndarray) -> Iterator[tuple[list[Box], int]]:
+    def _attempts(self, grey: np.ndarray, sides: tuple[int, ...]) -> Iterator[tuple[list[Box], int]]:
         """Boxes to look at again, and how strictly: every size of the picture strictly, then leniently."""
         searched = []
-        for side in SIDES:
+        for side in sides:
             searched.append(self._search(grey, side))
             yield searched[-1], STRICT
         for boxes in searched:
@@ -172,9 +175,7 @@ def is_cropped(face_crop: Mapping[str, Any], detector: str) -> bool:
     return detector == "none" or face_crop.get("detector") == "none"
 
 
-def choose_detector(
-    wanted: DetectorChoice, model: Path | None = None, progress: Progress = silent
-) -> Path | Literal["cascade"] | None:
+def choose_detector(wanted: DetectorChoice, model: Path | None = None, progress: Progress = silent) -> ChosenDetector:
     """YuNet's file, the cascade, or None for no detection, as ``wanted``; ``model`` is YuNet's file if it was named.
 
     Raises :class:`~fer_cli.errors.DetectorError` if a file that was named, here or by FER_YUNET, cannot be used; or,
@@ -192,7 +193,7 @@ def choose_detector(
         return CASCADE
 
 
-def open_detector(chosen: Path | Literal["cascade"] | None, *, quick: bool = False) -> FaceDetector | None:
+def open_detector(chosen: ChosenDetector, *, quick: bool = False) -> FaceDetector | None:
     """The detector that :func:`choose_detector` chose; ``quick`` as of :class:`~fer_cli.faces.detect.Detector`.
 
     Raises :class:`~fer_cli.errors.DetectorError` if the file is not YuNet's.

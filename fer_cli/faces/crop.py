@@ -112,8 +112,8 @@ def _from_middle(face: Face, size: tuple[int, int]) -> float:
 
 def _shrunk(face: Face, scale: float) -> Face:
     """The face in the pixels of a picture that was enlarged ``scale`` times; pixel centres are whole numbers."""
-    box = tuple(number / scale for number in face.box)
-    return replace(face, box=box, landmarks=(face.landmarks + 0.5) / scale - 0.5)
+    x, y, width, height = (number / scale for number in face.box)
+    return replace(face, box=(x, y, width, height), landmarks=(face.landmarks + 0.5) / scale - 0.5)
 
 
 #: Room left on each side of the box, as a part of its own: a detector finds a face better with its surroundings.

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -69,14 +69,14 @@ def decode(
     except PictureError:
         raise
     except UnidentifiedImageError:
-        raise PictureError(_why_not_a_picture(source)) from None
+        raise PictureError("not a picture" if isinstance(source, Image.Image) else _why_not_a_picture(source)) from None
     except Image.DecompressionBombError:
         raise PictureError(too_many_pixels(max_pixels)) from None
     except Exception as error:  # a broken file makes Pillow's readers raise nearly anything
         raise PictureError("broken or cut short") from error
 
 
-def begins_as_picture(source: Path | BinaryIO) -> bool:
+def begins_as_picture(source: Path | IO[bytes]) -> bool:
     """Whether the first bytes of the file are those of a picture that :func:`decode` reads or tells a reason of."""
     try:
         with open_regular(source) if isinstance(source, Path) else nullcontext(source) as file:
@@ -120,16 +120,16 @@ def why_unreadable(error: OSError | ValueError) -> str:
     return "no path to a file"
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> IO[bytes]:
     if is_raw(path):
-        raise PictureError(why_unread(path))
+        raise PictureError(why_unread(path) or "broken or cut short")
     try:
         return open_regular(path)
     except (OSError, ValueError) as error:
         raise PictureError(why_unreadable(error)) from error
 
 
-def _open(file: BinaryIO, size: int, max_pixels: int, note: Callable[[str], None]) -> np.ndarray:
+def _open(file: IO[bytes], size: int, max_pixels: int, note: Callable[[str], None]) -> np.ndarray:
     if size == 0:
         raise PictureError("empty file")
     if size > MAX_BYTES:
@@ -175,7 +175,7 @@ def _read(picture: Image.Image, max_pixels: int, note: Callable[[str], None]) ->
     if picture.format in SEVERAL and getattr(picture, "is_animated", False):
         note(FIRST_OF_SEVERAL)
     # ImageOps.exif_transpose also writes the metadata anew, and fails on much that it could have read.
-    turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
+    turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     shown = _to_rgb(picture)
     return np.array(shown if turn is None else shown.transpose(turn))
 

@@ -70,8 +70,8 @@ class Face:
 class FaceDetector(Protocol):
     """What finds faces: :class:`Detector`, or :class:`~fer_cli.faces.cascade.CascadeDetector`."""
 
-    def detect(self, pixels: np.ndarray, *, any_way_up: bool = True) -> list[Face]:
-        """The faces in H×W×3 uint8 RGB ``pixels``, the largest first."""
+    def detect(self, pixels: np.ndarray, *, any_way_up: bool = True, sides: tuple[int, ...] = SIDES) -> list[Face]:
+        """The faces in H×W×3 uint8 RGB ``pixels``, the largest first, which are searched at ``sides`` in turn."""
 
     def largest(self, pixels: np.ndarray) -> Face | None:
         """The largest face, or None."""
@@ -174,10 +174,11 @@ class Detector:
         except PictureError:
             return None
         found = [self._points(upright, template, mirrored=mirrored, quick=True) for mirrored in (False, True)]
-        if None in found or np.mean([face.score, *(score for _, score in found)]) < QUICK_UPRIGHT:
+        sure = [each for each in found if each is not None]
+        if len(sure) < len(found) or np.mean([face.score, *(score for _, score in sure)]) < QUICK_UPRIGHT:
             return None
         back = cv2.invertAffineTransform(matrix)
-        points = np.mean([points for points, _ in found], axis=0)
+        points = np.mean([points for points, _ in sure], axis=0)
         return replace(face, landmarks=points @ back[:, :2].T + back[:, 2])
 
     def _points(
@@ -228,14 +229,15 @@ class Detector:
 
         x, y, width, height = best.box
         corners = back(np.array([[x, y], [x + width, y + height]]))
-        left_top, size = corners.min(axis=0), np.ptp(corners, axis=0)
-        box = tuple(map(float, (*left_top, *size)))
+        (left, top), (wide, high) = corners.min(axis=0), np.ptp(corners, axis=0)
+        box = (float(left), float(top), float(wide), float(high))
         return Face(box, back(best.landmarks), best.score, turn=90 * quarters)
 
 
 def _face(row: np.ndarray, back: np.ndarray = np.ones(2)) -> Face:  # noqa: B008
     """The face of a row of the network, times ``back`` across and down."""
-    return Face(tuple(map(float, row[:4] * np.tile(back, 2))), row[4:14].reshape(5, 2) * back, float(row[14]))
+    x, y, width, height = map(float, row[:4] * np.tile(back, 2))
+    return Face((x, y, width, height), row[4:14].reshape(5, 2) * back, float(row[14]))
 
 
 def _middle_inside(inner: tuple[float, float, float, float], outer: tuple[float, float, float, float]) -> bool:

@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -36,8 +36,8 @@ class Every:
         """
         try:
             if text.strip().lower().endswith("s"):
-                every = cls(seconds=float(text.strip()[:-1]))
-                meant = 0 < every.seconds < float("inf")
+                seconds = float(text.strip()[:-1])
+                every, meant = cls(seconds=seconds), 0 < seconds < float("inf")
             else:
                 every = cls(frames=int(text))
                 meant = every.frames >= 1
@@ -58,7 +58,7 @@ class Every:
 
 
 def sampled_frames(
-    path: Path | BinaryIO, every: Every, *, max_pixels: int = MAX_PIXELS
+    path: Path | IO[bytes], every: Every, *, max_pixels: int = MAX_PIXELS
 ) -> Iterator[tuple[int, float, np.ndarray]]:
     """The number, the time in seconds from the start, and the pixels (H×W×3 uint8 RGB) of every frame taken, in order.
 
@@ -117,7 +117,7 @@ def video_frame(path: Path, index: int) -> np.ndarray:
 
 
 @contextmanager
-def open_video(path: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Any, Any]]:
+def open_video(path: Path | IO[bytes], *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Any, Any]]:
     """PyAV's container of the video at ``path`` and its first stream of moving pictures, open within the block.
 
     ``path`` may be an open file, which is read from its beginning and stays open. Nothing but this file is opened,
@@ -135,7 +135,7 @@ def open_video(path: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Iterat
     # FFmpeg counts the columns and rows with which it fills a frame up, and so is given some room.
     limit = {"max_pixels": str(2 * max_pixels + 65_536)}
     try:
-        opened = nullcontext(path) if hasattr(path, "read") else open_regular(path)
+        opened = open_regular(path) if isinstance(path, Path) else nullcontext(path)
     except (OSError, ValueError) as error:
         raise PictureError(f"{BROKEN}: {why_unreadable(error)}") from error
     try:
@@ -163,7 +163,7 @@ class _Quiet:
     The name is there because FFmpeg tells some formats by its ending.
     """
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: IO[bytes]):
         self._file = file
         file.seek(0)
         self.name, self.read, self.tell = os.fspath(file.name), file.read, file.tell
@@ -179,7 +179,8 @@ def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & type(stream.disposition).attached_pic)
 
 
-def _rate(stream: Any) -> Fraction | None:
+def _rate(stream: Any) -> Any:
+    """Frames a second, a fraction; none in a stream that :func:`open_video` refuses."""
     return stream.average_rate or stream.guessed_rate or stream.base_rate
 
 
@@ -233,7 +234,7 @@ def _upright(frame: Any, max_pixels: int) -> np.ndarray:
     return np.ascontiguousarray(pixels[::down, ::across])
 
 
-def frames_of(path: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[int, float, np.ndarray]]:
+def frames_of(path: Path | IO[bytes], *, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[int, float, np.ndarray]]:
     """Every frame of a video: its number, its time in seconds from the start, its pixels (H×W×3 uint8 RGB).
 
     Raises :class:`~fer_cli.errors.PictureError` if the video cannot be read, or from where it cannot.
@@ -247,7 +248,7 @@ class VideoSink:
     It is H.264 where PyAV has it, else MPEG-4, and appears at ``target`` when it is closed.
     """
 
-    def __init__(self, like: Path | BinaryIO, target: Path):
+    def __init__(self, like: Path | IO[bytes], target: Path):
         import av
 
         with open_video(like) as (_, stream):
@@ -257,7 +258,8 @@ class VideoSink:
         self._part = target.with_name(f".{target.name}.part")
         self._container = av.open(str(self._part), "w", format="mp4")
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        self._stream = self._container.add_stream(codec, rate=rate)
+        # Any: PyAV's types tell a stream's kind by the name of its codec alone.
+        self._stream = cast(Any, self._container.add_stream(codec, rate=rate))
         self._stream.pix_fmt = "yuv420p"
         if codec == "mpeg4":
             self._stream.bit_rate = 8_000_000

@@ -1,16 +1,20 @@
 """The base of our models, which answer what is asked of them, and the finding of a model by its type."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from os import PathLike
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
 
 import fer_cli.models
 from fer_cli.documents import write_seen
+
+if TYPE_CHECKING:
+    from fer_cli.models.encoder import Encoder
 
 WEIGHTS = "model.safetensors"
 #: Every model of ours that has been defined, by its configuration's ``model_type``.
@@ -36,9 +40,19 @@ class TrainedModel(PreTrainedModel):
     #: The name of the method of :meth:`saliency`.
     saliency_method = ""
     _encoder_frozen = False
+    # For type checkers alone: transformers reads the annotations of a class.
+    if TYPE_CHECKING:
+        #: The configuration, of the class that ``config_class`` names.
+        config: Any
+        config_class: Any
+        encoder: Any
+        head: nn.Sequential
+
+        post_init: Callable[[], None]
+        to: Any
 
     def __init_subclass__(cls, **settings: Any):
-        super().__init_subclass__(**settings)
+        super().__init_subclass__(**settings)  # type: ignore[no-untyped-call]
         config = vars(cls).get("config_class")
         if config is not None:
             _MODELS[config.model_type] = cls
@@ -58,7 +72,7 @@ class TrainedModel(PreTrainedModel):
     @property
     def output_layer(self) -> nn.Linear:
         """The layer that gives the logits."""
-        return self.head[-1]
+        return cast(nn.Linear, self.head[-1])
 
     def freeze_encoder(self, frozen: bool) -> None:
         """Freeze the encoder for a while, or train it again: no gradient, and BatchNorm in evaluation mode."""
@@ -66,7 +80,7 @@ class TrainedModel(PreTrainedModel):
         self.base_model.requires_grad_(not frozen)
         self.train(self.training)
 
-    def train(self, mode: bool = True) -> "TrainedModel":
+    def train(self, mode: bool = True) -> Self:
         """Switch to training mode, which leaves an encoder that :meth:`freeze_encoder` froze in evaluation mode."""
         super().train(mode)
         if self._encoder_frozen:
@@ -102,9 +116,9 @@ class TrainedModel(PreTrainedModel):
                 model.get_submodule(holder).register_buffer(own, buffer, persistent=False)
         return loaded
 
-    def save_pretrained(self, save_directory: str | Path, **settings: Any) -> None:
+    def save_pretrained(self, save_directory: str | PathLike[str], *args: Any, **settings: Any) -> None:
         """Save as transformers does, then add what the model has seen to the header of its weights."""
-        super().save_pretrained(save_directory, **settings)
+        super().save_pretrained(save_directory, *args, **settings)
         if (Path(save_directory) / WEIGHTS).is_file():
             write_seen(Path(save_directory) / WEIGHTS, self.seen)
 
@@ -112,13 +126,16 @@ class TrainedModel(PreTrainedModel):
 class EncoderModel(TrainedModel):
     """The base of models with one ``encoder``, which is frozen unless the configuration's ``tune_encoder`` is set."""
 
+    if TYPE_CHECKING:
+        encoder: Encoder
+
     @property
-    def convolutional(self) -> bool:
+    def convolutional(self) -> bool:  # type: ignore[override]  # an answer of the encoder's, not set
         """Whether the encoder is a network of convolutions, which ONNX Runtime runs faster than torch on a CPU."""
         return self.encoder.convolutional
 
     @property
-    def traceable(self) -> bool:
+    def traceable(self) -> bool:  # type: ignore[override]
         """Whether torch's older ONNX exporter reads the encoder."""
         return self.encoder.traceable
 

@@ -4,7 +4,7 @@ N. Dalal and B. Triggs, *Histograms of Oriented Gradients for Human Detection*, 
 :func:`skimage.feature.hog` computes them. The machine is one linear layer.
 """
 
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -138,9 +138,11 @@ class BaselineModel(DifferenceModel):
 
     config_class = BaselineConfig
     saliency_method = "evidence by block"
+    if TYPE_CHECKING:
+        encoder: HOGEncoder
 
     @staticmethod
-    def make_encoder(config: BaselineConfig) -> HOGEncoder:
+    def make_encoder(config: Any) -> HOGEncoder:
         """HOG by the settings of ``config``."""
         return HOGEncoder(config.image_size, config.orientations, config.pixels_per_cell, config.cells_per_block)
 

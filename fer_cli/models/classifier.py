@@ -75,7 +75,7 @@ class ClassifierModel(EncoderModel):
         super().__init__(config)
         self.encoder = make_encoder(config.backbone, config.image_size)
         self.dropout = nn.Dropout(config.dropout)
-        self.head = make_head(self.encoder.width, config.hidden_sizes, config.num_labels)
+        self.head = make_head(self.encoder.width, config.hidden_sizes, self.config.num_labels)
         self.post_init()
         self.encoder.requires_grad_(config.tune_encoder)
 

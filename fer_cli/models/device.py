@@ -36,7 +36,8 @@ def available_devices() -> list[torch.device]:
     """The CPU, then every GPU that torch sees."""
     devices = [torch.device("cpu")]
     if torch.accelerator.is_available():
-        kind = torch.accelerator.current_accelerator().type
+        accelerator = torch.accelerator.current_accelerator()
+        kind = "cuda" if accelerator is None else accelerator.type
         devices += [torch.device(kind, index) for index in range(torch.accelerator.device_count())]
     return devices
 

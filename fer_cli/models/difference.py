@@ -4,7 +4,7 @@ One encoder embeds both faces. The embedding of the target minus that of the neu
 common, which is the person; a small head classifies that difference and the target's own embedding.
 """
 
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict, cast
 
 import torch
 from msgspec import Meta
@@ -86,29 +86,29 @@ class DifferenceModel(EncoderModel):
     >>> model = DifferenceModel.from_pretrained("runs/difference-ckplus-fold0")  # doctest: +SKIP
     """
 
-    config_class = DifferenceConfig
+    config_class: type[PretrainedConfig] = DifferenceConfig
     base_model_prefix = "encoder"
     main_input_name = "pixel_values"
     saliency_method = "Grad-CAM"
 
-    def __init__(self, config: DifferenceConfig):
+    def __init__(self, config: PretrainedConfig):
         super().__init__(config)
         if config.features not in FEATURES:
             raise ModelError(f"features '{config.features}' is none of {', '.join(FEATURES)}.")
         self.encoder = self.make_encoder(config)
         width = self.encoder.width * (2 if config.features == "both" else 1)
         self.standardised = Standardise(width) if config.standardise else nn.Identity()
-        self.head = make_head(width, config.hidden_sizes, config.num_labels, config.dropout)
+        self.head = make_head(width, config.hidden_sizes, self.config.num_labels, config.dropout)
         self.post_init()
         self.encoder.requires_grad_(config.tune_encoder)
 
     @staticmethod
-    def make_encoder(config: PretrainedConfig) -> Encoder:
+    def make_encoder(config: Any) -> Encoder:
         """The encoder that ``config`` describes, its weights random."""
         return make_encoder(config.backbone, config.image_size)
 
     @property
-    def paired(self) -> bool:
+    def paired(self) -> bool:  # type: ignore[override]  # an answer of the configuration's, not set
         """Whether a face is compared with its person's neutral face."""
         return self.config.features != "target"
 
@@ -140,7 +140,9 @@ class DifferenceModel(EncoderModel):
         Nothing is done where the configuration does not say so.
         """
         if self.config.standardise:
-            self.standardised.fit(self.compared(embeddings, neutral_embeddings if self.paired else None))
+            cast(Standardise, self.standardised).fit(
+                self.compared(embeddings, neutral_embeddings if self.paired else None)
+            )
 
     def saliency(self, pixels: Tensor, index: int, neutral: Tensor | None = None) -> Tensor:
         """Grad-CAM of the target face for the class ``index``, h×w."""
@@ -161,7 +163,9 @@ class DifferenceModel(EncoderModel):
         difference = target - neutral
         return difference if self.config.features == "difference" else torch.cat([difference, target], dim=1)
 
-    def _embed(self, target: Tensor, neutral: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _embed(self, target: Tensor | None, neutral: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        if target is None:
+            raise ValueError("pixel_values: this model takes faces, or their embeddings")
         with torch.set_grad_enabled(self.config.tune_encoder and torch.is_grad_enabled()):
             if neutral is None or not self.paired:
                 return self.encoder(target), None

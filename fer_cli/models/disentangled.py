@@ -5,9 +5,10 @@ branch, so that the emotion encoder need not carry it. Stage 2 is :class:`~fer_c
 this emotion encoder, frozen.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired, Self, TypedDict
 
 import torch
 from msgspec import Meta
@@ -23,6 +24,7 @@ from fer_cli.models.encoder import (
     HIDDEN_SIZES,
     BackboneName,
     Dropout,
+    Encoder,
     HiddenSizes,
     ImageSize,
     initialise,
@@ -75,7 +77,7 @@ class DisentangledConfig(PretrainedConfig):
         disentangle_weight: float = 1.0,
         subjects: int = 0,
         image_size: int | None = None,
-        normalisation: list[list[float]] | None = None,
+        normalisation: Sequence[Sequence[float]] | None = None,
         dropout: float = 0.0,
         **kwargs: Any,
     ):
@@ -95,7 +97,7 @@ class DisentangledConfig(PretrainedConfig):
 class DisentangledOutput(ImageClassifierOutput):
     """``penalty`` is what training adds to the cross-entropy, weighted already; None outside training."""
 
-    penalty: torch.FloatTensor | None = None
+    penalty: Tensor | None = None
 
 
 class DisentangledModel(TrainedModel):
@@ -105,6 +107,8 @@ class DisentangledModel(TrainedModel):
     base_model_prefix = "encoder"
     main_input_name = "pixel_values"
     saliency_method = "Grad-CAM"
+    if TYPE_CHECKING:
+        encoder: Encoder
 
     def __init__(self, config: DisentangledConfig):
         super().__init__(config)
@@ -116,11 +120,11 @@ class DisentangledModel(TrainedModel):
                 hint="Type another --identity than none, or --disentangle concat or adversarial.",
             )
         self.encoder = make_encoder(config.backbone, config.image_size)
-        self.identity = None if config.identity is None else identity_network(config.identity)
+        self.identity: Any = None if config.identity is None else identity_network(config.identity)
         if self.identity is not None and config.normalisation is not None:
             self.identity.register_forward_pre_hook(partial(_as_imagenet, config.normalisation))
         width = self.encoder.width + (self.identity.width if self.identity is not None else 0)
-        self.head = make_head(width, config.hidden_sizes, config.num_labels, config.dropout)
+        self.head = make_head(width, config.hidden_sizes, self.config.num_labels, config.dropout)
         if config.disentangle == "adversarial":
             self.adversary = make_head(self.encoder.width, (config.hidden_sizes or HIDDEN_SIZES)[:1], config.subjects)
         self.post_init()
@@ -132,16 +136,16 @@ class DisentangledModel(TrainedModel):
         return {} if self.identity is None else {"identity_embeddings": self.identity}
 
     @property
-    def convolutional(self) -> bool:
+    def convolutional(self) -> bool:  # type: ignore[override]  # an answer of the encoders', not set
         """Whether the encoders are networks of convolutions, which ONNX Runtime runs faster than torch on a CPU."""
         return self.encoder.convolutional
 
     @property
-    def traceable(self) -> bool:
+    def traceable(self) -> bool:  # type: ignore[override]
         """Whether torch's older ONNX exporter reads it, which the encoders decide."""
         return self.encoder.traceable and (self.identity is None or self.identity.traceable)
 
-    def train(self, mode: bool = True) -> "DisentangledModel":
+    def train(self, mode: bool = True) -> Self:
         """Switch to training mode, which leaves the identity encoder frozen and its BatchNorm in evaluation mode."""
         super().train(mode)
         # Here too because from_pretrained makes every parameter trainable.
@@ -189,7 +193,7 @@ class DisentangledModel(TrainedModel):
                 raise ValueError("subjects: the adversary learns to tell them apart")
             logits = self.adversary(_ReversedGradient.apply(emotion))
             return self.config.disentangle_weight * nn.functional.cross_entropy(logits, subjects)
-        if self.config.disentangle == "orthogonal":
+        if self.config.disentangle == "orthogonal" and identity is not None:
             return self.config.disentangle_weight * shared_part(emotion, identity)
         return None
 

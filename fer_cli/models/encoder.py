@@ -11,7 +11,7 @@ from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import torch
 import torchvision
@@ -52,6 +52,10 @@ class Encoder(nn.Module):
     convolutional = True
     #: The place of the channels in a feature map.
     channels = 1
+    # torch calls an attribute that is a network; a subclass may as well have a method.
+    if TYPE_CHECKING:
+        features: Callable[[Tensor], Tensor]
+        avgpool: Callable[[Tensor], Tensor]
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """The embeddings of a batch of images."""
@@ -109,11 +113,11 @@ class SmallResNet(Encoder):
     place of 64 to 512: 3.7 million parameters, and at 64 pixels 310 million multiplications a picture.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         before = STAGES[0]
         stem = nn.Conv2d(3, before, 3, stride=2, padding=1, bias=False)
-        layers = [stem, nn.BatchNorm2d(before), nn.ReLU(inplace=True)]
+        layers: list[nn.Module] = [stem, nn.BatchNorm2d(before), nn.ReLU(inplace=True)]
         for width in STAGES:
             first = BasicBlock(width, width)
             if width != before:
@@ -181,6 +185,9 @@ class Standardise(nn.Module):
     differ by thousandths of their size, and a head sees nearly the same numbers for every face.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, width: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(width))
@@ -219,8 +226,9 @@ def initialise(module: nn.Module) -> None:
 @torch.no_grad()
 def small_output(head: nn.Sequential) -> None:
     """Begin with logits near zero, all classes alike, so that the first steps are not spent on unlearning chance."""
-    nn.init.normal_(head[-1].weight, std=SMALL_OUTPUT)
-    nn.init.zeros_(head[-1].bias)
+    last = cast(nn.Linear, head[-1])
+    nn.init.normal_(last.weight, std=SMALL_OUTPUT)
+    nn.init.zeros_(last.bias)
 
 
 class TimmEncoder(Encoder):
@@ -233,7 +241,7 @@ class TimmEncoder(Encoder):
     def __init__(self, name: str, image_size: int | None = None):
         super().__init__()
         require_listed(name)
-        self.network = _create(name, image_size)
+        self.network: Any = _create(name, image_size)
         # Networks with a layer after the pool give as many numbers as that has.
         width = getattr(self.network, "head_hidden_size", None) or getattr(self.network, "num_features", None)
         if not isinstance(width, int) or width < 1:

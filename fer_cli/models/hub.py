@@ -83,12 +83,13 @@ def load_published(source: str | Path, device: str = "auto") -> tuple[Classifier
     """
     # A folder's name can look like one of the Hub; what is here is what is meant.
     name, revision = split_revision(str(source))
-    pinned = {"revision": revision} if revision else {}
+    pinned: dict[str, Any] = {"revision": revision} if revision else {}
     try:
         config = foreign_config(name, **pinned)
         if own_model(config.model_type) is not None:
             folder = Path(source) if Path(source).is_dir() else fetch_own(str(source))
-            return Classifier.load(folder, device), "labels are the vocabulary's"
+            if folder is not None:
+                return Classifier.load(folder, device), "labels are the vocabulary's"
         labels = _labels(config, name)
         model = adopt(load_foreign(AutoModelForImageClassification, name, config, **pinned))
         processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False, **pinned)
@@ -97,14 +98,16 @@ def load_published(source: str | Path, device: str = "auto") -> tuple[Classifier
     except Exception as error:  # transformers' errors, the Hub's, the network's, and the disk's
         raise _cannot_be_had(source, error) from error
     classes = vocabulary(labels)
-    preprocessing = ProcessorPreprocessing(processor, _size(processor, name))
+    # It is called as a Preprocessing is.
+    preprocessing: Any = ProcessorPreprocessing(processor, _size(processor, name))
     return Classifier(model, preprocessing, choose_device(device), classes), _about(labels, classes)
 
 
 def adopt(model: PreTrainedModel) -> PreTrainedModel:
     """Have a model that others published answer what a :class:`~fer_cli.models.base.TrainedModel` does."""
-    model.paired = model.traceable = False
-    model.convolutional = model.config.model_type in CONVOLUTIONAL
+    attributes = {"paired": False, "traceable": False, "convolutional": model.config.model_type in CONVOLUTIONAL}
+    for name, value in attributes.items():
+        setattr(model, name, value)
     return model
 
 

@@ -51,7 +51,7 @@ class IdentityModel(TrainedModel):
     def __init__(self, config: IdentityConfig):
         super().__init__(config)
         self.encoder = MobileNetV3(config.backbone)
-        self.classifier = nn.Linear(self.encoder.width, config.num_labels)
+        self.classifier = nn.Linear(self.encoder.width, self.config.num_labels)
         self.post_init()
 
     def forward(self, pixel_values: Tensor, labels: Tensor | None = None) -> ImageClassifierOutput:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,12 +36,14 @@ class Classifier:
         device: torch.device,
         classes: tuple[str, ...] | None = None,
     ):
-        self.model = model.to(device=device, memory_format=torch.channels_last).eval()
+        model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-arg]  # a wrapped method
+        #: A :class:`TrainedModel`, or another that :func:`~fer_cli.models.hub.adopt` has answer as one does.
+        self.model: Any = model
         self.preprocessing = preprocessing
         self.device = device
         #: What the logits are divided by before the softmax, as calibration on a validation split found it.
         self.temperature: float = model.temperature if isinstance(model, TrainedModel) else 1.0
-        names = model.config.id2label
+        names: Mapping[Any, str] = model.config.id2label or {}
         #: The classes, in the order of the probabilities: by the names that the model carries, if not by others.
         self.classes = classes or tuple(names[index] for index in range(len(names)))
         self.tta: str | None = getattr(model.config, "tta", None)

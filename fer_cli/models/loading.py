@@ -139,7 +139,8 @@ def load_own(folder: Path, wanted: type[TrainedModel] | None = None) -> TrainedM
     kind = own_model(name)
     if kind is None or (kind.identifies if wanted is None else kind is not wanted):
         raise ModelError(f"{folder} holds a {str(name)[:40]} model, which is not one of fer's.")
-    fields = kind.config_class.stored
+    config_class: Any = kind.config_class
+    fields = config_class.stored
     read_document(folder / CONFIG, fields, ModelError)
     # What the type does not declare stays behind.
     declared = msgspec.convert(stored, fields)
@@ -149,7 +150,7 @@ def load_own(folder: Path, wanted: type[TrainedModel] | None = None) -> TrainedM
     around = {name: value for name, value in msgspec.convert(stored, _Around).items() if value not in (None, "none")}
     tensors = read_weights(folder / WEIGHTS)
     try:
-        config = kind.config_class(**declared, **labels, **around)
+        config = config_class(**declared, **labels, **around)
         with torch.device("meta"):
             needed = sum(tensor.numel() for tensor in kind(config).state_dict().values())
         stored_numbers = sum(tensor.numel() for tensor in tensors.values())

@@ -62,17 +62,24 @@ def _exported(network: nn.Module, inputs: dict[str, Tensor], output: str, trace:
     """The graph as an ``onnx.ModelProto``."""
     import onnx
 
-    names = {"input_names": list(inputs), "output_names": [output], "opset_version": OPSET, "verbose": False}
+    names: dict[str, Any] = {
+        "input_names": list(inputs),
+        "output_names": [output],
+        "opset_version": OPSET,
+        "verbose": False,
+    }
     with torch.inference_mode(False), torch.no_grad(), silence():
         try:
             if trace:
-                traced = BytesIO()
+                # Any: this exporter writes to streams too, which torch's types lack.
+                traced: Any = BytesIO()
                 axes = {name: {0: "batch"} for name in (*inputs, output)}
                 torch.onnx.export(network, tuple(inputs.values()), traced, dynamo=False, dynamic_axes=axes, **names)
                 return onnx.load_from_string(traced.getvalue())
             batch = torch.export.Dim("batch")
             shapes = {name: {0: batch} for name in inputs}
             program = torch.onnx.export(network, kwargs=inputs, dynamo=True, dynamic_shapes=shapes, **names)
+            assert program is not None  # it is where no file is named
             return program.model_proto
         except Exception as error:  # the exporter raises whatever the layer at hand made it raise
             reason = next(iter(str(error).strip().splitlines()), "")
@@ -163,10 +170,12 @@ class _Graph(nn.Module):
     pictures' and their mirror images' probabilities.
     """
 
+    model: Any
+
     def __init__(self, model: nn.Module, temperature: float = 1.0, tta: str | None = None):
         super().__init__()
         self.model = model
-        self.traceable: bool = model.traceable
+        self.traceable = bool(model.traceable)
         self._temperature = temperature
         self._flip = tta == FLIP
 
@@ -279,7 +288,9 @@ def _written(classifier: Classifier, network: nn.Module, path: Path) -> OnnxClas
     output = "embeddings" if classifier.paired else "logits"
     part = path.with_name(f".{path.stem}.{os.getpid()}.onnx")
     try:
-        write_graph(network, {"pixel_values": torch.randn(2, 3, size, size)}, output, part, trace=network.traceable)
+        write_graph(
+            network, {"pixel_values": torch.randn(2, 3, size, size)}, output, part, trace=bool(network.traceable)
+        )
         made = OnnxClassifier(classifier, open_session(part))
         # The name of a finished graph is given only to one that is right.
         check_equal(made, classifier)

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class PickleRefusedError(ValueError):
     """A pickle does what a pickle of data has no need of."""
 
 
-class Tuple(tuple):
+class Tuple(tuple[Any, ...]):
     """A tuple that knows how many ``parts`` it has, those of the tuples in it included."""
 
     parts: int
@@ -76,13 +76,14 @@ class Interpreter:
         self._find = find
         self._persistent = persistent
 
-    def load(self, file: BinaryIO) -> Any:
+    def load(self, file: IO[bytes]) -> Any:
         """The object in the next pickle of ``file``.
 
         Raises :class:`PickleRefusedError` if it does anything else than to hold data, or whatever ``find`` raises.
         """
         stack: list[Any] = []
         memo: dict[int, Any] = {}
+        value: Any
         for count, (step, value, _) in enumerate(pickletools.genops(file)):
             if count > MAX_STEPS:
                 raise PickleRefusedError("has no end")
@@ -160,7 +161,7 @@ def _to_mark(stack: list[Any]) -> list[Any]:
     return values[::-1]
 
 
-def _fill(target: dict, values: list[Any]) -> dict:
+def _fill(target: dict[Any, Any], values: list[Any]) -> dict[Any, Any]:
     for key, value in zip(values[::2], values[1::2], strict=True):
         if not isinstance(key, str | int):
             raise PickleRefusedError("has a key that is no name")
@@ -232,7 +233,7 @@ class _StandIns:
         self._encoded = 0
 
     def find(self, module: str, name: str) -> Callable[..., Any]:
-        stand_ins = {
+        stand_ins: dict[tuple[str, str], Callable[..., Any]] = {
             # Arguments of the function below, called by none.
             ("numpy", "ndarray"): lambda *_: None,
             ("numpy", "dtype"): _Type,
@@ -311,7 +312,7 @@ def require_plain_state_dict(path: Path) -> None:
                 interpreter.load(BytesIO(content.read(MAX_PICKLE)))
 
 
-class _Inert(dict):
+class _Inert(dict[str, Any]):
     """Stands in for whatever a state dict is made of."""
 
     def build(self, state: Any) -> None:

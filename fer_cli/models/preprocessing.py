@@ -84,13 +84,14 @@ class Preprocessing:
 
     def save(self, folder: Path) -> None:
         """Write ``preprocessor_config.json`` into ``folder``."""
+        # What a processor does not know of it keeps.
+        further: dict[str, Any] = {"face_crop": dict(self.face_crop), **({"grey": True} if self.grey else {})}
         ViTImageProcessor(
             size={"height": self.size, "width": self.size},
             resample=2,
             image_mean=list(self.mean),
             image_std=list(self.std),
-            face_crop=dict(self.face_crop),
-            **({"grey": True} if self.grey else {}),
+            **further,
         ).save_pretrained(folder)
 
     @classmethod

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from fer_cli.models import SFACE, SFACE_SHA256
 from fer_cli.models.loading import first_line, require_readable
 from fer_cli.models.onnx import open_session
 from fer_cli.models.preprocessing import Preprocessing
-from fer_cli.models.weights import find
+from fer_cli.models.weights import SFaceWeights, find
 
 if TYPE_CHECKING:
     import onnx
@@ -102,7 +102,7 @@ def import_sface(source: Path) -> Path:
 
     Raises as :class:`SFace` does, and writes nothing then.
     """
-    target = find(SFACE).target()
+    target = cast(SFaceWeights, find(SFACE)).target()
     SFace(source)
     with locked(target, "importing to"):
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ not.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,10 +30,10 @@ RESIZED, SIDE = 256, 224
 PEOPLE = 8631
 
 
-class Bottleneck(resnet.Bottleneck):
+class Bottleneck(resnet.Bottleneck):  # type: ignore[misc]  # torchvision is not typed
     """torchvision's block with the stride where Caffe has it: on the first 1×1 convolution, not on the 3×3."""
 
-    def __init__(self, inplanes: int, planes: int, stride: int = 1, *args, **kwargs):
+    def __init__(self, inplanes: int, planes: int, stride: int = 1, *args: Any, **kwargs: Any):
         super().__init__(inplanes, planes, stride, *args, **kwargs)
         self.conv1.stride, self.conv2.stride = self.conv2.stride, self.conv1.stride
 
@@ -55,7 +56,7 @@ class VGGFace2Encoder(nn.Module):
     #: It resizes its pictures, which torch's older ONNX exporter does not read.
     traceable = False
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.network = published_network()
         self.network.fc = nn.Identity()
@@ -77,7 +78,7 @@ class VGGFace2Backbone(Encoder):
     # The published network takes colours of 0 to 255.
     std = (1 / 255,) * 3
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.network = published_network()
         self.network.avgpool = nn.AdaptiveAvgPool2d(1)

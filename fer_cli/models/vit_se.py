@@ -5,7 +5,7 @@ arXiv 2107.03107.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict, cast
 
 import torch
 from msgspec import Meta
@@ -24,7 +24,7 @@ from fer_cli.models.encoder import Width
 from fer_cli.models.loading import first_line, foreign_config, load_foreign, load_own
 
 #: A ViT that trains in minutes on a CPU: for trying things out, not for results.
-TINY = {"hidden_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 192}
+TINY: dict[str, Any] = {"hidden_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 192}
 
 
 class _StoredViT(TypedDict, total=False):
@@ -89,7 +89,7 @@ class ViTSEModel(TrainedModel):
     config_class = ViTSEConfig
     base_model_prefix = "vit"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ("image",)  # type: ignore[assignment]  # as transformers' own models have it
     _supports_sdpa = True
     saliency_method = "attention rollout"
 
@@ -98,9 +98,10 @@ class ViTSEModel(TrainedModel):
         if config.pooling not in POOLINGS:
             raise ModelError(f"pooling '{config.pooling}' is none of {', '.join(POOLINGS)}.")
         self.vit = ViTModel(config.vit, add_pooling_layer=config.pooling == "pooler")
-        width = config.vit.pooler_output_size if config.pooling == "pooler" else config.vit.hidden_size
+        vit: Any = config.vit
+        width = vit.pooler_output_size if config.pooling == "pooler" else vit.hidden_size
         self.gate = SqueezeExcitation(width, reduction=config.se_reduction, gate=config.se_gate)
-        self.classifier = nn.Linear(width, config.num_labels)
+        self.classifier = nn.Linear(width, self.config.num_labels)
         self.post_init()
 
     @property
@@ -141,7 +142,7 @@ class ViTSEModel(TrainedModel):
             self.vit.set_attn_implementation(before)
         flow = attention_rollout(torch.stack([layer[0] for layer in attentions]))
         # Every patch reaches the class token a little, which hides what reaches it more.
-        return (flow - flow.min()).reshape(pixels.shape[-2] // self.vit.config.patch_size, -1)
+        return (flow - flow.min()).reshape(pixels.shape[-2] // self.config.vit.patch_size, -1)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -170,8 +171,8 @@ def vit_config(backbone: str, size: int) -> ViTConfig:
     if backbone == VIT_B16:
         # ViT-B/16 is what transformers configures by default.
         return ViTConfig(image_size=size)
-    config = _config(backbone)
-    config = getattr(config, "vit", config)
+    whole: Any = _config(backbone)
+    config: ViTConfig = getattr(whole, "vit", whole)
     config.image_size = size
     return config
 
@@ -181,7 +182,7 @@ def pretrained_vit(backbone: str, *, pooling: str) -> ViTModel:
 
     Raises :class:`~fer_cli.errors.ModelError` if it cannot be had, or has no pooler where one is asked for.
     """
-    config = _config(backbone)
+    config: Any = _config(backbone)
     wanted = pooling == "pooler"
     hint = "Type --pooling class-token." if wanted else ""
     try:
@@ -191,7 +192,7 @@ def pretrained_vit(backbone: str, *, pooling: str) -> ViTModel:
         if wanted and config.pooling != pooling:
             raise ModelError(f"The ViT {backbone} has no trained pooler.", hint=hint)
         if Path(backbone).is_dir():
-            return load_own(Path(backbone), ViTSEModel).vit
+            return cast(ViTSEModel, load_own(Path(backbone), ViTSEModel)).vit
         return load_foreign(ViTSEModel, backbone, config).vit
     except ModelError:
         raise

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
+from typing import cast
 
 from fer_cli.errors import DetectorError, ModelError, UsageError
 from fer_cli.faces import yunet
@@ -356,7 +357,7 @@ def import_weights(source: Path) -> Path:
     """
     from fer_cli.models.vggface2 import import_published
 
-    target = ALL[VGGFACE2].target()
+    target = ImportedWeights.target(cast(ImportedWeights, ALL[VGGFACE2]))
     with locked(target, "importing to"):
         import_published(source, target)
     return target

@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import fer_cli
 from fer_cli.errors import FerError, UsageError
-from fer_cli.faces.cascade import choose_detector
+from fer_cli.faces.cascade import choose_detector, is_cropped
 from fer_cli.models import ONNXRUNTIME, TORCH
 from fer_cli.models.device import choose_device
 from fer_cli.models.inference import Classifier
@@ -20,7 +20,7 @@ from fer_cli.models.onnx import OnnxClassifier, with_runtime
 from fer_cli.prediction.checkpoint import Block, input_of, line_of
 from fer_cli.prediction.options import PredictOptions
 from fer_cli.prediction.people.snapshot import KnownPeople
-from fer_cli.prediction.pipeline import FaceClassifier, FaceExtractor, NeutralFinder, is_cropped
+from fer_cli.prediction.pipeline import Extract, FaceClassifier, FaceExtractor, NeutralFinder
 from fer_cli.prediction.results import FrameResult
 from fer_cli.prediction.sinks import Sink
 from fer_cli.prediction.sinks.thumbnails import Thumbnails
@@ -132,11 +132,14 @@ class _Opened:
         )
         if job.finder is not None:
             job.finder.fit(None, extract)
+        taking: Extract = extract
         identify = None
         if job.people is not None:
-            job.people.to(classifier.device)
-            extract, identify = job.people.extracting(extract), job.people.identify
-        self._predict = lambda inputs: job.predict(inputs, extract, classifier, job.finder, threads, identify)
+            job.people.to(cast(Classifier, classifier).device)
+            taking, identify = job.people.extracting(extract), job.people.identify
+        self._predict: Callable[..., Iterator[FrameResult]] = lambda inputs: job.predict(
+            inputs, taking, classifier, job.finder, threads, identify
+        )
         self._sinks, self._thumbnails = job.sinks, job.thumbnails
 
     def results(self, start: int, inputs: bytes) -> tuple[bytes, bytes]:
@@ -145,14 +148,14 @@ class _Opened:
         found = []
         with ExitStack() as stack:
             sinks = list(self._sinks)
-            if self._thumbnails:
-                thumbnails = stack.enter_context(Thumbnails(None))
+            thumbnails = stack.enter_context(Thumbnails(None)) if self._thumbnails else None
+            if thumbnails is not None:
                 sinks.append(thumbnails)
             for result in self._predict(numbered):
                 for sink in sinks:
                     sink.write(result)
                 found.append(line_of(result))
-            return b"".join(found), thumbnails.packed() if self._thumbnails else b""
+            return b"".join(found), b"" if thumbnails is None else thumbnails.packed()
 
 
 class BlockActor:

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from fer_cli.documents import check_document
 from fer_cli.errors import FerError, UsageError
@@ -31,7 +31,11 @@ _Input = tuple[str, str | None, str | None, int]
 _InShard = tuple[str, str | None, str | None, int, str, tuple[int, int]]
 #: A part that holds a block, by its first input and the one after its last.
 _BLOCK = re.compile(r"part-(\d+)-(\d+)\.jsonl")
-_Face = TypedDict("_Face", {name: kind | None for name, kind in COLUMNS.items()})
+# The columns stand once; a type checker sees a dictionary.
+if TYPE_CHECKING:
+    _Face = dict[str, Any]
+else:
+    _Face = TypedDict("_Face", {name: kind | None for name, kind in COLUMNS.items()})
 
 
 class _Record(TypedDict):
@@ -99,7 +103,7 @@ class Checkpoint:
             with write_errors(self._inputs), written_whole(self._inputs) as part, part.open("w") as file:
                 for number, each in enumerate(inputs, start=1):
                     # As ASCII, in which a name that is no UTF-8 keeps its bytes.
-                    row = [str(each.path), each.subject, each.problem, each.source]
+                    row: list[Any] = [str(each.path), each.subject, each.problem, each.source]
                     row += [] if each.shard is None else [each.shard, each.place]
                     file.write(json.dumps(row) + "\n")
                     progress("listing", number, None)
@@ -129,13 +133,13 @@ class Checkpoint:
         A stored block that is damaged is removed, and its inputs are in none.
         """
         done = iter(self._blocks(check=True))
-        start, stop, _ = next(done, (None, None, None))
+        start, stop, _ = next(done, (-1, -1, None))
         waiting: list[bytes] = []
         skipped_until = index = 0
         for index, line in enumerate(self._input_lines()):
             if index == start:
                 skipped_until = stop
-                start, stop, _ = next(done, (None, None, None))
+                start, stop, _ = next(done, (-1, -1, None))
             alone = is_video(self._input(line).path)
             if waiting and (index < skipped_until or alone):
                 yield Block(index - len(waiting), index, b"".join(waiting))
@@ -181,7 +185,9 @@ class Checkpoint:
     def _blocks(self, *, check: bool = False) -> list[tuple[int, int, Path]]:
         """The stored blocks in order; with ``check`` without those that are damaged, or overlap, which are removed."""
         found = [
-            (*map(int, name.groups()), path) for path in self.folder.iterdir() if (name := _BLOCK.fullmatch(path.name))
+            (int(name[1]), int(name[2]), path)
+            for path in self.folder.iterdir()
+            if (name := _BLOCK.fullmatch(path.name))
         ]
         found.sort()
         if not check:

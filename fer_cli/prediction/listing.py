@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
 from fer_cli.errors import FerError, PictureError, UsageError
 from fer_cli.files import above, identity_of, is_folder, listed, open_regular
@@ -60,7 +60,14 @@ def expand_braces(name: str) -> Iterator[str]:
     return map("".join, itertools.product(*parts, [name[end:]]))
 
 
-class Address(type(Path())):
+if TYPE_CHECKING:
+    _Path = Path
+else:
+    # Before Python 3.12 only the class of this system's paths can be a base.
+    _Path = type(Path())
+
+
+class Address(_Path):
     """The name of what is not a file of this disk, with a path's ``name``, ``stem`` and ``suffix``.
 
     As text it is exactly what it was made of; a path would make one slash of two. What follows a question mark up to
@@ -71,6 +78,7 @@ class Address(type(Path())):
     ('https://host/a//clip.mp4?signature=5', 'clip', '.mp4')
     """
 
+    _address: str
     __slots__ = ("_address",)
 
     def __new__(cls, address: str) -> "Address":
@@ -168,7 +176,7 @@ def read_table(path: Path, error: type[FerError]) -> Iterator[tuple[Path, str | 
             yield of_list(path.parent, name), unicodedata.normalize("NFC", who) or None, None
 
 
-def _as_utf8(file: BinaryIO) -> BinaryIO:
+def _as_utf8(file: IO[bytes]) -> IO[bytes]:
     """The list without a byte order mark, and in UTF-8 where that says that it is UTF-16, as of Windows' editors."""
     mark = file.read(3)
     file.seek(0)
@@ -179,7 +187,7 @@ def _as_utf8(file: BinaryIO) -> BinaryIO:
     return file
 
 
-def standard_input() -> BinaryIO:
+def standard_input() -> IO[bytes]:
     """Standard input without a buffer, so that a name is read as soon as it is written.
 
     A buffer would have a lock, on which Python dies if it ends while a thread still waits for the next name.
@@ -191,7 +199,7 @@ def standard_input() -> BinaryIO:
         return sys.stdin.buffer
 
 
-def names_in(file: BinaryIO) -> Iterator[str]:
+def names_in(file: IO[bytes]) -> Iterator[str]:
     """The names in a stream, one a line, or ended by NUL (as ``find -print0`` does); each as soon as it is read.
 
     Raises :class:`~fer_cli.errors.FerError` if the stream is no list of names.
@@ -238,7 +246,7 @@ def matching(pattern: str) -> Iterator[Path]:
             if (identity, places) in met or (deep and identity in outside):
                 continue
             met.add((identity, places))
-            below = []
+            below: list[Any] = []
             for entry in listed(folder, hidden=any(rest[place].hidden for place in places)):
                 fits = [place for place in places if rest[place].fits(entry.name)]
                 if not is_folder(entry):

@@ -46,7 +46,7 @@ class NeutralOptions:
         NEUTRAL,
     ] = field(default=None, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_bounds(self)
         names = ("identity", "identity_threshold", "neutral_classifier") if self.people is None else ()
         for name in names:
@@ -100,7 +100,7 @@ class PredictOptions:
     annotate: Annotated[Path | None, Doc("A folder for annotated pictures and videos."), OUTPUT] = None
     crops: Annotated[Path | None, Doc("A folder for the aligned crops."), OUTPUT] = None
     sort_into: Annotated[Path | None, Doc("A folder for links to the pictures, by expression."), OUTPUT] = None
-    engine: Annotated[Literal["local", "ray"], Doc("ray: the machines of a Ray cluster."), COMPUTE] = LOCAL
+    engine: Annotated[Literal["local", "ray"], Doc("ray: the machines of a Ray cluster."), COMPUTE] = "local"
     ray_address: Annotated[
         str | None, Doc("With ray, the cluster. Default: RAY_ADDRESS, else this machine."), COMPUTE
     ] = None
@@ -109,7 +109,7 @@ class PredictOptions:
         Path | None, Doc("A page of the faces, by person and expression, and of videos over time: .html."), OUTPUT
     ] = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_bounds(self)
         if self.resume and self.overwrite:
             raise UsageError("--resume and --overwrite: one continues, the other begins anew.")

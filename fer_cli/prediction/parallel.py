@@ -5,14 +5,15 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import torch
 
 from fer_cli.distributed import cores
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 #: Seconds without a result after which a caller that asked for ticks gets one.
 PATIENCE = 0.2
@@ -57,11 +58,11 @@ class ThreadedMap:
         ``items`` is read by a thread of its own, which does not run ahead of the work. With ``ticks`` a None is yielded
         whenever nothing has come for :data:`PATIENCE` seconds, so that the caller can do what cannot wait.
         """
-        results: queue.Queue[Future | BaseException | None] = queue.Queue(AHEAD * self.threads)
+        results: queue.Queue[Future[Any] | BaseException | None] = queue.Queue(AHEAD * self.threads)
         room = threading.Semaphore(BEGUN * self.threads)
         stop = threading.Event()
 
-        def put(entry: Future | BaseException | None) -> None:
+        def put(entry: Future[Any] | BaseException | None) -> None:
             while not stop.is_set():
                 with suppress(queue.Full):
                     results.put(entry, timeout=PATIENCE)

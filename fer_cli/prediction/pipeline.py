@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import cv2
 import numpy as np
@@ -15,13 +15,13 @@ from torch import Tensor
 
 from fer_cli.errors import PictureError, UsageError
 from fer_cli.faces.align import CropTemplate, align_five
-from fer_cli.faces.cascade import CASCADE, DetectorChoice, choose_detector, is_cropped, open_detector
+from fer_cli.faces.cascade import CASCADE, ChosenDetector, DetectorChoice, choose_detector, is_cropped, open_detector
 from fer_cli.faces.crop import Crop, crop_face, crop_faces, crop_largest
 from fer_cli.faces.decode import MAX_PIXELS, decode
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.prediction.options import PredictOptions
 from fer_cli.prediction.parallel import ThreadedMap
-from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Skipped
+from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Skipped, crop_of
 from fer_cli.prediction.tracking import thumbnail, tracked
 from fer_cli.progress import Progress, silent
 
@@ -67,7 +67,7 @@ class FaceExtractor:
     def __init__(
         self,
         face_crop: Mapping[str, Any],
-        detector_model: Path | Literal["cascade"] | None,
+        detector_model: ChosenDetector,
         *,
         faces: Literal["all", "largest"] = "all",
         max_pixels: int = MAX_PIXELS,
@@ -101,8 +101,8 @@ class FaceExtractor:
 
     def __call__(self, frame: Frame) -> FrameResult:
         """The faces of ``frame``, without probabilities; an unusable picture is skipped without an exception."""
-        of_video = frame.number is not None and frame.pixels is not None
-        bare = replace(frame, pixels=None, data=None, thumbnail=thumbnail(frame.pixels) if of_video else None)
+        seen = frame.pixels if frame.number is not None else None
+        bare = replace(frame, pixels=None, data=None, thumbnail=None if seen is None else thumbnail(seen))
         if frame.problem is not None:
             return FrameResult(bare, skipped=(Skipped(frame.problem),))
         if frame.end:
@@ -164,8 +164,11 @@ def settle_detector(
 
 def _face(number: int, crop: Crop, aligned: np.ndarray | None) -> FacePrediction:
     face = crop.face
-    found = {} if face is None else {"box": face.box, "landmarks": face.landmarks, "detection": face.score}
-    return FacePrediction(number, crop=crop.pixels, aligned=aligned, **found)
+    if face is None:
+        return FacePrediction(number, crop=crop.pixels, aligned=aligned)
+    return FacePrediction(
+        number, box=face.box, landmarks=face.landmarks, detection=face.score, crop=crop.pixels, aligned=aligned
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,6 +196,8 @@ class NeutralFinder(Protocol):
         """The neutral face for ``face`` of ``frame``, or why there is none; called in order, by one thread."""
 
 
+#: What gives the faces of a frame, without probabilities: a :class:`FaceExtractor`, or one that adds to them.
+Extract = Callable[[Frame], FrameResult]
 #: Called with a frame and each of its faces, in the order of the frames, by one thread: the face with its person.
 Identify = Callable[[Frame, FacePrediction], FacePrediction]
 
@@ -200,12 +205,13 @@ Identify = Callable[[Frame, FacePrediction], FacePrediction]
 def extract_faces(frames: Iterable[Frame], extract: FaceExtractor) -> Iterator[FrameResult]:
     """The faces of each frame with their tracks, in order, on all cores; the first half of :func:`predict`."""
     with ThreadedMap() as threads:
-        yield from tracked(threads.in_order(extract, frames))
+        # Without ticks there is a result each time.
+        yield from (result for result in tracked(threads.in_order(extract, frames)) if result is not None)
 
 
 def predict(
     frames: Iterable[Frame],
-    extract: FaceExtractor,
+    extract: Extract,
     classifier: FaceClassifier,
     finder: NeutralFinder | None = None,
     at_once: int | None = None,
@@ -240,7 +246,8 @@ def predict(
             else:
                 if identify is not None:
                     result = replace(result, faces=tuple(identify(result.frame, face) for face in result.faces))
-                waiting.append(_with_neutrals(result, finder) if classifier.paired else (result, []))
+                alone = finder is None or not classifier.paired
+                waiting.append((result, []) if alone else _with_neutrals(result, cast(NeutralFinder, finder)))
                 faces += len(waiting[-1][0].faces)
             if _enough(faces, len(waiting)):
                 send()
@@ -270,7 +277,7 @@ def _with_neutrals(result: FrameResult, finder: NeutralFinder) -> tuple[FrameRes
 
 
 def _classify(waiting: list[tuple[FrameResult, list[Neutral]]], classifier: FaceClassifier) -> list[FrameResult]:
-    crops = [face.crop for result, _ in waiting for face in result.faces]
+    crops = [crop_of(face) for result, _ in waiting for face in result.faces]
     rows = iter(_probabilities(crops, [neutral for _, neutrals in waiting for neutral in neutrals], classifier))
     return [
         replace(
@@ -284,7 +291,7 @@ def _classify(waiting: list[tuple[FrameResult, list[Neutral]]], classifier: Face
     ]
 
 
-def _probabilities(crops: list[np.ndarray], neutrals: list[Neutral], classifier: FaceClassifier) -> np.ndarray:
+def _probabilities(crops: list[np.ndarray], neutrals: list[Neutral], classifier: Any) -> np.ndarray:
     """N×classes. A picture of a crowd may hold many more faces than a batch, and neutral faces may be of two kinds."""
     found = np.empty((len(crops), len(classifier.classes)))
     embedded = [neutral.embedding is not None for neutral in neutrals] or [False] * len(crops)
@@ -294,11 +301,13 @@ def _probabilities(crops: list[np.ndarray], neutrals: list[Neutral], classifier:
             chosen = places[start : start + BATCH]
             filled = chosen + chosen[-1:] * (BATCH - len(chosen))
             batch = to_tensor([crops[place] for place in filled])
+            others = [neutrals[place] for place in filled] if neutrals else []
             if kind:
-                embeddings = torch.from_numpy(np.stack([neutrals[place].embedding for place in filled]))
-                shares = classifier.probabilities(batch, neutral_embeddings=embeddings)
+                vectors = np.stack([each.embedding for each in others if each.embedding is not None])
+                shares = classifier.probabilities(batch, neutral_embeddings=torch.from_numpy(vectors))
             elif neutrals:
-                shares = classifier.probabilities(batch, to_tensor([neutrals[place].pixels for place in filled]))
+                pixels = [each.pixels for each in others if each.pixels is not None]
+                shares = classifier.probabilities(batch, to_tensor(pixels))
             else:
                 shares = classifier.probabilities(batch)
             found[chosen] = shares[: len(chosen)]

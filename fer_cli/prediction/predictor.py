@@ -130,12 +130,17 @@ class Predictor:
         """The classes that it tells apart."""
         return self._model.classifier.classes
 
+    # A text is a sequence too, and is taken as a path.
     @overload
-    def __call__(self, pictures: Picture, neutral: Picture | None = None) -> list[FacePrediction]: ...
+    def __call__(  # type: ignore[overload-overlap]
+        self, pictures: Picture, neutral: Picture | None = None
+    ) -> list[FacePrediction]: ...
     @overload
     def __call__(self, pictures: Sequence[Picture], neutral: Picture | None = None) -> list[list[FacePrediction]]: ...
 
-    def __call__(self, pictures, neutral=None):
+    def __call__(
+        self, pictures: Picture | Sequence[Picture], neutral: Picture | None = None
+    ) -> list[FacePrediction] | list[list[FacePrediction]]:
         """The faces of a picture, the largest first and none if there is none; of several pictures, a list each.
 
         A path, a Pillow image and an array of the same pixels give equal results. Raises
@@ -153,6 +158,7 @@ class Predictor:
     def _finder(self, pictures: Sequence[Picture], neutral: Picture) -> NeutralFinder | None:
         if not self._model.classifier.paired:
             return None
+        finder: NeutralFinder
         if self._people is not None and isinstance(neutral, str) and neutral == AUTO:
             finder = self._people
         elif isinstance(neutral, str | Path):

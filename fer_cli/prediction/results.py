@@ -85,6 +85,13 @@ class FacePrediction:
         return self.probabilities[self.label]
 
 
+def crop_of(face: FacePrediction) -> np.ndarray:
+    """The face's ``crop``, which it has until its result is stored; raises ``ValueError`` afterwards."""
+    if face.crop is None:
+        raise ValueError(f"the crop of face {face.number} was not kept")
+    return face.crop
+
+
 class Skipped(NamedTuple):
     """The reason why a frame, or one ``face`` of it, has no prediction, or a note on one that has.
 
@@ -246,8 +253,8 @@ def _in_schema(ours: Mapping[str, Any], schema: str) -> tuple[dict[str, Column],
 
 def to_row(frame: Frame, face: FacePrediction) -> dict[str, Any]:
     """One face as a row of :func:`columns`, exact to the last digit; what is absent is None."""
-    row = dict.fromkeys(COLUMNS)
-    if face.box is not None:
+    row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    if face.box is not None and face.landmarks is not None and face.detection is not None:
         row |= zip(BOX, map(float, face.box), strict=True)
         row |= zip(LANDMARKS, map(float, np.ravel(face.landmarks)), strict=True)
         row["detection"] = float(face.detection)

@@ -5,17 +5,18 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeGuard, cast
 
 from fer_cli import distributed
 from fer_cli.errors import FerError, UsageError
+from fer_cli.faces.cascade import is_cropped
 from fer_cli.faces.video import Every
 from fer_cli.files import disk_full_reason, locked
 from fer_cli.prediction import pipeline
 from fer_cli.prediction.checkpoint import Block, Checkpoint
 from fer_cli.prediction.options import RAY, PredictOptions
 from fer_cli.prediction.people.sheet import ProfilePictures
-from fer_cli.prediction.pipeline import BATCH, FaceClassifier, FaceExtractor, Identify, NeutralFinder
+from fer_cli.prediction.pipeline import BATCH, Extract, FaceClassifier, FaceExtractor, Identify, NeutralFinder
 from fer_cli.prediction.results import FrameResult, Summary, columns
 from fer_cli.prediction.sinks import Sink
 from fer_cli.prediction.sinks.album import AlbumPage
@@ -183,7 +184,7 @@ def _run(
         settings = {
             "sources": list(names),
             "model": model,
-            "detector": "none" if pipeline.is_cropped(face_crop, options.detector) else options.detector,
+            "detector": "none" if is_cropped(face_crop, options.detector) else options.detector,
             **{name: getattr(options, name) for name in ("faces", "max_pixels", "every", "smooth", "schema")},
             # Its thumbnails are there only for what was predicted with it.
             **({} if options.report is None else {"report": True}),
@@ -201,14 +202,15 @@ def _run(
 
             predict = partial(predict_inputs, sources, options.smooth)
             chosen = finder if classifier.paired else None
-            job = make_job(predict, classifier, chosen, sinks, options, device, progress, people=people)
+            snapshot = cast(KnownPeople | None, people)
+            job = make_job(predict, classifier, chosen, sinks, options, device, progress, people=snapshot)
             with ExitStack() as stack:
                 kept = [stack.enter_context(sink) for sink in sinks if isinstance(sink, Thumbnails)]
                 _predict_on_ray(job, checkpoint, total, options.ray_address, kept, progress)
 
         if options.engine == RAY:
             # Blocks that a changed store gave would not go with the stored ones.
-            read = {} if people is None else {"people": people.fingerprint}
+            read = {} if people is None else {"people": cast(KnownPeople, people).fingerprint}
             settings |= {"engine": RAY, "device": device, **read}
         work = on_ray if options.engine == RAY else here
         _run_with_checkpoint(sources, work, sinks, settings, options, [summary.count, show], progress)
@@ -224,7 +226,7 @@ def predict_inputs(
     sources: Sequence[Source],
     smooth: float | None,
     inputs: Iterable[tuple[int, Input]],
-    extract: FaceExtractor,
+    extract: Extract,
     classifier: FaceClassifier,
     finder: NeutralFinder | None,
     threads: int | None = None,
@@ -244,7 +246,7 @@ def _run_with_checkpoint(
     listeners: Sequence[Listener],
     progress: Progress,
 ) -> None:
-    checkpoint = Checkpoint(options.out)
+    checkpoint = Checkpoint(cast(Path, options.out))
     checkpoint.begin(settings, resume=options.resume)
     try:
         total = checkpoint.list_inputs(list_inputs(sources), progress)
@@ -356,7 +358,7 @@ def _refuse_overwriting(options: PredictOptions) -> None:
     interrupted = _is_file(options.out) and Checkpoint(options.out).exists
     if options.resume and interrupted:
         return
-    if options.resume and options.out.is_file():
+    if options.resume and options.out is not None and options.out.is_file():
         raise UsageError(
             f"{options.out} is complete: there is nothing to resume.",
             hint="Type --overwrite to make it again, or another name.",
@@ -371,6 +373,6 @@ def _refuse_overwriting(options: PredictOptions) -> None:
         )
 
 
-def _is_file(out: Path | None) -> bool:
+def _is_file(out: Path | None) -> TypeGuard[Path]:
     """Whether the output is a file that can be interrupted and put in place whole: no device and no pipe."""
     return out is not None and (out.is_file() or not out.exists())

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from fer_cli.prediction.results import Box, FacePrediction, FrameResult
+from fer_cli.prediction.results import Box, FacePrediction, FrameResult, crop_of
 
 # Why no library: supervision's and trackers' ByteTrack and OC-SORT link boxes by overlap alone, which swaps people who
 # cross and follows a face across a cut; BoT-SORT with appearance needs torch models of whole pedestrians; all end a
@@ -118,7 +118,8 @@ def tracked(
 
     ``describe`` makes descriptors of crops.
     """
-    video, tracks, count, before, cut = None, [], 0, None, -math.inf
+    tracks: list[_Track] = []
+    video, count, before, cut = None, 0, None, -math.inf
     for result in results:
         if result is None or result.frame.closes or result.frame.time is None:
             yield result
@@ -132,7 +133,7 @@ def tracked(
         if not result.faces:
             yield result
             continue
-        descriptors, time = describe([face.crop for face in result.faces]), result.frame.time
+        descriptors, time = describe([crop_of(face) for face in result.faces]), result.frame.time
         faces = []
         found = _assigned(result.faces, descriptors, tracks, time, cut)
         for face, track, descriptor in zip(result.faces, found, descriptors, strict=True):

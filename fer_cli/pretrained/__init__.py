@@ -61,9 +61,10 @@ def _verify(folder: Path) -> None:
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder / CHECKSUMS} cannot be read: {error}.", hint=_HINT) from error
     found = [_LINE.fullmatch(line) for line in text.splitlines()]
-    if not found or None in found:
+    lines = [line for line in found if line is not None]
+    if not lines or len(lines) < len(found):
         raise ModelError(f"{folder / CHECKSUMS} is damaged: it is no list of SHA-256 digests.", hint=_HINT)
-    for expected, name in (line.groups() for line in found):
+    for expected, name in (line.groups() for line in lines):
         try:
             digest = _digest(folder / name)
         except OSError as error:

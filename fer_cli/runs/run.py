@@ -194,7 +194,7 @@ class Run:
     @property
     def fold(self) -> int:
         """The test fold, which neither training nor the choice of the epoch used."""
-        return self.card["fold"]
+        return int(self.card["fold"])
 
     @property
     def selection(self) -> str:
@@ -208,7 +208,8 @@ class Run:
     @property
     def seen(self) -> dict[str, list[str]]:
         """By corpus, the subjects that the model or its encoder was trained on or its epoch chosen by."""
-        return self.card["seen"]
+        seen: dict[str, list[str]] = self.card["seen"]
+        return seen
 
 
 def _what_is_there(path: Path) -> str:

@@ -3,11 +3,13 @@
 A face lies in its own plane: the origin between the eyes, lengths in distances between the eyes' centres, x to the
 picture's right and y down. A :class:`Pose` gives it depth, turns it and puts it on the picture, in pixels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fer_cli.synthetic.action_units import MIRROR, Sides
 from fer_cli.synthetic.person import Identity
@@ -109,7 +111,14 @@ class Canvas:
             part = cv2.GaussianBlur(part, (0, 0), blur, borderType=cv2.BORDER_REPLICATE)
         return np.s_[top:bottom, left:right], part.astype(np.float32) * np.float32(1 / 255)
 
-    def _lay(self, box, part: np.ndarray, colour, opacity: float, within: np.ndarray | None) -> None:
+    def _lay(
+        self,
+        box: tuple[slice, slice],
+        part: np.ndarray,
+        colour: tuple[float, float, float] | np.ndarray,
+        opacity: float,
+        within: np.ndarray | None,
+    ) -> None:
         part = part * np.float32(opacity) if within is None else part * within[box] * np.float32(opacity)
         for plane, value in zip(self.pixels, colour, strict=True):
             under = plane[box]
@@ -153,7 +162,7 @@ LIP_LINE = 1.17
 
 def _average_face() -> np.ndarray:
     face = np.zeros((68, 2))
-    halves = [
+    halves: list[tuple[range, Sequence[tuple[float, float]]]] = [
         (range(9), _JAW),
         (range(17, 22), _BROW),
         (range(27, 31), _NOSE),
@@ -283,11 +292,11 @@ class Face:
     folds: dict[str, Sides]
     pose: Pose
 
-    def at(self, points, depth: float | None = None) -> np.ndarray:
+    def at(self, points: ArrayLike, depth: float | None = None) -> np.ndarray:
         """Points of the face's plane (n, 2), in pixels."""
         return self.pose(np.asarray(points, dtype=float), depth)
 
-    def line(self, points, steps: int = 8, *, depth: float | None = None) -> np.ndarray:
+    def line(self, points: ArrayLike, steps: int = 8, *, depth: float | None = None) -> np.ndarray:
         """A smooth curve through points of the face's plane, in pixels."""
         return self.pose(curve(np.asarray(points, dtype=float), steps), depth)
 

@@ -69,7 +69,7 @@ def _paint_eye(canvas: Canvas, face: Face, head: np.ndarray, lids: np.ndarray, *
 
     opening = face.at(np.concatenate((curve(upper), curve(lower)[1:-1])))
     white = canvas.mask(opening)
-    canvas.fill(opening, (236, 232, 228) * np.array(0.93 + 0.04 * person.light[0] * way))
+    canvas.fill(opening, np.array((236, 232, 228)) * (0.93 + 0.04 * person.light[0] * way))
     canvas.blob(
         face.at([lids[3] if way < 0 else lids[0]])[0],
         (face.px(0.05), face.px(0.05)),

@@ -1,9 +1,12 @@
 """Pictures of drawn heads: the background, the body, the ears, the head with its light and folds, and the whole."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
-from fer_cli.synthetic.action_units import folds, move_landmarks
+from fer_cli.synthetic.action_units import Sides, folds, move_landmarks
 from fer_cli.synthetic.face import HEIGHT, WIDTH, Canvas, Face, Pose, by, curve, disc, neutral_landmarks
 from fer_cli.synthetic.features import (
     paint_brows,
@@ -30,7 +33,7 @@ def paint_body(canvas: Canvas, face: Face) -> None:
     person, jaw = face.person, face.person.jaw_width * face.person.face_width
     size, centre = face.pose.size, np.array((face.pose.x, face.pose.y))
 
-    def at(points) -> np.ndarray:
+    def at(points: ArrayLike) -> np.ndarray:
         return centre + size * curve(np.asarray(points, dtype=float))
 
     clothes = np.array(person.clothes)
@@ -165,7 +168,7 @@ def paint_folds(canvas: Canvas, face: Face, head: np.ndarray) -> None:
     """The folds that muscles and years make: of the forehead, between the brows, around nose, eyes and mouth."""
     points, folds, age = face.landmarks, face.folds, face.person.age
 
-    def fold(line, width: float, depth: float, blur: float = 1.2) -> None:
+    def fold(line: ArrayLike, width: float, depth: float, blur: float = 1.2) -> None:
         path = face.line(line)
         canvas.stroke(path, face.px(width), face.crease, min(depth, 0.95), blur=blur, within=head)
         # Beside a fold the skin bulges and catches the light.
@@ -205,7 +208,7 @@ def paint_folds(canvas: Canvas, face: Face, head: np.ndarray) -> None:
     canvas.blob(ball, (face.px(0.15), face.px(0.09)), face.glow, 0.25 * chin, within=head)
 
 
-def _fold_side(face: Face, fold, side: int, way: int) -> None:
+def _fold_side(face: Face, fold: Callable[..., None], side: int, way: int) -> None:
     """The folds that each half of the face has for itself."""
     points, folds, age = face.landmarks, face.folds, face.person.age
     corner, wing = points[48 if side == 0 else 54], points[31 if side == 0 else 35]
@@ -253,7 +256,7 @@ def _fold_side(face: Face, fold, side: int, way: int) -> None:
     fold([inner, under + by(0, 0.10), under + by(way * 0.17, 0.06)], 0.035, 0.12 + 0.15 * age + 0.35 * pouch, 1.6)
 
 
-def face_of(person: Identity, performance: Performance, rest: dict, amount: float) -> Face:
+def face_of(person: Identity, performance: Performance, rest: dict[int, Sides], amount: float) -> Face:
     """The person at ``amount`` of the performance, from 0 at rest to 1 at the apex."""
     activation = activation_at(performance, rest, amount)
     turn = np.array(performance.start_turn) + amount * np.array(performance.turn)

@@ -230,7 +230,7 @@ def draw_rest(rng: np.random.Generator, confound: float) -> dict[int, Sides]:
         rng.choice(sorted(UNITS_OF)),
         rng.uniform(0.6, 1.0),
         rng.normal(0, 0.05),
-        rng.integers(2),
+        int(rng.integers(2)),
     )
     if confound == 0:
         return {}
@@ -247,7 +247,7 @@ def draw_order(rng: np.random.Generator) -> list[str]:
 
 def draw_performance(label: str, rng: np.random.Generator) -> Performance:
     """One person's way of showing ``label`` once: some units stronger, one side a little ahead, the head moving."""
-    strength, tilt, side = rng.uniform(0.78, 1.0), rng.normal(0, 0.05), rng.integers(2)
+    strength, tilt, side = rng.uniform(0.78, 1.0), rng.normal(0, 0.05), int(rng.integers(2))
     apex: dict[int, Sides] = {}
     for number, share in UNITS_OF[label].items():
         amount = strength * share * rng.uniform(0.85, 1.15)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import v2
 
 from fer_cli.errors import UsageError
-from fer_cli.training.recipes.base import Recipe
+from fer_cli.models.base import TrainedModel
+from fer_cli.training.recipes.base import GradientRecipe
 
 #: The shares of red, green and blue in lightness, ITU-R BT.601, as torchvision's.
 _LIGHTNESS = (0.2989, 0.587, 0.114)
@@ -222,14 +223,14 @@ def augmentation(name: str, *, erasing: float | None = None, randaugment: int = 
     return chosen if erasing is None else replace(chosen, erasing=erasing)
 
 
-def augmentation_of(recipe: Recipe, model: nn.Module) -> Augmentation:
+def augmentation_of(recipe: GradientRecipe, model: TrainedModel) -> Augmentation:
     """The augmentation of ``recipe``; ``auto`` is light where ``model`` sees pictures in training, else none."""
     name = recipe.augment if recipe.augment != "auto" else ("none" if _sees_no_pictures(model) else "light")
     return augmentation(name, erasing=recipe.erasing, randaugment=recipe.randaugment)
 
 
 def mixing_of(
-    recipe: Recipe, model: nn.Module, extra: Mapping[str, Tensor]
+    recipe: GradientRecipe, model: TrainedModel, extra: Mapping[str, Tensor]
 ) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
     """MixUp (Zhang et al., arXiv 1710.09412), CutMix (Yun et al., arXiv 1905.04899), or one of them drawn; else None.
 
@@ -254,7 +255,7 @@ def mixing_of(
     return mixes[0] if len(mixes) == 1 else v2.RandomChoice(mixes)
 
 
-def _sees_no_pictures(model: nn.Module) -> bool:
+def _sees_no_pictures(model: TrainedModel) -> bool:
     return "embeddings" in model.frozen
 
 

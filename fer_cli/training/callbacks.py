@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 from transformers.integrations import TensorBoardCallback
 
 from fer_cli.errors import RunError
+from fer_cli.models.base import TrainedModel
 from fer_cli.models.loading import read_weights, save_tensors
 from fer_cli.progress import Progress
 
@@ -153,7 +154,7 @@ def epochs_without_improvement(history: list[dict[str, float]], metric: str = "l
 class Freeze(TrainerCallback):
     """Keeps the encoder of ``model`` frozen for the first ``epochs``, BatchNorm in evaluation mode, then trains it."""
 
-    def __init__(self, model: PreTrainedModel, epochs: int):
+    def __init__(self, model: TrainedModel, epochs: int):
         self._model = model
         self._epochs = epochs
 

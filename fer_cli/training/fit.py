@@ -7,23 +7,23 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 import torchvision
 import transformers
 from torch import Tensor
-from torch.utils.data import Dataset
-from transformers import PreTrainedModel
 
 import fer_cli
 from fer_cli.dataset.prepared import PreparedDataset
-from fer_cli.dataset.tensors import Crops
+from fer_cli.dataset.tensors import BatchedDataset, Crops
 from fer_cli.distributed import broadcast, is_main_process, main_process_first, own_device, world_size
 from fer_cli.embeddings.embed import Embeddings, Views
 from fer_cli.embeddings.inputs import WHOLE, Collator, embed_frozen, model_inputs, standardise
 from fer_cli.embeddings.neutral import neutral_mean
 from fer_cli.files import read_json, remove_abandoned, write_json, written_whole
+from fer_cli.models.base import TrainedModel
 from fer_cli.models.device import choose_device, choose_precision, device_name
 from fer_cli.models.loading import hush
 from fer_cli.models.preprocessing import Preprocessing
@@ -78,7 +78,8 @@ def fit(
     recipe = recipe.resolved()
     parts = recipe.prerequisites()
     if recipe.refit:
-        parts = {**parts, SELECTION: dataclasses.replace(recipe, refit=False)}
+        once: dict[str, Any] = {"refit": False}
+        parts = {**parts, SELECTION: dataclasses.replace(recipe, **once)}
     sides = recipe.sides(dataset)
     classes = recipe.classes(dataset, sides)
     extra = open_extra(recipe, dataset, classes)
@@ -103,7 +104,7 @@ def fit(
         preprocessing = recipe.preprocessing(context.size, dataset.crop, folders)
         data = _load(recipe, dataset, sides, extra, context, model, preprocessing, chosen, progress)
         trainer = None
-        if isinstance(recipe, GradientRecipe):
+        if isinstance(recipe, GradientRecipe) and data.collate is not None:
             trainer = make_trainer(
                 model,
                 recipe,
@@ -129,10 +130,10 @@ def fit(
         main_process_first(lambda: None, chosen)
         return Run.open(out)
 
-    if trainer is not None:
+    if trainer is not None and isinstance(recipe, GradientRecipe):
         epochs = by_epoch(trainer.state.log_history)
-        with written_whole(out / EPOCHS) as part:
-            epochs.to_csv(part, index=False)
+        with written_whole(out / EPOCHS) as table:
+            epochs.to_csv(table, index=False)
         model = everything_saved(trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False))
         rule = EPOCH_RULES[recipe.select] + (REFIT_RULE if recipe.refit else "")
         solution = Solution(rule, selection or best(epochs, recipe.select))
@@ -204,8 +205,8 @@ class _Data:
     ``collate`` makes batches of it, for a trainer.
     """
 
-    train: Dataset
-    val: Dataset
+    train: BatchedDataset
+    val: BatchedDataset
     labels: Tensor
     frozen: Mapping[str, Embeddings]
     collate: Collator | None
@@ -217,7 +218,7 @@ def _load(
     sides: Mapping[str, pd.DataFrame],
     extra: list[ExtraData],
     context: BuildContext,
-    model: PreTrainedModel,
+    model: TrainedModel,
     preprocessing: Preprocessing,
     device: torch.device,
     progress: Progress,
@@ -240,7 +241,7 @@ def _load(
             model, one, preprocessing, device=device, crops=crops, views=views, progress=progress
         )
 
-    def faces(loaded: tuple[Crops, dict[str, Embeddings]], rows: pd.DataFrame, labels: Tensor) -> Dataset:
+    def faces(loaded: tuple[Crops, dict[str, Embeddings]], rows: pd.DataFrame, labels: Tensor) -> BatchedDataset:
         shares = labels if recipe.soft_labels else None
         return model_inputs(model, rows, *loaded, varied=True, extra=inputs, soft_labels=shares)
 
@@ -271,7 +272,7 @@ def _labels(
     parts = [(dataset, rows), *((each.dataset, each.rows) for each in extra)]
     if recipe.soft_labels:
         return [soft_labels(one, chosen, classes) for one, chosen in parts]
-    return [torch.from_numpy(pd.Index(classes).get_indexer(chosen["label"])) for _, chosen in parts]
+    return [torch.from_numpy(pd.Index(classes).get_indexer(pd.Index(chosen["label"]))) for _, chosen in parts]
 
 
 def _class_weights(labels: Tensor) -> Tensor:
@@ -281,7 +282,7 @@ def _class_weights(labels: Tensor) -> Tensor:
 
 
 def remember_people(
-    model: PreTrainedModel,
+    model: TrainedModel,
     recipe: Recipe,
     dataset: PreparedDataset,
     preprocessing: Preprocessing,
@@ -325,7 +326,7 @@ def by_epoch(history: list[dict[str, float]]) -> pd.DataFrame:
 
     Of a training that validates nothing there are no more than the first two.
     """
-    epochs, total, logged, begun = [], 0.0, 0, 0
+    epochs, total, logged, begun = [], 0.0, 0.0, 0.0
     validated = any("eval_loss" in entry for entry in history)
     for entry in history:
         if "loss" in entry:
@@ -348,5 +349,8 @@ def by_epoch(history: list[dict[str, float]]) -> pd.DataFrame:
 def best(epochs: pd.DataFrame, select: str = "loss") -> dict[str, float]:
     """The epoch that was kept, the first with the best ``select``: ``epoch, val_loss, val_accuracy, val_uar``."""
     metric = epochs[f"val_{select}"]
-    kept = epochs.loc[metric.idxmin() if select == "loss" else metric.idxmax()]
-    return {"epoch": int(kept["epoch"]), **{name: float(kept[name]) for name in epochs if name.startswith("val_")}}
+    kept = epochs.iloc[int(metric.argmin() if select == "loss" else metric.argmax())]
+    return {
+        "epoch": int(kept["epoch"]),
+        **{name: float(kept[name]) for name in epochs.columns if name.startswith("val_")},
+    }

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -10,14 +11,14 @@ from torch.utils.data import DataLoader, Dataset
 from fer_cli.dataset.schema import MADE_ANEW
 from fer_cli.distributed import cores
 from fer_cli.errors import DatasetError, TrainingError
-from fer_cli.training.recipes.base import Recipe
+from fer_cli.training.recipes.base import GradientRecipe
 
 #: More processes than these decode faster than any one GPU trains.
 MOST_WORKERS = 8
 _GOES_ON = "the training goes on from its last whole epoch"
 
 
-def workers_for(wanted: str, dataset: Dataset) -> int:
+def workers_for(wanted: str, dataset: Dataset[Any]) -> int:
     """How many processes load ``dataset``: ``wanted``, or for ``auto`` what decoding needs.
 
     That is none where each crop is decoded but once, for then a process costs more than it spares, and one a core less
@@ -31,7 +32,7 @@ def workers_for(wanted: str, dataset: Dataset) -> int:
     return 0 if decoded_once else min(MOST_WORKERS, cores() - 1)
 
 
-def seeded_apart(loader: DataLoader) -> DataLoader:
+def seeded_apart(loader: DataLoader[Any]) -> DataLoader[Any]:
     """The ``loader``, which draws the seeds of its workers from a generator of its own.
 
     From the global generator it would draw one an epoch without workers and one a training with them, who stay from
@@ -42,7 +43,7 @@ def seeded_apart(loader: DataLoader) -> DataLoader:
 
 
 @contextmanager
-def explaining_failures(recipe: Recipe) -> Iterator[None]:
+def explaining_failures(recipe: GradientRecipe) -> Iterator[None]:
     """Turn what ends a loader or overfills a GPU within the block into an error that says what to type.
 
     Raises :class:`~fer_cli.errors.TrainingError` for a worker that died and for a GPU without memory, and a worker's
@@ -67,7 +68,7 @@ def explaining_failures(recipe: Recipe) -> Iterator[None]:
         ) from error
 
 
-def _out_of_memory(recipe: Recipe) -> TrainingError:
+def _out_of_memory(recipe: GradientRecipe) -> TrainingError:
     size = recipe.batch_size
     found = f"The GPU has too little memory for steps of {size} at this size of picture and network."
     if size < 4:

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from fer_cli.errors import UsageError
 from fer_cli.options import flag
-from fer_cli.training.recipes.base import Recipe
+from fer_cli.training.recipes.base import GradientRecipe
 
 #: To which power of its frequency a class is drawn more rarely, by the name of ``--sampling``.
 POWERS = {"natural": 0.0, "sqrt": 0.5, "balanced": 1.0}
@@ -26,7 +26,10 @@ class TrainingLoss(nn.Module):
     is taken off the right class's logit: CosFace's ``s·m`` (H. Wang et al., CVPR 2018, arXiv 1801.09414, equation 4).
     """
 
-    def __init__(self, recipe: Recipe, class_weights: Tensor | None = None, frequencies: Tensor | None = None):
+    class_weights: Tensor | None
+    adjustment: Tensor | None
+
+    def __init__(self, recipe: GradientRecipe, class_weights: Tensor | None = None, frequencies: Tensor | None = None):
         super().__init__()
         self._smoothing, self._margin = recipe.label_smoothing, recipe.logit_margin
         adjustment = None
@@ -60,7 +63,7 @@ def adjust_output(layer: nn.Linear, frequencies: Tensor, strength: float) -> Non
     are equally frequent, wholly at 1.
     """
     prior = (frequencies / frequencies.sum()).to(layer.bias)
-    layer.bias -= strength * prior.log()
+    layer.bias.sub_(strength * prior.log())
 
 
 def class_frequencies(labels: Tensor, classes: int, sampling: str) -> Tensor:
@@ -79,7 +82,7 @@ class ClassSampler(WeightedRandomSampler):
 
     def __init__(self, labels: Tensor, sampling: str, seed: int):
         weights = torch.bincount(labels).double()[labels] ** -POWERS[sampling]
-        super().__init__(weights, len(labels), replacement=True, generator=torch.Generator())
+        super().__init__(weights.tolist(), len(labels), replacement=True, generator=torch.Generator())
         self._seed = seed
         self.set_epoch(0)
 
@@ -121,7 +124,7 @@ def trained_encoder(model: PreTrainedModel) -> nn.Module | None:
     return encoder
 
 
-def parameter_groups(model: PreTrainedModel, recipe: Recipe, decayed: Iterable[str]) -> list[dict[str, Any]]:
+def parameter_groups(model: PreTrainedModel, recipe: GradientRecipe, decayed: Iterable[str]) -> list[dict[str, Any]]:
     """The groups of trained parameters that an optimizer takes: ``params``, ``lr`` and ``weight_decay`` of each.
 
     The head learns at the recipe's rate. The encoder's last layer learns at that times ``encoder_lr`` and
@@ -164,7 +167,7 @@ def layer_depths(names: Iterable[str]) -> dict[str, int]:
     return depths
 
 
-def refuse_without_encoder(model: PreTrainedModel, recipe: Recipe) -> None:
+def refuse_without_encoder(model: PreTrainedModel, recipe: GradientRecipe) -> None:
     """Raise :class:`~fer_cli.errors.UsageError` where an option says how to train an encoder that is not trained."""
     if trained_encoder(model) is not None:
         return

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import METADATA
+from fer_cli.dataset.tensors import BatchedDataset
 from fer_cli.errors import DatasetError, RunError, UsageError
 from fer_cli.runs.run import merged, names, seen_behind, shared_subjects, unlisted_behind
 from fer_cli.training.recipes.base import Recipe
@@ -47,7 +47,7 @@ def open_extra(recipe: Recipe, dataset: PreparedDataset, classes: tuple[str, ...
     split the training part, of another all rows. Raises :class:`~fer_cli.errors.DatasetError` if a dataset is that of
     the training itself, was cropped with another margin, or shows none of the classes.
     """
-    found = []
+    found: list[ExtraData] = []
     for path in recipe.extra_data:
         extra = PreparedDataset.open(Path(path))
         ours, theirs = dataset.crop["margin"], extra.crop["margin"]
@@ -95,7 +95,7 @@ def training_sides(
 
 def has_votes(dataset: PreparedDataset) -> bool:
     """Whether the dataset's table has columns of votes."""
-    return any(column.startswith(VOTES) for column in dataset.metadata)
+    return any(column.startswith(VOTES) for column in dataset.metadata.columns)
 
 
 def _voted(dataset: PreparedDataset, rows: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
@@ -112,7 +112,7 @@ def soft_labels(dataset: PreparedDataset, rows: pd.DataFrame, classes: tuple[str
     for votes that are no numbers, negative, or all zero.
     """
     if not has_votes(dataset):
-        places = torch.from_numpy(pd.Index(classes).get_indexer(rows["label"]))
+        places = torch.from_numpy(pd.Index(classes).get_indexer(pd.Index(rows["label"])))
         return torch.nn.functional.one_hot(places, len(classes)).float()
     votes = _votes(dataset, rows, classes)
     total = votes.sum(axis=1, keepdims=True)
@@ -123,7 +123,7 @@ def soft_labels(dataset: PreparedDataset, rows: pd.DataFrame, classes: tuple[str
 
 def _votes(dataset: PreparedDataset, rows: pd.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
     """The votes for each of ``classes``, N×C, 0 where there is no column."""
-    columns = [column for column in rows if column.startswith(VOTES)]
+    columns = [column for column in rows.columns if column.startswith(VOTES)]
     table = rows[columns].apply(pd.to_numeric, errors="coerce").astype("Float64")
     counts = table.to_numpy(float, na_value=np.nan)
     for wrong, why in ((~np.isfinite(counts), "is no number"), (counts < 0, "is negative")):
@@ -142,10 +142,10 @@ def _refuse(dataset: PreparedDataset, row: int, why: str) -> None:
     )
 
 
-class JoinedFaces(Dataset):
+class JoinedFaces(BatchedDataset):
     """Several datasets of faces as one, in order. Batches are taken of each at once, and put in the order asked for."""
 
-    def __init__(self, parts: list[Dataset]):
+    def __init__(self, parts: list[BatchedDataset]):
         self._parts = parts
         self._ends = np.cumsum([len(part) for part in parts])
         once = [getattr(part, "decoded_once", None) for part in parts]
@@ -159,21 +159,22 @@ class JoinedFaces(Dataset):
         part = int(np.searchsorted(self._ends, index, side="right"))
         return self._parts[part][index - (self._ends[part] - len(self._parts[part]))]
 
-    def __getitems__(self, indices: list[int]) -> dict[str, Tensor] | list[dict[str, Any]]:
-        indices = np.asarray(indices)
-        which = np.searchsorted(self._ends, indices, side="right")
-        batches, places = [], []
+    def __getitems__(self, indices: list[int]) -> Any:
+        rows = np.asarray(indices)
+        which = np.searchsorted(self._ends, rows, side="right")
+        batches: list[Any] = []
+        places = []
         for number, part in enumerate(self._parts):
             of_part = np.flatnonzero(which == number)
             if of_part.size:
-                wanted = (indices[of_part] - (self._ends[number] - len(part))).tolist()
+                wanted = (rows[of_part] - (self._ends[number] - len(part))).tolist()
                 whole = hasattr(part, "__getitems__")
                 batches.append(part.__getitems__(wanted) if whole else [part[index] for index in wanted])
                 places.append(of_part)
         order = np.argsort(np.concatenate(places))
         if isinstance(batches[0], dict):
-            order = torch.from_numpy(order)
-            return {name: torch.cat([batch[name] for batch in batches])[order] for name in batches[0]}
+            places_of = torch.from_numpy(order)
+            return {name: torch.cat([batch[name] for batch in batches])[places_of] for name in batches[0]}
         samples = [sample for batch in batches for sample in batch]
         return [samples[place] for place in order]
 
@@ -209,16 +210,16 @@ def seen_subjects(
         # Subjects that the weights do not name are named by the dataset, where it is the one they were trained on.
         unlisted = [(dataset.known_as(each["fingerprint"]), each) for each in unlisted_behind(source)]
         people = [data.trained_subjects(each["fold"], extra=each["extra"]) for data, each in unlisted if data]
-        before = merged(seen_behind(source), {corpus: set().union(*people)} if people else {})
+        before = merged(seen_behind(source), {corpus: sorted(set().union(*people))} if people else {})
         befores.append((f"{source} was trained on", before))
     for each in extra:
-        people = {each.dataset.card["corpus"]: sorted(each.rows["subject"].dropna().unique())}
-        befores.append((f"--extra-data {each.dataset.path} shows", people))
-    for source, before in befores:
+        shown = {each.dataset.card["corpus"]: sorted(each.rows["subject"].dropna().unique())}
+        befores.append((f"--extra-data {each.dataset.path} shows", shown))
+    for where, before in befores:
         shared = shared_subjects(before, corpus, set(sides["test"]["subject"].dropna()))
         if shared and not allow_seen:
             raise RunError(
-                f"{source} {len(shared)} of the {corpus} subjects that fold {recipe.fold} tests "
+                f"{where} {len(shared)} of the {corpus} subjects that fold {recipe.fold} tests "
                 f"({names(shared)}): the accuracy would be on subjects that it was trained on.",
                 hint="Start from a run of the same fold, or from other weights (--encoder); or, if other people have "
                 "these names, type --allow-seen-subjects.",

@@ -1,11 +1,11 @@
 """transformers' Trainer for one device, and its precision; the epoch is chosen by the validation fold."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,13 +13,15 @@ from accelerate.utils import patch_environment
 from sklearn.metrics import accuracy_score, recall_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
-from transformers import EvalPrediction, PreTrainedModel, Trainer, TrainingArguments
+from transformers import EvalPrediction, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 
+from fer_cli.dataset.tensors import BatchedDataset
 from fer_cli.distributed import is_main_process
 from fer_cli.embeddings.inputs import Collator
 from fer_cli.errors import TrainingError, UsageError
+from fer_cli.models.base import TrainedModel
 from fer_cli.models.device import choose_precision, has_tf32
 from fer_cli.models.loading import hush, load_checkpoint
 from fer_cli.progress import Progress
@@ -46,7 +48,7 @@ from fer_cli.training.optimizer import (
     parameter_groups,
     refuse_without_encoder,
 )
-from fer_cli.training.recipes.base import Recipe
+from fer_cli.training.recipes.base import GradientRecipe
 
 #: How the epoch is chosen whose model is kept, by ``--select``. Accuracy is tied between many epochs where a fold holds
 #: a few dozen faces; the first of them is kept.
@@ -74,7 +76,7 @@ class FoldTrainer(Trainer):
     def __init__(
         self,
         *,
-        recipe: Recipe,
+        recipe: GradientRecipe,
         class_weights: Tensor | None,
         labels: Tensor | None = None,
         end_after: int | None = None,
@@ -120,7 +122,7 @@ class FoldTrainer(Trainer):
         """The recipe's optimizer; of parameter groups with a rate each where it has several."""
         recipe, bare = self._recipe, self._bare_model()
         if self.optimizer is None and (recipe.encoder_lr, recipe.layer_decay) != (1, 1):
-            kind, options = self.optimizer_cls_and_kwargs
+            kind, options = self.optimizer_cls_and_kwargs  # type: ignore[misc]  # __init__ gave it
             groups = parameter_groups(bare, recipe, decayed_parameters(bare))
             self.optimizer_cls_and_kwargs = (kind, {**options, "params": groups})
         return super().create_optimizer(model)
@@ -132,14 +134,15 @@ class FoldTrainer(Trainer):
         if self._recipe.schedule == "step" and self.lr_scheduler is None:
             epoch = num_training_steps / self._recipe.epochs
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
-                optimizer or self.optimizer, lambda step: STEP_FACTOR ** int(step / epoch / STEP_EPOCHS)
+                cast(torch.optim.Optimizer, optimizer or self.optimizer),
+                lambda step: STEP_FACTOR ** int(step / epoch / STEP_EPOCHS),
             )
             self._created_lr_scheduler = True
         return super().create_scheduler(num_training_steps, optimizer)
 
-    def get_train_dataloader(self) -> DataLoader:
+    def get_train_dataloader(self) -> DataLoader[Any]:
         """The training batches, without a last one of one sample, which has no variance for BatchNorm to divide by."""
-        samples, size = len(self.train_dataset), self._recipe.batch_size
+        samples, size = len(cast(Sized, self.train_dataset)), self._recipe.batch_size
         # The setting is read by validation's data loader too, which must give every sample.
         self.args.dataloader_drop_last = samples > size and samples % size == 1
         try:
@@ -147,13 +150,13 @@ class FoldTrainer(Trainer):
         finally:
             self.args.dataloader_drop_last = False
 
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
+    def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[Any] | None:
         if self._recipe.sampling == "natural" or self._labels is None:
             return super()._get_train_sampler(train_dataset)
         labels = self._labels.argmax(dim=1) if self._labels.dim() == 2 else self._labels
         return ClassSampler(labels, self._recipe.sampling, self._recipe.seed)
 
-    def get_eval_dataloader(self, *arguments: Any, **settings: Any) -> DataLoader:
+    def get_eval_dataloader(self, *arguments: Any, **settings: Any) -> DataLoader[Any]:
         """The validation batches."""
         return seeded_apart(super().get_eval_dataloader(*arguments, **settings))
 
@@ -163,7 +166,8 @@ class FoldTrainer(Trainer):
             return super().train(*arguments, **settings)
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        return self.data_collator.prepare(super()._prepare_inputs(inputs), training=self.model.training)
+        collate = cast(Collator, self.data_collator)
+        return collate.prepare(super()._prepare_inputs(inputs), training=cast(nn.Module, self.model).training)
 
     def training_step(self, *arguments: Any, **settings: Any) -> Tensor:
         """One batch forward and backward; raises :class:`~fer_cli.errors.TrainingError` if its loss is not finite."""
@@ -194,7 +198,7 @@ class FoldTrainer(Trainer):
         loss = nn.functional.cross_entropy(logits.double(), labels.long()).item()
         if not math.isfinite(loss):
             raise self._diverged(loss, f"on the validation fold, after epoch {round(self.state.epoch or 0)}")
-        output.metrics["eval_loss"] = loss
+        output.metrics["eval_loss"] = loss  # type: ignore[index]  # None where nothing is measured only
         return output
 
     def keep_last(self) -> None:
@@ -235,7 +239,7 @@ class FoldTrainer(Trainer):
         if self.state.best_global_step:
             # The state names it by a path that was valid in the folder where the training was begun.
             best = f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
-            self.state.best_model_checkpoint = str(Path(self.args.output_dir) / best)
+            self.state.best_model_checkpoint = str(Path(str(self.args.output_dir)) / best)
         # Killed after its patience was spent, it has no epoch left; the trainer itself would begin another one.
         waited = epochs_without_improvement(self.state.log_history, self._recipe.select)
         spent = 0 < self._recipe.patience <= waited
@@ -244,11 +248,11 @@ class FoldTrainer(Trainer):
         return (num_train_epochs, 0) if spent else begun
 
     # A checkpoint's model is what was evaluated: with an average that, and the last step's weights lie next to it.
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         with self._averaged():
             super()._save(output_dir, state_dict)
         if self._average is not None and self.args.should_save:
-            self._average.save_last_step(Path(output_dir or self.args.output_dir))
+            self._average.save_last_step(Path(str(output_dir or self.args.output_dir)))
 
     # The trainer's own two load whatever keys they find and pass over the others.
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
@@ -257,17 +261,17 @@ class FoldTrainer(Trainer):
             self._average.load(Path(resume_from_checkpoint))
 
     def _load_best_model(self) -> None:
-        load_checkpoint(self._bare_model(), Path(self.state.best_model_checkpoint))
+        load_checkpoint(self._bare_model(), Path(str(self.state.best_model_checkpoint)))
 
-    def _bare_model(self) -> PreTrainedModel:
+    def _bare_model(self) -> TrainedModel:
         return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
 
 def make_trainer(
-    model: PreTrainedModel,
-    recipe: Recipe,
-    train: Dataset,
-    val: Dataset,
+    model: TrainedModel,
+    recipe: GradientRecipe,
+    train: BatchedDataset,
+    val: BatchedDataset,
     collate: Collator,
     device: torch.device,
     out: Path,
@@ -319,19 +323,19 @@ def make_trainer(
     return trainer
 
 
-def everything_saved(model: PreTrainedModel) -> PreTrainedModel:
+def everything_saved(model: TrainedModel) -> TrainedModel:
     """The model as trained, its frozen parts included in what ``save_pretrained`` writes."""
     model._keys_to_ignore_on_save = None
     return model
 
 
-def _frozen(model: PreTrainedModel) -> list[str]:
+def _frozen(model: TrainedModel) -> list[str]:
     frozen = set(map(id, model.frozen.values()))
     return [f"{name}." for name, module in model.named_children() if id(module) in frozen]
 
 
 def _arguments(
-    recipe: Recipe, device: torch.device, out: Path, *, samples: int, workers: int, validate: bool
+    recipe: GradientRecipe, device: torch.device, out: Path, *, samples: int, workers: int, validate: bool
 ) -> TrainingArguments:
     precision = choose_precision(recipe.precision, device)
     # TrainingArguments takes the first GPU, or all of them in one process; accelerate reads its device from here.

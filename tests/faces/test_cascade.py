@@ -8,7 +8,9 @@ import pytest
 
 from fer_cli.errors import DetectorError, UnreachableDetectorError
 from fer_cli.faces import cascade
+from fer_cli.faces.align import CropTemplate
 from fer_cli.faces.cascade import CASCADE, CascadeDetector, choose_detector, landmarks_of, open_detector
+from fer_cli.faces.crop import align_cropped
 from fer_cli.faces.decode import decode
 from fer_cli.faces.detect import Detector
 from fer_cli.faces.yunet import can_be_had
@@ -47,6 +49,21 @@ def test_the_face_is_found_wherever_it_is_and_in_any_size(portrait, eyes):
     canvas[90:250, 230:390] = small
     [face] = detector.detect(canvas)
     assert off(face.landmarks, (eyes + 0.5) * 160 / 512 - 0.5 + [230, 90]) < 0.15
+
+
+def test_the_face_in_a_crop_is_aligned_by_its_eyes(portrait, eyes):
+    template = CropTemplate(160)
+    crop = align_cropped(portrait, template, detector)
+    assert (crop.source, crop.faces_found) == ("detector", 1)
+    assert off(crop.face.landmarks, eyes) < 0.15
+    # Where the eyes were marked is where the template has them.
+    assert off(np.column_stack((eyes, [1, 1])) @ template.matrix(crop.face.landmarks).T, template.eyes) < 0.15
+
+
+def test_a_crop_without_a_face_is_taken_as_it_is():
+    crop = align_cropped(np.full((64, 64, 3), 127, np.uint8), CropTemplate(64), detector)
+    assert (crop.source, crop.face) == ("none", None)
+    assert (crop.pixels == 127).all()
 
 
 def test_two_people_are_two_faces_the_larger_first(portrait):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import matplotlib
@@ -72,10 +73,10 @@ def explain(
         crop = crops[row["file_name"]]
         neutral = pixels(crops[row["neutral_file_name"]]) if classifier.paired else None
         coarse = model.saliency(pixels(crop), classifier.classes.index(row["predicted"]), neutral)
-        saliency = _fitted(coarse, crop.shape[-2:])
+        saliency = _fitted(coarse, (crop.shape[-2], crop.shape[-1]))
         overlay = _overlay(crop.permute(1, 2, 0).numpy(), saliency)
-        facts = (row[name] for name in ("file_name", "label", "predicted", "confidence"))
-        explanations.append(Explanation(*facts, model.saliency_method, saliency, overlay))
+        facts: dict[str, Any] = {name: row[name] for name in ("file_name", "label", "predicted", "confidence")}
+        explanations.append(Explanation(**facts, method=model.saliency_method, saliency=saliency, overlay=overlay))
         progress("explaining", len(explanations), len(predictions))
     return explanations
 
@@ -83,8 +84,8 @@ def explain(
 def _fitted(coarse: Tensor, size: tuple[int, int]) -> np.ndarray:
     """The map at the crop's size, its highest value 1."""
     fine = nn.functional.interpolate(coarse[None, None].float().cpu(), size=size, mode="bicubic", align_corners=False)
-    fine = fine[0, 0].clamp(min=0).numpy()
-    return fine / fine.max() if fine.max() > 0 else fine
+    values: np.ndarray = fine[0, 0].clamp(min=0).numpy()
+    return values / values.max() if values.max() > 0 else values
 
 
 def _overlay(face: np.ndarray, saliency: np.ndarray) -> np.ndarray:
@@ -139,9 +140,10 @@ class Analysis:
         ``eer`` are the folds' means.
         """
         rows = []
-        for embedding, own in self.probes.groupby("embedding", sort=False):
+        probes = pd.DataFrame({"embedding": []}) if self.probes is None else self.probes
+        for embedding, own in probes.groupby("embedding", sort=False):
             named = np.concatenate(own["named"].map(np.array).tolist())
-            means = resample(lambda draws, named=named: {"mean": draws @ named / len(named)}, len(named))["mean"]
+            means = resample(partial(_weighted_mean, named), len(named))["mean"]
             low, high = interval(means)
             over_folds = {name: own[name].mean() for name in ("chance", "auc", "eer")}
             sums = {name: own[name].sum() for name in ("subjects", "pictures")}
@@ -179,7 +181,9 @@ def analyze(
         return NO_ANALYSIS
     classifier, crops = Classifier.load(run.path, session.device), Crops(dataset.path)
     rows = dataset.metadata.set_index("file_name", drop=False).loc[predictions["file_name"]].reset_index(drop=True)
-    probes, sharing, maps, explanations = None, 0, (), ()
+    probes, sharing = None, 0
+    maps: tuple[MapOf, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
     if options.identity_probe or options.embedding_map:
         encoded = encode(run, classifier, dataset, rows, crops=crops, progress=session.progress)
         if options.identity_probe:
@@ -196,6 +200,10 @@ def analyze(
     return Analysis(probes, sharing, explanations, maps)
 
 
+def _weighted_mean(values: np.ndarray, draws: np.ndarray) -> dict[str, np.ndarray]:
+    return {"mean": draws @ values / len(values)}
+
+
 def merge(analyses: Sequence[Analysis]) -> Analysis:
     """The analyses of all folds as one."""
     probes = [each.probes for each in analyses if each.probes is not None]
@@ -209,7 +217,8 @@ def merge(analyses: Sequence[Analysis]) -> Analysis:
 
 def _probe(embeddings: np.ndarray, rows: pd.DataFrame) -> dict[str, float]:
     rows = rows.astype(object).where(rows.notna(), None)
-    return asdict(probe_identity(embeddings, rows["subject"], rows["sequence"], rows["label"]))
+    subjects, sequences, labels = (rows[name].tolist() for name in ("subject", "sequence", "label"))
+    return asdict(probe_identity(embeddings, subjects, sequences, labels))
 
 
 def _sharing(rows: pd.DataFrame) -> int:

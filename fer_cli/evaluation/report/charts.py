@@ -5,6 +5,7 @@ Colours and fonts are the page's, so that a chart follows its theme.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -107,6 +108,7 @@ def reliability(bins: pd.DataFrame, ece: float) -> Chart:
     x, y = horizontal(0, 1), vertical(0, 1)
     bars, lines = [], [Line(f"{x(0)},{y(0)} {x(1)},{y(1)}", "ideal", "accuracy equal to confidence")]
     total = bins["count"].sum()
+    row: Any
     for row in bins[bins["count"] > 0].itertuples():
         bars.append(
             Bar(
@@ -160,7 +162,7 @@ def _by_epoch(
             lines.append(_line(table["epoch"], table[column], x, y, style + " one" * (len(runs) > 1), f"{name}, {run}"))
         if len(runs) > 1:
             mean = pd.concat([table.set_index("epoch")[column] for _, table in runs], axis=1, join="inner").mean(axis=1)
-            lines.append(_line(mean.index, mean, x, y, style, f"{name}, mean of {len(runs)} runs"))
+            lines.append(_line(mean.index.to_series(), mean, x, y, style, f"{name}, mean of {len(runs)} runs"))
     whole = [int(tick) for tick in MaxNLocator(nbins=6, integer=True).tick_values(1, last) if 1 <= tick <= max(last, 2)]
     return Chart(
         f"{what} by epoch",

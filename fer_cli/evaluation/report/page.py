@@ -9,10 +9,10 @@ from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.tensors import Crops
 from fer_cli.errors import RunError
 from fer_cli.evaluation.report import charts, sections
-from fer_cli.evaluation.results import REPORT, Evaluation
+from fer_cli.evaluation.results import Evaluation
 from fer_cli.files import write_text
 from fer_cli.pages import environment
-from fer_cli.runs.run import CARD, CROSS_VALIDATION, Run
+from fer_cli.runs.run import CARD, CROSS_VALIDATION, REPORT, Run
 
 TEMPLATES = ("report.html.jinja", "report.css")
 

@@ -111,7 +111,7 @@ def _missing(evaluation: Evaluation) -> str:
         return ""
     values = []
     for metric in headline_metrics():
-        value, low, high = missing.metrics.loc[metric.name]
+        value, low, high = map(float, missing.metrics.loc[metric.name].to_numpy())
         between = f" ({bound(low, metric.percent)} to {bound(high, metric.percent)})" if low == low else ""
         values.append(f"{metric.title} {number(value, metric.percent)}{between}")
     return (
@@ -120,16 +120,17 @@ def _missing(evaluation: Evaluation) -> str:
     )
 
 
-def _cell(row: pd.Series) -> dict[str, float]:
+def _cell(row: Any) -> dict[str, float]:
     return {name: float(row[name]) for name in ("value", "low", "high")}
 
 
 def _over_folds(evaluation: Evaluation) -> str:
-    parts = []
+    parts: list[str] = []
+    folds = 0 if evaluation.folds is None else len(evaluation.folds)
     for metric in headline_metrics():
         mean, deviation = (number(value, metric.percent) for value in evaluation.over_folds(metric.name))
         parts.append(f"{metric.title} {mean} ± {deviation}")
-    return f"{', '.join(parts)} (mean ± standard deviation over {len(evaluation.folds)} folds)"
+    return f"{', '.join(parts)} (mean ± standard deviation over {folds} folds)"
 
 
 def confusion(counts: np.ndarray) -> dict[str, Any]:
@@ -194,6 +195,8 @@ def groups(by_group: pd.DataFrame | None, gaps: pd.DataFrame | None) -> dict[str
             for group, own in rows.groupby("group", sort=False)
         ]
         tables.append({"caption": caption, "what": attribute, "gaps": False, "rows": cells})
+        if gaps is None:
+            continue
         between = gaps[gaps["attribute"] == attribute].rename(columns={"difference": "value"})
         if len(between):
             caption = f"Gaps between groups of {attribute}, in percentage points, with their 95% intervals"
@@ -282,7 +285,7 @@ def _maps(analysis: Analysis) -> dict[str, Any]:
         ):
             title = f"{each.embedding[0].upper()}{each.embedding[1:]}, by {what}"
             description = f"{each.map.method}; {len(each.map.points)} faces of fold {each.fold}."
-            maps.append(charts.scatter(title, description, each.map.points, groups_of, others))
+            maps.append(charts.scatter(title, description, each.map.points, groups_of.tolist(), others.tolist()))
     words = ""
     if analysis.maps:
         one = analysis.maps[0]

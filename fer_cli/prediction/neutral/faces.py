@@ -6,7 +6,7 @@ import tempfile
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from fer_cli.models.inference import Classifier
 from fer_cli.prediction.neutral.identity import IdentityEncoder
 from fer_cli.prediction.neutral.scoring import ClassifierScorer, DistanceScorer
 from fer_cli.prediction.pipeline import BATCH, FaceExtractor, Neutral, extract_faces, to_tensor
-from fer_cli.prediction.results import FacePrediction, Frame
+from fer_cli.prediction.results import FacePrediction, Frame, crop_of
 from fer_cli.progress import Progress, silent
 
 
@@ -44,7 +44,7 @@ class Encoders:
 
         A score says how neutral a face is; where it is certain, the face may serve as neutral.
         """
-        batch = to_tensor([face.crop for face in faces])
+        batch = to_tensor([crop_of(face) for face in faces])
         has_encoder = hasattr(self.classifier.model, "encoder")
         own = self.classifier.embed(batch) if has_encoder else batch.new_empty((len(faces), 0)).float()
         people = own.numpy() if self.shared else self.identity.embed_faces(faces)
@@ -112,7 +112,7 @@ class EmbeddedFaces:
 class Blobs:
     """Strings of bytes in a temporary file."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._file, self._ends = _temporary(), array("Q", [0])
 
     def add(self, content: bytes) -> None:
@@ -129,8 +129,9 @@ class Blobs:
 class Rows:
     """Rows of float16 in a temporary file."""
 
-    def __init__(self):
-        self._file, self._width, self._count, self._table = _temporary(), 0, 0, None
+    def __init__(self) -> None:
+        self._file, self._width, self._count = _temporary(), 0, 0
+        self._table: np.ndarray | None = None
 
     def add(self, row: np.ndarray) -> None:
         """Add a row, as wide as the others."""
@@ -185,5 +186,5 @@ def face_key(frame: Frame, number: int) -> int:
     return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
 
 
-def _temporary() -> BinaryIO:
+def _temporary() -> IO[bytes]:
     return tempfile.TemporaryFile()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from fer_cli.models.sface import PREPROCESSING, THRESHOLD, SFace
 from fer_cli.models.vggface2 import load_published
 from fer_cli.models.weights import find
 from fer_cli.prediction.pipeline import to_tensor
-from fer_cli.prediction.results import FacePrediction
+from fer_cli.prediction.results import FacePrediction, crop_of
 from fer_cli.runs.run import CARD, Run
 
 #: The cosine distance that those who use the VGGFace2 network take for the border between two people; also taken for
@@ -61,8 +62,8 @@ class IdentityEncoder:
     def embed_faces(self, faces: Sequence[FacePrediction]) -> np.ndarray:
         """B×D for B faces, by their crops, or by their aligned crops where it takes those and they have them."""
         if not self.aligned:
-            return self.embed(to_tensor([face.crop for face in faces]))
-        chosen = [face.crop if face.aligned is None else face.aligned for face in faces]
+            return self.embed(to_tensor([crop_of(face) for face in faces]))
+        chosen = [crop_of(face) if face.aligned is None else face.aligned for face in faces]
         return np.concatenate([self.embed(to_tensor([crop])) for crop in chosen])
 
     @torch.inference_mode()
@@ -155,9 +156,10 @@ def _named(path: Path, threshold: float | None, device: torch.device) -> Identit
         for folder in _identity_folders(run):
             return _named(folder, threshold, device)
         if run.card["model"] == "disentangled" and run.card["recipe"].get("stage") == 1:
-            model = load_own(path, DisentangledModel)
+            model: Any = load_own(path, DisentangledModel)
             if model.identity is None:
                 raise ModelError(f"{path} was trained without an identity encoder.", hint="Type another --identity.")
+            preprocessing = preprocessing or Preprocessing.load(path)
             return _encoder(model.identity, preprocessing, None, threshold, f"the identity encoder of {path}", device)
     name, weights = identity_weights(path)
     network = identity_network(name)

@@ -122,8 +122,8 @@ def choose_scorer(
 
         about = f"{run.path} itself, against its training's average neutral face"
         return ClassifierScorer(classifier.classes, against_mean, about)
-    folder = packaged_model()
-    packaged = None if folder is None else _load_single(folder, device)
+    own = packaged_model()
+    packaged = None if own is None else _load_single(own, device)
     return DistanceScorer(mean) if packaged is None else _packaged_scorer(classifier, packaged)
 
 
@@ -158,9 +158,12 @@ def find_neutrals(
         return {}
     if NEUTRAL not in classifier.classes and _packaged_knows(dataset, set(rows["subject"])):
         scorer = DistanceScorer(mean)
-    score = _stored_scores if isinstance(scorer, ClassifierScorer) and scorer.key else _scores
     names = rows["file_name"].tolist()
-    scores = score(scorer, classifier, dataset, names, session.progress)
+    scores = (
+        _stored_scores(scorer, classifier, dataset, names, session.progress)
+        if isinstance(scorer, ClassifierScorer) and scorer.key
+        else _scores(scorer, classifier, dataset, names, session.progress)
+    )
     table = pd.DataFrame({"name": names, "subject": rows["subject"].to_numpy(), "score": scores.scores})
     serving = table[scores.certain].sort_values(["score", "name"], ascending=[False, True])
     best = serving.groupby("subject")["name"].agg(lambda ranked: ranked.head(2).tolist()).to_dict()
@@ -236,10 +239,10 @@ def recropped(crops: Tensor, seen: Mapping[str, Any], wanted: Mapping[str, Any])
 
     What lies outside repeats the edge. Pictures that were taken for crops as they are stay so.
     """
-    margins = seen.get("margin"), wanted.get("margin")
-    if None in margins or margins[0] == margins[1] or seen.get("detector") == "none":
+    own, other = seen.get("margin"), wanted.get("margin")
+    if own is None or other is None or own == other or seen.get("detector") == "none":
         return crops
-    before, after = (CropTemplate(crops.shape[-1], margin) for margin in margins)
+    before, after = (CropTemplate(crops.shape[-1], margin) for margin in (own, other))
     return to_tensor([after.align(crop.permute(1, 2, 0).numpy(), before.eyes) for crop in crops])
 
 

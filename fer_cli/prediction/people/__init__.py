@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from fer_cli.embeddings.neutral import NeutralMean
 from fer_cli.labels import NEUTRAL
@@ -39,7 +40,7 @@ def people_finder(
     mean = mean_of(model) if classifier.paired and options.neutral == AUTO else None
     identity = choose_identity(model.run, classifier, wanted=options.identity, threshold=options.identity_threshold)
     encoders = Encoders(classifier, identity, _scorer(model, mean, options.neutral_classifier, device))
-    store = PeopleStore.open(options.people, _binding(model, identity))
+    store = PeopleStore.open(cast(Path, options.people), _binding(model, identity))
     return StoredPeople(store, encoders, mean, tell=tell, progress=progress)
 
 
@@ -53,7 +54,7 @@ def known_people(
     classifier = model.classifier
     mean = mean_of(model) if classifier.paired and options.neutral == AUTO else None
     identity = choose_identity(model.run, classifier, wanted=options.identity, threshold=options.identity_threshold)
-    with PeopleStore.open(options.people, _binding(model, identity), existing=True) as store:
+    with PeopleStore.open(cast(Path, options.people), _binding(model, identity), existing=True) as store:
         people = KnownPeople(store, identity, mean)
     tell(f"identity  {identity.about}; one person up to a distance of {identity.threshold:.3g}")
     tell(f"people    {options.people}: {len(people)} people are known; --engine ray recognises them and stores nobody")

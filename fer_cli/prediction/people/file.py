@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from fer_cli.errors import DiskFullError, FerError, UsageError
 from fer_cli.files import open_regular
@@ -193,7 +193,7 @@ class PeopleFile:
                     self._db.execute("ROLLBACK")
                 raise
 
-    def rows(self, statement: str, *values: object) -> list[tuple]:
+    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """What a statement finds."""
         with reported(self.path):
             return self._db.execute(statement, values).fetchall()

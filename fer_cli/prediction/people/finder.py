@@ -21,7 +21,7 @@ from fer_cli.prediction.options import MEAN
 from fer_cli.prediction.people.matching import DigestIndex, Gallery, face_digest, match_faces, person_confidence
 from fer_cli.prediction.people.store import ID, NEUTRALS, PeopleStore, Picture
 from fer_cli.prediction.pipeline import FaceExtractor, Neutral
-from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
+from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, crop_of
 from fer_cli.prediction.sinks import Sink
 from fer_cli.progress import Progress, silent
 
@@ -131,9 +131,9 @@ class StoredPeople:
 
         Called in the order of the frames, by one thread.
         """
-        digest = face_digest(face.crop)
+        digest = face_digest(crop_of(face))
         row = None if self._faces is None else self._index.place(digest)
-        if row is None:
+        if row is None or self._faces is None:
             part, embedding = self._match(frame, face, digest)
         else:
             part = int(self._parts[row])
@@ -162,7 +162,7 @@ class StoredPeople:
             with self._store.writing():
                 part = self._store.person_of(digest)
                 # The first face of a track says who it is; a face turned away does not make somebody new of it.
-                followed = self._tracks.get(track)
+                followed = None if track is None else self._tracks.get(track)
                 if part is None and followed in self._store.roots():
                     part = followed
                     self._store.count(part, [digest], unit(embeddings, centre)[0], today, self._number_album())
@@ -216,20 +216,22 @@ class StoredPeople:
 
 def comparable(pictures: Iterable[Picture], mean: Neutral | None) -> list[Picture]:
     """Those of the pictures whose embeddings are as wide as that of the training's ``mean``."""
-    width = None if mean is None else len(mean.embedding)
+    width = None if mean is None or mean.embedding is None else len(mean.embedding)
     return [each for each in pictures if each.embedding is not None and len(each.embedding) == width]
 
 
-def profile(person: str, pictures: Sequence[Picture], face: FacePrediction, mean: Neutral) -> Neutral:
+def profile(person: str, pictures: Sequence[Picture], face: FacePrediction, mean: Neutral | None) -> Neutral:
     """The mean of a person's neutral ``pictures`` without ``face``; the training's ``mean`` where none is left."""
-    digest = face_digest(face.crop)
+    digest = face_digest(crop_of(face))
     others = [each for each in pictures if each.digest != digest]
     if not others:
+        assert mean is not None  # a model that compares faces has it
         return mean
     scores = [each.score for each in others if each.probability]
+    embeddings = np.stack([each.embedding for each in others if each.embedding is not None])
     return Neutral(
         f"{PEOPLE}:{person} ({len(others)} picture{'s' * (len(others) > 1)})",
-        embedding=np.mean([each.embedding for each in others], axis=0, dtype=np.float32),
+        embedding=embeddings.mean(axis=0, dtype=np.float32),
         confidence=sum(scores) / len(scores) if len(scores) == len(others) else None,
     )
 
@@ -253,14 +255,15 @@ class _AlbumFaces(EmbeddedFaces):
         self._predicted = predicted
         self.kept: dict[int, FacePrediction] = {}
         self._digests, self._crops = bytearray(), Blobs()
-        self._units, self._tracks = array("q"), {}
+        self._units = array("q")
+        self._tracks: dict[tuple[int, int], int] = {}
 
     def add(self, frame: Frame, face: FacePrediction, own: np.ndarray, identity: np.ndarray, *scored: Any) -> None:
         super().add(frame, face, own, identity, *scored)
-        self._digests += face_digest(face.crop)
+        self._digests += face_digest(crop_of(face))
         if (predicted := self._predicted.get(_key(frame, face))) is not None:
             self.kept[len(self) - 1] = predicted
-        self._crops.add(encode_crop(face.crop) if self.certain[-1] or predicted is not None else b"")
+        self._crops.add(encode_crop(crop_of(face)) if self.certain[-1] or predicted is not None else b"")
         place = len(self._units)
         self._units.append(place if face.track is None else self._tracks.setdefault((frame.index, face.track), place))
 

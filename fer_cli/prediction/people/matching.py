@@ -115,7 +115,7 @@ def match_faces(
             met.add(digest)
             new[row] = True
     totals = _totals(embeddings, clusters, new, centre)
-    found = Gallery.of(store).nearest(unit(totals), threshold) if len(totals) else []
+    found = Gallery.of(store).nearest(unit(totals), threshold) if len(totals) else np.zeros(0, np.int64)
     joined = np.zeros(len(totals), np.int64)
     rows = np.flatnonzero(new)
     rows = rows[np.argsort(clusters[rows], kind="stable")]
@@ -127,8 +127,8 @@ def match_faces(
         part = part or store.add_person(embeddings.shape[1], today)
         store.count(part, (digests[row] for row in members), totals[cluster], today, album)
         joined[cluster] = part
-    for row in np.flatnonzero(parts == 0):
-        parts[row] = joined[clusters[row]] if new[row] else store.person_of(digests[row])
+    for place in np.flatnonzero(parts == 0).tolist():
+        parts[place] = joined[clusters[place]] if new[place] else store.person_of(digests[place]) or 0
     return parts
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -44,9 +45,10 @@ def contact_sheet(people: Sequence[tuple[Person, Sequence[Picture]]]) -> Image.I
         canvas.multiline_text((GAP, top + GAP + 22), "\n".join(lines), fill=FAINT, font=small)
         free = list(range(len(columns)))
         for picture in pictures:
-            place = next((each for each in free if columns[each] == picture.label), None)
-            if place is None:
+            found = next((each for each in free if columns[each] == picture.label), None)
+            if found is None:
                 continue
+            place = found
             free.remove(place)
             left = NAMES + step * place
             sheet.paste(_thumbnail(picture.crop), (left, top))
@@ -72,7 +74,7 @@ def _count_neutral(pictures: Sequence[Picture]) -> int:
     return min(NEUTRALS, sum(picture.label == NEUTRAL for picture in pictures))
 
 
-def _cut(canvas: ImageDraw.ImageDraw, name: str, font: ImageFont.ImageFont) -> str:
+def _cut(canvas: ImageDraw.ImageDraw, name: str, font: Any) -> str:
     """The name, cut to the room that it has; without what cannot be drawn in one line."""
     text = "".join(letter if letter.isprintable() else " " for letter in as_text(name))[:NAMES]
     while canvas.textlength(text, font=font) > NAMES - 2 * GAP:

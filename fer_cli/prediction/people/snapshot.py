@@ -13,9 +13,9 @@ from fer_cli.prediction.neutral.identity import IdentityEncoder
 from fer_cli.prediction.options import MEAN
 from fer_cli.prediction.people.finder import comparable, profile
 from fer_cli.prediction.people.matching import DigestIndex, Gallery, face_digest, person_confidence
-from fer_cli.prediction.people.store import ID, PeopleStore
+from fer_cli.prediction.people.store import ID, PeopleStore, Picture
 from fer_cli.prediction.pipeline import FaceExtractor, Neutral
-from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
+from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, crop_of
 from fer_cli.prediction.sinks import Sink
 
 
@@ -34,7 +34,7 @@ class KnownPeople:
         self._identity, self.folder = identity, store.path.parent
         self._mean = None if mean is None else Neutral(MEAN, embedding=mean.mean.numpy())
         self._tracks: dict[tuple[int, int], int] = {}
-        self._profiles = {}
+        self._profiles: dict[int, list[Picture]] = {}
         with store.reading():
             self._gallery, self._roots = Gallery.of(store), store.roots()
             keys, self._parts = store.counted_faces()
@@ -46,7 +46,8 @@ class KnownPeople:
         contents.append(repr(sorted(self._roots.items())).encode())
         for number, pictures in self._profiles.items():
             contents += [
-                f"{number} {each.digest} {each.score}".encode() + each.embedding.tobytes() for each in pictures
+                f"{number} {each.digest!r} {each.score}".encode() + np.asarray(each.embedding).tobytes()
+                for each in pictures
             ]
         #: A digest of all that rows depend on.
         self.fingerprint = hashlib.sha256(b"".join(contents)).hexdigest()
@@ -76,13 +77,14 @@ class KnownPeople:
 
     def identify(self, frame: Frame, face: FacePrediction) -> FacePrediction:
         """The face, which has its ``identity``, with its person; called in the order of frames, by one thread."""
-        embedding = unit(face.identity[None], self._identity.centre)
+        embedding = unit(np.asarray(face.identity)[None], self._identity.centre)
         track = None if face.track is None else (frame.index, face.track)
-        place = self._index.place(face_digest(face.crop))
+        place = self._index.place(face_digest(crop_of(face)))
         if place is not None:
             part = int(self._parts[place])
         else:
-            part = self._tracks.get(track) or int(self._gallery.nearest(embedding, self._identity.threshold)[0])
+            followed = 0 if track is None else self._tracks.get(track, 0)
+            part = followed or int(self._gallery.nearest(embedding, self._identity.threshold)[0])
         if not part:
             return face
         if track is not None:
@@ -94,6 +96,7 @@ class KnownPeople:
     def neutral_for(self, frame: Frame, face: FacePrediction) -> Neutral:
         """The neutral profile of the face's person, without this picture; the training's mean if there is none."""
         if not face.person:
+            assert self._mean is not None  # a model that compares faces has it
             return self._mean
         return profile(face.person, self._profiles[int(face.person.removeprefix(ID))], face, self._mean)
 

@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from typing import cast
 
 import numpy as np
 
@@ -182,7 +183,8 @@ class PeopleStore(PeopleFile):
         """A new row of ``people`` without faces, and its number."""
         day = today.isoformat()
         insert = "INSERT INTO people (faces, total, first_seen, last_seen) VALUES (0, ?, ?, ?)"
-        return self._db.execute(insert, (np.zeros(width, "<f4").tobytes(), day, day)).lastrowid
+        added = self._db.execute(insert, (np.zeros(width, "<f4").tobytes(), day, day))
+        return cast(int, added.lastrowid)  # of an INSERT it is no None
 
     def next_album(self) -> int:
         """A number that no album in the store has."""

@@ -2,16 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from fer_cli.errors import FerError
 from fer_cli.files import raising_disk_full
 from fer_cli.prediction.results import FrameResult
 
 
-class Sink(AbstractContextManager, ABC):
+class Sink(ABC):
     """A place that results are written to; complete when its ``with`` block ends without an exception.
 
     An ``immediate`` sink takes results in the process that made them, with the faces' crops; any other takes those of
@@ -23,6 +23,9 @@ class Sink(AbstractContextManager, ABC):
     @abstractmethod
     def write(self, result: FrameResult) -> None:
         """Write one result."""
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, *error: Any) -> bool | None:
         return None

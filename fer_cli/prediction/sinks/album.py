@@ -152,7 +152,7 @@ class AlbumPage(Sink):
                 ):
                     stream = template.stream(context)
                     stream.enable_buffering(100)
-                    stream.dump(file)
+                    file.writelines(stream)
         return None
 
     def _skip(self, frame: Frame, skipped: Skipped) -> None:
@@ -162,12 +162,14 @@ class AlbumPage(Sink):
         self._examples.setdefault((key, skipped.fault), as_text(frame.path))
 
     def _begin_video(self) -> None:
-        self._place, self._peaks, self._tracks = 0, Peaks(), {}
+        self._place, self._peaks = 0, Peaks()
+        self._tracks: dict[int, Track] = {}
 
     def _follow(self, frame: Frame, face: FacePrediction) -> None:
         self._peaks.add(frame, face)
         if (number := track_of(face)) is not None:
-            self._tracks.setdefault(number, Track(number, face.probabilities)).add(self._place, frame.time, face)
+            track = self._tracks.setdefault(number, Track(number, tuple(face.probabilities)))
+            track.add(self._place, frame.time or 0.0, face)
 
     def _end_video(self, frame: Frame) -> None:
         longest = sorted(self._tracks.values(), key=lambda track: (-len(track), track.number))
@@ -263,10 +265,11 @@ class _Album:
 
     def neutral_class(self, name: str, own: str = "") -> str | None:
         """The class of the style that shows the neutral face of the face ``own``; None where there is no picture."""
-        key: str | bytes = as_text(name)
+        called = as_text(name)
+        key: str | bytes = called
         if not key or key == MEAN:
             return None
-        if self._profiles is not None and (pixels := self._profiles(key, own)) is not None:
+        if self._profiles is not None and (pixels := self._profiles(called, own)) is not None:
             key = encode_jpeg(pixels, SIDE, QUALITY)
         if key not in self._classes:
             there = isinstance(key, bytes) or self._thumbnails.named(key) is not None
@@ -277,8 +280,8 @@ class _Album:
         """The classes of neutral faces, each once however many are compared with it, and their pictures' addresses."""
         for key, style in self._classes.items():
             jpeg = key if isinstance(key, bytes) else self._thumbnails.named(key)
-            found = None if style is None else self._pictures.address(jpeg)
-            if found is None:
+            found = None if style is None or jpeg is None else self._pictures.address(jpeg)
+            if found is None or style is None:
                 self._classes[key] = None
             else:
                 yield style, Markup(found)

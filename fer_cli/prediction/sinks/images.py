@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -18,7 +18,7 @@ from fer_cli.faces.formats import FORMATS, is_picture
 from fer_cli.faces.video import VideoSink, frames_of
 from fer_cli.files import as_text, write_bytes
 from fer_cli.labels import EXPRESSIONS
-from fer_cli.prediction.results import FacePrediction, Frame, FrameResult
+from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, crop_of
 from fer_cli.prediction.sinks import Sink, write_errors
 
 #: A colour for each expression, Okabe & Ito's palette, which the colour-blind can tell apart.
@@ -55,7 +55,7 @@ class FolderSink(Sink):
 
 
 #: Opens the file that a frame is of: its path, or a copy of bytes that are no file of this disk.
-Reopen = Callable[[Frame], Path | BinaryIO]
+Reopen = Callable[[Frame], Path | IO[bytes]]
 
 
 def _path(frame: Frame) -> Path:
@@ -98,7 +98,7 @@ class AnnotatedPictures(FolderSink):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 name = safe_name(Frame(frame.index, frame.path), ending=".mp4")
                 self._video = _AnnotatedVideo(opened, self.folder / name, self._max_pixels)
-            self._video.draw(frame.number, result.faces)
+            self._video.draw(frame.number or 0, result.faces)
 
     def _picture(self, result: FrameResult) -> None:
         if not result.faces:
@@ -115,7 +115,7 @@ class AnnotatedPictures(FolderSink):
 class _AnnotatedVideo:
     """A video that is decoded again along with its results, drawn on, and encoded."""
 
-    def __init__(self, path: Path | BinaryIO, target: Path, max_pixels: int):
+    def __init__(self, path: Path | IO[bytes], target: Path, max_pixels: int):
         self._frames: Iterator[tuple[int, Any, np.ndarray]] = frames_of(path, max_pixels=max_pixels)
         self._sink = VideoSink(path, target)
         self._faces: tuple[FacePrediction, ...] = ()
@@ -151,7 +151,7 @@ class FaceCrops(FolderSink):
     def write(self, result: FrameResult) -> None:
         """Write the crops."""
         for face in result.faces:
-            self.save(result.frame, Image.fromarray(face.crop), ".png", face=face.number, compress_level=3)
+            self.save(result.frame, Image.fromarray(crop_of(face)), ".png", face=face.number, compress_level=3)
 
 
 class SortedLinks(FolderSink):
@@ -186,7 +186,7 @@ class SortedLinks(FolderSink):
                     write_bytes(self.folder / label / _copy_name(result.frame, content), content)
 
 
-def _bytes(opened: BinaryIO) -> bytes:
+def _bytes(opened: IO[bytes]) -> bytes:
     with opened:
         return opened.read()
 
@@ -197,7 +197,7 @@ def _copy_name(frame: Frame, content: bytes) -> str:
     if not is_picture(Path(f"x{ending}")):
         try:
             with Image.open(BytesIO(content), formats=FORMATS) as picture:
-                ending = f".{picture.format.lower()}"
+                ending = f".{(picture.format or '').lower()}"
         except (OSError, ValueError, Image.DecompressionBombError):
             ending = ""
     return safe_name(frame, ending=ending)
@@ -222,7 +222,8 @@ def _numbered(path: Path, number: int) -> str:
 
 
 def _link(path: Path, place: Path) -> None:
-    for make in (lambda: place.symlink_to(path.absolute()), lambda: os.link(path, place)):
+    ways: tuple[Callable[[], None], ...] = (lambda: place.symlink_to(path.absolute()), lambda: os.link(path, place))
+    for make in ways:
         try:
             make()
             return

@@ -49,7 +49,7 @@ class RowSink(Sink):
 
     def __init__(self, target: Path | TextIO, columns: Mapping[str, type], schema: str = "fer"):
         self._target, self.columns, self.schema = target, columns, schema
-        self._stack: ExitStack | None = None
+        self._stack: ExitStack[bool | None] | None = None
 
     @abstractmethod
     def begin(self, target: Any) -> None:
@@ -80,7 +80,7 @@ class RowSink(Sink):
         return self
 
     def __exit__(self, *error: Any) -> bool | None:
-        return self._stack.__exit__(*error)
+        return None if self._stack is None else self._stack.__exit__(*error)
 
     def _end(self, kind: type[BaseException] | None, *_: Any) -> None:
         if kind is None:
@@ -207,6 +207,7 @@ def format_of(path: Path | None, chosen: str | None) -> type[RowSink]:
     by_ending = {ending: each for each in FORMATS.values() for ending in each.endings}
     if chosen is not None and chosen not in FORMATS:
         raise UsageError(f"--format {chosen}: there is no such format.", hint=f"Type {', '.join(FORMATS)}.")
+    found: type[RowSink] | None
     if chosen is not None:
         found = FORMATS[chosen]
     elif path is None or (path.suffix.lower() not in by_ending and path.exists() and not path.is_file()):
@@ -277,7 +278,7 @@ class Timeline(Sink):
         with_a_face = len(set().union(*(track.frames for track in self._tracks.values())))
         ordered = sorted(self._tracks, key=lambda number: (-len(self._tracks[number].frames), number))[:PANELS]
         long = [number for number in ordered if len(self._tracks[number].frames) >= LONG * with_a_face]
-        return sorted(long or ordered[:1])
+        return sorted(long or ordered[:1], key=lambda number: -1 if number is None else number)
 
     def _plot(self, path: Path) -> None:
         from matplotlib.figure import Figure
@@ -316,8 +317,8 @@ class Timeline(Sink):
 class _Track:
     """The positions of the frames that show a track, and the probabilities of one after the other."""
 
-    frames: array = field(default_factory=lambda: array("L"))
-    shares: array = field(default_factory=lambda: array("f"))
+    frames: "array[int]" = field(default_factory=lambda: array("L"))
+    shares: "array[float]" = field(default_factory=lambda: array("f"))
     person: str = ""
 
 

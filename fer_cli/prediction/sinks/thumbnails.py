@@ -18,7 +18,7 @@ import msgspec
 from fer_cli.errors import FerError
 from fer_cli.files import as_text
 from fer_cli.pages import encode_jpeg
-from fer_cli.prediction.results import Frame, FrameResult, face_name
+from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, crop_of, face_name
 from fer_cli.prediction.sinks import Sink, write_errors
 from fer_cli.prediction.sinks.timelines import Peaks
 
@@ -53,7 +53,7 @@ class ThumbnailReader:
             with _store_errors():
                 found = store.execute(f"SELECT jpeg FROM faces WHERE {where} ORDER BY input LIMIT 1", values).fetchone()
             if found is not None:
-                return found[0]
+                return bytes(found[0])
         return None
 
 
@@ -67,7 +67,8 @@ class Thumbnails(Sink):
 
     def __init__(self, folder: Path | None, rank: int = 0):
         self._folder, self._rank = folder, rank
-        self._store: sqlite3.Connection | None = None
+        # Open within the block.
+        self._store: sqlite3.Connection
         self._neutrals: set[str] = set()
         self._begin_video()
 
@@ -80,7 +81,11 @@ class Thumbnails(Sink):
         """Store the thumbnails of a result's faces."""
         frame = result.frame
         rows = [
-            (*_key(frame, face.number), as_text(face_name(frame, face.number)), encode_jpeg(face.crop, SIDE, QUALITY))
+            (
+                *_key(frame, face.number),
+                as_text(face_name(frame, face.number)),
+                encode_jpeg(crop_of(face), SIDE, QUALITY),
+            )
             for face in result.faces
         ]
         with _store_errors(), self._store:
@@ -128,7 +133,8 @@ class Thumbnails(Sink):
             yield ThumbnailReader(stores)
 
     def _begin_video(self) -> None:
-        self._peaks, self._spare, self._frames = Peaks(), [], 0
+        self._peaks, self._frames = Peaks(), 0
+        self._spare: list[tuple[Frame, FacePrediction]] = []
 
     def _prune(self) -> None:
         keys = [

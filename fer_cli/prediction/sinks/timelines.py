@@ -33,7 +33,7 @@ def track_of(face: FacePrediction) -> int | None:
 class Peaks:
     """For each track and label of one video, the frame in which this label is the most probable one and surest."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._best: dict[tuple[int, str], tuple[float, Frame, FacePrediction]] = {}
 
     def add(self, frame: Frame, face: FacePrediction) -> tuple[Frame, FacePrediction] | None:
@@ -50,7 +50,7 @@ class Peaks:
     def of(self, track: int) -> list[tuple[Frame, FacePrediction]]:
         """The peaks of a track, in order of time."""
         found = [(frame, face) for (own, _), (_, frame, face) in self._best.items() if own == track]
-        return sorted(found, key=lambda peak: peak[0].number)
+        return sorted(found, key=lambda peak: peak[0].number or 0)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ class Track:
     def __init__(self, number: int, classes: Sequence[str]):
         self.number, self.classes = number, tuple(classes)
         self._places, self._times, self._shares = array("q"), array("d"), array("f")
-        self._people, self._neutrals = Counter(), Counter()
+        self._people: Counter[str] = Counter()
+        self._neutrals: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._times)
@@ -151,5 +152,6 @@ def drawn(timeline: Timeline, labels: Sequence[str]) -> dict[str, Any]:
         "peaks": [
             {"x": x(min(max(frame.time, begin), end)), "y": y(face.confidence), "hue": hue(face.label, labels)}
             for frame, face in timeline.peaks
+            if frame.time is not None
         ],
     }

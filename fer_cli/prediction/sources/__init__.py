@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import cv2
 
@@ -299,7 +299,7 @@ def read_frames(sources: Sequence[Source], inputs: Iterable[tuple[int, Input]]) 
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def reopen(sources: Sequence[Source], frame: Frame) -> Path | BinaryIO:
+def reopen(sources: Sequence[Source], frame: Frame) -> Path | IO[bytes]:
     """The file that ``frame`` is of: its path, or a copy of its bytes, to be read and closed.
 
     Raises :class:`~fer_cli.errors.PictureError`, with a few words, if it cannot be read any more.

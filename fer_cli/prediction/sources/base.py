@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import IO, ClassVar, cast
 
 from fer_cli.errors import PictureError
 from fer_cli.faces.decode import MAX_BYTES, MAX_PIXELS
@@ -111,7 +111,7 @@ class Source(ABC):
         problem = problem or (NO_FRAMES if number is None else None)
         yield replace(frame, problem=problem, end=True)
 
-    def open(self, given: Input) -> Path | BinaryIO:
+    def open(self, given: Input) -> Path | IO[bytes]:
         """The path of an input that is a file of this disk, else a copy of its bytes, to be read and closed.
 
         Raises :class:`~fer_cli.errors.PictureError`, with a few words, if it cannot be read whole.
@@ -119,13 +119,13 @@ class Source(ABC):
         if given.shard is not None:
             if self._shard is None or self._shard[0] != given.shard:
                 self._shard = given.shard, open_shard(to_path(given.shard))
-            return self._shard[1].open(given.place, given.path.name)
+            return self._shard[1].open(cast(Place, given.place), given.path.name)
         if isinstance(given.path, Address):
             return fetch(given.path, limit=MAX_BYTES if is_picture(given.path) else MAX_VIDEO_BYTES)
         return given.path
 
 
-def holds_video(path: Path, opened: Path | BinaryIO) -> bool:
+def holds_video(path: Path, opened: Path | IO[bytes]) -> bool:
     """Whether it is a video, by its name, or where that does not tell by its first bytes."""
     if path.suffix and isinstance(opened, Path):
         return is_video(path)
@@ -138,7 +138,7 @@ def holds_video(path: Path, opened: Path | BinaryIO) -> bool:
         return False
 
 
-def _read(file: BinaryIO) -> bytes:
+def _read(file: IO[bytes]) -> bytes:
     file.seek(0)
     data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:

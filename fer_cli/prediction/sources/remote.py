@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from fer_cli.errors import FerError, PictureError
 from fer_cli.faces.decode import why_unreadable
@@ -75,9 +75,10 @@ def reason_of(error: BaseException) -> tuple[str, bool]:
     if full := disk_full_reason(error):
         return f"no room for a temporary copy: {full}", False
     chain: list[BaseException] = []
-    while error is not None and len(chain) < 10:
-        chain.append(error)
-        error = error.__cause__ or error.__context__
+    each: BaseException | None = error
+    while each is not None and len(chain) < 10:
+        chain.append(each)
+        each = each.__cause__ or each.__context__
     names = [kind.__name__ for each in chain for kind in type(each).__mro__]
     statuses = [status for each in chain if isinstance(status := _status(each), int) and status >= 400]
     if any(name in names for name in _NO_CREDENTIALS):
@@ -133,7 +134,10 @@ def file_system(address: str) -> tuple[Any, str]:
         if protocols[-1] in LOCAL:
             # A pipe or a device never ends.
             open_seekable(Path(address.rpartition("::")[2].rpartition("://")[2])).close()
-        return fsspec.url_to_fs(address, **{name: settings[name] for name in protocols if name in settings})
+        found: tuple[Any, str] = fsspec.url_to_fs(
+            address, **{name: settings[name] for name in protocols if name in settings}
+        )
+        return found
 
 
 def matching_addresses(address: str) -> list[str] | None:
@@ -206,7 +210,7 @@ def _is_http(address: str) -> bool:
     return address.startswith(("http://", "https://"))
 
 
-class Content(SpooledTemporaryFile):
+class Content(SpooledTemporaryFile[bytes]):
     """A copy of a file's bytes, in memory or if it is large in a temporary file without a name, gone when closed.
 
     ``name`` is what the file is called.
@@ -222,7 +226,7 @@ class Content(SpooledTemporaryFile):
         return self._called
 
 
-def copied(file: BinaryIO, name: str, *, limit: int, size: int | None = None) -> Content:
+def copied(file: IO[bytes], name: str, *, limit: int, size: int | None = None) -> Content:
     """A copy of ``file`` from where it stands, of ``size`` bytes if that is known.
 
     Raises :class:`~fer_cli.errors.PictureError` for more than ``limit`` bytes, counted while they are read, or fewer
@@ -256,7 +260,7 @@ def fetch(address: Address, *, limit: int) -> Content:
             return copied(file, address.name, limit=limit, size=stated if isinstance(stated, int) else None)
 
 
-def open_seekable(path: Path) -> BinaryIO:
+def open_seekable(path: Path) -> IO[bytes]:
     """The file at a path or an address, to be read from any place.
 
     What cannot be read but from its beginning is copied first. Raises :class:`~fer_cli.errors.PictureError` with a few
@@ -269,7 +273,7 @@ def open_seekable(path: Path) -> BinaryIO:
             raise PictureError(why_unreadable(error)) from error
     system, inside = file_system(str(path))
     with address_errors(str(path)):
-        file = system.open(inside, "rb")
+        file: IO[bytes] = system.open(inside, "rb")
         try:
             # A server of the web may refuse to begin anywhere but at the beginning, and says so only when asked.
             file.seek(-1, 2)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 from fer_cli.errors import PictureError
 from fer_cli.faces.decode import MAX_BYTES, begins_as_picture
@@ -49,6 +49,11 @@ def is_shard(path: Path) -> bool:
 class Shard(ABC):
     """A shard in an open file."""
 
+    about: str
+
+    def __init__(self, file: IO[bytes]):
+        self._file = file
+
     @abstractmethod
     def entries(self) -> Iterator[Entry]:
         """Its pictures and videos, in order, as they are found; one without a place for where it breaks off."""
@@ -68,7 +73,12 @@ def open_shard(path: Path) -> Shard:
     """
     if path.name.lower().endswith(COMPRESSED):
         raise PictureError(IS_COMPRESSED)
-    kind = {TAR: TarShard, PARQUET: ParquetShard, ARROW: ArrowShard}[path.suffix.lower()]
+    kinds: dict[str, type[TarShard] | type[ParquetShard] | type[ArrowShard]] = {
+        TAR: TarShard,
+        PARQUET: ParquetShard,
+        ARROW: ArrowShard,
+    }
+    kind = kinds[path.suffix.lower()]
     file = open_seekable(path)
     try:
         with _broken(kind.about):
@@ -99,7 +109,7 @@ class TarShard(Shard):
 
     about = "a tar"
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: IO[bytes]):
         self._file = file
 
     def entries(self) -> Iterator[Entry]:
@@ -108,10 +118,10 @@ class TarShard(Shard):
         self._file.seek(0)
         last, reached = "", -1
         try:
-            with tarfile.open(fileobj=_Headers(self._file), mode="r:") as tar:
+            with tarfile.open(fileobj=cast(IO[bytes], _Headers(self._file)), mode="r:") as tar:
                 while (member := tar.next()) is not None:
                     # The module keeps all that it has read, and follows sizes that lead backwards.
-                    tar.members.clear()
+                    tar.members.clear()  # type: ignore[attr-defined]  # typeshed lacks it
                     if tar.offset <= reached:
                         raise tarfile.ReadError
                     reached = tar.offset
@@ -152,6 +162,8 @@ class TarShard(Shard):
         if path.suffix or member.issparse():
             return is_picture(path) or is_video(path)
         file = tar.extractfile(member)
+        if file is None:
+            return False
         if begins_as_video(file.read(VIDEO_HEAD)):
             return True
         file.seek(0)
@@ -165,7 +177,7 @@ def _is_shown(name: str) -> bool:
 class _Headers:
     """A file as :mod:`tarfile` reads it, which reads headers whole, of any size that they state."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: IO[bytes]):
         self._file = file
         self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
@@ -225,7 +237,7 @@ class _TableShard(Shard):
         with _broken(self.about):
             if self._values is None or self._reached[0] != group or self._reached[1] > row:
                 self._values, self._reached = self._pictures(group), (group, 0)
-            value = None
+            value: Any = None
             while self._reached[1] <= row:
                 self._reached = (group, self._reached[1] + 1)
                 value = next(self._values)
@@ -246,7 +258,7 @@ def picture_column(schema: Any, about: str) -> tuple[str, str | None]:
     from pyarrow import types
 
     def is_bytes(kind: Any) -> bool:
-        return types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
+        return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
     found: dict[str, str | None] = {}
     for field in schema:
@@ -280,7 +292,7 @@ class ParquetShard(_TableShard):
 
     about = "a Parquet file"
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: IO[bytes]):
         from pyarrow.parquet import ParquetFile
 
         size = file.seek(0, 2)
@@ -306,7 +318,7 @@ class ArrowShard(_TableShard):
 
     about = "an Arrow file"
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: IO[bytes]):
         self._file = file
         size = file.seek(0, 2)
         self._batch: tuple[int, Any] | None = None

@@ -19,9 +19,9 @@ from fer_cli.progress import Progress
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
-    from torch.utils.data import Dataset
 
     from fer_cli.dataset.prepared import PreparedDataset
+    from fer_cli.dataset.tensors import BatchedDataset
     from fer_cli.models.backbones import StartingPoint
     from fer_cli.models.preprocessing import Preprocessing
 
@@ -81,7 +81,7 @@ class Recipe(ABC):
     size: Annotated[int | None, Ge(32), Doc("Input size. Default: the start's, or the crops'."), Panel("Data")] = None
     seed: Annotated[int, Interval(ge=0, lt=1 << 32), Doc("Seed of weights, order, augmentation."), Panel("Compute")] = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_bounds(self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class Recipe(ABC):
         """Further inputs of the network for the training ``rows``, by name."""
         return {}
 
-    def solve(self, model: Any, train: "Dataset", val: "Dataset", progress: Progress) -> "Solution":
+    def solve(self, model: Any, train: "BatchedDataset", val: "BatchedDataset", progress: Progress) -> "Solution":
         """Fit ``model``, by a solver in place of gradient descent, to what is ``train``, and choose by ``val``.
 
         Both are datasets of the model's inputs and ``labels``, as :func:`~fer_cli.embeddings.inputs.model_inputs` makes
@@ -179,14 +179,15 @@ class Solution:
 class GradientRecipe(Recipe):
     """The settings of trainings by gradient descent, with transformers' Trainer."""
 
-    soft_labels: Annotated[bool, Doc("Learn from the votes for each label."), Panel("Data")] = False
+    # Settings here, of which other recipes have one value: a constant of the class to type checkers.
+    soft_labels: Annotated[bool, Doc("Learn from the votes for each label."), Panel("Data")] = False  # type: ignore[misc]
     sampling: Annotated[Literal["natural", "sqrt", "balanced"], Doc("How often classes are drawn."), Panel("Data")] = (
         "natural"
     )
     epochs: Annotated[int, Ge(1), Doc("Passes over the training folds."), _OPTIMISATION] = 30
     select: Annotated[Literal["loss", "accuracy", "uar"], Doc("Best epoch by."), _OPTIMISATION] = "loss"
     patience: Annotated[int, Ge(0), Doc("Epochs without gain to stop; 0: off."), _OPTIMISATION] = 10
-    refit: Annotated[bool, Doc("Then train anew, on validation rows too."), _OPTIMISATION] = False
+    refit: Annotated[bool, Doc("Then train anew, on validation rows too."), _OPTIMISATION] = False  # type: ignore[misc]
     # BatchNorm has no statistics of one.
     batch_size: Annotated[int, Ge(2), Doc("Faces, or pairs, per step and process."), _OPTIMISATION] = 32
     accumulate: Annotated[int, Ge(1), Doc("Gradient accumulation steps."), _OPTIMISATION] = 1
@@ -226,7 +227,7 @@ class GradientRecipe(Recipe):
     ] = None
     randaugment: Annotated[int, Ge(0), Le(10), Doc("RandAugment's operations on a picture."), Panel("Augmentation")] = 0
     grey: Annotated[bool, Doc("Train and predict without colours."), Panel("Data")] = False
-    tta: Annotated[TestTime, Doc("Views to average."), Panel("Model")] = "none"
+    tta: Annotated[TestTime, Doc("Views to average."), Panel("Model")] = "none"  # type: ignore[misc]
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
         Doc("auto: bfloat16 where the device is faster with it."),
@@ -239,7 +240,7 @@ class GradientRecipe(Recipe):
         tuple[str, ...], Doc("tensorboard, wandb, mlflow or none; may be repeated."), Panel("Compute")
     ] = ("tensorboard",)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.freeze_epochs >= self.epochs:
             raise UsageError(
@@ -274,13 +275,17 @@ class GradientRecipe(Recipe):
 class EncoderRecipe(GradientRecipe):
     """The recipe of a model with one encoder: its fields ``encoder`` and ``backbone`` say what that begins with."""
 
+    encoder: str
+    backbone: str | None
+
     def resolved(self) -> Self:
         """The recipe with the encoder that ``auto`` comes to here."""
         if self.encoder != BEST:
             return self
         from fer_cli.models.backbones import best_start
 
-        return dataclasses.replace(self, encoder=best_start(self.backbone))
+        found: dict[str, Any] = {"encoder": best_start(self.backbone)}
+        return dataclasses.replace(self, **found)
 
     def preprocessing(self, size: int, crop: Mapping[str, Any], parts: Mapping[str, Path]) -> "Preprocessing":
         """As the encoder's starting weights saw their pictures."""

@@ -15,8 +15,8 @@ from fer_cli.training.recipes.difference import PairRecipe
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.utils.data import Dataset
 
+    from fer_cli.dataset.tensors import BatchedDataset
     from fer_cli.models.baseline import BaselineModel
 
 #: How C is chosen, by the name of ``--select``, as a run's record has it.
@@ -54,7 +54,7 @@ class BaselineRecipe(PairRecipe):
     class_weights: Annotated[bool, Doc("Weight the loss by inverse class frequency."), Panel("Solver")] = False
     size: Annotated[int, Ge(32), Doc("Input size."), Panel("Data")] = 64
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         wrong = [each for each in self.C if not 0 < each < float("inf")]
         if wrong or not self.C:
@@ -81,7 +81,9 @@ class BaselineRecipe(PairRecipe):
             )
         )
 
-    def solve(self, model: "BaselineModel", train: "Dataset", val: "Dataset", progress: Progress) -> Solution:
+    def solve(
+        self, model: "BaselineModel", train: "BatchedDataset", val: "BatchedDataset", progress: Progress
+    ) -> Solution:
         """Fit a :class:`sklearn.svm.LinearSVC` for each C on the training rows; keep the best on the validation rows.
 
         The temperature of its probabilities is that at which the validation rows' labels are likeliest. Raises
@@ -96,7 +98,7 @@ class BaselineRecipe(PairRecipe):
         if len(labels.unique()) < 2:
             raise DatasetError("The training folds show one class only: there is nothing to tell apart.")
         seen = model.compared(inputs["embeddings"], inputs.get("neutral_embeddings")).numpy()
-        grid, tried, best = sorted(set(self.C)), [], None
+        grid, tried, best = sorted(set(self.C)), list[dict[str, float]](), None
         for cost in grid:
             progress("fitting", len(tried), len(grid))
             # The primal problem needs no random numbers, and little more time the larger C is.
@@ -109,13 +111,14 @@ class BaselineRecipe(PairRecipe):
             if best is None or scores[f"val_{self.select}"] > best[0][f"val_{self.select}"]:
                 best = tried[-1], temperature, machine
         progress("fitting", len(grid), len(grid))
+        assert best is not None  # __post_init__ refuses an empty grid
         chosen, model.config.softmax_temperature, machine = best
         model.set_machine(machine.coef_, machine.intercept_)
         rule = RULES[self.select] if len(grid) > 1 else f"C {chosen['C']:g}, as given"
         return Solution(rule, chosen, tuple(tried))
 
 
-def _whole(faces: "Dataset") -> "tuple[dict[str, Tensor], Tensor]":
+def _whole(faces: "BatchedDataset") -> "tuple[dict[str, Tensor], Tensor]":
     """All inputs of a dataset of embeddings by name, and its labels."""
     inputs = dict(faces.__getitems__(list(range(len(faces)))))
     return inputs, inputs.pop("labels")

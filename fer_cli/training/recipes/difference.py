@@ -31,6 +31,10 @@ class PairRecipe(Recipe):
     ``ablation`` asks for all three on the same pairs, and ``pairs_only`` skips faces without a neutral picture.
     """
 
+    features: str
+    ablation: bool
+    pairs_only: bool
+
     @property
     def title(self) -> str:
         """An ablation is called so."""
@@ -45,9 +49,9 @@ class PairRecipe(Recipe):
         """With ``ablation`` a recipe each of :data:`~fer_cli.models.FEATURES`, on the same pairs."""
         if not self.ablation:
             return {"": self}
+        pairs: dict[str, Any] = {"pairs_only": True, "ablation": False}
         return {
-            features: dataclasses.replace(self, features=features, pairs_only=True, ablation=False)
-            for features in reversed(FEATURES)
+            features: dataclasses.replace(self, **{"features": features, **pairs}) for features in reversed(FEATURES)
         }
 
     def sides(self, dataset: "PreparedDataset") -> "dict[str, pd.DataFrame]":

@@ -117,7 +117,7 @@ class DisentangledRecipe(GradientRecipe):
         from fer_cli.models.backbones import best_start
         from fer_cli.models.weights import find
 
-        found = {}
+        found: dict[str, Any] = {}
         if self.stage != 2 and self.encoder in (None, BEST):
             found["encoder"] = best_start(self.backbone)
         if self.stage != 2 and self.identity == BEST:
