@@ -17,6 +17,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import fer_cli
+from fer_cli import extras
 from fer_cli.distributed import cores
 from fer_cli.errors import FerError
 from fer_cli.files import cache_folder
@@ -26,13 +27,6 @@ Status = Literal["ok", "note", "problem"]
 
 #: What fer needs, and what is asked for first when something goes wrong.
 LIBRARIES = ("torch", "torchvision", "transformers", "timm", "onnxruntime", "opencv-python-headless", "scikit-learn")
-#: Optional libraries: what each is for, and the extra of fer-cli that brings it.
-OPTIONAL = {
-    "av": ("videos and cameras", "video"),
-    "pillow-heif": ("HEIC pictures", "heic"),
-    "ray": ("prediction on a cluster", "ray"),
-    "s3fs": ("pictures in s3:// buckets", "cloud"),
-}
 #: Pictures of the known workload, and how often it is repeated.
 BATCH, REPEATS = 32, 5
 #: Pictures a second of the known workload by one thread of the processor that docs/performance.md measured on, and the
@@ -92,10 +86,10 @@ def versions() -> Iterator[Finding]:
         found = _version(name)
         missing = "not installed", f"pip install {name}"
         yield Finding("versions", name, "ok" if found else "problem", *((found,) if found else missing))
-    for name, (purpose, extra) in OPTIONAL.items():
-        found = _version(name)
-        hint = "" if found else f"pip install 'fer-cli[{extra}]'"
-        yield Finding("versions", name, "ok", found or f"not installed; only for {purpose}", hint)
+    for library in extras.LIBRARIES.values():
+        found = _version(library.distribution)
+        value = found or f"not installed; only for {library.purpose}"
+        yield Finding("versions", library.distribution, "ok", value, "" if found else library.install)
 
 
 def _version(name: str) -> str | None:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 
 from fer_cli.distributed import is_main_process
 from fer_cli.embeddings.inputs import Collator
-from fer_cli.errors import TrainingError, UsageError
+from fer_cli.errors import TrainingError
 from fer_cli.models.device import choose_precision, has_tf32
 from fer_cli.models.loading import hush, load_checkpoint
 from fer_cli.progress import Progress
@@ -386,11 +385,7 @@ def _arguments(
 
 
 def _reporters(logs: tuple[str, ...]) -> list[str] | str:
-    wanted = [name for name in logs if name in ("wandb", "mlflow")]
-    for name in wanted:
-        if find_spec(name) is None:
-            raise UsageError(f"--logger {name}: {name} is not installed.", hint=f"Type: pip install {name}")
-    return wanted or "none"
+    return [name for name in logs if name in ("wandb", "mlflow")] or "none"
 
 
 def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
