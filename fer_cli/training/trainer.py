@@ -286,8 +286,8 @@ def make_trainer(
 
     ``labels`` are those of ``train``, see :class:`FoldTrainer`; with ``end_after`` nothing is validated, and the
     training ends with that epoch. ``logs`` is the folder for TensorBoard. Raises
-    :class:`~fer_cli.errors.UsageError` if the recipe logs to what is not installed, wants a precision that the device
-    has not, or trains an encoder in ways of its own that is frozen.
+    :class:`~fer_cli.errors.UsageError` if the recipe wants a precision that the device has not, or trains an encoder in
+    ways of its own that is frozen.
     """
     hush()
     refuse_without_encoder(model, recipe)

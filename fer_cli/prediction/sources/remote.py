@@ -8,7 +8,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO
 
 from fer_cli.errors import FerError, PictureError
-from fer_cli.extras import missing
+from fer_cli.extras import missing, require
 from fer_cli.faces.decode import why_unreadable
 from fer_cli.files import disk_full_reason, is_litter, open_regular
 from fer_cli.prediction.listing import LOCAL, Address, protocols_of
@@ -124,6 +124,7 @@ def file_system(address: str) -> tuple[Any, str]:
     }
     protocols = protocols_of(address)
     if not set(_HTTP).isdisjoint(protocols):
+        require("aiohttp", "https://", PictureError)
         import aiohttp
 
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT)

@@ -12,7 +12,7 @@ from annotated_doc import Doc
 from annotated_types import Ge, Gt, Interval, Le
 
 from fer_cli.errors import DatasetError, UsageError
-from fer_cli.extras import require
+from fer_cli.extras import is_installed, missing
 from fer_cli.models import BEST, FACES, IMAGENET, SCRATCH, TestTime
 from fer_cli.options import Panel, check_bounds
 from fer_cli.progress import Progress
@@ -263,8 +263,11 @@ class GradientRecipe(Recipe):
     def require_loggers(self) -> None:
         """Raise :class:`~fer_cli.errors.UsageError`, with what to type, where what ``logger`` names is missing."""
         for name in self.logger:
-            if name != "none":
-                require(name, f"--logger {name}", UsageError)
+            if name != "none" and not is_installed(name):
+                error = missing(name, f"--logger {name}", UsageError)
+                # A run's stored settings may ask for what nobody typed here.
+                error.hint += ", or --logger none"
+                raise error
 
     @property
     def logit_margin(self) -> float:
