@@ -165,21 +165,21 @@ def threads() -> Iterator[Finding]:
         yield Finding("threads", "threads", "problem", f"{named}: they wait for one another", hint)
     else:
         yield Finding("threads", "threads", "ok", named)
-    yield _load(own, busy_cores())
+    yield _load(own, busy_cores(), torch.get_num_threads())
 
 
-def _load(own: int, busy: float | None) -> Finding:
+def _load(own: int, busy: float | None, used: int) -> Finding:
+    """Whether ``busy`` cores leave enough of our ``own`` to ``used`` threads; None: it is not known."""
     if busy is None:
         return Finding("threads", "other programs", "ok", "this system does not say")
     if busy < 0.25 * max(own, 1):
         return Finding("threads", "other programs", "ok", f"{busy:.1f} of {os.cpu_count()} cores busy")
-    return Finding(
-        "threads",
-        "other programs",
-        "note",
-        f"{busy:.1f} of {os.cpu_count()} cores busy: threads that share a core with others wait for one another",
-        f"Type: export OMP_NUM_THREADS={max(1, round(own - busy))} before fer, or wait for the other programs.",
-    )
+    text = f"{busy:.1f} of {os.cpu_count()} cores busy: threads that share a core with others wait for one another"
+    free = max(1, round(own - busy))
+    hint = "Wait for the other programs, or it takes longer."
+    if used > free:
+        hint = f"Type: export OMP_NUM_THREADS={free} before fer, or wait for the other programs."
+    return Finding("threads", "other programs", "note", text, hint)
 
 
 def room() -> Iterator[Finding]:

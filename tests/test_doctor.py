@@ -97,9 +97,11 @@ def test_an_unused_gpu_is_explained(cuda, hip, nvidia, status, words):
 
 @pytest.mark.parametrize(("busy", "status"), [(None, "ok"), (0.1, "ok"), (1.0, "note"), (7.5, "note")])
 def test_a_busy_machine_is_noted(busy, status):
-    found = doctor._load(2, busy)
+    found = doctor._load(2, busy, 2)
     assert found.status == status
     assert status == "ok" or "OMP_NUM_THREADS=1" in found.hint
+    # Who has taken that advice is not given it again.
+    assert "OMP_NUM_THREADS" not in doctor._load(2, busy, 1).hint
 
 
 @pytest.mark.parametrize(
