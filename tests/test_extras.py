@@ -41,6 +41,9 @@ def here(tmp_path, monkeypatch) -> Path:
     (tmp_path / "images").mkdir()
     Image.new("RGB", (40, 40), "grey").save(tmp_path / "images" / "a.png")
     make_video(tmp_path / "images" / "b.mp4", shades(3))
+    (tmp_path / "made.toml").write_text(
+        '[datasets]\nmade = "data/made"\n[[recipes]]\nname = "baseline"\ntrain = "baseline"\n[evaluations.within]\n'
+    )
     return tmp_path
 
 
@@ -78,6 +81,7 @@ def needs_newer_exporter(folder: Path) -> Path:
         ("wandb", "train vit-se --logger wandb", 2),
         ("mlflow", "train difference --encoder scratch --logger mlflow", 2),
         ("ray", "predict images/a.png --run runs/one --detector none --engine ray --out p.csv", 2),
+        ("ray", "benchmark made.toml --engine ray", 2),
         ("aiohttp", "predict https://example.org/a.png --run runs/one --out p.csv", 1),
         ("s3fs", "predict s3://bucket/a.png --run runs/one --out p.csv", 1),
         ("gcsfs", "predict gs://bucket/a.png --run runs/one --out p.csv", 1),
