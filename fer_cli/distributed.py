@@ -4,8 +4,10 @@ Importable without torch: the environment says how many processes there are.
 """
 
 import os
+import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -30,6 +32,26 @@ def cores() -> int:
     """How many cores this process has to itself, where several were started together on one machine."""
     present = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, present // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def busy_cores(seconds: float = 0.3) -> float | None:
+    """How many cores other programs keep busy just now; None where the system does not say (it is Linux that does)."""
+    before = _ticks()
+    if before is None:
+        return None
+    time.sleep(seconds)
+    after = _ticks()
+    busy, every = (now - then for now, then in zip(after, before, strict=True))
+    return (os.cpu_count() or 1) * busy / max(every, 1)
+
+
+def _ticks() -> tuple[int, int] | None:
+    """The processors' time that was not idle, and all of it, https://man7.org/linux/man-pages/man5/proc_stat.5.html."""
+    try:
+        times = [int(each) for each in Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
+    except (OSError, ValueError):
+        return None
+    return sum(times) - times[3] - times[4], sum(times)
 
 
 def is_main_process() -> bool:

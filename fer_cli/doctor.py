@@ -1,4 +1,4 @@
-"""Diagnosis of an installation: device, threads, versions, caches, weights, network, detector, and its speed.
+"""Diagnosis of an installation: versions, device, threads, caches, weights, network, video, fonts, and its speed.
 
 Nothing is changed and nothing is downloaded. Each finding says what was found and, where something is wrong, what to
 type.
@@ -8,17 +8,19 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import fer_cli
-from fer_cli.distributed import cores
-from fer_cli.errors import FerError
+from fer_cli import extras
+from fer_cli.distributed import busy_cores, cores
+from fer_cli.errors import FerError, ModelError
 from fer_cli.files import cache_folder
 from fer_cli.progress import Progress, silent
 
@@ -26,13 +28,8 @@ Status = Literal["ok", "note", "problem"]
 
 #: What fer needs, and what is asked for first when something goes wrong.
 LIBRARIES = ("torch", "torchvision", "transformers", "timm", "onnxruntime", "opencv-python-headless", "scikit-learn")
-#: Optional libraries: what each is for, and the extra of fer-cli that brings it.
-OPTIONAL = {
-    "av": ("videos and cameras", "video"),
-    "pillow-heif": ("HEIC pictures", "heic"),
-    "ray": ("prediction on a cluster", "ray"),
-    "s3fs": ("pictures in s3:// buckets", "cloud"),
-}
+#: Formats of videos that are usual, by FFmpeg's names of their decoders.
+DECODERS = {"h264": "H.264", "hevc": "HEVC", "vp9": "VP9", "av1": "AV1"}
 #: Pictures of the known workload, and how often it is repeated.
 BATCH, REPEATS = 32, 5
 #: Pictures a second of the known workload by one thread of the processor that docs/performance.md measured on, and the
@@ -40,6 +37,8 @@ BATCH, REPEATS = 32, 5
 USUAL, SLOW = 145.0, 0.4
 #: Seconds that the network is waited for.
 PATIENCE = 5.0
+#: How the names of the Hub's and torch's files end while they are downloaded.
+PARTS = (".incomplete", ".partial")
 _LOW_DISK, _LOW_MEMORY = 2e9, 2e9
 
 
@@ -72,6 +71,8 @@ def diagnose(device: str = "auto", *, network: bool = True, progress: Progress =
         ("weights", weights),
         ("detector", detector),
         *([("network", reach)] if network else []),
+        ("video", video),
+        ("fonts", fonts),
         ("speed", speed),
     ]
     for done, (topic, part) in enumerate(parts):
@@ -92,10 +93,10 @@ def versions() -> Iterator[Finding]:
         found = _version(name)
         missing = "not installed", f"pip install {name}"
         yield Finding("versions", name, "ok" if found else "problem", *((found,) if found else missing))
-    for name, (purpose, extra) in OPTIONAL.items():
-        found = _version(name)
-        hint = "" if found else f"pip install 'fer-cli[{extra}]'"
-        yield Finding("versions", name, "ok", found or f"not installed; only for {purpose}", hint)
+    for library in extras.LIBRARIES.values():
+        found = _version(library.distribution)
+        value = found or f"not installed; only for {library.purpose}"
+        yield Finding("versions", library.distribution, "ok", value, "" if found else library.install)
 
 
 def _version(name: str) -> str | None:
@@ -165,41 +166,21 @@ def threads() -> Iterator[Finding]:
         yield Finding("threads", "threads", "problem", f"{named}: they wait for one another", hint)
     else:
         yield Finding("threads", "threads", "ok", named)
-    yield _load(own, _busy_cores())
+    yield _load(own, busy_cores(), torch.get_num_threads())
 
 
-def _busy_cores(seconds: float = 0.3) -> float | None:
-    """How many cores other programs keep busy just now; None where the system does not say (it is Linux that does)."""
-    before = _ticks()
-    if before is None:
-        return None
-    time.sleep(seconds)
-    after = _ticks() or before
-    busy, every = (now - then for now, then in zip(after, before, strict=True))
-    return (os.cpu_count() or 1) * busy / max(every, 1)
-
-
-def _ticks() -> tuple[int, int] | None:
-    """The processors' time that was not idle, and all of it, https://man7.org/linux/man-pages/man5/proc_stat.5.html."""
-    try:
-        times = [int(each) for each in Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
-    except (OSError, ValueError):
-        return None
-    return sum(times) - times[3] - times[4], sum(times)
-
-
-def _load(own: int, busy: float | None) -> Finding:
+def _load(own: int, busy: float | None, used: int) -> Finding:
+    """Whether ``busy`` cores leave enough of our ``own`` to ``used`` threads; None: it is not known."""
     if busy is None:
         return Finding("threads", "other programs", "ok", "this system does not say")
     if busy < 0.25 * max(own, 1):
         return Finding("threads", "other programs", "ok", f"{busy:.1f} of {os.cpu_count()} cores busy")
-    return Finding(
-        "threads",
-        "other programs",
-        "note",
-        f"{busy:.1f} of {os.cpu_count()} cores busy: threads that share a core with others wait for one another",
-        f"Type: export OMP_NUM_THREADS={max(1, round(own - busy))} before fer, or wait for the other programs.",
-    )
+    text = f"{busy:.1f} of {os.cpu_count()} cores busy: threads that share a core with others wait for one another"
+    free = max(1, round(own - busy))
+    hint = "Wait for the other programs, or it takes longer."
+    if used > free:
+        hint = f"Type: export OMP_NUM_THREADS={free} before fer, or wait for the other programs."
+    return Finding("threads", "other programs", "note", text, hint)
 
 
 def room() -> Iterator[Finding]:
@@ -212,18 +193,12 @@ def room() -> Iterator[Finding]:
         yield Finding("room", "memory", "note", free, "Type --batch-size 8, or end other programs.")
     else:
         yield Finding("room", "memory", "ok", free)
-    for name, folder in (("this folder", Path.cwd()), ("temporary files", Path(_temporary()))):
+    for name, folder in (("this folder", Path.cwd()), ("temporary files", Path(tempfile.gettempdir()))):
         space = shutil.disk_usage(folder)
         text = f"{space.free / 2**30:.1f} of {space.total / 2**30:.1f} GiB free in {folder}"
         low = space.free < _LOW_DISK
         hint = "Make room there" + (", or type: export TMPDIR=FOLDER" if name == "temporary files" else "") + "."
         yield Finding("room", name, "note" if low else "ok", text, hint if low else "")
-
-
-def _temporary() -> str:
-    import tempfile
-
-    return tempfile.gettempdir()
 
 
 def caches() -> Iterator[Finding]:
@@ -255,8 +230,8 @@ def _cache(name: str, folder: Path, variable: str) -> Finding:
             size += 0 if path.is_symlink() else path.stat().st_size
             if path.is_symlink() and not path.exists():
                 broken.append(path)
-            elif path.suffix == ".incomplete" or (path.is_file() and not path.is_symlink() and not path.stat().st_size):
-                broken += [path] if path.suffix in (".incomplete", ".onnx", ".pth", ".safetensors") else []
+            elif path.suffix in PARTS or (path.is_file() and not path.is_symlink() and not path.stat().st_size):
+                broken += [path] if path.suffix in (*PARTS, ".onnx", ".pth", ".safetensors") else []
         except OSError:
             broken.append(path)
     text = f"{folder}: {size / 2**20:.0f} MiB"
@@ -272,19 +247,21 @@ def _cache(name: str, folder: Path, variable: str) -> Finding:
 
 
 def weights() -> Iterator[Finding]:
-    """Which published weights are here; the packaged model's files are checked."""
+    """Which published weights are here, and whether they are whole."""
     from fer_cli.models.weights import ALL, FETCHABLE
-    from fer_cli.pretrained import NAME, require_packaged
 
     for name, each in ALL.items():
-        if name == NAME:
-            continue
-        place = each.place()
         how = f"fer weights fetch {name}" if name in FETCHABLE else "see fer weights list"
-        yield Finding(
-            "weights", name, "ok", str(place) if place else f"not here; for {each.used_for}", "" if place else how
-        )
-    yield Finding("weights", NAME, "ok", f"{require_packaged()}: whole")
+        try:
+            # First, for a packaged model that is damaged has no place.
+            each.check()
+        except ModelError as error:
+            yield Finding("weights", name, "problem", error.message, error.hint or how)
+            continue
+        if place := each.place():
+            yield Finding("weights", name, "ok", f"{place}: whole")
+        else:
+            yield Finding("weights", name, "ok", f"not here; for {each.used_for}", how)
 
 
 def detector() -> Iterator[Finding]:
@@ -315,7 +292,7 @@ def detector() -> Iterator[Finding]:
 
 def reach() -> Iterator[Finding]:
     """Whether the Hugging Face Hub, from which weights come, answers."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
         text = "HF_HUB_OFFLINE is set: nothing is downloaded"
@@ -324,25 +301,51 @@ def reach() -> Iterator[Finding]:
     address = constants.ENDPOINT
     begun = time.perf_counter()
     try:
-        _answer(address)
-    except (OSError, ValueError) as error:
+        # By the client that downloads, so that proxies and certificates are its own.
+        get_session().head(address, timeout=PATIENCE)
+    except Exception as error:  # the client's errors, and the network's
         hint = "What is here is used. For more: fer weights fetch --all where there is a network, and copy the caches."
-        yield Finding("network", "Hugging Face Hub", "note", f"{address} does not answer: {error}", hint)
+        by = ""
+        if proxy := getproxies().get(urlsplit(address).scheme):
+            by = f" by the proxy {proxy.rpartition('@')[2]}"
+            hint = f"Is the proxy right that the environment names? {hint}"
+        yield Finding("network", "Hugging Face Hub", "note", f"{address} does not answer{by}: {error}", hint)
         return
     milliseconds = 1000 * (time.perf_counter() - begun)
     yield Finding("network", "Hugging Face Hub", "ok", f"{address} answers in {milliseconds:.0f} ms")
 
 
-def _answer(address: str) -> None:
-    """Open a connection to the server of ``address``; raises ``OSError`` where it does not answer."""
-    parts = urlsplit(address)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    proxy = os.environ.get("HTTPS_PROXY" if parts.scheme == "https" else "HTTP_PROXY")
-    if proxy:
-        parts = urlsplit(proxy)
-        port = parts.port or port
-    with socket.create_connection((parts.hostname or "", port), timeout=PATIENCE):
-        pass
+def video() -> Iterator[Finding]:
+    """FFmpeg, as PyAV brings it, and the formats that it reads and writes."""
+    if not extras.is_installed("av"):
+        yield Finding("video", "FFmpeg", "ok", "not here; only for videos", extras.LIBRARIES["av"].install)
+        return
+    import av
+
+    written = "H.264" if "libx264" in av.codecs_available else "MPEG-4"
+    text = f"{'.'.join(map(str, av.library_versions['libavcodec']))} (libavcodec) in PyAV, which writes {written}"
+    if lacking := [title for name, title in DECODERS.items() if name not in av.codecs_available]:
+        text += f", and does not read {', '.join(lacking)}"
+    yield Finding("video", "FFmpeg", "note" if lacking else "ok", text, _again("av") if lacking else "")
+
+
+def fonts() -> Iterator[Finding]:
+    """The fonts of annotated pictures and of plots."""
+    from matplotlib.font_manager import findfont
+    from PIL import features
+
+    if features.check("freetype2"):
+        yield Finding("fonts", "pictures", "ok", "Pillow's own")
+    else:
+        yield Finding("fonts", "pictures", "problem", "Pillow was built without FreeType: no text", _again("pillow"))
+    try:
+        yield Finding("fonts", "plots", "ok", findfont("DejaVu Sans", fallback_to_default=False))
+    except ValueError:
+        yield Finding("fonts", "plots", "problem", "matplotlib's DejaVu Sans is not there", _again("matplotlib"))
+
+
+def _again(distribution: str) -> str:
+    return f"pip install --force-reinstall {distribution}"
 
 
 def speed() -> Iterator[Finding]:

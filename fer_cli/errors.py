@@ -36,6 +36,10 @@ class DiskFullError(FerError):
         return cls(f"The disk is full ({reason}){where}.", hint="Make room there, then type the same line again.")
 
 
+class MissingLibraryError(FerError):
+    """An optional library is not installed; the hint says which extra of fer-cli brings it."""
+
+
 class CorpusError(FerError):
     """A folder is not the corpus it was said to be, or breaks its owners' layout beyond reading."""
 

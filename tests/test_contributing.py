@@ -77,9 +77,14 @@ def test_a_metric(tmp_path, monkeypatch):
     assert metric.title in Path("there/report.html").read_text(encoding="utf-8")
 
 
-def test_the_citation_is_of_this_version():
-    cited = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
-    assert cited[1] == fer_cli.__version__
+def test_the_citation_and_the_changelog_are_of_this_version_and_day():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    cited = [re.search(rf"^{name}: (.+)$", citation, re.MULTILINE)[1] for name in ("version", "date-released")]
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    unreleased, released = re.findall(r"^## (.+)$", changes, re.MULTILINE)[:2]
+    assert unreleased == "[Unreleased]"
+    assert released == "[{}] - {}".format(*cited)
+    assert cited[0] == fer_cli.__version__
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md"])

@@ -8,9 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from fer_cli.distributed import broadcast, is_main_process, main_process_first, own_device, world_size
+from fer_cli import distributed
+from fer_cli.distributed import broadcast, busy_cores, is_main_process, main_process_first, own_device, world_size
 from fer_cli.runs.run import CrossValidation
 from tests.made import made_model
+
+
+def test_time_that_is_not_idle_is_busy(monkeypatch):
+    # user nice system idle iowait irq softirq steal, in hundredths of seconds: of 200 ticks of 2 cores half are busy.
+    ticks = iter([(100, 1000), (200, 1200)])
+    monkeypatch.setattr(distributed, "_ticks", lambda: next(ticks))
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert busy_cores(0) == 1.0
 
 
 def torchrun(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess:

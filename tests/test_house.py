@@ -30,6 +30,7 @@ FLOORS = {
     "protocol": 0,
     "labels": 0,
     "errors": 0,
+    "extras": 0,
     "progress": 0,
     "files": 0,
     "tables": 0,

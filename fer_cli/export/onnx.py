@@ -23,6 +23,7 @@ from fer_cli.models.onnx import (
     Logits,
     PairLogits,
     open_session,
+    require_exporter,
     run_graph,
     set_metadata,
     silence,
@@ -79,9 +80,12 @@ def export(
     is there only if it passed ``onnx.checker`` and gave torch's probabilities within 1e-4. Raises
     :class:`~fer_cli.errors.ModelError` if it cannot be exported or differs, :class:`~fer_cli.errors.DatasetError` where
     ``quantize`` finds no dataset to calibrate by or ``data`` does not fit, :class:`~fer_cli.errors.RunError` where the
-    model has seen the test subjects of ``data``.
+    model has seen the test subjects of ``data``, :class:`~fer_cli.errors.MissingLibraryError` where torch's exporter
+    needs the extra ``onnx`` for this network.
     """
     classifier = Classifier.load(run.path, "cpu")
+    if not classifier.model.traceable:
+        require_exporter()
     faces = _Faces.of(run, classifier, data)
     chosen = None if faces is None else faces.rows["test"].head(COMPARED)
     if faces is None and quantize:

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from fer_cli.errors import PictureError
+from fer_cli.extras import is_installed
 from fer_cli.faces.formats import FORMATS, HEAD, HEIF, NEEDS_HEIF, is_heif, is_raw, why_unread
 from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular
 
@@ -152,10 +153,10 @@ def _open(file: IO[bytes], size: int, max_pixels: int, note: Callable[[str], Non
 @cache
 def _reads_heif() -> bool:
     """Whether Pillow reads HEIC: pillow-heif is loaded when the first such picture comes."""
-    try:
-        from pillow_heif import register_heif_opener
-    except ImportError:
+    if not is_installed("pillow_heif"):
         return False
+    from pillow_heif import register_heif_opener
+
     register_heif_opener()
     return True
 

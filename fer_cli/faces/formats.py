@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from fer_cli.extras import LIBRARIES
+
 #: Pillow's readers that are used. Its others (PostScript, old game and scanner formats) are more risk than use.
 FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "PPM", "JPEG2000", "AVIF")
 #: The reader that pillow-heif, an extra, gives Pillow for the pictures of phones.
 HEIF = "HEIF"
-NEEDS_HEIF = "HEIC, which needs pillow-heif (type: pip install 'fer-cli[heic]')"
+NEEDS_HEIF = f"HEIC, which needs pillow-heif (type: {LIBRARIES['pillow_heif'].install})"
 
 
 def _endings(names: str) -> frozenset[str]:

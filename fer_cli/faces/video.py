@@ -10,7 +10,8 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from fer_cli.errors import FerError, PictureError, UsageError
+from fer_cli.errors import PictureError, UsageError
+from fer_cli.extras import require
 from fer_cli.faces.decode import MAX_PIXELS, too_many_pixels, why_unreadable
 from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular
 
@@ -122,13 +123,12 @@ def open_video(path: Path | IO[bytes], *, max_pixels: int = MAX_PIXELS) -> Itera
 
     ``path`` may be an open file, which is read from its beginning and stays open. Nothing but this file is opened,
     whatever it names. Raises :class:`~fer_cli.errors.PictureError`, with a reason in a few words, for what cannot be
-    read, here or in the block, and for frames of more than ``max_pixels``; :class:`~fer_cli.errors.FerError` if PyAV is
-    not installed.
+    read, here or in the block, and for frames of more than ``max_pixels``;
+    :class:`~fer_cli.errors.MissingLibraryError` if PyAV is not installed.
     """
-    try:
-        import av
-    except ImportError:
-        raise FerError("Videos need PyAV.", hint="Type: pip install av") from None
+    require("av", "A video")
+    import av
+
     # Any level but None makes a decoder's threads wait for Python's lock to log an error, and whoever frees the decoder
     # holds that lock while it waits for its threads: a hang.
     av.logging.set_level(None)
@@ -249,6 +249,7 @@ class VideoSink:
     """
 
     def __init__(self, like: Path | IO[bytes], target: Path):
+        require("av", "An annotated video")
         import av
 
         with open_video(like) as (_, stream):

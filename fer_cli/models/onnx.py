@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 import fer_cli
-from fer_cli.errors import DiskFullError, ModelError, UsageError
+from fer_cli.errors import DiskFullError, MissingLibraryError, ModelError, UsageError
+from fer_cli.extras import require
 from fer_cli.files import cache_folder, written_whole
 from fer_cli.models import FLIP, INT8, INT8_GRAPH, ONNXRUNTIME, TORCH
 from fer_cli.models.inference import Classifier
@@ -45,7 +46,8 @@ def write_graph(
     first, the batch, are kept. ``metadata`` becomes the file's ``metadata_props``, values that are no text as JSON. The
     file passes ``onnx.checker``. ``trace`` takes torch's older exporter, which needs a fifth of a second where the
     newer one needs six, for networks that it is known to read: of others it writes pages to standard output. Raises
-    :class:`~fer_cli.errors.ModelError` if torch cannot export the network.
+    :class:`~fer_cli.errors.ModelError` if torch cannot export the network, and as :func:`require_exporter` does without
+    ``trace``.
     """
     import onnx
 
@@ -62,6 +64,8 @@ def _exported(network: nn.Module, inputs: dict[str, Tensor], output: str, trace:
     """The graph as an ``onnx.ModelProto``."""
     import onnx
 
+    if not trace:
+        require_exporter()
     names: dict[str, Any] = {
         "input_names": list(inputs),
         "output_names": [output],
@@ -84,6 +88,11 @@ def _exported(network: nn.Module, inputs: dict[str, Tensor], output: str, trace:
         except Exception as error:  # the exporter raises whatever the layer at hand made it raise
             reason = next(iter(str(error).strip().splitlines()), "")
             raise ModelError(f"torch cannot export this network to ONNX ({type(error).__name__}: {reason}).") from error
+
+
+def require_exporter() -> None:
+    """Raise :class:`~fer_cli.errors.MissingLibraryError` where what torch's newer ONNX exporter needs is missing."""
+    require("onnxscript", "The export of this network to ONNX")
 
 
 def open_session(path: Path | str) -> "InferenceSession":
@@ -257,6 +266,8 @@ def with_runtime(classifier: Classifier, wanted: str, folders: Sequence[Path] = 
                 # Cut short or of another version: written anew.
                 path.unlink()
         return _written(classifier, network, path), f"{ONNXRUNTIME} (exported to {path})"
+    except MissingLibraryError as error:
+        return classifier, f"{TORCH}: no graph for {ONNXRUNTIME} ({error.message} {error.hint})"
     except (ModelError, DiskFullError, OSError) as error:
         return classifier, f"{TORCH}: no graph for {ONNXRUNTIME} ({getattr(error, 'message', error)})"
 

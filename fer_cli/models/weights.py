@@ -14,6 +14,7 @@ from fer_cli.errors import DetectorError, ModelError, UsageError
 from fer_cli.faces import yunet
 from fer_cli.files import cache_folder, locked
 from fer_cli.models import BACKBONES, SFACE, SFACE_SHA256, VGGFACE2, VIT_B16, VIT_B16_REVISION
+from fer_cli.models.loading import read_weights, require_readable
 from fer_cli.pretrained import NAME, packaged_model, require_packaged
 from fer_cli.progress import Progress, silent
 
@@ -44,6 +45,22 @@ class Weights(ABC):
     def fetch(self, progress: Progress = silent) -> Path:
         """Make sure that it is here and whole; raises :class:`~fer_cli.errors.ModelError` if it cannot be had."""
 
+    def expected(self) -> str:
+        """The SHA-256 of the published file, or its beginning; empty where that is not known."""
+        return ""
+
+    def check(self) -> None:
+        """Raise :class:`~fer_cli.errors.ModelError` if what is here is not whole: all of it is read."""
+        place = self.place()
+        if place is None:
+            return
+        require_readable(place)
+        if not digest(place).startswith(self.expected()):
+            raise ModelError(
+                f"{place} is damaged, or another file than the one that was published.",
+                hint=f"Type: rm '{place.resolve()}'; fer weights fetch {self.name}",
+            )
+
 
 @dataclass(frozen=True)
 class ImageNetWeights(Weights):
@@ -57,12 +74,14 @@ class ImageNetWeights(Weights):
     def fetch(self, progress: Progress = silent) -> Path:
         """Download it unless it is there and whole."""
         file = self._file()
-        # torchvision puts the beginning of the digest into the name: mobilenet_v3_large-5c1a4163.pth.
-        expected = file.stem.rpartition("-")[2]
-        if not file.is_file() or not digest(file).startswith(expected):
+        if not file.is_file() or not digest(file).startswith(self.expected()):
             with locked(file, "downloading"):
-                download(self._url(), file, sha256=expected, progress=progress)
+                download(self._url(), file, sha256=self.expected(), progress=progress)
         return file
+
+    def expected(self) -> str:
+        """As torchvision puts it into the name: mobilenet_v3_large-5c1a4163.pth."""
+        return self._file().stem.rpartition("-")[2]
 
     def _url(self) -> str:
         import torchvision
@@ -117,6 +136,10 @@ class HubWeights(Weights):
     #: Other files of the repository that are needed to use it.
     others: tuple[str, ...] = ()
 
+    def expected(self) -> str:
+        """That of the revision."""
+        return self.sha256
+
     def place(self) -> Path | None:
         """The file in the Hub's cache, if it is there."""
         from huggingface_hub import try_to_load_from_cache
@@ -167,6 +190,10 @@ class SFaceWeights(HubWeights):
         file = self.target()
         return file if file.is_file() else super().fetch(progress)
 
+    def expected(self) -> str:
+        """Nothing of an imported file: a person may have chosen another one."""
+        return "" if self.target().is_file() else super().expected()
+
 
 @dataclass(frozen=True)
 class DetectorWeights(Weights):
@@ -201,6 +228,11 @@ class ImportedWeights(Weights):
         file = self.target()
         return file if file.is_file() else None
 
+    def check(self) -> None:
+        """By whether its tensors can be read, and are finite."""
+        if place := self.place():
+            read_weights(place)
+
     def target(self) -> Path:
         """Where the converted file goes."""
         return cache_folder() / f"{self.name}.safetensors"
@@ -230,6 +262,10 @@ class PackagedWeights(Weights):
     def fetch(self, progress: Progress = silent) -> Path:
         """Its folder, checked."""
         return require_packaged()
+
+    def check(self) -> None:
+        """By its list of digests."""
+        require_packaged()
 
 
 ALL: dict[str, Weights] = {

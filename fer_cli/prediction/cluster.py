@@ -13,13 +13,13 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
-from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fer_cli.distributed import cores
 from fer_cli.errors import DiskFullError, FerError, UsageError
+from fer_cli.extras import require
 from fer_cli.prediction.actor import BlockActor, Job, Predicted
 from fer_cli.prediction.checkpoint import Block
 from fer_cli.progress import Progress, silent
@@ -104,8 +104,7 @@ def _start_coordinator(ray: Any, job: Job) -> Any:
 
 def require_ray() -> None:
     """Raises :class:`~fer_cli.errors.UsageError` where Ray Data is not installed."""
-    if find_spec("ray") is None or find_spec("ray.data") is None:
-        raise UsageError("--engine ray needs Ray Data.", hint="Type: pip install 'fer-cli[ray]'")
+    require("ray", "--engine ray", UsageError)
 
 
 @contextmanager

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeGuard, cast
 
 from fer_cli import distributed
 from fer_cli.errors import FerError, UsageError
+from fer_cli.extras import require
 from fer_cli.faces.cascade import is_cropped
+from fer_cli.faces.formats import is_video
 from fer_cli.faces.video import Every
 from fer_cli.files import disk_full_reason, locked
 from fer_cli.prediction import pipeline
 from fer_cli.prediction.checkpoint import Block, Checkpoint
+from fer_cli.prediction.listing import to_path
 from fer_cli.prediction.options import RAY, PredictOptions
 from fer_cli.prediction.people.sheet import ProfilePictures
 from fer_cli.prediction.pipeline import BATCH, Extract, FaceClassifier, FaceExtractor, Identify, NeutralFinder
@@ -66,6 +69,9 @@ def check(names: Sequence[str], options: PredictOptions) -> PredictOptions:
             "--camera: frames of a camera are not stored, and cannot be resumed, annotated or linked to.",
             hint="--crops stores its faces.",
         )
+    if any(is_video(to_path(name)) for name in names):
+        # Those that turn up in folders are skipped with the same words.
+        require("av", "A video")
     format_of(options.out, options.format)
     if options.report is not None and not _is_file(options.report):
         raise UsageError(f"--report {options.report}: it is no file.", hint="Type --report FILE.html.")

@@ -11,7 +11,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
-from fer_cli.errors import RunError
+from fer_cli.errors import RunError, UsageError
+from fer_cli.extras import require
 from fer_cli.models.base import TrainedModel
 from fer_cli.models.loading import read_weights, save_tensors
 from fer_cli.progress import Progress
@@ -193,6 +194,7 @@ class Averaging(TrainerCallback):
 
 def tensorboard(folder: Path) -> TensorBoardCallback:
     """The callback that logs into the folder ``folder`` for TensorBoard."""
+    require("tensorboard", "--logger tensorboard", UsageError)
     from torch.utils.tensorboard import SummaryWriter
 
     return TensorBoardCallback(SummaryWriter(str(folder)))

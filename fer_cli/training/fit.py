@@ -74,6 +74,8 @@ def fit(
     record.
     """
     hush()
+    if isinstance(recipe, GradientRecipe):
+        recipe.require_loggers()
     chosen = own_device(choose_device(device))
     recipe = recipe.resolved()
     parts = recipe.prerequisites()

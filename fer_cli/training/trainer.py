@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +19,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 from fer_cli.dataset.tensors import BatchedDataset
 from fer_cli.distributed import is_main_process
 from fer_cli.embeddings.inputs import Collator
-from fer_cli.errors import TrainingError, UsageError
+from fer_cli.errors import TrainingError
 from fer_cli.models.base import TrainedModel
 from fer_cli.models.device import choose_precision, has_tf32
 from fer_cli.models.loading import hush, load_checkpoint
@@ -286,8 +285,8 @@ def make_trainer(
 
     ``labels`` are those of ``train``, see :class:`FoldTrainer`; with ``end_after`` nothing is validated, and the
     training ends with that epoch. ``logs`` is the folder for TensorBoard. Raises
-    :class:`~fer_cli.errors.UsageError` if the recipe logs to what is not installed, wants a precision that the device
-    has not, or trains an encoder in ways of its own that is frozen.
+    :class:`~fer_cli.errors.UsageError` if the recipe wants a precision that the device has not, or trains an encoder in
+    ways of its own that is frozen.
     """
     hush()
     refuse_without_encoder(model, recipe)
@@ -387,11 +386,7 @@ def _arguments(
 
 
 def _reporters(logs: tuple[str, ...]) -> list[str] | str:
-    wanted = [name for name in logs if name in ("wandb", "mlflow")]
-    for name in wanted:
-        if find_spec(name) is None:
-            raise UsageError(f"--logger {name}: {name} is not installed.", hint=f"Type: pip install {name}")
-    return wanted or "none"
+    return [name for name in logs if name in ("wandb", "mlflow")] or "none"
 
 
 def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:

@@ -54,7 +54,7 @@ def test_without_pyav_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(FerError, match="PyAV") as caught:
         video_frame(tmp_path / "clip.avi", 0)
-    assert "pip install av" in caught.value.hint
+    assert "pip install 'fer-cli[video]'" in caught.value.hint
     with pytest.raises(FerError, match="PyAV"):
         frame_count(tmp_path / "clip.avi")
 

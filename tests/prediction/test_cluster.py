@@ -2,6 +2,7 @@
 
 import csv
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fer_cli import extras
 from fer_cli.errors import FerError, UsageError
 from fer_cli.prediction import cluster
 from fer_cli.prediction.actor import make_job
@@ -62,14 +64,14 @@ def test_a_cluster_without_room_for_an_actor_is_a_sentence():
 
 
 def test_where_ray_is_not_installed_what_to_type_is_said(monkeypatch, faces, tmp_path):
-    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match="needs Ray Data") as failure:
         check([str(faces[0])], PredictOptions(out=tmp_path / "p.csv", engine="ray"))
     assert "fer-cli[ray]" in failure.value.hint
 
 
 def test_ray_needs_a_file_and_sources_that_can_be_listed(monkeypatch, faces, tmp_path):
-    monkeypatch.setattr(cluster, "find_spec", lambda name: object())
+    monkeypatch.setattr(extras, "is_installed", lambda module: True)
     with pytest.raises(UsageError, match="--out FILE"):
         check([str(faces[0])], PredictOptions(engine="ray"))
     with pytest.raises(UsageError, match="can be listed"):

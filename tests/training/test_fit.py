@@ -24,7 +24,9 @@ from fer_cli.training.folder import identity_of, will_resume
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.made import CLASSES, abandoned, made_dataset, unnamed
 
-QUICK = DifferenceRecipe(encoder="scratch", backbone="mobilenet_v3_small", epochs=2, batch_size=5)
+QUICK = DifferenceRecipe(
+    encoder="scratch", backbone="mobilenet_v3_small", epochs=2, batch_size=5, logger=("tensorboard",)
+)
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:

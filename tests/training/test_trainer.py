@@ -6,7 +6,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from fer_cli.embeddings.inputs import Collator
-from fer_cli.errors import TrainingError, UsageError
+from fer_cli.errors import TrainingError
 from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.progress import silent
 from fer_cli.training import trainer as training
@@ -223,13 +223,6 @@ def test_a_training_ends_when_the_validation_loss_is_not_finite(tmp_path):
         made.train()
     assert "--clip below 1" in caught.value.hint
     assert not list((tmp_path / "checkpoints").iterdir())
-
-
-def test_logging_to_what_is_not_installed_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "find_spec", lambda name: None)
-    with pytest.raises(UsageError) as caught:
-        trainer(tmp_path, dataclasses.replace(BASE, logger=("mlflow",)))
-    assert "pip install mlflow" in caught.value.hint
 
 
 @pytest.mark.parametrize(("logger", "written"), [(("tensorboard",), True), (("none",), False)])

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, ClassVar, cast
 
-from fer_cli.errors import PictureError
+from fer_cli.errors import MissingLibraryError, PictureError
+from fer_cli.extras import LIBRARIES
 from fer_cli.faces.decode import MAX_BYTES, MAX_PIXELS
 from fer_cli.faces.formats import VIDEO_HEAD, begins_as_video, is_picture, is_video, why_unread
 from fer_cli.faces.video import Every, sampled_frames
@@ -18,6 +19,7 @@ from fer_cli.prediction.sources.remote import MAX_VIDEO_BYTES, fetch
 from fer_cli.prediction.sources.shards import Place, Shard, is_shard, open_shard
 
 NO_FRAMES = "a video without frames"
+NEEDS_PYAV = f"a video, which needs PyAV (type: {LIBRARIES['av'].install})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ class Source(ABC):
                     opened, self.reading.every, max_pixels=self.reading.max_pixels
                 ):
                     yield replace(frame, pixels=pixels, number=number, time=seconds)
+        except MissingLibraryError:
+            problem = NEEDS_PYAV
         except PictureError as error:
             problem = error.message
             if number is None and not is_video(given.path):

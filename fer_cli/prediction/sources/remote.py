@@ -8,6 +8,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
 from fer_cli.errors import FerError, PictureError
+from fer_cli.extras import missing, require
 from fer_cli.faces.decode import why_unreadable
 from fer_cli.files import disk_full_reason, is_litter, open_regular
 from fer_cli.prediction.listing import LOCAL, Address, protocols_of
@@ -24,7 +25,7 @@ MAX_DEPTH = 64
 NO_FILE = "no such file"
 
 _HTTP = ("http", "https")
-#: The packages that fsspec needs for an address, all of them in the extra ``cloud``.
+#: The packages that fsspec needs for an address, as they are imported.
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
 _S3 = (
     "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; of a public bucket, type FSSPEC_S3_ANON=true "
@@ -45,11 +46,9 @@ def check_address(address: str) -> None:
         try:
             fsspec.get_filesystem_class(protocol)
         except ImportError as error:
-            package = _PACKAGES.get(protocol)
-            raise PictureError(
-                f"{protocol}:// needs {package or 'a package that is not installed'}.",
-                hint="Type: pip install 'fer-cli[cloud]'" if package else f"{error}.",
-            ) from None
+            if protocol in _PACKAGES:
+                raise missing(_PACKAGES[protocol], f"{protocol}://", PictureError) from None
+            raise PictureError(f"{protocol}:// needs a package that is not installed.", hint=f"{error}.") from None
         except ValueError:
             raise PictureError(f"{address} cannot be opened: fsspec knows no {protocol}://.") from None
 
@@ -126,6 +125,7 @@ def file_system(address: str) -> tuple[Any, str]:
     }
     protocols = protocols_of(address)
     if not set(_HTTP).isdisjoint(protocols):
+        require("aiohttp", "https://", PictureError)
         import aiohttp
 
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT)

@@ -12,6 +12,7 @@ from annotated_doc import Doc
 from annotated_types import Ge, Gt, Interval, Le
 
 from fer_cli.errors import DatasetError, UsageError
+from fer_cli.extras import is_installed, missing
 from fer_cli.models import BEST, FACES, IMAGENET, SCRATCH, TestTime
 from fer_cli.options import Panel, check_bounds
 from fer_cli.progress import Progress
@@ -238,7 +239,7 @@ class GradientRecipe(Recipe):
     # Not --log: torchrun takes that for the beginning of an option of its own.
     logger: Annotated[
         tuple[str, ...], Doc("tensorboard, wandb, mlflow or none; may be repeated."), Panel("Compute")
-    ] = ("tensorboard",)
+    ] = ("none",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -259,6 +260,15 @@ class GradientRecipe(Recipe):
                     f"{option} {alpha:g}: a mixture of two people has no neutral face to be compared with.",
                     hint=f"Leave {option} out, or train a model of single pictures.",
                 )
+
+    def require_loggers(self) -> None:
+        """Raise :class:`~fer_cli.errors.UsageError`, with what to type, where what ``logger`` names is missing."""
+        for name in self.logger:
+            if name != "none" and not is_installed(name):
+                error = missing(name, f"--logger {name}", UsageError)
+                # A run's stored settings may ask for what nobody typed here.
+                error.hint += ", or --logger none"
+                raise error
 
     @property
     def logit_margin(self) -> float:
