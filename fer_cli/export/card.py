@@ -46,6 +46,15 @@ _FEATURES = {
     "difference": "a head that sees the difference alone",
     "target": "a head that sees the face's own embedding alone",
 }
+#: The settings of a training that a reader asks for first.
+_SETTINGS = {
+    "optimizer": "{}",
+    "lr": "peak learning rate {}",
+    "schedule": "schedule {}",
+    "batch_size": "batches of {}",
+    "epochs": "at most {} epochs",
+    "augment": "augmentation {}",
+}
 _MOST_BYTES = 1_000_000
 
 
@@ -224,6 +233,8 @@ def model_card(run: Run, measured: Sequence[Mapping[str, Any]], publication: Pub
         limits=_limits(tests[0], run),
         command=typed(card["command"]),
         bootstrap=own.get("bootstrap"),
+        intervals=any(value and value["low"] is not None for test in tests for value in test["values"]),
+        procedure=_procedure(card),
         seed=card["recipe"].get("seed"),
     )
     mark = f"<!-- Written by fer {card['versions']['fer']}; digest {_digest(text)}. -->\n"
@@ -238,6 +249,13 @@ def _network(model: TrainedModel) -> str:
     chosen += [_FEATURES[config["features"]]] if "features" in config else []
     chosen += ["encoder frozen"] if config.get("tune_encoder") is False else []
     return ", ".join([*chosen, f"{numbers:,} parameters"])
+
+
+def _procedure(card: Mapping[str, Any]) -> str:
+    """How it was optimised; nothing of a run that was not. The device may have somebody's name, and is left out."""
+    recipe = card["recipe"]
+    said = [title.format(recipe[name]) for name, title in _SETTINGS.items() if recipe.get(name) is not None]
+    return ", ".join(said)
 
 
 def _digest(text: str) -> str:
@@ -281,7 +299,10 @@ def interval(measure: Mapping[str, float | None] | None) -> str:
     if measure is None or measure["value"] is None:
         return "–"
     low, high = measure["low"], measure["high"]
-    return f"{measure['value']:.3f}" + ("" if low is None or high is None else f" [{low:.3f}, {high:.3f}]")
+    # One of no width only says that no resample differs, as that of a class of one face.
+    return f"{measure['value']:.3f}" + (
+        "" if low is None or high is None or low == high else f" [{low:.3f}, {high:.3f}]"
+    )
 
 
 def _metadata(run: Run, measured: Sequence[Mapping[str, Any]], publication: Publication) -> str:
@@ -382,6 +403,9 @@ def _limits(own: Mapping[str, Any], run: Run) -> list[str]:
             f"One fold of {run.protocol.folds} was tested. fer train … --cv tests every fold once, and tells how far "
             "the figures depend on the fold."
         )
+    epochs = run.card["recipe"].get("epochs")
+    if epochs is not None and (run.card.get("best") or {}).get("epoch") == epochs:
+        found.append(f"The last of {epochs} epochs was the best: a longer training may come to other figures.")
     if not own.get("groups"):
         found.append(
             "It was not evaluated by age, sex, skin colour or any other group: nothing is known of differences between "

@@ -54,21 +54,33 @@ def corpora_behind(run: Run) -> list[Source]:
         found.append(
             _corpus(corpus, corpus, "before: the weights that it starts from", None, len(seen[corpus]) or None)
         )
-    names = _of_packaged_model()
+    known = _of_packaged_model()
     for data in card.get("unlisted", []):
-        name = names.get(data["fingerprint"], f"pictures of fingerprint {data['fingerprint'][:16]}")
-        found.append(_corpus(ANYBODYS, name, "before: the weights that it starts from"))
+        name = f"pictures of fingerprint {data['fingerprint'][:16]}"
+        source = _corpus(ANYBODYS, name, "before: the weights that it starts from")
+        found.append(known.get(data["fingerprint"], source))
     return found
 
 
-def _of_packaged_model() -> dict[str, str]:
+def _of_packaged_model() -> dict[str, Source]:
     """What the packaged model was trained on besides a named corpus, by fingerprint."""
     try:
         folder = packaged_model()
         extra = [] if folder is None else Run.open(folder).card.get("extra_data", [])
     except FerError:
         return {}
-    return {each["fingerprint"]: f"{each.get('name', each['corpus'])} of {FACES}" for each in extra}
+    return {
+        each["fingerprint"]: Source(
+            f"{each.get('name', each['corpus'])} of {FACES}",
+            "before: the weights that it starts from",
+            "github.com/muxspace/facial_expressions, on pictures of Labeled Faces in the Wild",
+            "the labels Apache-2.0; press photographs from the web",
+            NOT_STATED,
+            "https://github.com/muxspace/facial_expressions",
+            faces=each.get("count"),
+        )
+        for each in extra
+    }
 
 
 def _corpus(corpus: str, name: str, role: str, faces: int | None = None, people: int | None = None) -> Source:
