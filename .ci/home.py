@@ -85,8 +85,10 @@ def pictures(start: Path, takes: list[Take]) -> None:
         where = f"{take.subject}-{take.label}.jpg"
         if number % 7 < 2:
             save(take.frames[-1], start / "images" / where)
-        save(take.frames[-1], start / f"album-{2025 + number % 2}" / where)
-        save(take.frames[0], start / f"album-{2025 + number % 2}" / f"{take.subject}-{number}-rest.jpg")
+        if number % 7 < 4:
+            album = start / f"album-{2025 + number % 2}"
+            save(take.frames[-1], album / where)
+            save(take.frames[0], album / f"{take.subject}-{number}-rest.jpg")
         if number < 8:
             save(take.frames[-1], start / "holiday" / take.subject / where)
     for name, take in zip(("face", "anna", "group"), takes[::7], strict=False):

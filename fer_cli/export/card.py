@@ -6,7 +6,6 @@ for Model Reporting*, 2019, arXiv 1810.03993. No subject is named in it and no f
 
 import hashlib
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module, resources
@@ -19,7 +18,7 @@ from msgspec import Meta
 
 from fer_cli.documents import read_document
 from fer_cli.errors import DatasetError, FerError, RunError
-from fer_cli.export.provenance import corpora_behind, weights_behind
+from fer_cli.export.provenance import corpora_behind, typed, weights_behind
 from fer_cli.files import as_text, read_bytes, write_text
 from fer_cli.models.base import TrainedModel
 from fer_cli.models.loading import load_own
@@ -254,31 +253,12 @@ def _network(model: TrainedModel) -> str:
 def _procedure(card: Mapping[str, Any]) -> str:
     """How it was optimised; nothing of a run that was not. The device may have somebody's name, and is left out."""
     recipe = card["recipe"]
-    said = [title.format(recipe[name]) for name, title in _SETTINGS.items() if recipe.get(name) is not None]
-    return ", ".join(said)
+    settings = [title.format(recipe[name]) for name, title in _SETTINGS.items() if recipe.get(name) is not None]
+    return ", ".join(settings)
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def typed(command: str) -> str:
-    """A line that was typed, without the folders that lead to what it names."""
-    try:
-        return shlex.join(map(without_folders, shlex.split(command)))
-    except ValueError:
-        return ""
-
-
-def without_folders(value: Any) -> Any:
-    """The value; of an absolute path, or an option's, the last part."""
-    if not isinstance(value, str):
-        return value
-    name, equals, rest = value.rpartition("=")
-    if Path(rest).is_absolute() or re.match(r"[A-Za-z]:[\\/]|\\\\|~", rest):
-        *_, last = re.split(r"[\\/]", rest.rstrip("/"))
-        return f"{name}{equals}{last}"
-    return value
 
 
 def _template() -> Environment:
@@ -395,6 +375,9 @@ def _limits(own: Mapping[str, Any], run: Run) -> list[str]:
     found = (
         [f"Of {', '.join(few)} there are fewer than {FEW_FACES} test faces: their figures say little."] if few else []
     )
+    absent = [name for name, count in own["supports"].items() if not count]
+    if absent:
+        found.append(f"No test face shows {' or '.join(absent)}: how well that is recognised is not known.")
     people = own["people"]
     if people is not None and people < FEW_PEOPLE:
         found.append(f"The test shows {people} {'person' if people == 1 else 'people'}: other people may do otherwise.")

@@ -1,5 +1,7 @@
-"""Provenance of a run's weights: the corpora and the published weights behind them, with what their owners allow."""
+"""Provenance of a run's weights: the corpora and the published weights behind them, and the line that was typed."""
 
+import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,11 +56,11 @@ def corpora_behind(run: Run) -> list[Source]:
         found.append(
             _corpus(corpus, corpus, "before: the weights that it starts from", None, len(seen[corpus]) or None)
         )
-    known = _of_packaged_model()
+    packaged = _of_packaged_model()
     for data in card.get("unlisted", []):
         name = f"pictures of fingerprint {data['fingerprint'][:16]}"
         source = _corpus(ANYBODYS, name, "before: the weights that it starts from")
-        found.append(known.get(data["fingerprint"], source))
+        found.append(packaged.get(data["fingerprint"], source))
     return found
 
 
@@ -144,3 +146,22 @@ def _before(source: str, role: str, generations: int) -> Iterator[Source]:
         yield Source(path.name, role, "not known to fer", "not known to fer", NOT_STATED)
     else:
         yield _published(source, role)
+
+
+def typed(command: str) -> str:
+    """A line that was typed, without the folders that lead to what it names."""
+    try:
+        return shlex.join(map(without_folders, shlex.split(command)))
+    except ValueError:
+        return ""
+
+
+def without_folders(value: Any) -> Any:
+    """The value; of an absolute path, or an option's, the last part."""
+    if not isinstance(value, str):
+        return value
+    name, equals, rest = value.rpartition("=")
+    if Path(rest).is_absolute() or re.match(r"[A-Za-z]:[\\/]|\\\\|~", rest):
+        *_, last = re.split(r"[\\/]", rest.rstrip("/"))
+        return f"{name}{equals}{last}"
+    return value

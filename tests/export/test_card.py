@@ -113,6 +113,12 @@ def test_what_has_no_interval_is_given_without_one(run):
     assert "95 % intervals" not in text
 
 
+def test_a_class_that_no_test_face_shows_is_named(run):
+    nobody = {"recall": None, "recall_low": None, "recall_high": None, "support": 0.0}
+    made_evaluation(run.path / "evaluation", per_class={**metrics()["per_class"], "anger": nobody})
+    assert "No test face shows anger: how well that is recognised is not known." in text_of(run)
+
+
 def test_how_it_was_trained_and_whether_the_last_epoch_was_the_best(run):
     best = {"val_loss": 0.4, "val_accuracy": 0.8, "val_uar": 0.7}
     recipe = {"optimizer": "adamw", "lr": 0.001, "batch_size": 32, "epochs": 4, "encoder": "scratch"}
