@@ -251,7 +251,7 @@ def _network(model: TrainedModel) -> str:
 
 
 def _procedure(card: Mapping[str, Any]) -> str:
-    """How it was optimised; nothing of a run that was not. The device may have somebody's name, and is left out."""
+    """How it was optimised; nothing of a run that was not. The device is not told: it may have somebody's name."""
     recipe = card["recipe"]
     settings = [title.format(recipe[name]) for name, title in _SETTINGS.items() if recipe.get(name) is not None]
     return ", ".join(settings)
