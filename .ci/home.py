@@ -113,7 +113,6 @@ def labelled(start: Path, takes: list[Take]) -> None:
     for name, rows in (("labelled", table), ("wild", wild)):
         with (start / name / "labels.csv").open("w", newline="") as file:
             csv.writer(file).writerows(rows)
-    shutil.copytree(start / "data" / "ckplus", start / "data" / "mycorpus")
 
 
 def ferplus(start: Path, takes: list[Take]) -> None:
