@@ -22,6 +22,7 @@ lint: .venv/installed-dev
 # The documentation's site in site/, strictly: a broken link is an error. Looked at without a network.
 docs: .venv/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/python .ci/links.py site
 
 # The wheel and the source distribution in dist/, and the wheel tried in an empty environment outside the checkout.
 dist: .venv/installed-dev

@@ -1,12 +1,16 @@
 """Pages of the reference, made from the code while the site is built: the command line, and the Python interface."""
 
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import griffe
 import typer
-from mkdocs.structure.files import File
+
+sys.path.insert(0, str(Path(__file__).parent))
+from catalogue import as_markdown, escaped
 
 #: What a program may import, by what it is for.
 PUBLIC = {
@@ -32,12 +36,6 @@ PUBLIC = {
 }
 
 
-#: Sphinx's roles, ``:class:`~fer_cli.errors.FerError```.
-ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):`~?(?:[\w.]*\.)?(\w+)`")
-#: Lines of a session at Python's prompt, and what they print.
-SESSION = re.compile(r"^>>> .*(?:\n(?!\n).*)*", re.MULTILINE)
-
-
 class Docstrings(griffe.Extension):
     """Docstrings as Markdown: roles of Sphinx as code, sessions as blocks."""
 
@@ -47,18 +45,10 @@ class Docstrings(griffe.Extension):
             obj.docstring.value = as_markdown(obj.docstring.value)
 
 
-def as_markdown(text: str) -> str:
-    """A docstring in Markdown.
-
-    >>> as_markdown("Raises :class:`~fer_cli.errors.FerError`.")
-    'Raises `FerError`.'
-    """
-    text = ROLE.sub(r"`\1`", text).replace("``", "`")
-    return SESSION.sub(lambda found: f"```pycon\n{found[0].replace('  # doctest: +SKIP', '')}\n```", text)
-
-
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages that are made here; mkdocs calls it."""
+    from mkdocs.structure.files import File
+
     for name, text in (("reference/cli.md", command_line()), ("reference/api.md", interface())):
         files.append(File.generated(config, name, content=text))
     return files
@@ -79,19 +69,20 @@ def command_line() -> str:
 
 def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     yield path, command
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from _commands(inner, (*path, name))
+    if hasattr(command, "list_commands"):
+        for name in command.list_commands(typer.Context(command)):
+            yield from _commands(command.commands[name], (*path, name))
 
 
 def _help(text: str) -> str:
     """Paragraphs as they are, lines to type and drawn trees as blocks."""
-    text = re.sub(r"\[/?(?:bold|dim|cyan)?\]", "", text).replace("\f", "").replace("\b", "")
-    paragraphs = [each.strip("\n") for each in text.split("\n\n") if each.strip()]
     blocks = []
-    for each in paragraphs:
+    for each in filter(str.strip, text.replace("\f", "").replace("\b", "").split("\n\n")):
         typed = re.match(r"\s*(?:fer|torchrun|find) (?!\w+ shows)", each)
-        is_block = typed or re.search("[├└│]", each)
-        blocks.append(f"```text\n{each}\n```" if is_block else _escaped(" ".join(each.split())))
+        # What is dimmed in a terminal is a corpus's layout.
+        is_block = typed or each.startswith("[dim]") or re.search("[├└│]", each)
+        plain = re.sub(r"\[/?(?:bold|dim|cyan)?\]", "", each).replace("\\[", "[").strip("\n")
+        blocks.append(f"```text\n{plain}\n```" if is_block else escaped(" ".join(plain.split())))
     return "\n\n".join(blocks)
 
 
@@ -104,18 +95,12 @@ def _rows(command: Any) -> Iterator[str]:
         shown = (
             "" if default in (None, False, (), []) or callable(default) or "Sentinel" in repr(default) else str(default)
         )
-        yield f"| {names} | {_escaped(getattr(param, 'help', None) or '')} | {_escaped(shown)} |"
-
-
-def _escaped(text: str) -> str:
-    for letter in "|<>*_":
-        text = text.replace(letter, f"\\{letter}")
-    return text
+        yield f"| {names} | {escaped(getattr(param, 'help', None) or '')} | {escaped(shown)} |"
 
 
 def interface() -> str:
     """A section for each public module, which mkdocstrings fills from its docstrings."""
     parts = ["# Python", "What a program may import. Other modules may change with any version."]
     for title, modules in PUBLIC.items():
-        parts += [f"# {title}", *(f"::: {module}" for module in modules)]
+        parts += [f"## {title}", *(f"::: {module}" for module in modules)]
     return "\n\n".join(parts) + "\n"

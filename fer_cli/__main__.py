@@ -1,6 +1,7 @@
 """Entry point of ``python -m fer_cli`` and the console script ``fer``."""
 
 import os
+import sys
 from pathlib import Path
 
 #: Linux's count of what runs, https://man7.org/linux/man-pages/man5/proc_loadavg.5.html.
@@ -13,8 +14,12 @@ def main() -> None:
     """Run the program."""
     if others_run():
         wait_passively()
-    from fer_cli.cli.app import run
-
+    try:
+        from fer_cli.cli.app import run
+    except KeyboardInterrupt:
+        # Before the program knows its commands nothing has begun; the exit code is that of all that Ctrl-C stops.
+        sys.stderr.write("\nStopped.\n")
+        raise SystemExit(130) from None
     run()
 
 

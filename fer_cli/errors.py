@@ -5,8 +5,18 @@ shows both on standard error and exits with ``exit_code``; from Python they are 
 is not a :class:`FerError` is a fault of the program.
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+
+def first_sentence(error: Exception) -> str:
+    r"""The first sentence of what another library's error says, without its full stop.
+
+    >>> first_sentence(OSError("404 Client Error.\n\nRepository Not Found for url: …"))
+    '404 Client Error'
+    """
+    return re.split(r"\.?\s*\n|\. |\.$", str(error).strip(), maxsplit=1)[0]
 
 
 class FerError(Exception):

@@ -83,3 +83,17 @@ def test_torchs_threads_are_told():
     # More than one library may answer; none spins.
     assert shown
     assert {words[-1] for words in shown} == {"'0'"}
+
+
+def test_ctrl_c_while_the_program_is_loaded_is_no_traceback(monkeypatch, capsys):
+    class Interrupted:
+        def find_spec(self, name, path=None, target=None):
+            if name == "fer_cli.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "fer_cli.cli.app", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "\nStopped.\n"

@@ -1,7 +1,8 @@
 """Defaults of a short line: the latest dataset, the latest run, a name for a new one."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -71,9 +72,28 @@ def _opened(given: Path | None, opener: Callable[[Path], T], *, folds: bool = Fa
             f"There is no finished run in ./{RUNS}.",
             hint="Make one with fer train (for example: fer train difference), or name a run's folder.",
         )
-    opened = opener(path)
+    with naming_runs():
+        opened = opener(path)
     say(f"run       {path}{'' if given else f' (the latest in ./{RUNS})'}: {opened.protocol.name}")
     return opened
+
+
+@contextmanager
+def naming_runs() -> Iterator[None]:
+    """Give an error about a run that is not there the names of those in ``./runs``."""
+    from fer_cli.runs.run import runs_in
+
+    try:
+        yield
+    except RunError as error:
+        if error.hint:
+            raise
+        there = [str(path) for path in runs_in(RUNS, folds=True)]
+        more = f" and {len(there) - 5} more" if len(there) > 5 else ""
+        found = f"The runs in ./{RUNS} are {', '.join(there[:5])}{more}." if there else ""
+        raise RunError(
+            error.message, hint=found or f"There is no finished run in ./{RUNS} either: fer train makes one."
+        ) from error
 
 
 def output_of_packaged(given: Path | None, *names: str) -> Path | None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fer_cli.cli import figures
+from fer_cli.cli.choose import naming_runs
 from fer_cli.cli.console import out, say, warn
 from fer_cli.files import locked
 
@@ -43,11 +44,14 @@ def compare(
     from fer_cli.evaluation.compare import compare, refuse_overwriting, write_comparison
 
     if output is None:
-        _show(compare(runs))
+        with naming_runs():
+            comparison = compare(runs)
+        _show(comparison)
         return
     with locked(output, "comparing into"):
         refuse_overwriting(output, overwrite=overwrite)
-        comparison = compare(runs)
+        with naming_runs():
+            comparison = compare(runs)
         _show(comparison)
         write_comparison(comparison, output)
         say(f"results   {output}: comparison.csv, comparison.json, comparison.png")

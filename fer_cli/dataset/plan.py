@@ -146,7 +146,9 @@ def _located(corpus: Corpus, root: Path) -> Path:
     if root.is_file():
         raise CorpusError(
             f"{root} is a file, not {corpus.title}'s folder.",
-            hint="An archive is unpacked by fer prepare without --check." if is_archive(root) else "",
+            hint="An archive is unpacked by fer prepare without --check."
+            if is_archive(root)
+            else f"Type the folder that {corpus.title} is in.",
         )
     try:
         return corpus.locate(root)

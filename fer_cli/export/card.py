@@ -6,7 +6,6 @@ for Model Reporting*, 2019, arXiv 1810.03993. No subject is named in it and no f
 
 import hashlib
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +19,7 @@ from msgspec import Meta
 
 from fer_cli.documents import read_document
 from fer_cli.errors import DatasetError, FerError, RunError
-from fer_cli.export.provenance import corpora_behind, weights_behind
+from fer_cli.export.provenance import corpora_behind, typed, weights_behind
 from fer_cli.files import as_text, read_bytes, write_text
 from fer_cli.models.base import TrainedModel
 from fer_cli.models.loading import load_own
@@ -46,6 +45,15 @@ _FEATURES = {
     "both": "a head that sees the difference and the face's own embedding",
     "difference": "a head that sees the difference alone",
     "target": "a head that sees the face's own embedding alone",
+}
+#: The settings of a training that a reader asks for first.
+_SETTINGS = {
+    "optimizer": "{}",
+    "lr": "peak learning rate {}",
+    "schedule": "schedule {}",
+    "batch_size": "batches of {}",
+    "epochs": "at most {} epochs",
+    "augment": "augmentation {}",
 }
 _MOST_BYTES = 1_000_000
 
@@ -225,6 +233,8 @@ def model_card(run: Run, measured: Sequence[Mapping[str, Any]], publication: Pub
         limits=_limits(tests[0], run),
         command=typed(card["command"]),
         bootstrap=own.get("bootstrap"),
+        intervals=any(value and value["low"] is not None for test in tests for value in test["values"]),
+        procedure=_procedure(card),
         seed=card["recipe"].get("seed"),
     )
     mark = f"<!-- Written by fer {card['versions']['fer']}; digest {_digest(text)}. -->\n"
@@ -241,27 +251,15 @@ def _network(model: TrainedModel) -> str:
     return ", ".join([*chosen, f"{numbers:,} parameters"])
 
 
+def _procedure(card: Mapping[str, Any]) -> str:
+    """How it was optimised; nothing of a run that was not. The device is not told: it may have somebody's name."""
+    recipe = card["recipe"]
+    settings = [title.format(recipe[name]) for name, title in _SETTINGS.items() if recipe.get(name) is not None]
+    return ", ".join(settings)
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def typed(command: str) -> str:
-    """A line that was typed, without the folders that lead to what it names."""
-    try:
-        return shlex.join(map(without_folders, shlex.split(command)))
-    except ValueError:
-        return ""
-
-
-def without_folders(value: Any) -> Any:
-    """The value; of an absolute path, or an option's, the last part."""
-    if not isinstance(value, str):
-        return value
-    name, equals, rest = value.rpartition("=")
-    if Path(rest).is_absolute() or re.match(r"[A-Za-z]:[\\/]|\\\\|~", rest):
-        *_, last = re.split(r"[\\/]", rest.rstrip("/"))
-        return f"{name}{equals}{last}"
-    return value
 
 
 @cache
@@ -283,7 +281,10 @@ def interval(measure: Mapping[str, float | None] | None) -> str:
     if measure is None or measure["value"] is None:
         return "–"
     low, high = measure["low"], measure["high"]
-    return f"{measure['value']:.3f}" + ("" if low is None or high is None else f" [{low:.3f}, {high:.3f}]")
+    # One of no width only says that no resample differs, as that of a class of one face.
+    return f"{measure['value']:.3f}" + (
+        "" if low is None or high is None or low == high else f" [{low:.3f}, {high:.3f}]"
+    )
 
 
 def _metadata(run: Run, measured: Sequence[Mapping[str, Any]], publication: Publication) -> str:
@@ -376,6 +377,9 @@ def _limits(own: Mapping[str, Any], run: Run) -> list[str]:
     found = (
         [f"Of {', '.join(few)} there are fewer than {FEW_FACES} test faces: their figures say little."] if few else []
     )
+    absent = [name for name, count in own["supports"].items() if not count]
+    if absent:
+        found.append(f"No test face shows {' or '.join(absent)}: how well that is recognised is not known.")
     people = own["people"]
     if people is not None and people < FEW_PEOPLE:
         found.append(f"The test shows {people} {'person' if people == 1 else 'people'}: other people may do otherwise.")
@@ -384,6 +388,9 @@ def _limits(own: Mapping[str, Any], run: Run) -> list[str]:
             f"One fold of {run.protocol.folds} was tested. fer train … --cv tests every fold once, and tells how far "
             "the figures depend on the fold."
         )
+    epochs = run.card["recipe"].get("epochs")
+    if epochs is not None and (run.card.get("best") or {}).get("epoch") == epochs:
+        found.append(f"The last of {epochs} epochs was the best: a longer training may come to other figures.")
     if not own.get("groups"):
         found.append(
             "It was not evaluated by age, sex, skin colour or any other group: nothing is known of differences between "

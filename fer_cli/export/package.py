@@ -22,9 +22,8 @@ from fer_cli.export.card import (
     is_own,
     model_card,
     read_metrics,
-    typed,
-    without_folders,
 )
+from fer_cli.export.provenance import typed, without_folders
 from fer_cli.files import read_bytes, write_json, write_text
 from fer_cli.models.inference import Classifier
 from fer_cli.models.loading import CONFIG, read_weights, require_finite, save_tensors

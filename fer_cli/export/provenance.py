@@ -1,5 +1,7 @@
-"""Provenance of a run's weights: the corpora and the published weights behind them, with what their owners allow."""
+"""Provenance of a run's weights: the corpora and the published weights behind them, and the line that was typed."""
 
+import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,21 +56,33 @@ def corpora_behind(run: Run) -> list[Source]:
         found.append(
             _corpus(corpus, corpus, "before: the weights that it starts from", None, len(seen[corpus]) or None)
         )
-    names = _of_packaged_model()
+    packaged = _of_packaged_model()
     for data in card.get("unlisted", []):
-        name = names.get(data["fingerprint"], f"pictures of fingerprint {data['fingerprint'][:16]}")
-        found.append(_corpus(ANYBODYS, name, "before: the weights that it starts from"))
+        name = f"pictures of fingerprint {data['fingerprint'][:16]}"
+        source = _corpus(ANYBODYS, name, "before: the weights that it starts from")
+        found.append(packaged.get(data["fingerprint"], source))
     return found
 
 
-def _of_packaged_model() -> dict[str, str]:
+def _of_packaged_model() -> dict[str, Source]:
     """What the packaged model was trained on besides a named corpus, by fingerprint."""
     try:
         folder = packaged_model()
         extra = [] if folder is None else Run.open(folder).card.get("extra_data", [])
     except FerError:
         return {}
-    return {each["fingerprint"]: f"{each.get('name', each['corpus'])} of {FACES}" for each in extra}
+    return {
+        each["fingerprint"]: Source(
+            f"{each.get('name', each['corpus'])} of {FACES}",
+            "before: the weights that it starts from",
+            "github.com/muxspace/facial_expressions, on pictures of Labeled Faces in the Wild",
+            "the labels Apache-2.0; press photographs from the web",
+            NOT_STATED,
+            "https://github.com/muxspace/facial_expressions",
+            faces=each.get("count"),
+        )
+        for each in extra
+    }
 
 
 def _corpus(corpus: str, name: str, role: str, faces: int | None = None, people: int | None = None) -> Source:
@@ -132,3 +146,22 @@ def _before(source: str, role: str, generations: int) -> Iterator[Source]:
         yield Source(path.name, role, "not known to fer", "not known to fer", NOT_STATED)
     else:
         yield _published(source, role)
+
+
+def typed(command: str) -> str:
+    """A line that was typed, without the folders that lead to what it names."""
+    try:
+        return shlex.join(map(without_folders, shlex.split(command)))
+    except ValueError:
+        return ""
+
+
+def without_folders(value: Any) -> Any:
+    """The value; of an absolute path, or an option's, the last part."""
+    if not isinstance(value, str):
+        return value
+    name, equals, rest = value.rpartition("=")
+    if Path(rest).is_absolute() or re.match(r"[A-Za-z]:[\\/]|\\\\|~", rest):
+        *_, last = re.split(r"[\\/]", rest.rstrip("/"))
+        return f"{name}{equals}{last}"
+    return value

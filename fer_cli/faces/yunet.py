@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from fer_cli.errors import DetectorError, UnreachableDetectorError
+from fer_cli.errors import DetectorError, UnreachableDetectorError, first_sentence
 from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular, read_bytes
 from fer_cli.progress import Progress, silent
 
@@ -200,7 +200,7 @@ def _downloaded() -> Path:
     except Exception as error:  # the hub's errors, the network's, and the disk's
         raise UnreachableDetectorError(
             f"The face detector {FILE} is not in {constants.HF_HUB_CACHE} and cannot be downloaded from "
-            f"{REPOSITORY} ({type(error).__name__}: {str(error).partition('. ')[0]}).",
+            f"{REPOSITORY} ({type(error).__name__}: {first_sentence(error)}).",
             hint=HINT,
         ) from error
     if hashlib.sha256(read_bytes(file)).hexdigest() != SHA256:

@@ -10,7 +10,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import cast
 
-from fer_cli.errors import DetectorError, ModelError, UsageError
+from fer_cli.errors import DetectorError, ModelError, UsageError, first_sentence
 from fer_cli.faces import yunet
 from fer_cli.files import cache_folder, locked
 from fer_cli.models import BACKBONES, SFACE, SFACE_SHA256, VGGFACE2, VIT_B16, VIT_B16_REVISION
@@ -161,7 +161,7 @@ class HubWeights(Weights):
             file = Path(hf_hub_download(self.repository, self.file, revision=self.revision))
         except Exception as error:  # the hub's errors, the network's, and the disk's
             raise ModelError(
-                f"{self.repository} cannot be downloaded ({type(error).__name__}: {str(error).partition('. ')[0]}).",
+                f"{self.repository} cannot be downloaded ({type(error).__name__}: {first_sentence(error)}).",
                 hint="Type the same line again to go on from where it stopped.",
             ) from error
         if digest(file) != self.sha256:
@@ -329,9 +329,9 @@ ALL: dict[str, Weights] = {
             name=NAME,
             used_for="predict without a run (--run faces); scoring neutral faces",
             home="fer itself",
-            licence="code MIT; weights: see its README.md",
-            permission="research; beyond that not stated by the owners of its pictures, FER2013's and those of press "
-            "photographs (its README.md)",
+            licence="code MIT; weights: none stated",
+            permission="research; beyond that not stated by the owners of its pictures: FER2013's, found by a web "
+            "search, and press photographs of Labeled Faces in the Wild (github.com/muxspace/facial_expressions)",
         ),
     )
 }

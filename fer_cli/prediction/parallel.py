@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -105,14 +105,10 @@ class ThreadedMap:
 
 
 def _awaited(future: "Future[R]", ticks: bool) -> Iterator[R | None]:
-    while True:
-        try:
-            yield future.result(timeout=PATIENCE if ticks else None)
-            return
-        except TimeoutError:
-            if future.done():
-                raise
-            yield None
+    # Not by the TimeoutError of result(): it may end just after that, and the work may raise one of its own.
+    while not wait([future], timeout=PATIENCE if ticks else None).done:
+        yield None
+    yield future.result()
 
 
 def _one_thread_a_call() -> None:

@@ -117,6 +117,7 @@ def test_what_is_there_is_not_overwritten_unasked(here):
         (("prepare", "files", "faces"), 2, "--pattern or --table"),
         (("prepare", "files", "nowhere", "--pattern", "{label}.png"), 1, "nowhere"),
         (("prepare", "ckplus", "faces"), 1, "cohn-kanade"),
+        (("prepare", "ckplus", "faces/anger/0.png"), 1, "Type the folder that CK+ is in"),
         (("prepare",), 2, "fer prepare ckplus"),
         (("prepare", "synthetic", "--subjects", "0"), 2, "--subjects"),
         (("train", "difference", "--data", "faces"), 1, "not a prepared dataset"),

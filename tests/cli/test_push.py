@@ -57,6 +57,14 @@ def test_a_person_reads_why_nothing_was_sent(hub, run):
     assert "fer evaluate" in fer("push", run, NAME, "--permission", "mine", code=1)
 
 
+def test_a_run_that_is_not_there_is_answered_with_those_that_are(hub, run, tmp_path, monkeypatch):
+    said = fer("push", "nowhere", NAME, "--dry-run", code=1)
+    assert "no folder nowhere" in said
+    assert "runs/one" in said
+    monkeypatch.chdir(tmp_path / "runs")
+    assert "fer train makes one" in fer("compare", "nowhere", "nor-here", code=1)
+
+
 def test_training_writes_a_card_and_evaluation_writes_it_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made_dataset(tmp_path / "data" / "made")

@@ -1,10 +1,12 @@
 """The model card: what it tells of a run, what it does not, and who may change it."""
 
 import json
+from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
 
+from fer_cli import pretrained
 from fer_cli.corpora import corpora
 from fer_cli.errors import RunError
 from fer_cli.export.card import Publication, evaluations, is_own, model_card, refresh
@@ -96,6 +98,43 @@ def test_groups_and_further_tests_are_in_it_and_the_validation_folds_are_not(run
     assert "| 2. Made 4 classes, test fold 0 | none | 7 |" in text
     assert "chosen" not in text
     assert "It was not evaluated by age" not in text
+
+
+def test_what_has_no_interval_is_given_without_one(run):
+    perfect = {"recall": 1.0, "recall_low": 1.0, "recall_high": 1.0, "support": 1.0}
+    made_evaluation(run.path / "evaluation", per_class={**metrics()["per_class"], "anger": perfect})
+    text = text_of(run)
+    assert "| anger | 1.000 | 1 |" in text
+    assert "95 % intervals by bootstrap over people" in text
+    alone = {name: {**value, "low": None, "high": None} for name, value in metrics()["measures"].items()}
+    made_evaluation(run.path / "evaluation", measures=alone, subjects=["anna"])
+    text = text_of(run)
+    assert "There are no intervals: a bootstrap over people needs several." in text
+    assert "95 % intervals" not in text
+
+
+def test_a_class_that_no_test_face_shows_is_named(run):
+    nobody = {"recall": None, "recall_low": None, "recall_high": None, "support": 0.0}
+    made_evaluation(run.path / "evaluation", per_class={**metrics()["per_class"], "anger": nobody})
+    assert "No test face shows anger: how well that is recognised is not known." in text_of(run)
+
+
+def test_how_it_was_trained_and_whether_the_last_epoch_was_the_best(run):
+    best = {"val_loss": 0.4, "val_accuracy": 0.8, "val_uar": 0.7}
+    recipe = {"optimizer": "adamw", "lr": 0.001, "batch_size": 32, "epochs": 4, "encoder": "scratch"}
+    text = text_of(change(run, recipe=recipe, best={**best, "epoch": 4}))
+    assert "Training: adamw, peak learning rate 0.001, batches of 32, at most 4 epochs." in text
+    assert "The last of 4 epochs was the best" in text
+    assert "was the best" not in text_of(change(run, recipe=recipe, best={**best, "epoch": 3}))
+
+
+def test_what_the_packaged_model_was_trained_on_is_told_where_a_run_starts_from_it(run, monkeypatch):
+    monkeypatch.setattr("fer_cli.pretrained.FOLDER", Path(pretrained.__file__).parent / pretrained.NAME)
+    known = Run.open(pretrained.FOLDER).card["extra_data"][0]
+    before = [{"fingerprint": known["fingerprint"], "fold": 0, "extra": True}]
+    found = corpora_behind(change(run, unlisted=before))[-1]
+    assert (found.owner.partition(",")[0], found.faces) == ("github.com/muxspace/facial_expressions", known["count"])
+    assert not found.publishable
 
 
 def test_the_most_frequent_mistakes_and_the_share_of_the_most_frequent_class(run):

@@ -1,8 +1,10 @@
 import threading
+from concurrent.futures import Future
+from itertools import islice
 
 import pytest
 
-from fer_cli.prediction.parallel import AHEAD, BEGUN, ThreadedMap
+from fer_cli.prediction.parallel import AHEAD, BEGUN, ThreadedMap, _awaited
 
 
 def test_results_come_in_the_order_of_the_items_however_long_each_takes():
@@ -79,3 +81,30 @@ def test_threads_of_torch_and_opencv_are_as_before_afterwards():
     with ThreadedMap(1):
         assert (torch.get_num_threads(), cv2.getNumThreads()) == (1, 1)
     assert (torch.get_num_threads(), cv2.getNumThreads()) == before
+
+
+class JustDone(Future):
+    """Done between the end of a wait for its result and the next look at it, as on a busy machine."""
+
+    def result(self, timeout: float | None = None) -> str:
+        if timeout is not None and not self.done():
+            self.set_result("late")
+            raise TimeoutError
+        return super().result(timeout)
+
+
+def test_a_result_that_comes_just_after_the_wait_for_it_has_ended_is_no_error():
+    future = JustDone()
+    awaited = _awaited(future, True)
+    assert next(awaited) is None
+    if not future.done():
+        future.set_result("late")
+    assert list(islice(awaited, 2)) == ["late"]
+
+
+def test_a_timeout_of_the_work_itself_is_one():
+    def work(item: int) -> None:
+        raise TimeoutError("the server says nothing")
+
+    with ThreadedMap(1) as threads, pytest.raises(TimeoutError, match="the server"):
+        list(threads.in_order(work, [1], ticks=True))

@@ -132,6 +132,16 @@ def test_a_mistyped_name_is_said_before_work(folder, tmp_path):
     open_sources([folder, "-", f"{tmp_path}/*.nothing"])
 
 
+def test_a_mistyped_name_is_answered_with_the_one_most_like_it(tmp_path):
+    (tmp_path / "images").mkdir()
+    with pytest.raises(PictureError) as caught:
+        open_sources([tmp_path / "imges"])
+    assert caught.value.hint == f"Did you mean {tmp_path / 'images'}?"
+    with pytest.raises(PictureError) as caught:
+        open_sources([tmp_path / "nowhere" / "images"])
+    assert caught.value.hint == ""
+
+
 @pytest.mark.skipif(os.name != "posix", reason="no pipes in folders")
 def test_case_25_pipes_and_sockets_of_a_folder_are_given_for_somebody_to_say(folder, monkeypatch):
     os.mkfifo(folder / "pipe")

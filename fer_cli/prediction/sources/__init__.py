@@ -9,7 +9,10 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -43,6 +46,8 @@ STANDARD_INPUT, CAMERA = "-", "camera:"
 NO_PICTURES = "a folder without a picture or video"
 #: Pictures at addresses that are fetched at once.
 FETCHES = 16
+#: So many names of a folder are compared with one that is not there.
+_LOOKED_AT = 1000
 
 
 class StandardInput(Source):
@@ -219,6 +224,15 @@ class Remote(Source):
                 yield Input(path, shard=name)
 
 
+def _meant(path: Path) -> str:
+    """A hint for a path that is not there: what is most like it next to it."""
+    names: list[str] = []
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        names = [entry.name for entry in islice(entries, _LOOKED_AT)]
+    near = get_close_matches(path.name[:100], names, n=1)
+    return f"Did you mean {path.parent / near[0]}?" if near else ""
+
+
 class File(Source):
     """A picture, a video, or a shard with many of them.
 
@@ -228,7 +242,7 @@ class File(Source):
     def __init__(self, name: str, reading: Reading):
         super().__init__(name, reading)
         if not os.path.lexists(name):
-            raise PictureError(f"There is no file or folder {name}.")
+            raise PictureError(f"There is no file or folder {name}.", hint=_meant(Path(name)))
 
     @classmethod
     def opens(cls, name: str) -> bool:
