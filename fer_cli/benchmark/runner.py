@@ -70,18 +70,26 @@ def run(
     its numbers depend on is different is another cell. One that failed is a row with its ``reason``, and is tried
     again by the next call. ``earlier`` is a table of results to compare with, ``command`` the line that was typed.
 
-    Raises :class:`~fer_cli.errors.UsageError` if ``out`` holds something else or two datasets share pictures or people
-    (unless ``allow_shared``: then the rows concerned say so), and :class:`~fer_cli.errors.FerError` if another process
-    is at it.
+    Raises :class:`~fer_cli.errors.UsageError` if ``out`` holds something else, Ray is asked for and not installed, or
+    two datasets share pictures or people (unless ``allow_shared``: then the rows concerned say so), and
+    :class:`~fer_cli.errors.FerError` if another process is at it.
     """
     refuse_other(out)
+    if engine == "ray":
+        from fer_cli.prediction.cluster import require_ray
+
+        require_ray()
     with locked(out, "benchmarking into"):
         shared = _shared(specification, allow=allow_shared or specification.allow_shared, progress=progress)
+        progress("reading pictures", 0, 0)
         out.mkdir(parents=True, exist_ok=True)
         write_bytes(out / SPECIFICATION, read_bytes(specification.path))
         plan, results = plan_of(specification, out)
         if plan.estimates:
-            with opened(engine, jobs, device, partial(compute_cell, specification, out), command) as workers:
+            # A machine of a cluster may stand in another folder.
+            there = replace(specification, path=specification.path.resolve())
+            work = partial(compute_cell, there, out.resolve())
+            with opened(engine, jobs, device, work, command, progress) as workers:
                 for result in compute_cells(plan, workers, progress):
                     results[result.cell.digest] = result
         stamped = [_stamped(results[cell.digest], shared) for cell in plan.cells]
