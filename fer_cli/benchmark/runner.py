@@ -103,7 +103,7 @@ def plan_of(specification: "Specification", out: Path) -> tuple["Plan", dict[str
     from fer_cli.benchmark.specification import expand
 
     cells = expand(specification)
-    found = ((cell.digest, load(cell, out / CELLS / cell.digest)) for cell in cells)
+    found = ((cell.digest, load(cell, out / CELLS / cell.digest, specification.metric)) for cell in cells)
     results = {digest: result for digest, result in found if result is not None and result.status == "done"}
     return make_plan(cells, results, _sizes(specification)), results
 
@@ -283,28 +283,23 @@ def _sizes(specification: "Specification") -> dict[str, Size]:
     }
 
 
-def _shared(specification: "Specification", *, allow: bool, progress: Progress) -> dict[str, list[set[str]]]:
-    """What each two datasets share, in words, with the names of the one and of the other in the specification."""
+def _shared(specification: "Specification", *, allow: bool, progress: Progress) -> dict[str, set[str]]:
+    """What each two datasets share, in words, with their names in the specification."""
     from fer_cli.dataset.duplicates import describe, shared_pictures
 
     opened = specification.opened
-    found = shared_pictures(list(opened.values()), progress=progress) if len(opened) > 1 else []
+    found = shared_pictures(list(opened.values()), list(opened), progress=progress) if len(opened) > 1 else []
     if found and not allow:
         raise UsageError(
             describe(found), hint="Leave one of them out, or type --allow-shared: the rows of both say so then."
         )
-    return {
-        describe([each]): [
-            {name for name, dataset in opened.items() if dataset.name == side} for side in (each.first, each.second)
-        ]
-        for each in found
-    }
+    return {describe([each]): {each.first, each.second} for each in found}
 
 
-def _stamped(result: CellResult, shared: Mapping[str, Sequence[set[str]]]) -> CellResult:
+def _stamped(result: CellResult, shared: Mapping[str, set[str]]) -> CellResult:
     """The ``result``, whose rows say what the datasets that it was trained and tested on share."""
     names = {*result.cell.train, result.cell.test}
-    notes = [note for note, sides in shared.items() if all(names & side for side in sides)]
+    notes = [note for note, both in shared.items() if both <= names]
     rows = tuple({**row, "notes": " ".join([*filter(None, [row.get("notes")]), *notes])} for row in result.rows)
     return replace(result, rows=rows) if notes else result
 

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from scipy.fft import dctn
 
+from fer_cli.corpora.image_folder import ImageFolder
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import MADE_ANEW
 from fer_cli.errors import DatasetError
@@ -60,7 +61,7 @@ class SharedPictures:
     """What the datasets called ``first`` and ``second`` share.
 
     ``totals`` are how many pictures each has, ``pictures`` every pair of one that is in both, and ``people`` the
-    subjects of one name where both are of one corpus.
+    subjects of one name where that is one person's.
     """
 
     first: str
@@ -80,12 +81,15 @@ class SharedPictures:
         return len({each.second for each in self.pictures if each.same_bytes})
 
 
-def shared_pictures(datasets: Sequence[PreparedDataset], *, progress: Progress = silent) -> list[SharedPictures]:
+def shared_pictures(
+    datasets: Sequence[PreparedDataset], names: Sequence[str] = (), *, progress: Progress = silent
+) -> list[SharedPictures]:
     """What each two of ``datasets`` share, for those that share anything; the order is theirs.
 
-    Crops of different size are compared, and crops with different margins by the part that both show. A mirror image is
-    another picture. People are compared by name only within one corpus, and not within folders of anybody's pictures,
-    where ``0001`` is everywhere. Raises :class:`~fer_cli.errors.DatasetError` if a crop cannot be read.
+    They are called by ``names``, or by their folders'. Crops of different size are compared, and crops with different
+    margins by the part that both show. A mirror image is another picture. People are compared by name where
+    :func:`same_people` says that a name is one person's. Raises :class:`~fer_cli.errors.DatasetError` if a crop cannot
+    be read.
     """
     margins = [each.crop["margin"] for each in datasets if each.crop["detector"] != "none"]
     total, done = sum(len(each.metadata) for each in datasets), 0
@@ -99,7 +103,8 @@ def shared_pictures(datasets: Sequence[PreparedDataset], *, progress: Progress =
         people = _people(datasets[one], datasets[other])
         if pictures or people:
             totals = (len(fingerprints[one].names), len(fingerprints[other].names))
-            found.append(SharedPictures(datasets[one].name, datasets[other].name, totals, pictures, people))
+            called = [names[place] if names else datasets[place].name for place in (one, other)]
+            found.append(SharedPictures(*called, totals, pictures, people))
     return found
 
 
@@ -123,10 +128,21 @@ def describe(findings: Sequence[SharedPictures]) -> str:
     return " ".join(sentences)
 
 
+def same_people(one: PreparedDataset, other: PreparedDataset) -> bool:
+    """Whether a subject's name in both datasets is one person's: they are of one corpus.
+
+    In folders of anybody's pictures ``0001`` is everywhere: of these both must be made of the same folder.
+    """
+    if one.card["corpus"] != other.card["corpus"]:
+        return False
+    one, other = one.original, other.original
+    roots = [each.card["settings"].get("root") for each in (one, other)]
+    return one.card["corpus"] != ImageFolder.name or one.path.samefile(other.path) or None is not roots[0] == roots[1]
+
+
 def _people(one: PreparedDataset, other: PreparedDataset) -> tuple[str, ...]:
-    same = one.card["corpus"] == other.card["corpus"] and one.protocol.corpus == other.protocol.corpus
     names = [set(each.metadata["subject"].dropna()) for each in (one, other)]
-    return tuple(sorted(names[0] & names[1])) if same else ()
+    return tuple(sorted(names[0] & names[1])) if same_people(one, other) else ()
 
 
 @dataclass(frozen=True)
@@ -194,15 +210,6 @@ def normalized(grey: np.ndarray) -> np.ndarray:
         each -= each.mean()
         made[place] = each / max(np.linalg.norm(each), 1e-6)
     return made
-
-
-def _moved(grey: np.ndarray) -> Iterator[np.ndarray]:
-    """The pictures moved by :data:`SHIFT` in every direction, and as they are."""
-    for down in (-SHIFT, 0, SHIFT):
-        for right in (-SHIFT, 0, SHIFT):
-            matrix = np.float32([[1, 0, right], [0, 1, down]])
-            sides = (grey.shape[2], grey.shape[1])
-            yield np.stack([cv2.warpAffine(each, matrix, sides, borderMode=cv2.BORDER_REPLICATE) for each in grey])
 
 
 def correlations(one: np.ndarray, other: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -127,14 +127,14 @@ def connected(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    asked, address = address, address or os.environ.get("RAY_ADDRESS") or "local"
+    given, address = address, address or os.environ.get("RAY_ADDRESS") or "local"
     alone = {"num_cpus": cores(), "object_store_memory": OBJECT_STORE, "include_dashboard": False}
     try:
         with _no_stderr():
             chosen = alone if address == "local" else {}
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **chosen)
     except ConnectionError as error:
-        where = "Type --ray-address HOST:6379" if asked else "Set RAY_ADDRESS to HOST:6379"
+        where = "Type --ray-address HOST:6379" if given else "Set RAY_ADDRESS to HOST:6379"
         raise FerError(
             f"There is no Ray cluster at {address}: {error_lines(error)[0]}",
             hint=f"{where} as ray start shows it, or leave it for a cluster of this machine.",

@@ -329,6 +329,17 @@ def test_datasets_that_share_pictures_are_refused_or_stamped(specification, tmp_
     assert (run(specification, tmp_path / "out").table["notes"] == table["notes"]).all()
 
 
+def test_datasets_in_folders_of_one_name_are_called_as_the_specification_calls_them(specification, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / "data" / name).rename(tmp_path / "data" / f"{name}-parent")
+        (tmp_path / "data" / name).mkdir()
+        (tmp_path / "data" / f"{name}-parent").rename(tmp_path / "data" / name / "faces")
+    text = SPEC.replace("data/one", "data/one/faces").replace("data/two", "data/two/faces")
+    table = run(made_specification(tmp_path, text), tmp_path / "out").table
+    stamped = table["notes"].str.contains("24 of 24 pictures of two are in one too")
+    assert (stamped == (table["evaluation"] == "cross-corpus")).all()
+
+
 def test_devices_of_workers(monkeypatch):
     import torch
 
