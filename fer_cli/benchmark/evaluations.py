@@ -343,7 +343,7 @@ class _Work:
     def _strangers(self, tested: PreparedDataset) -> bool:
         """Whether the model has seen nobody of ``tested``, though names may be equal in two folders of anybody's.
 
-        Whether two datasets have pictures in common was looked at before. Where the weights that it started from may
+        Whether two datasets have pictures in common was checked before. Where the weights that it started from may
         have seen one of them, the names decide.
         """
         cell, corpus = self.cell, tested.card["corpus"]
