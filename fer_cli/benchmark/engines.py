@@ -59,6 +59,14 @@ def opened(
             yield engine
 
 
+def require(name: EngineName) -> None:
+    """Raises :class:`~fer_cli.errors.UsageError` where the engine called ``name`` is not installed."""
+    if name == "ray":
+        from fer_cli.prediction.cluster import require_ray
+
+        require_ray()
+
+
 def at_a_time(name: EngineName, jobs: int | None, device: str) -> int:
     """How many cells are computed at a time; on a cluster that is not asked, as many as on this machine."""
     return jobs or (cores() if name == "ray" else len(devices(device, None)))

@@ -96,7 +96,7 @@ def load(cell: Cell, folder: Path, metric: str) -> CellResult | None:
     rows = tuple(
         {
             **{name: math.nan if value is None and name in metrics else value for name, value in row.items()},
-            "chance": levels.get(metric, math.nan),
+            "chance": levels.get(metric, row.get("chance", math.nan)),
         }
         for row, levels in zip(stored["rows"], stored.get("chance", [{}] * len(stored["rows"])), strict=True)
     )

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from fer_cli.benchmark.cells import Cell, CellResult
-from fer_cli.benchmark.engines import Engine, EngineName, death, failed, opened
+from fer_cli.benchmark.engines import Engine, EngineName, death, failed, opened, require
 from fer_cli.errors import FerError, UsageError
 from fer_cli.files import locked, read_bytes, write_bytes, write_text, written_whole
 from fer_cli.models import SCRATCH
@@ -75,13 +75,9 @@ def run(
     :class:`~fer_cli.errors.FerError` if another process is at it.
     """
     refuse_other(out)
-    if engine == "ray":
-        from fer_cli.prediction.cluster import require_ray
-
-        require_ray()
+    require(engine)
     with locked(out, "benchmarking into"):
         shared = _shared(specification, allow=allow_shared or specification.allow_shared, progress=progress)
-        progress("reading pictures", 0, 0)
         out.mkdir(parents=True, exist_ok=True)
         write_bytes(out / SPECIFICATION, read_bytes(specification.path))
         plan, results = plan_of(specification, out)
@@ -284,22 +280,26 @@ def _sizes(specification: "Specification") -> dict[str, Size]:
 
 
 def _shared(specification: "Specification", *, allow: bool, progress: Progress) -> dict[str, set[str]]:
-    """What each two datasets share, in words, with their names in the specification."""
+    """What each two datasets share, or one has twice, in words, with their names in the specification."""
     from fer_cli.dataset.duplicates import describe, shared_pictures
 
     opened = specification.opened
-    found = shared_pictures(list(opened.values()), list(opened), progress=progress) if len(opened) > 1 else []
-    if found and not allow:
-        raise UsageError(
-            describe(found), hint="Leave one of them out, or type --allow-shared: the rows of both say so then."
-        )
+    found = shared_pictures(list(opened.values()), list(opened), within=True, progress=progress)
+    refused = [each for each in found if each.first != each.second]
+    if refused and not allow:
+        raise UsageError(describe(refused), hint="Leave one out, or type --allow-shared: the rows of both say so then.")
+    twice = describe([each for each in found if each not in refused])
+    progress("reading pictures", 0, 0, **({"note": twice} if twice else {}))
     return {describe([each]): {each.first, each.second} for each in found}
 
 
 def _stamped(result: CellResult, shared: Mapping[str, set[str]]) -> CellResult:
     """The ``result``, whose rows say what the datasets that it was trained and tested on share."""
-    names = {*result.cell.train, result.cell.test}
-    notes = [note for note, both in shared.items() if both <= names]
+    train, test = set(result.cell.train), {result.cell.test}
+    # What one dataset has twice may be on both sides of a fold of it.
+    notes = [
+        note for note, both in shared.items() if (both <= train | test if len(both) > 1 else both == train == test)
+    ]
     rows = tuple({**row, "notes": " ".join([*filter(None, [row.get("notes")]), *notes])} for row in result.rows)
     return replace(result, rows=rows) if notes else result
 

@@ -58,7 +58,7 @@ class SharedPicture(NamedTuple):
 
 @dataclass(frozen=True)
 class SharedPictures:
-    """What the datasets called ``first`` and ``second`` share.
+    """What the datasets called ``first`` and ``second`` share; of one dataset, what it has under two names.
 
     ``totals`` are how many pictures each has, ``pictures`` every pair of one that is in both, and ``people`` the
     subjects of one name where that is one person's.
@@ -82,9 +82,16 @@ class SharedPictures:
 
 
 def shared_pictures(
-    datasets: Sequence[PreparedDataset], names: Sequence[str] = (), *, progress: Progress = silent
+    datasets: Sequence[PreparedDataset],
+    names: Sequence[str] = (),
+    *,
+    within: bool = False,
+    progress: Progress = silent,
 ) -> list[SharedPictures]:
     """What each two of ``datasets`` share, for those that share anything; the order is theirs.
+
+    And ``within`` each of them the pictures that are there twice, as two people's, or of nobody who is named in two
+    parts of the owners' split: whichever way it is divided, a model may be tested on what it was trained on.
 
     They are called by ``names``, or by their folders'. Crops of different size are compared, and crops with different
     margins by the part that both show. A mirror image is another picture. People are compared by name where
@@ -97,14 +104,21 @@ def shared_pictures(
     for each in datasets:
         fingerprints.append(_fingerprints(each, min(margins, default=0.0), progress, done, total))
         done += len(each.metadata)
+    called = list(names or (each.name for each in datasets))
     found = []
+    for own, name, dataset in zip(fingerprints, called, datasets, strict=True) if within else ():
+        sides = _sides(dataset)
+        twice = [
+            pair for pair in _shared(own, own) if pair.first < pair.second and sides[pair.first] != sides[pair.second]
+        ]
+        if twice:
+            found.append(SharedPictures(name, name, (len(own.names),) * 2, tuple(twice)))
     for one, other in combinations(range(len(datasets)), 2):
         pictures = tuple(_shared(fingerprints[one], fingerprints[other]))
         people = _people(datasets[one], datasets[other])
         if pictures or people:
             totals = (len(fingerprints[one].names), len(fingerprints[other].names))
-            called = [names[place] if names else datasets[place].name for place in (one, other)]
-            found.append(SharedPictures(*called, totals, pictures, people))
+            found.append(SharedPictures(called[one], called[other], totals, pictures, people))
     return found
 
 
@@ -112,7 +126,13 @@ def describe(findings: Sequence[SharedPictures]) -> str:
     """The findings in sentences, with counts and examples; empty where there are none."""
     sentences = []
     for each in findings:
-        if each.pictures:
+        if each.first == each.second:
+            examples = "; ".join(f"{pair.second} as {pair.first}" for pair in each.pictures[:_EXAMPLES])
+            count = len({pair.second for pair in each.pictures})
+            sentences.append(
+                f"{each.first} has {count} of its {each.totals[0]} pictures twice, as other people's: {examples}."
+            )
+        elif each.pictures:
             of_first, of_second = each.counts
             alike = of_second - each.by_bytes
             ways = [f"{each.by_bytes} as the same file"] if each.by_bytes else []
@@ -126,6 +146,13 @@ def describe(findings: Sequence[SharedPictures]) -> str:
             names = ", ".join(each.people[:_EXAMPLES]) + (" …" if len(each.people) > _EXAMPLES else "")
             sentences.append(f"{each.first} and {each.second} share {len(each.people)} people: {names}.")
     return " ".join(sentences)
+
+
+def _sides(dataset: PreparedDataset) -> dict[str, str]:
+    """By picture what it is never divided from: its subject, or its part of the owners' split."""
+    rows = dataset.metadata
+    parts = rows["split"] if "split" in rows else rows["subject"]
+    return dict(zip(rows["file_name"], rows["subject"].fillna(parts).fillna(""), strict=True))
 
 
 def same_people(one: PreparedDataset, other: PreparedDataset) -> bool:

@@ -329,6 +329,22 @@ def test_datasets_that_share_pictures_are_refused_or_stamped(specification, tmp_
     assert (run(specification, tmp_path / "out").table["notes"] == table["notes"]).all()
 
 
+def test_a_dataset_that_has_pictures_twice_is_stamped_and_not_refused(specification, tmp_path, monkeypatch):
+    from fer_cli.dataset import duplicates
+
+    twice = duplicates.SharedPictures("one", "one", (36, 36), (duplicates.SharedPicture("a", "b", 1.0, True),))
+    monkeypatch.setattr(duplicates, "shared_pictures", lambda *_, **__: [twice])
+    told = []
+    found = run(
+        made_specification(tmp_path, SPEC.replace("allow_shared = true", "")),
+        tmp_path / "out",
+        progress=lambda *_, **facts: told.append(facts.get("note")),
+    )
+    assert any("one has 1 of its 36 pictures twice" in note for note in told if note)
+    stamped = found.table["notes"].str.contains("twice")
+    assert (stamped == ((found.table["evaluation"] == "within") & (found.table["test"] == "one"))).all()
+
+
 def test_datasets_in_folders_of_one_name_are_called_as_the_specification_calls_them(specification, tmp_path):
     for name in ("one", "two"):
         (tmp_path / "data" / name).rename(tmp_path / "data" / f"{name}-parent")

@@ -161,6 +161,23 @@ def test_people_are_compared_by_name_within_one_corpus_alone(tmp_path):
     )
 
 
+def test_a_dataset_that_has_a_picture_as_two_peoples_is_told(tmp_path, faces):
+    names = ["a.png", "b.png", "again.png", "copy.png", "frame.png"]
+    pictures = dict(zip(names, [*faces[:2], faces[0], encoded(faces[1], 64, 80), faces[1]], strict=True))
+    one = dataset(tmp_path / "one", pictures)
+    one.metadata["subject"] = pd.array(["P1", "P2", "P3", None, "P2"], dtype="string")
+    one.metadata["split"] = pd.array([None, None, None, "test", None], dtype="string")
+    assert shared_pictures([one]) == []
+    [found] = shared_pictures([one], ["mine"], within=True)
+    # Not the two of P2, who is on one side of every fold.
+    assert {(pair.first, pair.second) for pair in found.pictures} == {
+        ("a.png", "again.png"),
+        ("b.png", "copy.png"),
+        ("copy.png", "frame.png"),
+    }
+    assert describe([found]).startswith("mine has 3 of its 5 pictures twice, as other people's: again.png as a.png")
+
+
 def test_names_in_folders_of_anybodys_pictures_are_compared_where_the_folder_is_one(tmp_path):
     made = [made_dataset(tmp_path / name / "faces", subjects=3, corpus="files") for name in "abc"]
     for each, root in zip(made, ("/one", "/one", "/another"), strict=True):
