@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import typer
 from PIL import Image
+from typer.testing import CliRunner
 
 from fer_cli.cli.app import app
 from fer_cli.training.fit import fit
 from fer_cli.training.recipes.difference import DifferenceRecipe
 from tests.corpora.ckplus_tree import CODES, sequence
+from tests.made import made_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
@@ -102,9 +104,23 @@ def test_every_page_is_in_the_index():
 
 
 def test_every_example_is_tested():
-    assert {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".sh")} == {
-        *("contact_sheet.py", "predict.py", "whole_path.sh"),
+    assert {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".sh", ".toml")} == {
+        *("benchmark.toml", "contact_sheet.py", "predict.py", "whole_path.sh"),
     }
+
+
+def test_the_benchmark_is_planned(tmp_path, monkeypatch):
+    for name in ("plain", "confounded"):
+        made_dataset(tmp_path / "data" / name, corpus=name)
+    text = (EXAMPLES / "benchmark.toml").read_text(encoding="utf-8")
+    (tmp_path / "benchmark.toml").write_text(text, encoding="utf-8")
+    for line in re.findall(r"^#   fer (.*)", text, flags=re.MULTILINE):
+        check(line)
+    monkeypatch.chdir(tmp_path)
+    shown = CliRunner().invoke(app, ["benchmark", "benchmark.toml", "--plan"])
+    assert shown.exit_code == 0, shown.output
+    # Two datasets, two seeds; the baseline, one face alone, and a pair with either neutral face.
+    assert len(shown.stdout.splitlines()) == 2 * 2 * 2 * (1 + 1 + 2)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a shell script")

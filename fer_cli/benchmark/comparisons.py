@@ -91,7 +91,8 @@ def compare_cells(results: pd.DataFrame, predictions: Mapping[str, Path], specif
     """Every pair of systems in every evaluation, on each dataset and over all: :data:`COMPARISON_COLUMNS`.
 
     ``results`` is the benchmark's table, ``predictions`` the tables of predictions by ``cell``, each with the columns
-    ``file_name, subject, fold, label, predicted``. Compared are the samples that both systems predicted in every draw;
+    ``file_name, subject, fold, label, predicted``. Compared are the samples that both systems predicted in every draw,
+    or where a draw tests people of its own, as one of a learning curve does, in that draw;
     without such samples a row has a note and no test. Of repeated draws values are means over them, and of a corrected
     t test over all folds of all draws. ``noise_floor`` is 0 where nothing was trained.
 
@@ -202,7 +203,10 @@ class _Cells:
 
 @dataclass(frozen=True)
 class _Shared:
-    """The N samples that two systems predicted in each of D draws, by draw; ``folds`` has N fold names a draw."""
+    """The N samples that two systems predicted in each of D draws, by draw; ``folds`` has N fold names a draw.
+
+    Draws that test people of their own have each its own N samples; units are numbered over all draws alike.
+    """
 
     draws: Sequence[Draw]
     first: Sequence[LabelledPredictions]
@@ -211,7 +215,7 @@ class _Shared:
     notes: Sequence[str]
 
     @classmethod
-    def of(cls, one: _Drawn, other: _Drawn, cells: _Cells) -> "_Shared | str":
+    def of(cls, one: _Drawn, other: _Drawn, cells: _Cells, *, own_people: bool) -> "_Shared | str":
         """Those of two systems, or the reason why there are none."""
         # What is fixed has one draw, which goes with every one of the other's.
         first, second = (
@@ -223,24 +227,54 @@ class _Shared:
         tables = [table for table in (*before, *after) if table is not None]
         if not draws or len(tables) < 2 * len(draws):
             return "There are no predictions of both in one draw."
-        most, names = max(map(len, tables)), tables[0].index
-        for table in tables[1:]:
-            names = names if names.equals(table.index) else names[names.isin(table.index)]
-        if names.empty:
+        groups = [list(pair) for pair in zip(before, after, strict=True)] if own_people else [tables]
+        most = sum(max(map(len, group)) for group in groups)
+        groups = [_in_all(group) for group in groups]
+        if any(group[0].empty for group in groups):
             return "They have no sample in common."
-        tables = [table if names.equals(table.index) else table.loc[names] for table in tables]
-        if any((table["label"] != tables[0]["label"]).any() for table in tables):
+        if any((table["label"] != group[0]["label"]).any() for group in groups for table in group):
             return "They disagree on the labels of the samples."
-        classes = in_order(set(tables[0]["label"].unique()).union(*(table["predicted"].unique() for table in tables)))
-        index, whose = pd.Index(classes, dtype="string"), units(tables[0]["subject"])
-        truth = index.get_indexer(pd.Index(tables[0]["label"]))
-        labelled = [
-            LabelledPredictions(classes, truth, index.get_indexer(pd.Index(table["predicted"])), None, whose)
-            for table in tables
-        ]
-        notes = [] if most == len(names) else [f"{len(names)} of {most} samples were predicted by both."]
-        folds = [table["fold"] for table in (tables[len(draws) :] if one.fixed else tables)[: len(draws)]]
-        return cls(draws, labelled[: len(draws)], labelled[len(draws) :], folds, notes)
+        samples = pd.concat([group[0] for group in groups])
+        predicted = [table["predicted"].unique() for group in groups for table in group]
+        classes = in_order(set(samples["label"].unique()).union(*predicted))
+        index = pd.Index(classes, dtype="string")
+        whose = np.split(units(samples["subject"]), np.cumsum([len(group[0]) for group in groups])[:-1])
+
+        def of(table: pd.DataFrame, own: np.ndarray) -> LabelledPredictions:
+            truth, predicted = (index.get_indexer(pd.Index(table[name])) for name in ("label", "predicted"))
+            return LabelledPredictions(classes, truth, predicted, None, own)
+
+        labelled = [[of(each, own) for each in group] for group, own in zip(groups, whose, strict=True)]
+        sides = zip(*labelled, strict=True) if own_people else (labelled[0][: len(draws)], labelled[0][len(draws) :])
+        notes = [] if most == len(samples) else [f"{len(samples)} of {most} samples were predicted by both."]
+        tables = [group[0] for group in groups] if own_people else groups[0][len(draws) if one.fixed else 0 :]
+        return cls(draws, *sides, [table["fold"] for table in tables[: len(draws)]], notes)
+
+    @property
+    def subjects(self) -> int:
+        """How many subjects are tested, in any draw."""
+        return max(each.count for each in self.first)
+
+    @property
+    def samples(self) -> int:
+        """How many samples a draw tests, at least."""
+        return min(map(len, self.first))
+
+    def confusions(self, *, own_people: bool) -> list[np.ndarray]:
+        """R×U×C×C of both: the confusion matrix of each subject by training, zero for who is not tested there.
+
+        Trainings are draws; where a repeat tests people of its own, the draws of that repeat, its seeds, are summed.
+        """
+        found = []
+        for side in (self.first, self.second):
+            sums: dict[Draw | int, np.ndarray] = {}
+            for draw, each in zip(self.draws, side, strict=True):
+                own = each.confusions()
+                own = np.pad(own, ((0, self.subjects - len(own)), (0, 0), (0, 0)))
+                key = draw[0] if own_people else draw
+                sums[key] = sums[key] + own if key in sums else own
+            found.append(np.stack(list(sums.values())))
+        return found
 
     def by_fold(self, metric: Metric) -> np.ndarray:
         """The metric by repeat and fold, averaged over seeds, of both: 2×RK."""
@@ -251,6 +285,14 @@ class _Shared:
                 both = [float(metric.function(each.where(mask).confusions().sum(axis=0))) for each in (one, other)]
                 values.setdefault((repeat, fold), []).append(both)
         return np.array([np.mean(each, axis=0) for each in values.values()]).T
+
+
+def _in_all(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The rows that all ``tables`` have, in one order."""
+    names = tables[0].index
+    for table in tables[1:]:
+        names = names if names.equals(table.index) else names[names.isin(table.index)]
+    return [table if names.equals(table.index) else table.loc[names] for table in tables]
 
 
 def _compare(place: _Place, one: _Drawn, other: _Drawn, metric: Metric, cells: _Cells, exchanges: int) -> Difference:
@@ -264,12 +306,13 @@ def _compare(place: _Place, one: _Drawn, other: _Drawn, metric: Metric, cells: _
         found.notes.append(f"Neutral access differs ({one.system[1]}, {other.system[1]}): compared, not ranked.")
     if one.fixed != other.fixed:
         found.notes.append(f"{(one if one.fixed else other).system[0]} was trained elsewhere.")
-    shared = _Shared.of(one, other, cells)
+    # Each draw of a learning curve tests its own fold 0.
+    own_people = evaluation == "learning-curve" and len({repeat for repeat, _ in one.rows}) > 1
+    shared = _Shared.of(one, other, cells, own_people=own_people)
     if isinstance(shared, str):
         found.notes.append(shared)
         return found
     found.notes += shared.notes
-    samples, subjects = len(shared.first[0]), shared.first[0].count
     if len(shared.draws) == 1:
         pair = compare_pair(shared.first[0], shared.second[0], exchanges=exchanges)
         row: Any = pair.metrics.loc[metric.name]
@@ -293,20 +336,18 @@ def _compare(place: _Place, one: _Drawn, other: _Drawn, metric: Metric, cells: _
             )
             test_of, found.method = corrected_t_test(after - before, test_n=ratio, train_n=1), "corrected t"
             found.first_value, found.second_value = float(before.mean()), float(after.mean())
-        elif subjects > 1:
-            confusions = [np.stack([each.confusions() for each in side]) for side in (shared.first, shared.second)]
-            before, after = confusions
-            test_of, found.method = crossed_t_test(before, after, metric.function), "crossed t"
+        elif shared.subjects > 1 and len((confusions := shared.confusions(own_people=own_people))[0]) > 1:
+            test_of, found.method = crossed_t_test(*confusions, metric.function), "crossed t"
             found.first_value, found.second_value = (
                 float(metric.function(each.sum(axis=1)).mean()) for each in confusions
             )
         else:
-            found.notes.append("One subject only: there is no test.")
+            found.notes.append("One subject, or one draw, only: there is no test.")
             return found
         found.p, found.low, found.high, error = test_of.p, test_of.low, test_of.high, test_of.standard_error
     found.difference = found.second_value - found.first_value
     # No variance is not certainty: a difference is known no better than to one sample.
-    found.variance = max(error, 1 / samples) ** 2
+    found.variance = max(error, 1 / shared.samples) ** 2
     return found
 
 
@@ -333,6 +374,8 @@ def _combine(found: Sequence[Difference]) -> Difference:
     both.noise_floor = float(np.sqrt(np.square(floors).sum()) / len(floors))
     both.notes = [note for note in first.notes if all(note in each.notes for each in found)]
     both.notes.append(f"Between them: τ {100 * effect.tau2**0.5:.1f} points, Q {effect.q:.1f}, p {effect.q_p:.2g}.")
+    if first.evaluation == "leave-one-corpus-out":
+        both.notes.append("The trainings have corpora in common, so that the interval may be too narrow.")
     if math.isnan(effect.p):
         both.notes.append("A corpus is in every pair: there is no test over corpora.")
     elif not math.isnan(effect.prediction_low):

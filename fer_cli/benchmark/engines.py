@@ -3,7 +3,8 @@
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from time import monotonic
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -13,7 +14,7 @@ from fer_cli.errors import DiskFullError, FerError
 from fer_cli.files import disk_full_reason
 from fer_cli.options import Session
 from fer_cli.pools import Message, Workers
-from fer_cli.progress import Progress
+from fer_cli.progress import Progress, silent
 
 #: Seconds between two reports of one cell's progress.
 PAUSE = 0.2
@@ -38,7 +39,9 @@ class Engine(Protocol):
 
 
 @contextmanager
-def opened(name: EngineName, jobs: int | None, device: str, work: Work, command: str) -> Iterator[Engine]:
+def opened(
+    name: EngineName, jobs: int | None, device: str, work: Work, command: str, progress: Progress = silent
+) -> Iterator[Engine]:
     """The engine called ``name`` for ``work``, whose processes end with the block.
 
     Raises :class:`~fer_cli.errors.UsageError` if there is no such device here, or Ray is not installed.
@@ -47,10 +50,21 @@ def opened(name: EngineName, jobs: int | None, device: str, work: Work, command:
         with Local(devices(device, jobs), work, command) as workers:
             yield workers
         return
-    from fer_cli.prediction.cluster import connected
+    from fer_cli.prediction.cluster import connected, watched
 
-    with connected(None) as ray:
-        yield OnRay(ray, jobs, device, work, command)
+    # Ray tells on standard output, where data goes, of every process that died.
+    with redirect_stdout(StringIO()), connected(None) as ray:
+        engine = OnRay(ray, jobs, device, work, command)
+        with watched(ray, engine.pool, engine.coordinator, "cells", progress):
+            yield engine
+
+
+def require(name: EngineName) -> None:
+    """Raises :class:`~fer_cli.errors.UsageError` where the engine called ``name`` is not installed."""
+    if name == "ray":
+        from fer_cli.prediction.cluster import require_ray
+
+        require_ray()
 
 
 def at_a_time(name: EngineName, jobs: int | None, device: str) -> int:
@@ -145,11 +159,14 @@ class OnRay:
     """
 
     def __init__(self, ray: Any, jobs: int | None, device: str, work: Work, command: str = ""):
-        resources = ray.cluster_resources()
-        gpus = int(resources.get("GPU", 0)) if device != "cpu" else 0
-        self._ray, self._device = ray, device if gpus else "cpu"
-        self._count = jobs or gpus or max(1, int(resources.get("CPU", 1)))
-        self._task = ray.remote(num_cpus=1, num_gpus=int(gpus > 0), max_retries=0)(_task)
+        from fer_cli.prediction.cluster import Pool, start_coordinator
+
+        self.pool = Pool.on([node["Resources"] for node in ray.nodes() if node["Alive"]], device, threads=1)
+        #: An actor that knows whether any cell has begun.
+        self.coordinator = start_coordinator(ray, None)
+        self._ray, self._device = ray, device if self.pool.gpus else "cpu"
+        self._count = jobs or self.pool.actors
+        self._task = ray.remote(num_cpus=1, num_gpus=self.pool.gpus, max_retries=0)(_task)
         self._work, self._command = ray.put(work), command
         self._running: dict[Any, int] = {}
 
@@ -160,19 +177,25 @@ class OnRay:
 
     def submit(self, worker: int, cell: Cell) -> None:
         """Begin a task for ``cell``."""
-        self._running[self._task.remote(self._work, cell, self._device, self._command)] = worker
+        task = self._task.remote(self._work, cell, self._device, self._command, self.coordinator)
+        self._running[task] = worker
 
     def wait(self) -> list[Message]:
         """What one of the others came to, as soon as it is there."""
+        from fer_cli.prediction.cluster import error_lines
+
         [done], _ = self._ray.wait(list(self._running))
         worker = self._running.pop(done)
         try:
             return [Message(worker, "result", self._ray.get(done))]
         except self._ray.exceptions.RayError as error:
-            return [Message(worker, "died", str(error).strip().partition("\n")[0])]
+            # The traceback of a task ends with what it raised; of a process that died the first line says why.
+            last = isinstance(error, self._ray.exceptions.RayTaskError)
+            return [Message(worker, "died", error_lines(error)[-1 if last else 0])]
 
 
-def _task(work: Work, cell: Cell, device: str, command: str) -> Attempt:
+def _task(work: Work, cell: Cell, device: str, command: str, coordinator: Any) -> Attempt:
+    coordinator.begin.remote(cell.digest)
     # Ray gives a task its threads; that the other cores are other tasks', cores() reads here.
     os.environ["LOCAL_WORLD_SIZE"] = str(os.cpu_count() or 1)
     return attempt(work, cell, device, command)

@@ -4,9 +4,8 @@ import hashlib
 import json
 import math
 import os
-import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast
@@ -16,30 +15,29 @@ import pandas as pd
 import torch
 
 import fer_cli
-from fer_cli.benchmark.cells import PREDICTIONS, VERSION, Cell, CellResult
+from fer_cli.benchmark.cells import DATASETS, OUT, PREDICTIONS, VERSION, Cell, CellResult, command_of, draw_name
 from fer_cli.benchmark.specification import Specification
 from fer_cli.dataset.draws import redraw
+from fer_cli.dataset.duplicates import same_people
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.documents import read_document
 from fer_cli.errors import DiskFullError, FerError, RunError
-from fer_cli.evaluation.chance import adjusted_chance
+from fer_cli.evaluation.chance import OF_A_GUESSER, adjusted_chance
 from fer_cli.evaluation.evaluate import EvaluateOptions
 from fer_cli.evaluation.external import evaluate_predictions
 from fer_cli.evaluation.inference import Inference, Neutral, Split, run_inference
 from fer_cli.evaluation.metrics import METRICS, LabelledPredictions, compute_metrics
 from fer_cli.files import locked, write_json, written_whole
 from fer_cli.labels import in_order
-from fer_cli.options import DEFAULT_SESSION, Session, flag
+from fer_cli.options import DEFAULT_SESSION, Session
 from fer_cli.prediction.neutral.scoring import find_neutrals
-from fer_cli.runs.run import EVALUATION, Run
+from fer_cli.runs.run import EVALUATION, Run, seen_behind, shared_subjects, unlisted_behind
 from fer_cli.training.fit import already_trained, fit
 
 #: The record of a cell. Written last: a folder without it is not done.
 CARD, TABLE = "cell.json", "predictions.csv"
-#: The folders next to that of the cells: of the draws, and of the trainings that cells share.
-DATASETS, TRAININGS = "datasets", "trainings"
-#: Stands for the benchmark's folder in a cell's command and reasons, which are the same wherever that is.
-OUT = "$OUT"
+#: The folder of the trainings that cells share, next to that of the cells.
+TRAININGS = "trainings"
 
 
 class _StoredCell(TypedDict):
@@ -47,6 +45,8 @@ class _StoredCell(TypedDict):
     digest: str
     status: str
     rows: list[dict[str, Any]]
+    #: Of each row, by metric.
+    chance: NotRequired[list[dict[str, float]]]
     predictions: NotRequired[str | None]
     reason: str
     seconds: float
@@ -78,8 +78,11 @@ class _Test:
         )
 
 
-def load(cell: Cell, folder: Path) -> CellResult | None:
-    """The result of ``cell`` that is stored in ``folder``; None where it is not done."""
+def load(cell: Cell, folder: Path, metric: str) -> CellResult | None:
+    """The result of ``cell`` that is stored in ``folder``, with the chance level of ``metric``; None if it is not done.
+
+    A cell is the same whichever metric decides, so that the levels of all are stored.
+    """
     try:
         stored = read_document(folder / CARD, _StoredCell, RunError)
     except RunError:
@@ -89,10 +92,13 @@ def load(cell: Cell, folder: Path) -> CellResult | None:
     table = folder / TABLE if stored["status"] == "done" else None
     if table is not None and not table.is_file():
         return None
-    metrics = {f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")} | {"chance"}
+    metrics = {f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")}
     rows = tuple(
-        {name: math.nan if value is None and name in metrics else value for name, value in row.items()}
-        for row in stored["rows"]
+        {
+            **{name: math.nan if value is None and name in metrics else value for name, value in row.items()},
+            "chance": levels.get(metric, row.get("chance", math.nan)),
+        }
+        for row, levels in zip(stored["rows"], stored.get("chance", [{}] * len(stored["rows"])), strict=True)
     )
     return CellResult(cell, stored["status"], rows, table, stored["reason"], stored["seconds"])
 
@@ -105,7 +111,7 @@ def compute(cell: Cell, specification: Specification, folder: Path, session: Ses
     takes more memory than there is, or diverges, has failed with its reason; it is tried again by the next call.
     Whatever else is raised is a fault of the program.
     """
-    stored = load(cell, folder)
+    stored = load(cell, folder, specification.metric)
     if stored is not None:
         return stored
     started = time.monotonic()
@@ -130,10 +136,11 @@ def compute(cell: Cell, specification: Specification, folder: Path, session: Ses
             "status": "done",
             "reason": "",
             "seconds": round(time.monotonic() - started, 3),
+            "chance": [row.pop("chance") for row in rows],
             "rows": [{name: _storable(value) for name, value in row.items()} for row in rows],
         },
     )
-    return cast(CellResult, load(cell, folder))
+    return cast(CellResult, load(cell, folder, specification.metric))
 
 
 def _failed(work: "_Work", reason: str) -> CellResult:
@@ -221,7 +228,7 @@ class _Work:
             "n": len(table),
             "subjects": int(table["subject"].nunique()),
             "classes": ", ".join(classes),
-            "chance": adjusted_chance(table["label"].to_list(), self.specification.metric),
+            "chance": {name: adjusted_chance(table["label"].to_list(), name) for name in OF_A_GUESSER},
             "protocol": self.without_paths(tests[0].about),
             "notes": self.without_paths(" ".join(notes)),
         }
@@ -248,7 +255,7 @@ class _Work:
             return [self._tested(self._trained(data, fold), data, "test") for fold in folds], None
         if cell.evaluation == "learning-curve":
             return [self._tested(self._trained(data, 0), data, "test")], None
-        extra = [str(dataset(name).path) for name in cell.train[1:]]
+        extra = [dataset(name) for name in cell.train[1:]]
         return [self._tested(self._trained(data, 0, extra), dataset(cell.test), "all")], None
 
     def _of_what_is_there(self) -> tuple[list[_Test], pd.DataFrame | None]:
@@ -280,10 +287,10 @@ class _Work:
             subjects=self.cell.train_subjects,
         )
 
-    def _trained(self, data: PreparedDataset, fold: int, extra: Sequence[str] = ()) -> Run:
+    def _trained(self, data: PreparedDataset, fold: int, extra: Sequence[PreparedDataset] = ()) -> Run:
         """The run of the cell's recipe that tests ``fold`` of ``data``, trained unless another cell has done it."""
         entry = self.specification.entry(self.cell.recipe)
-        recipe = entry.recipe(seed=self.cell.seed, fold=fold, extra_data=tuple(extra))
+        recipe = entry.recipe(seed=self.cell.seed, fold=fold, extra_data=tuple(str(each.path) for each in extra))
         datasets = {name: print_ for name, print_ in self.cell.inputs.items() if name.startswith("dataset ")}
         depends: dict[str, Any] = {
             "recipe": self.cell.settings,
@@ -307,6 +314,7 @@ class _Work:
                 folder,
                 device=self.session.device,
                 allow_seen=self.specification.allow_seen,
+                strangers=[each.path for each in extra if not same_people(data, each)],
                 command=self.session.command,
                 progress=self.session.progress,
             )
@@ -321,67 +329,34 @@ class _Work:
             neutral = find_neutrals(run, dataset, set(tested["subject"].dropna()), session)
         else:
             neutral = "mean" if self.cell.neutral == "mean" else "given"
-        inference = run_inference(run, dataset.path, split=split, neutral=neutral, calibrated=False, session=session)
+        inference = run_inference(
+            run,
+            dataset.path,
+            split=split,
+            neutral=neutral,
+            calibrated=False,
+            strangers=self._strangers(dataset),
+            session=session,
+        )
         if inference.neutral_access != self.cell.neutral:
             raise RunError(f"{run.path} compares a face with none, and neutral {self.cell.neutral} was asked for.")
         return _Test.of(inference)
 
+    def _strangers(self, tested: PreparedDataset) -> bool:
+        """Whether the model has seen nobody of ``tested``, though names may be equal in two folders of anybody's.
 
-def command_of(cell: Cell, specification: Specification) -> str:
-    """The lines that a person types, in the specification's folder, for the number of ``cell``.
-
-    :data:`OUT` in them is the benchmark's folder, where its draws of datasets are. Neutral faces that are found in the
-    dataset have no line: it has those of the same with the labelled ones.
-    """
-    entry = specification.entry(cell.recipe)
-    written = {name: _as_typed(path, specification) for name, path in specification.datasets.items()}
-    access = ["--neutral", "mean"] if cell.neutral == "mean" else []
-    insist = ["--allow-seen-subjects"] if specification.allow_seen else []
-    if entry.predictions:
-        table = entry.predictions[cell.test]
-        return _line("fer", "evaluate", "--predictions", table, "--data", written[cell.test])
-    if entry.run is not None:
-        return _line("fer", "evaluate", entry.run, "--data", written[cell.test], *access, *insist)
-    data = draw_name(cell, specification)
-    data = written[cell.train[0]] if data is None else f"{OUT}/{DATASETS}/{data}"
-    run = f"runs/{cell.recipe}-{cell.digest[:6]}"
-    folds = cell.evaluation == "within" and specification.dataset(cell.test).protocol.folds
-    extra = [part for name in cell.train[1:] for part in ("--extra-data", written[name])]
-    flags = [*_flags(entry.settings), *(["--seed", str(cell.seed)] if cell.seed else [])]
-    trained = ["fer", "train", entry.train or "", *(["--cv"] if folds else []), "--data", data, *extra, *flags]
-    lines = [_line(*trained, "--out", run, *insist)]
-    if cell.evaluation in ("cross-corpus", "leave-one-corpus-out"):
-        lines.append(_line("fer", "evaluate", run, "--data", written[cell.test], *access, *insist))
-    elif access:
-        lines.append(_line("fer", "evaluate", run, *access, *insist))
-    return " && ".join(lines)
-
-
-def draw_name(cell: Cell, specification: Specification) -> str | None:
-    """The name of the draw of its dataset that ``cell`` is trained on; None for the dataset itself."""
-    own = specification.dataset(cell.train[0]).protocol.folds
-    folds = (specification.folds or own) if own else own
-    parts = [f"{folds}folds"] if folds != own else []
-    parts += [f"draw{cell.repeat}"] if cell.repeat else []
-    parts += [f"{cell.train_subjects}subjects"] if cell.train_subjects is not None else []
-    return "-".join([cell.train[0], *parts]) if parts else None
-
-
-def _as_typed(path: Path, specification: Specification) -> str:
-    return os.path.relpath(path, specification.folder)
-
-
-def _flags(settings: Mapping[str, Any]) -> list[str]:
-    found = []
-    for name, value in settings.items():
-        if isinstance(value, bool):
-            found.append(flag(name) if value else f"--no-{flag(name)[2:]}")
-            continue
-        for each in value if isinstance(value, tuple) else (value,):
-            found += [flag(name), str(each)]
-    return found
-
-
-def _line(*parts: str) -> str:
-    """The parts as a shell takes them, in which :data:`OUT` is a variable."""
-    return " ".join(f'"{part}"' if part.startswith(OUT) else shlex.quote(part) for part in parts)
+        Whether two datasets have pictures in common was checked before. Where the weights that it started from may
+        have seen one of them, the names decide.
+        """
+        cell, corpus = self.cell, tested.card["corpus"]
+        if not cell.train or cell.test in cell.train:
+            return False
+        if any(same_people(self.specification.dataset(name), tested) for name in cell.train):
+            return False
+        names = set(tested.metadata["subject"].dropna())
+        for source in self.specification.entry(cell.recipe).ancestors():
+            # What does not name its people is recognised by its dataset, which none of the benchmark's others is.
+            listed = any(tested.known_as(each["fingerprint"]) for each in unlisted_behind(source))
+            if listed or shared_subjects(seen_behind(source), corpus, names):
+                return False
+        return True

@@ -102,8 +102,12 @@ class RecipeEntry:
         found = {name: str(getattr(resolved, name)) for name in ("encoder", "identity") if hasattr(resolved, name)}
         # As written, for where it lies does not matter.
         found = {name: str(self.settings[name]) if Path(value).exists() else value for name, value in found.items()}
-        digests = [_digest_of_weights(source) for source in dict.fromkeys(_ancestors(resolved)) if source.exists()]
+        digests = [_digest_of_weights(source) for source in self.ancestors()]
         return {**found, **({"weights": " ".join(digests)} if digests else {})}
+
+    def ancestors(self) -> list[Path]:
+        """The folders and files of weights that its training starts from."""
+        return [source for source in dict.fromkeys(_ancestors(self.recipe().resolved())) if source.exists()]
 
     def check(self, datasets: Collection[str]) -> None:
         """Raise a :class:`~fer_cli.errors.FerError` where what is named is not there, or its settings make no sense."""

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fer_cli.benchmark.cells import Cell, CellResult
-from fer_cli.benchmark.engines import Engine, EngineName, death, failed, opened
+from fer_cli.benchmark.engines import Engine, EngineName, death, failed, opened, require
 from fer_cli.errors import FerError, UsageError
 from fer_cli.files import locked, read_bytes, write_bytes, write_text, written_whole
 from fer_cli.models import SCRATCH
@@ -70,22 +70,22 @@ def run(
     its numbers depend on is different is another cell. One that failed is a row with its ``reason``, and is tried
     again by the next call. ``earlier`` is a table of results to compare with, ``command`` the line that was typed.
 
-    Raises :class:`~fer_cli.errors.UsageError` if ``out`` holds something else or two datasets share pictures or people
-    (unless ``allow_shared``: then the rows concerned say so), and :class:`~fer_cli.errors.FerError` if another process
-    is at it.
+    Raises :class:`~fer_cli.errors.UsageError` if ``out`` holds something else, Ray is asked for and not installed, or
+    two datasets share pictures or people (unless ``allow_shared``: then the rows concerned say so), and
+    :class:`~fer_cli.errors.FerError` if another process is at it.
     """
     refuse_other(out)
-    if engine == "ray":
-        from fer_cli.prediction.cluster import require_ray
-
-        require_ray()
+    require(engine)
     with locked(out, "benchmarking into"):
         shared = _shared(specification, allow=allow_shared or specification.allow_shared, progress=progress)
         out.mkdir(parents=True, exist_ok=True)
         write_bytes(out / SPECIFICATION, read_bytes(specification.path))
         plan, results = plan_of(specification, out)
         if plan.estimates:
-            with opened(engine, jobs, device, partial(compute_cell, specification, out), command) as workers:
+            # A machine of a cluster may stand in another folder.
+            there = replace(specification, path=specification.path.resolve())
+            work = partial(compute_cell, there, out.resolve())
+            with opened(engine, jobs, device, work, command, progress) as workers:
                 for result in compute_cells(plan, workers, progress):
                     results[result.cell.digest] = result
         stamped = [_stamped(results[cell.digest], shared) for cell in plan.cells]
@@ -99,7 +99,7 @@ def plan_of(specification: "Specification", out: Path) -> tuple["Plan", dict[str
     from fer_cli.benchmark.specification import expand
 
     cells = expand(specification)
-    found = ((cell.digest, load(cell, out / CELLS / cell.digest)) for cell in cells)
+    found = ((cell.digest, load(cell, out / CELLS / cell.digest, specification.metric)) for cell in cells)
     results = {digest: result for digest, result in found if result is not None and result.status == "done"}
     return make_plan(cells, results, _sizes(specification)), results
 
@@ -279,28 +279,27 @@ def _sizes(specification: "Specification") -> dict[str, Size]:
     }
 
 
-def _shared(specification: "Specification", *, allow: bool, progress: Progress) -> dict[str, list[set[str]]]:
-    """What each two datasets share, in words, with the names of the one and of the other in the specification."""
+def _shared(specification: "Specification", *, allow: bool, progress: Progress) -> dict[str, set[str]]:
+    """What each two datasets share, or one has twice, in words, with their names in the specification."""
     from fer_cli.dataset.duplicates import describe, shared_pictures
 
     opened = specification.opened
-    found = shared_pictures(list(opened.values()), progress=progress) if len(opened) > 1 else []
-    if found and not allow:
-        raise UsageError(
-            describe(found), hint="Leave one of them out, or type --allow-shared: the rows of both say so then."
-        )
-    return {
-        describe([each]): [
-            {name for name, dataset in opened.items() if dataset.name == side} for side in (each.first, each.second)
-        ]
-        for each in found
-    }
+    found = shared_pictures(list(opened.values()), list(opened), within=True, progress=progress)
+    refused = [each for each in found if each.first != each.second]
+    if refused and not allow:
+        raise UsageError(describe(refused), hint="Leave one out, or type --allow-shared: the rows of both say so then.")
+    twice = describe([each for each in found if each not in refused])
+    progress("reading pictures", 0, 0, **({"note": twice} if twice else {}))
+    return {describe([each]): {each.first, each.second} for each in found}
 
 
-def _stamped(result: CellResult, shared: Mapping[str, Sequence[set[str]]]) -> CellResult:
+def _stamped(result: CellResult, shared: Mapping[str, set[str]]) -> CellResult:
     """The ``result``, whose rows say what the datasets that it was trained and tested on share."""
-    names = {*result.cell.train, result.cell.test}
-    notes = [note for note, sides in shared.items() if all(names & side for side in sides)]
+    train, test = set(result.cell.train), {result.cell.test}
+    # What one dataset has twice may be on both sides of a fold of it.
+    notes = [
+        note for note, both in shared.items() if (both <= train | test if len(both) > 1 else both == train == test)
+    ]
     rows = tuple({**row, "notes": " ".join([*filter(None, [row.get("notes")]), *notes])} for row in result.rows)
     return replace(result, rows=rows) if notes else result
 

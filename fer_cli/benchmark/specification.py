@@ -25,6 +25,7 @@ from fer_cli.benchmark.recipes import (
     with_baseline,
     with_underscores,
 )
+from fer_cli.benchmark.results import DEFAULT_METRIC
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import CARD, METADATA
 from fer_cli.errors import DatasetError, FerError, UsageError
@@ -168,7 +169,7 @@ def _read(document: dict[str, Any], path: Path) -> dict[str, Any]:
     require_known("key", values, _KEYS)
     require_types("", values, _KEYS)
     metrics = [metric.name for metric in compared_metrics()]
-    metric = values.get("metric", metrics[0])
+    metric = values.get("metric", DEFAULT_METRIC)
     require_known("metric", [metric], metrics)
     folders = values.get("datasets", {})
     if not folders:

@@ -203,7 +203,7 @@ def to_latex(found: Sequence[Sheet], title: str, metric: Metric) -> str:
         left = len(names) - len(sheet.tests)
         words = " ".join(filter(None, [f"{title}:" if title else "", f"{sheet.title}.", caption(metric)]))
         lines += [
-            *("", "\\begin{table}", "\\centering\\footnotesize", f"\\caption{{{latex(words)}}}"),
+            *("", "\\begin{table}", "\\centering\\footnotesize", f"\\caption{{{latex(words)}}}", "\\smallskip"),
             f"\\begin{{tabular}}{{{'l' * left}{'r' * len(sheet.tests)}}}",
             *("\\toprule", " & ".join(names) + end, "\\midrule"),
         ]

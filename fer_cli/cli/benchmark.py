@@ -191,7 +191,7 @@ def _show(found: "Findings", specification: "Specification") -> None:
                     cells.append(f"± {figure(entry.spread, metric)} ({entry.draws})" if entry.draws > 1 else "")
                 ranks = "" if entry.ranks is None else "–".join(map(str, dict.fromkeys(entry.ranks)))
                 shown.add_row(*cells, ranks)
-        out.print(shown)
+        out.print(shown if shown.rows else Text(f"{sheet.title}: no cell is done."))
     out.print(Text(_LEGEND, style="italic"))
     for sentence in found.sentences[:_SENTENCES]:
         warn(sentence)
@@ -242,7 +242,7 @@ def _end(table: "pd.DataFrame", folder: Path) -> None:
     say(f"results   {folder}: {RESULTS}, {MARKDOWN}", whole=True)
     say(f"page      {folder / PAGE}", whole=True)
     again = f"{figures.quantity(len(bad), 'cells')} of {len(cells)} failed"
-    hint = "Type the same line again to try them again, with --jobs 1 if memory was short; the others are kept."
+    hint = "Type the same line to try again what failed, with --jobs 1 if memory was short; the others are kept."
     if len(bad) == len(cells):
         raise FerError(f"{again}.", hint=hint)
     if len(bad):

@@ -124,9 +124,16 @@ class _Rate(ProgressColumn):
     """Steps a second, or a minute where they are few."""
 
     def render(self, task: Task) -> Text:
-        speed = task.speed or 0.0
+        speed = 0.0 if task.fields["timed"] else task.speed or 0.0
         few = f"{60 * speed:.1f}/min" if speed else ""
         return Text(f"{speed:.1f}/s" if speed >= 0.1 else few, style="dim")
+
+
+class _Remaining(TimeRemainingColumn):
+    """Time that is left, unless the stage itself says it."""
+
+    def render(self, task: Task) -> Text:
+        return Text() if task.fields["timed"] else super().render(task)
 
 
 class Bars:
@@ -144,7 +151,7 @@ class Bars:
             BarColumn(),
             MofNCompleteColumn(),
             _Rate(),
-            TimeRemainingColumn(compact=True),
+            _Remaining(compact=True),
             TextColumn("{task.fields[facts]}", style="dim", markup=False),
             console=err,
             disable=not err.is_terminal,
@@ -165,10 +172,11 @@ class Bars:
     def __call__(self, stage: str, done: int, total: int | None, /, **facts: float | str) -> None:
         """Move the stage's bar; a ``note`` is printed, also where there are no bars.
 
-        A ``title`` takes the place of the stage's name; of no steps there is no bar.
+        A ``title`` takes the place of the stage's name; of no steps there is no bar. A stage that says what time is
+        ``left`` has no estimate of the bar's.
         """
-        title = str(facts.pop("title", stage))
-        title = title if len(title) <= err.width // 2 else f"{title[: err.width // 2 - 1]}…"
+        title, room = str(facts.pop("title", stage)), err.width * 2 // 5
+        title = title if len(title) <= room else f"{title[: room - 1]}…"
         if (note := facts.pop("note", None)) is not None:
             say(f"note      {note}")
         if total == 0:
@@ -179,10 +187,9 @@ class Bars:
         if brief and total is not None:
             return
         if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(title, total=total, facts="")
-        self._progress.update(
-            self._tasks[stage], completed=done, total=total, description=title, facts=_formatted(facts)
-        )
+            self._tasks[stage] = self._progress.add_task(title, total=total, facts="", timed=False)
+        shown = {"description": title, "facts": _formatted(facts), "timed": "left" in facts}
+        self._progress.update(self._tasks[stage], completed=done, total=total, **shown)
 
 
 def _formatted(facts: dict[str, float | str]) -> str:

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from scipy.fft import dctn
 
+from fer_cli.corpora.image_folder import ImageFolder
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.dataset.schema import MADE_ANEW
 from fer_cli.errors import DatasetError
@@ -57,10 +58,10 @@ class SharedPicture(NamedTuple):
 
 @dataclass(frozen=True)
 class SharedPictures:
-    """What the datasets called ``first`` and ``second`` share.
+    """What the datasets called ``first`` and ``second`` share; of one dataset, what it has under two names.
 
     ``totals`` are how many pictures each has, ``pictures`` every pair of one that is in both, and ``people`` the
-    subjects of one name where both are of one corpus.
+    subjects of one name where that is one person's.
     """
 
     first: str
@@ -80,12 +81,22 @@ class SharedPictures:
         return len({each.second for each in self.pictures if each.same_bytes})
 
 
-def shared_pictures(datasets: Sequence[PreparedDataset], *, progress: Progress = silent) -> list[SharedPictures]:
+def shared_pictures(
+    datasets: Sequence[PreparedDataset],
+    names: Sequence[str] = (),
+    *,
+    within: bool = False,
+    progress: Progress = silent,
+) -> list[SharedPictures]:
     """What each two of ``datasets`` share, for those that share anything; the order is theirs.
 
-    Crops of different size are compared, and crops with different margins by the part that both show. A mirror image is
-    another picture. People are compared by name only within one corpus, and not within folders of anybody's pictures,
-    where ``0001`` is everywhere. Raises :class:`~fer_cli.errors.DatasetError` if a crop cannot be read.
+    And ``within`` each of them the pictures that are there twice, as two people's, or of nobody who is named in two
+    parts of the owners' split: whichever way it is divided, a model may be tested on what it was trained on.
+
+    They are called by ``names``, or by their folders'. Crops of different size are compared, and crops with different
+    margins by the part that both show. A mirror image is another picture. People are compared by name where
+    :func:`same_people` says that a name is one person's. Raises :class:`~fer_cli.errors.DatasetError` if a crop cannot
+    be read.
     """
     margins = [each.crop["margin"] for each in datasets if each.crop["detector"] != "none"]
     total, done = sum(len(each.metadata) for each in datasets), 0
@@ -93,13 +104,21 @@ def shared_pictures(datasets: Sequence[PreparedDataset], *, progress: Progress =
     for each in datasets:
         fingerprints.append(_fingerprints(each, min(margins, default=0.0), progress, done, total))
         done += len(each.metadata)
+    called = list(names or (each.name for each in datasets))
     found = []
+    for own, name, dataset in zip(fingerprints, called, datasets, strict=True) if within else ():
+        sides = _sides(dataset)
+        twice = [
+            pair for pair in _shared(own, own) if pair.first < pair.second and sides[pair.first] != sides[pair.second]
+        ]
+        if twice:
+            found.append(SharedPictures(name, name, (len(own.names),) * 2, tuple(twice)))
     for one, other in combinations(range(len(datasets)), 2):
         pictures = tuple(_shared(fingerprints[one], fingerprints[other]))
         people = _people(datasets[one], datasets[other])
         if pictures or people:
             totals = (len(fingerprints[one].names), len(fingerprints[other].names))
-            found.append(SharedPictures(datasets[one].name, datasets[other].name, totals, pictures, people))
+            found.append(SharedPictures(called[one], called[other], totals, pictures, people))
     return found
 
 
@@ -107,7 +126,13 @@ def describe(findings: Sequence[SharedPictures]) -> str:
     """The findings in sentences, with counts and examples; empty where there are none."""
     sentences = []
     for each in findings:
-        if each.pictures:
+        if each.first == each.second:
+            examples = "; ".join(f"{pair.second} as {pair.first}" for pair in each.pictures[:_EXAMPLES])
+            count = len({pair.second for pair in each.pictures})
+            sentences.append(
+                f"{each.first} has {count} of its {each.totals[0]} pictures twice, as other people's: {examples}."
+            )
+        elif each.pictures:
             of_first, of_second = each.counts
             alike = of_second - each.by_bytes
             ways = [f"{each.by_bytes} as the same file"] if each.by_bytes else []
@@ -123,10 +148,28 @@ def describe(findings: Sequence[SharedPictures]) -> str:
     return " ".join(sentences)
 
 
+def _sides(dataset: PreparedDataset) -> dict[str, str]:
+    """By picture what it is never divided from: its subject, or its part of the owners' split."""
+    rows = dataset.metadata
+    parts = rows["split"] if "split" in rows else rows["subject"]
+    return dict(zip(rows["file_name"], rows["subject"].fillna(parts).fillna(""), strict=True))
+
+
+def same_people(one: PreparedDataset, other: PreparedDataset) -> bool:
+    """Whether a subject's name in both datasets is one person's: they are of one corpus.
+
+    In folders of anybody's pictures ``0001`` is everywhere: of these both must be made of the same folder.
+    """
+    if one.card["corpus"] != other.card["corpus"]:
+        return False
+    one, other = one.original, other.original
+    roots = [each.card["settings"].get("root") for each in (one, other)]
+    return one.card["corpus"] != ImageFolder.name or one.path.samefile(other.path) or None is not roots[0] == roots[1]
+
+
 def _people(one: PreparedDataset, other: PreparedDataset) -> tuple[str, ...]:
-    same = one.card["corpus"] == other.card["corpus"] and one.protocol.corpus == other.protocol.corpus
     names = [set(each.metadata["subject"].dropna()) for each in (one, other)]
-    return tuple(sorted(names[0] & names[1])) if same else ()
+    return tuple(sorted(names[0] & names[1])) if same_people(one, other) else ()
 
 
 @dataclass(frozen=True)

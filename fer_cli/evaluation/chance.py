@@ -21,6 +21,8 @@ from scipy.stats import binom
 
 from fer_cli.evaluation.bootstrap import LEVEL
 
+#: The metrics that a guesser's value is known of.
+OF_A_GUESSER = ("accuracy", "unweighted_average_recall")
 #: The average recall of N samples is computed on a grid: one that holds all its values if that has so many points or
 #: fewer, else one of so many points, on which it is at most a class's spacing too high.
 _POINTS = 2**18
@@ -38,7 +40,7 @@ def adjusted_chance(labels: Collection[str], metric: str = "accuracy", *, level:
     if not 0 < level < 1:
         raise ValueError(f"level is {level}, not between 0 and 1")
     counts = list(Counter(labels).values())
-    if not counts or metric not in ("accuracy", "unweighted_average_recall"):
+    if not counts or metric not in OF_A_GUESSER:
         return math.nan
     if metric == "accuracy":
         total = sum(counts)

@@ -113,6 +113,7 @@ def run_inference(
     split: Split | None = None,
     neutral: Neutral = "given",
     calibrated: bool = True,
+    strangers: bool = False,
     session: Session = DEFAULT_SESSION,
 ) -> Inference:
     """Run the model of ``run`` on rows of its own dataset, or of the one at ``data``.
@@ -120,14 +121,15 @@ def run_inference(
     ``split`` is ``test`` (the default for the run's own dataset) or ``val``, as the run's fold divides the dataset, or
     ``all`` (the default for another). ``neutral`` is what a paired model compares a face with; whichever it is, the
     rows are those with a labelled neutral picture, so that the accesses can be compared. A temperature is fitted if
-    ``calibrated``. Raises as :func:`~fer_cli.evaluation.evaluate.evaluate` does, and
+    ``calibrated``. With ``strangers`` the caller knows that the model has seen none of these people, whatever their
+    names. Raises as :func:`~fer_cli.evaluation.evaluate.evaluate` does, and
     :class:`~fer_cli.errors.RunError` where the run has no average neutral face to compare with.
     """
     dataset = own_dataset(run) if data is None else PreparedDataset.open(data)
     split = split or ("test" if data is None else "all")
     classifier = Classifier.load(run.path, session.device, tta=session.tta)
     rows = _rows(run, dataset, classifier, split)
-    leakage = check_leakage(run, dataset, rows, allow_seen=session.allow_seen)
+    leakage = Leakage() if strangers else check_leakage(run, dataset, rows, allow_seen=session.allow_seen)
     labels = rows["label"] if _is_own(run, dataset) else dataset.samples(paired=classifier.paired)["label"]
     shared = shared_classes(classifier.classes, set(labels), dataset, own=_is_own(run, dataset))
     excluded = ~rows["label"].isin(shared.classes)

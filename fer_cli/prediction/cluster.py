@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -46,15 +47,16 @@ class Pool(NamedTuple):
     gpus: int = 0
 
     @classmethod
-    def on(cls, machines: Sequence[Mapping[str, float]], device: str) -> "Pool":
+    def on(cls, machines: Sequence[Mapping[str, float]], device: str, threads: int = THREADS) -> "Pool":
         """The pool for machines of so many ``CPU`` and ``GPU``; an actor a GPU where ``device`` lets there be any.
 
-        Actors are no larger than the smallest machine. Raises :class:`~fer_cli.errors.UsageError` where no actor fits.
+        Actors have ``threads`` at most, and are no larger than the smallest machine. Raises
+        :class:`~fer_cli.errors.UsageError` where no actor fits.
         """
         able = [machine for machine in machines if machine.get("CPU", 0) >= 1]
         with_gpu = [machine for machine in able if machine.get("GPU", 0) >= 1]
         if with_gpu and device != "cpu":
-            cpus = max(1, min(THREADS, *(int(each["CPU"] // each["GPU"]) for each in with_gpu)))
+            cpus = max(1, min(threads, *(int(each["CPU"] // each["GPU"]) for each in with_gpu)))
             return cls(sum(int(min(each["GPU"], each["CPU"] // cpus)) for each in with_gpu), cpus, 1)
         if device not in ("auto", "cpu"):
             raise UsageError(
@@ -67,7 +69,7 @@ class Pool(NamedTuple):
                 hint="Start a machine with ray start --address HEAD --num-cpus N.",
             )
         smallest = int(min(machine["CPU"] for machine in able))
-        cpus = smallest // -(-smallest // THREADS)
+        cpus = smallest // -(-smallest // threads)
         return cls(sum(int(machine["CPU"]) // cpus for machine in able), cpus)
 
     def __str__(self) -> str:
@@ -75,7 +77,7 @@ class Pool(NamedTuple):
         return f"{self.actors} actor{'s' * (self.actors > 1)} of {self.cpus} thread{'s' * (self.cpus > 1)}{gpu}"
 
 
-def _start_coordinator(ray: Any, job: Job) -> Any:
+def start_coordinator(ray: Any, job: Any) -> Any:
     """An actor on this machine that tells where the job is, and how many actors died of a block, once it is enough."""
     attempts = ATTEMPTS
 
@@ -124,23 +126,38 @@ def connected(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    given, address = address, address or os.environ.get("RAY_ADDRESS") or "local"
     alone = {"num_cpus": cores(), "object_store_memory": OBJECT_STORE, "include_dashboard": False}
     try:
         with _no_stderr():
             chosen = alone if address == "local" else {}
             ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **chosen)
     except ConnectionError as error:
+        where = "Type --ray-address HOST:6379" if given else "Set RAY_ADDRESS to HOST:6379"
         raise FerError(
-            f"There is no Ray cluster at {address}: {_lines(error)[0]}",
-            hint="Type --ray-address HOST:6379 as ray start shows it, or leave it for a cluster of this machine.",
+            f"There is no Ray cluster at {address}: {error_lines(error)[0]}",
+            hint=f"{where} as ray start shows it, or leave it for a cluster of this machine.",
         ) from error
     except Exception as error:  # Ray's own start raises plain exceptions
-        raise FerError(f"Ray cannot be started: {_lines(error)[0]}", hint="Type --engine local.") from error
+        raise FerError(f"Ray cannot be started: {error_lines(error)[0]}", hint="Type --engine local.") from error
     try:
         yield ray
     finally:
-        ray.shutdown()
+        with _no_interrupt():
+            ray.shutdown()
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Ignore Ctrl-C, of which a second one would leave Ray's processes behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -176,8 +193,8 @@ def predict_blocks(
             return
         pool = pool._replace(actors=min(pool.actors, len(chosen)))
         progress("predicting", 0, None, note=f"Ray: {pool} on {len(machines)} machine{'s' * (len(machines) > 1)}")
-        coordinator = _start_coordinator(ray, job)
-        with _translated(ray), _watched(ray, pool, coordinator, progress):
+        coordinator = start_coordinator(ray, job)
+        with _translated(ray), watched(ray, pool, coordinator, "predicting", progress):
             for row in _rows(ray, pool, chosen, coordinator):
                 if row["error"]:
                     usage, message, hint = json.loads(row["error"])
@@ -221,24 +238,24 @@ def _translated(ray: Any) -> Iterator[None]:
     except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
         if "creation task" in str(error):
             same = "All machines of the cluster need fer-cli[ray], of one version."
-            raise FerError(f"An actor could not begin: {_lines(error)[-1]}", hint=same) from error
-        why = f"for want of memory perhaps ({_lines(error)[0]})"
+            raise FerError(f"An actor could not begin: {error_lines(error)[-1]}", hint=same) from error
+        why = f"for want of memory perhaps ({error_lines(error)[0]})"
         raise FerError(f"An actor died and could not be started again, {why}.", hint=stored) from error
     except (ray.exceptions.RayError, ConnectionError) as error:
-        raise FerError(f"The Ray cluster ended: {_lines(error)[0]}", hint=stored) from error
+        raise FerError(f"The Ray cluster ended: {error_lines(error)[0]}", hint=stored) from error
 
 
 @contextmanager
-def _watched(ray: Any, pool: Pool, coordinator: Any, progress: Progress) -> Iterator[None]:
-    """Tell how many processors are free, if no actor has begun anything after :data:`PATIENCE` seconds."""
+def watched(ray: Any, pool: Pool, coordinator: Any, stage: str, progress: Progress) -> Iterator[None]:
+    """Tell how many processors are free, if nothing has begun after :data:`PATIENCE` seconds in the block."""
     done = threading.Event()
 
     def watch() -> None:
         with suppress(Exception):
             if not done.wait(PATIENCE) and not ray.get(coordinator.begun.remote()):
                 free, all_cpus = (each.get("CPU", 0) for each in (ray.available_resources(), ray.cluster_resources()))
-                note = f"no actor has begun yet: each needs {pool.cpus} of the cluster's {all_cpus:g} processors, and "
-                progress("predicting", 0, None, note=f"{note}{free:g} are free; other work may hold them")
+                note = f"nothing has begun yet: it needs {pool.cpus} of the cluster's {all_cpus:g} processors, and "
+                progress(stage, 0, None, note=f"{note}{free:g} are free; other work may hold them")
 
     threading.Thread(target=watch, name="fer-watch", daemon=True).start()
     try:
@@ -247,7 +264,7 @@ def _watched(ray: Any, pool: Pool, coordinator: Any, progress: Progress) -> Iter
         done.set()
 
 
-def _lines(error: BaseException) -> list[str]:
+def error_lines(error: BaseException) -> list[str]:
     """The lines of an error's text, without the colours that Ray gives them; at least one."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     return [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]

@@ -3,7 +3,7 @@
 import dataclasses
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -62,6 +62,7 @@ def fit(
     *,
     device: str = "auto",
     allow_seen: bool = False,
+    strangers: Collection[Path] = (),
     command: str = "",
     progress: Progress = silent,
 ) -> Run:
@@ -70,7 +71,8 @@ def fit(
     What the recipe needs trained first is trained into folders inside ``out``. An interrupted training is continued
     from its last whole epoch by the same call. Raises :class:`~fer_cli.errors.DatasetError` if the dataset does not fit
     the recipe, :class:`~fer_cli.errors.RunError` if ``out`` is in the way, or if weights that the training starts from
-    have seen subjects of the test fold (unless ``allow_seen``). ``command`` is what the person typed, kept for the
+    have seen subjects of the test fold (unless ``allow_seen``). Further data in the folders ``strangers`` show other
+    people, whatever their names. ``command`` is what the person typed, kept for the
     record.
     """
     hush()
@@ -91,8 +93,19 @@ def fit(
         for name, part in parts.items():
             folders[name] = out / name
             if not already_trained(out / name):
-                fit(part, dataset, out / name, device=device, allow_seen=allow_seen, command=command, progress=progress)
-        seen, insisted_on = seen_subjects(recipe, dataset, sides, folders, extra, allow_seen=allow_seen)
+                fit(
+                    part,
+                    dataset,
+                    out / name,
+                    device=device,
+                    allow_seen=allow_seen,
+                    strangers=strangers,
+                    command=command,
+                    progress=progress,
+                )
+        seen, insisted_on = seen_subjects(
+            recipe, dataset, sides, folders, extra, allow_seen=allow_seen, strangers=strangers
+        )
         unlisted = [each for source in recipe.ancestors(folders) for each in unlisted_behind(source)]
         unlisted = [each for place, each in enumerate(unlisted) if each not in unlisted[:place]]
         selection = Run.open(folders[SELECTION]).card["best"] if recipe.refit else None

@@ -1,6 +1,6 @@
 """Samples of a training: its rows, those of further datasets, their labels or votes, and the subjects behind them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -196,9 +196,11 @@ def seen_subjects(
     extra: Sequence[ExtraData] = (),
     *,
     allow_seen: bool,
+    strangers: Collection[Path] = (),
 ) -> tuple[dict[str, list[str]], list[str]]:
     """By corpus, the subjects that this model will have seen, in ``extra`` and in the weights it starts from too.
 
+    The ``extra`` data in the folders ``strangers`` show other people than ``dataset``, whatever their names.
     And the subjects of the test fold among the latter, on whom the person insisted with ``allow_seen``; without it,
     raises :class:`~fer_cli.errors.RunError` with their names.
     """
@@ -211,12 +213,13 @@ def seen_subjects(
         unlisted = [(dataset.known_as(each["fingerprint"]), each) for each in unlisted_behind(source)]
         people = [data.trained_subjects(each["fold"], extra=each["extra"]) for data, each in unlisted if data]
         before = merged(seen_behind(source), {corpus: sorted(set().union(*people))} if people else {})
-        befores.append((f"{source} was trained on", before))
+        befores.append((f"{source} was trained on", before, before))
     for each in extra:
         shown = {each.dataset.card["corpus"]: sorted(each.rows["subject"].dropna().unique())}
-        befores.append((f"--extra-data {each.dataset.path} shows", shown))
-    for where, before in befores:
-        shared = shared_subjects(before, corpus, set(sides["test"]["subject"].dropna()))
+        alike = {} if each.dataset.path in strangers else shown
+        befores.append((f"--extra-data {each.dataset.path} shows", shown, alike))
+    for where, before, alike in befores:
+        shared = shared_subjects(alike, corpus, set(sides["test"]["subject"].dropna()))
         if shared and not allow_seen:
             raise RunError(
                 f"{where} {len(shared)} of the {corpus} subjects that fold {recipe.fold} tests "

@@ -229,6 +229,27 @@ def test_sizes_of_a_learning_curve_are_compared_apart(made):
     assert (table["method"] == "crossed t").all()
 
 
+def test_draws_of_a_learning_curve_that_test_people_of_their_own_are_all_compared(made):
+    """Each draw tests its own fold 0: with five folds two draws have a twenty-fifth of the people in common."""
+    tested, values = [], []
+    for repeat in (0, 1):
+        for seed in (0, 1):
+            for name, skill in (("one", 0.4), ("two", 0.8)):
+                place = {"evaluation": "learning-curve", "train_subjects": 5, "repeat": repeat, "seed": seed}
+                table = made.cell(name, skill=skill, **place)
+                own = table[table["fold"] == 0]
+                own.to_csv(made.predictions[f"{name}-none-learning-curve-None-acted-{repeat}-{seed}-5"], index=False)
+                made.rows[-1] |= {"n": len(own), METRIC: recall(own)}
+                tested.append(set(own["subject"]))
+                values.append(recall(own))
+    assert len(set.intersection(*tested)) < len(tested[0]) < len(set.union(*tested))
+    [row] = compared(made).to_dict("records")
+    assert row["method"] == "crossed t"
+    # Of all that was tested, not of what is common: the mean over the draws.
+    assert row["difference"] == pytest.approx(np.mean(values[1::2]) - np.mean(values[::2]))
+    assert row["low"] < row["difference"] < row["high"]
+
+
 def test_rows_without_predictions_in_common_say_why(made):
     made.cell("one")
     made.cell("two")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from fer_cli.benchmark import evaluations
@@ -17,6 +18,7 @@ from fer_cli.benchmark.evaluations import command_of, compute, load
 from fer_cli.benchmark.specification import Specification, expand
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import DiskFullError, TrainingError
+from fer_cli.evaluation.chance import adjusted_chance
 from fer_cli.evaluation.metrics import METRICS
 from fer_cli.options import Session
 from fer_cli.runs.run import Run
@@ -142,11 +144,22 @@ def test_what_is_done_is_read_and_not_computed_again(specification, monkeypatch)
     assert again.predictions == before.predictions
 
 
+def test_the_chance_level_is_that_of_the_metric_that_decides_now(specification, home):
+    first = computed(specification, evaluation="within")
+    labels = table_of(first)["label"]
+    assert first.rows[0]["chance"] == adjusted_chance(labels, "unweighted_average_recall")
+    other = load(first.cell, folder_of(specification, first.cell), "accuracy")
+    assert other.rows[0]["chance"] == adjusted_chance(labels, "accuracy")
+    assert {row["fold"] for row in other.rows} == {None, 0, 1, 2}
+    # Nobody knows how a guesser would guess.
+    assert np.isnan(load(first.cell, folder_of(specification, first.cell), "macro_f1").rows[0]["chance"])
+
+
 @pytest.mark.parametrize("damage", ["version", "digest", "table", "text"])
 def test_a_record_that_is_not_whole_or_of_another_cell_is_none(specification, tmp_path, damage):
     result = computed(specification, evaluation="within", test="one")
     folder = shutil.copytree(result.predictions.parent, tmp_path / "cell")
-    assert load(result.cell, folder) is not None
+    assert load(result.cell, folder, "accuracy") is not None
     card = json.loads((folder / "cell.json").read_text())
     if damage == "table":
         (folder / "predictions.csv").unlink()
@@ -154,7 +167,7 @@ def test_a_record_that_is_not_whole_or_of_another_cell_is_none(specification, tm
         (folder / "cell.json").write_text("{")
     else:
         (folder / "cell.json").write_text(json.dumps({**card, damage: 99 if damage == "version" else "0"}))
-    assert load(result.cell, folder) is None
+    assert load(result.cell, folder, "accuracy") is None
 
 
 def test_another_draw_has_other_folds_of_the_same_people(specification):
@@ -281,7 +294,7 @@ def test_what_ends_a_training_is_a_reason_and_is_tried_again(specification, tmp_
     result = compute(cell, specification, folder_of(specification, cell, tmp_path), CPU)
     assert result.status == "failed"
     assert said in result.reason
-    assert load(cell, folder_of(specification, cell, tmp_path)) is None
+    assert load(cell, folder_of(specification, cell, tmp_path), "accuracy") is None
 
 
 @pytest.mark.parametrize("raised", [ZeroDivisionError, DiskFullError])
@@ -328,3 +341,55 @@ def test_the_typed_line_of_a_cell_gives_its_number(specification, tmp_path):
     found = computed(specification, evaluation="within", test="one").rows[0]
     assert evaluate(trained, session=CPU).value() == pytest.approx(found["accuracy"])
     assert Run.open(next(specification.folder.glob("out/trainings/*/fold0"))).card["recipe"]["logger"] == ["none"]
+
+
+@pytest.fixture
+def folders(tmp_path) -> Path:
+    """Three folders of anybody's pictures, in each of which people are called P01, P02 …."""
+    for place, name in enumerate(("one", "two", "three")):
+        made_dataset(tmp_path / "data" / name, subjects=9 + place, corpus="files")
+    return tmp_path
+
+
+BASELINE = "[[recipes]]\ntrain = 'baseline'\nfeatures = 'target'\n"
+ACROSS = "[evaluations.cross-corpus]\n[evaluations.leave-one-corpus-out]\n"
+
+
+def made_of(path: Path, root: str) -> None:
+    card = json.loads((path / "dataset.json").read_text())
+    card["settings"]["root"] = root
+    (path / "dataset.json").write_text(json.dumps(card))
+
+
+def test_people_of_equal_names_in_other_folders_of_anybodys_are_others(folders):
+    specification = opened(folders, DATASETS + BASELINE + ACROSS)
+    for evaluation in ("cross-corpus", "leave-one-corpus-out"):
+        found = computed(specification, evaluation=evaluation, test="two", neutral="none")
+        assert found.status == "done", found.reason
+        assert "SEEN" not in found.rows[0]["protocol"] + found.rows[0]["notes"].upper()
+        assert found.rows[0]["test"] == "two"
+        # Typed alone nobody has compared the pictures.
+        assert found.rows[0]["command"].count("--allow-seen-subjects") == 2
+
+
+def test_two_preparations_of_one_folder_show_the_same_people(folders):
+    for name in ("one", "two"):
+        made_of(folders / "data" / name, "/anywhere/faces")
+    specification = opened(folders, DATASETS + BASELINE + ACROSS)
+    wanted = {"evaluation": "cross-corpus", "train": ("one",), "neutral": "none"}
+    found = computed(specification, test="two", **wanted)
+    assert found.status == "failed"
+    assert "was trained on 6 of the files subjects" in found.reason
+    assert computed(specification, test="three", **wanted).status == "done"
+
+
+def test_weights_that_know_a_name_of_anybodys_folder_are_asked_by_name(folders):
+    from tests.training.test_leakage import run
+
+    start = run(folders / "start", {"files": ["P10"]})
+    save_file({"weight": torch.zeros(1)}, start / "model.safetensors")
+    specification = opened(folders, DATASETS + PAIRS + ACROSS)
+    cells = [cell_of(specification, evaluation="cross-corpus", test=name, train=("three",)) for name in ("one", "two")]
+    works = [evaluations._Work(cell, specification, folders, CPU) for cell in cells]
+    # P10 is in the second alone.
+    assert [work._strangers(specification.dataset(work.cell.test)) for work in works] == [True, False]

@@ -329,6 +329,33 @@ def test_datasets_that_share_pictures_are_refused_or_stamped(specification, tmp_
     assert (run(specification, tmp_path / "out").table["notes"] == table["notes"]).all()
 
 
+def test_a_dataset_that_has_pictures_twice_is_stamped_and_not_refused(specification, tmp_path, monkeypatch):
+    from fer_cli.dataset import duplicates
+
+    twice = duplicates.SharedPictures("one", "one", (36, 36), (duplicates.SharedPicture("a", "b", 1.0, True),))
+    monkeypatch.setattr(duplicates, "shared_pictures", lambda *_, **__: [twice])
+    told = []
+    found = run(
+        made_specification(tmp_path, SPEC.replace("allow_shared = true", "")),
+        tmp_path / "out",
+        progress=lambda *_, **facts: told.append(facts.get("note")),
+    )
+    assert any("one has 1 of its 36 pictures twice" in note for note in told if note)
+    stamped = found.table["notes"].str.contains("twice")
+    assert (stamped == ((found.table["evaluation"] == "within") & (found.table["test"] == "one"))).all()
+
+
+def test_datasets_in_folders_of_one_name_are_called_as_the_specification_calls_them(specification, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / "data" / name).rename(tmp_path / "data" / f"{name}-parent")
+        (tmp_path / "data" / name).mkdir()
+        (tmp_path / "data" / f"{name}-parent").rename(tmp_path / "data" / name / "faces")
+    text = SPEC.replace("data/one", "data/one/faces").replace("data/two", "data/two/faces")
+    table = run(made_specification(tmp_path, text), tmp_path / "out").table
+    stamped = table["notes"].str.contains("24 of 24 pictures of two are in one too")
+    assert (stamped == (table["evaluation"] == "cross-corpus")).all()
+
+
 def test_devices_of_workers(monkeypatch):
     import torch
 
@@ -368,19 +395,69 @@ def test_an_attempt_never_raises(tmp_path):
     assert attempt(partial(compute, tmp_path), cell("one"), "cuda:1").result.rows[0]["device"] == "cuda:1"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_on_ray(tmp_path):
-    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'fer-cli[ray]'")
+def test_without_ray_its_extra_is_named_before_anything_is_done(specification, tmp_path, monkeypatch):
+    from fer_cli.prediction import cluster
+
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="--engine ray needs") as failure:
+        run(specification, tmp_path / "out", engine="ray")
+    assert "fer-cli[ray]" in failure.value.hint
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_engine_is_given_folders_that_do_not_depend_on_where_it_stands(specification, tmp_path, monkeypatch):
+    given = []
+
+    def opened(name, jobs, device, work, command, progress):
+        given.extend([work.args[0].path, work.args[1]])
+        raise FerError("enough")
+
+    monkeypatch.setattr(runner, "opened", opened)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FerError, match="enough"):
+        run(Specification.open("spec.toml"), Path("out"))
+    assert given == [tmp_path / "spec.toml", tmp_path / "out"]
+
+
+@pytest.fixture(scope="module")
+def ray(tmp_path_factory):
+    """A cluster of this machine, whose processes stand in another folder than the benchmark."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'fer-cli[ray]'")
     from fer_cli.prediction.cluster import connected
 
-    with connected("local") as module:
-        assert module is ray
-        engine = OnRay(module, 1, "auto", partial(compute, tmp_path))
-        plan = planned(*map(cell, ["one", "killed", "diverges", "two"]))
-        found = {result.cell.recipe: result for result in compute_cells(plan, engine)}
+    here = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    try:
+        with connected("local") as ray:
+            os.chdir(here)
+            yield ray
+    finally:
+        os.chdir(here)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_cell_of_a_cluster_whose_process_dies_is_a_row_with_the_reason(ray, tmp_path):
+    engine = OnRay(ray, 1, "auto", partial(compute, tmp_path))
+    plan = planned(*map(cell, ["one", "killed", "diverges", "two"]))
+    found = {result.cell.recipe: result for result in compute_cells(plan, engine)}
     assert {name: result.status for name, result in found.items()} == {
         **dict.fromkeys(["one", "two"], "done"),
         **dict.fromkeys(["killed", "diverges"], "failed"),
     }
     assert found["killed"].reason.startswith("its process died: ")
     assert found["one"].rows[0]["threads"] == "1"
+
+
+def test_a_benchmark_on_a_cluster_comes_to_the_same_bytes(ray, specification, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ray").mkdir()
+    for name in ("fail-first", "specification.toml"):
+        (tmp_path / "ray" / name).touch()
+    first = run(Specification.open("spec.toml"), Path("ray"), engine="ray")
+    assert Counter(first.table["status"]) == {"done": 4, "failed": 4}
+    (tmp_path / "ray" / "fail-first").unlink()
+    run(Specification.open("spec.toml"), Path("ray"), engine="ray")
+    run(specification, tmp_path / "local")
+    assert files_of(tmp_path / "ray") == files_of(tmp_path / "local")
+    with pytest.raises(UsageError, match="no machine of the Ray cluster has a GPU"):
+        run(specification, tmp_path / "gpu", engine="ray", device="cuda")

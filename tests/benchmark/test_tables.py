@@ -126,7 +126,7 @@ def test_latex_tables_need_booktabs_alone_and_have_as_many_cells_in_each_row_as_
     bare = re.sub(r"\\[\\{}]", "", text)
     assert bare.count("{") == bare.count("}")
     assert {*re.findall(r"\\([a-zA-Z]+)", text)} <= {
-        *("usepackage", "begin", "end", "centering", "footnotesize", "scriptsize", "caption", "textbf"),
+        *("usepackage", "begin", "end", "centering", "footnotesize", "scriptsize", "caption", "textbf", "smallskip"),
         *("toprule", "midrule", "bottomrule", "textbackslash"),
     }
 

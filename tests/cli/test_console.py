@@ -140,7 +140,7 @@ def test_a_bar_has_its_title_and_goes_with_its_last_step(monkeypatch):
         bars._progress.refresh()
         bars("process 1", 0, None, title="single")
         bars._progress.refresh()
-    assert "difference, very very very very very ve…" in first
+    assert "difference, very very very very…" in first
     assert "3/10" in first
     after = stream.getvalue()[len(first) :]
     assert "single" in after

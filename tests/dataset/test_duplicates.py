@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fer_cli.dataset import duplicates
-from fer_cli.dataset.duplicates import SharedPictures, correlations, describe, perceptual_hash, shared_pictures
+from fer_cli.dataset.duplicates import (
+    SharedPictures,
+    correlations,
+    describe,
+    perceptual_hash,
+    same_people,
+    shared_pictures,
+)
 from fer_cli.dataset.prepared import PreparedDataset
 from fer_cli.errors import DatasetError
 from fer_cli.faces.align import CropTemplate
@@ -152,6 +159,39 @@ def test_people_are_compared_by_name_within_one_corpus_alone(tmp_path):
     assert "a and b share 3 people: P01, P02 …." in describe(
         [SharedPictures("a", "b", (20, 12), (), ("P01", "P02", "P03"))]
     )
+
+
+def test_a_dataset_that_has_a_picture_as_two_peoples_is_told(tmp_path, faces):
+    names = ["a.png", "b.png", "again.png", "copy.png", "frame.png"]
+    pictures = dict(zip(names, [*faces[:2], faces[0], encoded(faces[1], 64, 80), faces[1]], strict=True))
+    one = dataset(tmp_path / "one", pictures)
+    one.metadata["subject"] = pd.array(["P1", "P2", "P3", None, "P2"], dtype="string")
+    one.metadata["split"] = pd.array([None, None, None, "test", None], dtype="string")
+    assert shared_pictures([one]) == []
+    [found] = shared_pictures([one], ["mine"], within=True)
+    # Not the two of P2, who is on one side of every fold.
+    assert {(pair.first, pair.second) for pair in found.pictures} == {
+        ("a.png", "again.png"),
+        ("b.png", "copy.png"),
+        ("copy.png", "frame.png"),
+    }
+    assert describe([found]).startswith("mine has 3 of its 5 pictures twice, as other people's: again.png as a.png")
+
+
+def test_names_in_folders_of_anybodys_pictures_are_compared_where_the_folder_is_one(tmp_path):
+    made = [made_dataset(tmp_path / name / "faces", subjects=3, corpus="files") for name in "abc"]
+    for each, root in zip(made, ("/one", "/one", "/another"), strict=True):
+        each.card["settings"]["root"] = root
+    assert [same_people(made[0], each) for each in made] == [True, True, False]
+    # Their folders have one name, and it is not theirs.
+    found = {(each.first, each.second): each for each in shared_pictures(made, ["a", "b", "c"])}
+    assert {pair: each.people for pair, each in found.items()} == {
+        ("a", "b"): ("P01", "P02", "P03"),
+        ("a", "c"): (),
+        ("b", "c"): (),
+    }
+    # The same pictures are found whoever is said to be shown.
+    assert {each.counts for each in found.values()} == {(12, 12)}
 
 
 @pytest.mark.usefixtures("_protocol")

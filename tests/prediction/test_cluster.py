@@ -2,7 +2,9 @@
 
 import csv
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -56,11 +58,56 @@ def test_a_pool_never_asks_for_more_than_there_is(machines, device, pool):
     assert found.actors * found.gpus <= sum(machine.get("GPU", 0) for machine in machines)
 
 
+def test_a_pool_of_single_threads():
+    assert Pool.on([{"CPU": 3}, {"CPU": 0.5}, {"CPU": 4}], "auto", threads=1) == Pool(7, 1)
+    assert Pool.on([{"CPU": 3}, {"CPU": 16, "GPU": 2}], "auto", threads=1) == Pool(2, 1, 1)
+
+
 def test_a_cluster_without_room_for_an_actor_is_a_sentence():
     with pytest.raises(UsageError, match="wait for ever"):
         Pool.on([{"CPU": 0.5}, {}], "auto")
     with pytest.raises(UsageError, match="no machine of the Ray cluster has a GPU"):
         Pool.on([{"CPU": 8}], "cuda")
+
+
+def test_ctrl_c_while_ray_ends_is_ignored():
+    before = signal.getsignal(signal.SIGINT)
+    with cluster._no_interrupt():
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_waits_for_processors_says_so_and_what_has_begun_does_not(begun, monkeypatch):
+    class Cluster:
+        """The little of Ray that is asked."""
+
+        def __init__(self):
+            self.asked = threading.Event()
+            self.begun = self
+            self.available_resources, self.cluster_resources = (lambda: {"CPU": 0.0}), (lambda: {"CPU": 2.0})
+
+        def remote(self):
+            return begun
+
+        def get(self, value):
+            if value:
+                self.asked.set()
+            return value
+
+    monkeypatch.setattr(cluster, "PATIENCE", 0.0)
+    made, notes = Cluster(), []
+
+    def progress(stage, done, total, /, note):
+        notes.append((stage, note))
+        made.asked.set()
+
+    with cluster.watched(made, Pool(2, 1), made, "cells", progress):
+        assert made.asked.wait(10)
+    expected = ("cells", "nothing has begun yet: it needs 1 of the cluster's 2 processors, and 0 are free")
+    assert [(stage, note.partition(";")[0]) for stage, note in notes] == ([] if begun else [expected])
 
 
 def test_where_ray_is_not_installed_what_to_type_is_said(monkeypatch, faces, tmp_path):
@@ -201,7 +248,7 @@ def test_processors_that_others_hold_are_waited_for_with_a_note_and_what_an_acto
 
     def progress(*_, note="", **__):
         notes.append(note)
-        if "no actor has begun" in note:
+        if "nothing has begun" in note:
             module.kill(holder)
 
     def predict(inputs, *_):
@@ -227,3 +274,7 @@ def test_no_cluster_at_an_address_is_a_sentence(monkeypatch):
     with pytest.raises(FerError, match="no Ray cluster at nowhere:6379") as failure, connected("nowhere:6379"):
         pass
     assert "--ray-address" in failure.value.hint
+    monkeypatch.setenv("RAY_ADDRESS", "away:6379")
+    with pytest.raises(FerError, match="no Ray cluster at away:6379") as failure, connected(None):
+        pass
+    assert "Set RAY_ADDRESS" in failure.value.hint
