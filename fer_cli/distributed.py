@@ -40,7 +40,7 @@ def busy_cores(seconds: float = 0.3) -> float | None:
     if before is None:
         return None
     time.sleep(seconds)
-    after = _ticks()
+    after = _ticks() or before
     busy, every = (now - then for now, then in zip(after, before, strict=True))
     return (os.cpu_count() or 1) * busy / max(every, 1)
 

@@ -142,7 +142,7 @@ def command_of(cell: Cell, specification: "Specification") -> str:
     folds = cell.evaluation == "within" and specification.dataset(cell.test).protocol.folds
     extra = [part for name in cell.train[1:] for part in ("--extra-data", written[name])]
     flags = [*_flags(entry.settings), *(["--seed", str(cell.seed)] if cell.seed else [])]
-    trained = ["fer", "train", entry.train, *(["--cv"] if folds else []), "--data", data, *extra, *flags]
+    trained = ["fer", "train", entry.train or "", *(["--cv"] if folds else []), "--data", data, *extra, *flags]
     lines = [_line(*trained, "--out", run, *insist)]
     if cell.evaluation in ("cross-corpus", "leave-one-corpus-out"):
         lines.append(_line("fer", "evaluate", run, "--data", written[cell.test], *access, *insist))

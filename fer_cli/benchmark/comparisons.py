@@ -225,9 +225,10 @@ class _Shared:
         draws = sorted(first.keys() & second.keys())
         before, after = ([cells.table(rows[draw]["cell"]) for draw in draws] for rows in (first, second))
         tables = [table for table in (*before, *after) if table is not None]
-        if not draws or len(tables) < 2 * len(draws):
+        if not draws or len(tables) < len(before) + len(after):
             return "There are no predictions of both in one draw."
-        groups = [list(pair) for pair in zip(before, after, strict=True)] if own_people else [tables]
+        count = len(draws)
+        groups = [list(pair) for pair in zip(tables[:count], tables[count:], strict=True)] if own_people else [tables]
         most = sum(max(map(len, group)) for group in groups)
         groups = [_in_all(group) for group in groups]
         if any(group[0].empty for group in groups):
@@ -245,10 +246,13 @@ class _Shared:
             return LabelledPredictions(classes, truth, predicted, None, own)
 
         labelled = [[of(each, own) for each in group] for group, own in zip(groups, whose, strict=True)]
-        sides = zip(*labelled, strict=True) if own_people else (labelled[0][: len(draws)], labelled[0][len(draws) :])
+        if own_people:
+            ours, theirs = ([pair[side] for pair in labelled] for side in (0, 1))
+        else:
+            ours, theirs = labelled[0][:count], labelled[0][count:]
         notes = [] if most == len(samples) else [f"{len(samples)} of {most} samples were predicted by both."]
-        tables = [group[0] for group in groups] if own_people else groups[0][len(draws) if one.fixed else 0 :]
-        return cls(draws, *sides, [table["fold"] for table in tables[: len(draws)]], notes)
+        tables = [group[0] for group in groups] if own_people else groups[0][count if one.fixed else 0 :]
+        return cls(draws, ours, theirs, [table["fold"] for table in tables[:count]], notes)
 
     @property
     def subjects(self) -> int:
@@ -336,8 +340,9 @@ def _compare(place: _Place, one: _Drawn, other: _Drawn, metric: Metric, cells: _
             )
             test_of, found.method = corrected_t_test(after - before, test_n=ratio, train_n=1), "corrected t"
             found.first_value, found.second_value = float(before.mean()), float(after.mean())
-        elif shared.subjects > 1 and len((confusions := shared.confusions(own_people=own_people))[0]) > 1:
-            test_of, found.method = crossed_t_test(*confusions, metric.function), "crossed t"
+        elif len((confusions := shared.confusions(own_people=own_people))[0]) > 1 and shared.subjects > 1:
+            before, after = confusions
+            test_of, found.method = crossed_t_test(before, after, metric.function), "crossed t"
             found.first_value, found.second_value = (
                 float(metric.function(each.sum(axis=1)).mean()) for each in confusions
             )

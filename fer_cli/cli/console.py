@@ -188,8 +188,10 @@ class Bars:
             return
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(title, total=total, facts="", timed=False)
-        shown = {"description": title, "facts": _formatted(facts), "timed": "left" in facts}
-        self._progress.update(self._tasks[stage], completed=done, total=total, **shown)
+        task, timed = self._tasks[stage], "left" in facts
+        self._progress.update(
+            task, completed=done, total=total, description=title, facts=_formatted(facts), timed=timed
+        )
 
 
 def _formatted(facts: dict[str, float | str]) -> str:

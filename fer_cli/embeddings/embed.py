@@ -122,7 +122,7 @@ def encode(
 def _within(output: Tensor, dtype: torch.dtype) -> bool:
     """Whether ``dtype`` holds these numbers: finite, and the largest of them with all its digits."""
     most = output.abs().max()
-    return bool(torch.isfinite(most)) and most >= torch.finfo(dtype).smallest_normal
+    return bool(torch.isfinite(most) and most >= torch.finfo(dtype).smallest_normal)
 
 
 def normalised(inputs: Mapping[str, Tensor], preprocessing: Preprocessing) -> dict[str, Tensor]:
