@@ -11,8 +11,7 @@ trained:
 
 The noise floor is what a recipe differs from itself when folds and seeds are drawn again: with the standard deviations
 s₁ and s₂ of the two systems' metric over their draws, the difference of two single draws lies within 1.96 √(s₁² + s₂²)
-of its mean in 95 % of cases. One draw does not tell it, and is then a comparison of two trained models, not of two
-recipes.
+of its mean in 95 % of cases. One draw does not tell it: it compares two trained models, not two recipes.
 """
 
 import math
@@ -246,13 +245,11 @@ class _Shared:
             return LabelledPredictions(classes, truth, predicted, None, own)
 
         labelled = [[of(each, own) for each in group] for group, own in zip(groups, whose, strict=True)]
-        if own_people:
-            ours, theirs = ([pair[side] for pair in labelled] for side in (0, 1))
-        else:
-            ours, theirs = labelled[0][:count], labelled[0][count:]
+        pairs = labelled if own_people else list(zip(labelled[0][:count], labelled[0][count:], strict=True))
         notes = [] if most == len(samples) else [f"{len(samples)} of {most} samples were predicted by both."]
         tables = [group[0] for group in groups] if own_people else groups[0][count if one.fixed else 0 :]
-        return cls(draws, ours, theirs, [table["fold"] for table in tables[:count]], notes)
+        folds = [table["fold"] for table in tables[:count]]
+        return cls(draws, [pair[0] for pair in pairs], [pair[1] for pair in pairs], folds, notes)
 
     @property
     def subjects(self) -> int:
@@ -341,8 +338,7 @@ def _compare(place: _Place, one: _Drawn, other: _Drawn, metric: Metric, cells: _
             test_of, found.method = corrected_t_test(after - before, test_n=ratio, train_n=1), "corrected t"
             found.first_value, found.second_value = float(before.mean()), float(after.mean())
         elif len((confusions := shared.confusions(own_people=own_people))[0]) > 1 and shared.subjects > 1:
-            before, after = confusions
-            test_of, found.method = crossed_t_test(before, after, metric.function), "crossed t"
+            test_of, found.method = crossed_t_test(confusions[0], confusions[1], metric.function), "crossed t"
             found.first_value, found.second_value = (
                 float(metric.function(each.sum(axis=1)).mean()) for each in confusions
             )

@@ -396,9 +396,7 @@ def test_an_attempt_never_raises(tmp_path):
 
 
 def test_without_ray_its_extra_is_named_before_anything_is_done(specification, tmp_path, monkeypatch):
-    from fer_cli.prediction import cluster
-
-    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match="--engine ray needs") as failure:
         run(specification, tmp_path / "out", engine="ray")
     assert "fer-cli[ray]" in failure.value.hint
