@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module, resources
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
@@ -263,6 +264,7 @@ def without_folders(value: Any) -> Any:
     return value
 
 
+@cache
 def _template() -> Template:
     made = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
     made.filters.update(cell=_cell, interval=interval)
