@@ -1,6 +1,5 @@
 """One training in two processes on the CPU, as torchrun starts them."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,10 +9,8 @@ import pytest
 import torch
 
 from fer_cli.distributed import broadcast, is_main_process, main_process_first, own_device, world_size
-from fer_cli.runs.run import CrossValidation, Run
-from fer_cli.training.recipes.difference import DifferenceRecipe
+from fer_cli.runs.run import CrossValidation
 from tests.made import made_model
-from tests.training.test_kept_weights import validation_loss
 
 
 def torchrun(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess:
@@ -22,23 +19,6 @@ def torchrun(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess:
     line = [sys.executable, *launch, "--rdzv-endpoint", "localhost:0", "-m", "fer_cli", *map(str, words)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "160"}
     return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-
-
-def test_two_processes_train_one_run_and_speak_once(made, tmp_path):
-    words = ("train", "difference", "--encoder", "scratch", "--backbone", "mobilenet_v3_small", "--epochs", "2")
-    done = torchrun(*words, "--batch-size", "3", "--device", "cpu", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    run = Run.open(tmp_path / "runs" / "difference-made-fold0")
-    assert run.card["processes"] == 2
-    # 9 faces in batches of 3 for two processes: the last batch of one of them is made of faces seen already.
-    loss = validation_loss(run, DifferenceRecipe(), made)
-    assert loss == pytest.approx(run.card["best"]["val_loss"], rel=1e-4)
-    assert done.stderr.count("runs/difference-made-fold0\n") == 1
-    assert "2 processes" in done.stderr
-    assert done.stdout.count("macro-F1") == 1
-    metrics = json.loads((run.path / "evaluation" / "metrics.json").read_text())
-    assert metrics["n"] == 9
-    assert not (run.path / "checkpoints").exists()
 
 
 def test_two_processes_train_every_fold_of_both_stages(made, tmp_path):
@@ -54,10 +34,10 @@ def test_two_processes_train_every_fold_of_both_stages(made, tmp_path):
 @pytest.mark.parametrize(("rank", "times"), [("0", 1), ("1", 0)])
 def test_what_goes_wrong_in_two_processes_is_said_by_the_first(rank, times, tmp_path):
     environment = {**os.environ, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank}
-    line = [sys.executable, "-m", "fer_cli", "train", "difference", "--device", "cpu"]
+    line = [sys.executable, "-m", "fer_cli", "evaluate", "nowhere"]
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert done.stderr.count("There is no prepared dataset") == times
+    assert done.stderr.count("no folder nowhere") == times
 
 
 def test_alone_nothing_is_shared(monkeypatch):

@@ -6,7 +6,6 @@ and how its parts compare, and nothing of how it does on people. The layout is t
 Cohn-Kanade Dataset (CK+)*, 2010, and of the read-me files that its owners ship.
 """
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -18,12 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from annotated_doc import Doc
 from annotated_types import Ge, Interval
 
+from fer_cli import pools
 from fer_cli.corpora.base import Corpus, Reading, Terms
 from fer_cli.corpora.ckplus import CODES, CKPlus
+from fer_cli.distributed import cores
 from fer_cli.errors import CorpusError
 from fer_cli.files import locked, read_json, remove_abandoned, write_bytes, write_json, write_text
 from fer_cli.options import Panel, check_bounds
-from fer_cli.pools import process_pool
 from fer_cli.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def draw_corpus(root: Path, subjects: int, frames: int, seed: int, confound: flo
 
     sequences = [(subject, sequence) for subject in range(1, subjects + 1) for sequence in range(1, len(UNITS_OF) + 1)]
     draw = partial(draw_sequence, root, frames=frames, seed=seed, confound=confound)
-    pool = process_pool(min(os.cpu_count() or 1, len(sequences)), _start_worker)
+    pool = pools.process_pool(min(cores(), len(sequences)), _start_worker)
     try:
         drawing = [pool.submit(draw, *numbers) for numbers in sequences]
         for done, future in enumerate(as_completed(drawing), start=1):

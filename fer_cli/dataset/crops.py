@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import unicodedata
 from collections import Counter
@@ -20,8 +19,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from fer_cli import pools
 from fer_cli.corpora.base import Frame
 from fer_cli.dataset import schema
+from fer_cli.distributed import cores
 from fer_cli.documents import check_document
 from fer_cli.errors import DatasetError, DiskFullError, FerError, PictureError
 from fer_cli.faces.align import CropTemplate
@@ -31,10 +32,11 @@ from fer_cli.faces.decode import decode, pixel_row
 from fer_cli.faces.detect import FaceDetector
 from fer_cli.faces.video import video_frame
 from fer_cli.files import open_regular, write_bytes, write_text
-from fer_cli.pools import process_pool
 
 #: A line of ``faces.jsonl`` has some four hundred bytes, most of them two paths.
 MAX_LINE = 100_000
+#: Crops that are made in the time that it takes to start a process.
+WORTH_A_PROCESS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def make_crops(
     """
     pending = list(jobs)
     setting = (template, detector_model, cropped)
-    workers = min(workers or os.cpu_count() or 1, max(1, len(pending)))
+    workers = min(workers or min(cores(), -(-len(pending) // WORTH_A_PROCESS)), len(pending))
     while pending:
         suspects: list[CropJob] = []
         with _pool(workers, *setting) as pool:
@@ -87,7 +89,7 @@ def make_crops(
 
 
 def _pool(workers: int, *setting: Any) -> Executor:
-    return process_pool(workers, _start_worker, *setting)
+    return pools.process_pool(workers, _start_worker, *setting)
 
 
 def _through(pool: Executor, jobs: list[CropJob], workers: int, suspects: list[CropJob]) -> Iterator[CropResult]:

@@ -101,8 +101,8 @@ def save(figure: Figure, folder: Path, stem: str, formats: Sequence[str] = ("png
             rc_context({"svg.fonttype": "none", "svg.hashsalt": "fer"}),
         ):
             figure.savefig(file, format=format, metadata={"Date": None} if format == "svg" else None)
-        # Laid out once, it stays so.
-        figure.set_layout_engine("none")
+        # Laid out once, it stays so; what has no layout engine is not drawn twice, the first time for its layout.
+        figure.set_layout_engine(None)
 
 
 def draw_comparison(comparison: "Comparison") -> Figure:

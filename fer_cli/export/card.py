@@ -8,12 +8,13 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module, resources
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
 from huggingface_hub import EvalResult, ModelCardData
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from msgspec import Meta
 
 from fer_cli.documents import read_document
@@ -261,7 +262,8 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _template() -> Environment:
+@cache
+def _template() -> Template:
     made = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
     made.filters.update(cell=_cell, interval=interval)
     text = (resources.files(__package__) / "card.md.jinja").read_text(encoding="utf-8")

@@ -1,11 +1,13 @@
 """Backbones by name, and their starting weights: what was published, the packaged model's, a run's, or a file's."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
+from transformers.initialization import no_init_weights
 
 from fer_cli import pretrained
 from fer_cli.documents import read_document
@@ -53,14 +55,16 @@ def make_encoder(backbone: str, image_size: int | None = None) -> Encoder:
     ``image_size`` is the side of its pictures, which vision transformers are built for. Raises
     :class:`~fer_cli.errors.ModelError` for another name.
     """
-    if backbone in BACKBONES:
-        return MobileNetV3(backbone)
-    if backbone == RESNET18_SMALL:
-        return SmallResNet()
-    if backbone.startswith(TIMM):
-        return TimmEncoder(backbone.removeprefix(TIMM), image_size)
-    if backbone == VGGFACE2:
-        return VGGFace2Backbone()
+    # Without memory there is nothing to initialise, and to go through the motions takes longer than all the rest.
+    with no_init_weights() if torch.get_default_device().type == "meta" else nullcontext():
+        if backbone in BACKBONES:
+            return MobileNetV3(backbone)
+        if backbone == RESNET18_SMALL:
+            return SmallResNet()
+        if backbone.startswith(TIMM):
+            return TimmEncoder(backbone.removeprefix(TIMM), image_size)
+        if backbone == VGGFACE2:
+            return VGGFace2Backbone()
     raise ModelError(
         f"There is no backbone '{backbone[:100]}'.",
         hint=f"The backbones are {', '.join(BACKBONES)}, {RESNET18_SMALL}, {TIMM}NAME (any network of timm) and "

@@ -5,7 +5,7 @@ outside is escaped. The template includes ``page.css.jinja`` for the colours of 
 """
 
 import base64
-from collections.abc import Sequence
+from functools import lru_cache
 from importlib import resources
 from io import BytesIO
 from typing import Any
@@ -21,7 +21,8 @@ CHARTS = "charts.html.jinja"
 QUALITY = 88
 
 
-def environment(package: str, names: Sequence[str], **filters: Any) -> Environment:
+@lru_cache(maxsize=4)
+def environment(package: str, names: tuple[str, ...], **filters: Any) -> Environment:
     """The environment of the templates ``names``, files of ``package``, with :data:`STYLE` and :data:`CHARTS`.
 
     Everything is escaped.

@@ -33,9 +33,11 @@ def jobs(tmp_path):
     return jobs
 
 
+@pytest.mark.processes
 def test_a_picture_that_kills_its_process_is_named_and_the_others_are_made(jobs, tmp_path):
     deadly = CropJob(Frame(tmp_path / "3.png", landmarks=Deadly()), tmp_path / "out" / "deadly.png")
-    results = {result.job: result for result in make_crops([*jobs[:5], deadly, *jobs[5:]], CropTemplate(32), None)}
+    all_jobs = [*jobs[:5], deadly, *jobs[5:]]
+    results = {result.job: result for result in make_crops(all_jobs, CropTemplate(32), None, workers=2)}
     assert set(results) == {*jobs, deadly}
     assert "brought the process down" in results[deadly].reason
     for job in jobs:
