@@ -75,10 +75,6 @@ def run(
     is at it.
     """
     refuse_other(out)
-    if engine == "ray":
-        from fer_cli.prediction.cluster import require_ray
-
-        require_ray()
     with locked(out, "benchmarking into"):
         shared = _shared(specification, allow=allow_shared or specification.allow_shared, progress=progress)
         out.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from fer_cli.cli import figures
 from fer_cli.cli.console import SOME_SKIPPED, Bars, give, out, say, warn
 from fer_cli.cli.settings import Device
 from fer_cli.errors import FerError, UsageError
+from fer_cli.extras import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,6 +97,9 @@ def benchmark(
         runner.refuse_other(folder)
         _show_plan(runner.plan_of(chosen, folder)[0], at_a_time(engine, jobs, device))
         return
+    if engine == "ray":
+        # Else it is missed only after datasets have been searched for shared pictures.
+        require("ray", "--engine ray", UsageError)
     earlier = None if against is None else read_results(against)
     with Bars() as bars:
         found = runner.run(
