@@ -18,10 +18,11 @@ from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
+from fer_cli import extras
 from fer_cli.cli.app import app
 from fer_cli.cli.console import PlainConsole
 from fer_cli.cli.predict import ResultTable, _show_summary
-from fer_cli.prediction import cluster, sources
+from fer_cli.prediction import sources
 from fer_cli.prediction.options import PredictOptions
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Summary
 from fer_cli.prediction.sinks.rows import FORMATS, RowSink
@@ -194,7 +195,7 @@ def test_under_torchrun_the_engine_for_several_machines_is_named(here, run, monk
 
 
 def test_on_ray_neutral_faces_are_not_searched_for(here, paired_run, monkeypatch):
-    monkeypatch.setattr(cluster, "find_spec", lambda name: object())
+    monkeypatch.setattr(extras, "is_installed", lambda module: True)
     said = fer(paired_run, "faces", "--engine", "ray", "--out", "p.csv", code=2)[1]
     assert "--neutral mean, --neutral PICTURE, or --people DIR" in said
     assert not Path(".p.csv.unfinished").exists()
