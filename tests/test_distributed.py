@@ -43,7 +43,7 @@ def test_two_processes_train_every_fold_of_both_stages(made, tmp_path):
 @pytest.mark.parametrize(("rank", "times"), [("0", 1), ("1", 0)])
 def test_what_goes_wrong_in_two_processes_is_said_by_the_first(rank, times, tmp_path):
     environment = {**os.environ, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": rank}
-    line = [sys.executable, "-m", "fer_cli", "evaluate", "nowhere"]
+    line = [sys.executable, "-m", "fer_cli", "export", "nowhere"]
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert done.stderr.count("no folder nowhere") == times

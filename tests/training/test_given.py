@@ -250,6 +250,7 @@ def test_what_is_trained_first_is_trained_as_the_whole_was_asked_to_be(made, tmp
     monkeypatch.setattr(fitting, "fit", note)
     recipe = DisentangledRecipe(encoder="scratch", identity="none", backbone="mobilenet_v3_small")
     settings = {"device": "cpu", "allow_seen": True, "command": "fer train disentangled", "progress": print}
+    settings["strangers"] = (tmp_path / "others",)
     with pytest.raises(StoppedError):
         fit(recipe, made, tmp_path / "run", **settings)
     assert asked == [((dataclasses.replace(recipe, stage=1), made, tmp_path / "run" / "stage1"), settings)]
