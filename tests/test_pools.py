@@ -71,6 +71,8 @@ import os, signal, sys
 from fer_cli.pools import Workers
 from tests.test_pools import blocks
 
+# Where the tests are run in the background of a script, it would be ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Workers([{}]) as workers:
     workers.submit(0, blocks)
     [message] = workers.wait()
