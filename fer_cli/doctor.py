@@ -339,7 +339,7 @@ def fonts() -> Iterator[Finding]:
     else:
         yield Finding("fonts", "pictures", "problem", "Pillow was built without FreeType: no text", _again("pillow"))
     try:
-        yield Finding("fonts", "plots", "ok", findfont("DejaVu Sans", fallback_to_default=False))
+        yield Finding("fonts", "plots", "ok", str(findfont("DejaVu Sans", fallback_to_default=False)))
     except ValueError:
         yield Finding("fonts", "plots", "problem", "matplotlib's DejaVu Sans is not there", _again("matplotlib"))
 

@@ -47,6 +47,7 @@ def test_each_problem_and_note_says_what_to_type():
     findings = list(doctor.diagnose(network=False))
     assert {each.topic for each in findings} >= {"versions", "device", "threads", "caches", "weights", "speed"}
     assert all(each.hint for each in findings if each.status != "ok")
+    assert all(type(value) is str for each in findings for value in json.loads(json.dumps(each.to_dict())).values())
     assert only(findings, "faces").status == "ok"
 
 
