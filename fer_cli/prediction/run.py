@@ -208,7 +208,7 @@ def _run(
 
             predict = partial(predict_inputs, sources, options.smooth)
             chosen = finder if classifier.paired else None
-            snapshot = cast(KnownPeople | None, people)
+            snapshot = cast("KnownPeople | None", people)
             job = make_job(predict, classifier, chosen, sinks, options, device, progress, people=snapshot)
             with ExitStack() as stack:
                 kept = [stack.enter_context(sink) for sink in sinks if isinstance(sink, Thumbnails)]
@@ -216,7 +216,7 @@ def _run(
 
         if options.engine == RAY:
             # Blocks that a changed store gave would not go with the stored ones.
-            read = {} if people is None else {"people": cast(KnownPeople, people).fingerprint}
+            read = {} if people is None else {"people": cast("KnownPeople", people).fingerprint}
             settings |= {"engine": RAY, "device": device, **read}
         work = on_ray if options.engine == RAY else here
         _run_with_checkpoint(sources, work, sinks, settings, options, [summary.count, show], progress)

@@ -17,8 +17,6 @@ from fer_cli.training.recipes.base import BuildContext, GradientRecipe, Recipe, 
 from fer_cli.training.recipes.difference import BACKBONE, NoteDifference, difference_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pandas as pd
     from torch import Tensor
 
