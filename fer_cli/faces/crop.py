@@ -50,26 +50,30 @@ def crop_face(
     return crop_faces(pixels, template, detector)[0]
 
 
-def crop_faces(pixels: np.ndarray, template: CropTemplate, detector: FaceDetector) -> list[Crop]:
-    """Every face that ``detector`` finds in ``pixels``, the largest first.
+def crop_faces(
+    pixels: np.ndarray, template: CropTemplate, detector: FaceDetector, *, quick: int | None = None
+) -> list[Crop]:
+    """Every face that ``detector`` finds in ``pixels``, the largest first; ``quick`` is as of the template's ``align``.
 
     Raises :class:`~fer_cli.errors.PictureError` if there is none.
     """
     faces = detector.detect(pixels)
     if not faces:
         raise PictureError("no face found")
-    return [Crop(template.align(pixels, face.landmarks), "detector", face, len(faces)) for face in faces]
+    return [Crop(template.align(pixels, face.landmarks, quick=quick), "detector", face, len(faces)) for face in faces]
 
 
-def crop_largest(pixels: np.ndarray, template: CropTemplate, detector: FaceDetector) -> Crop:
+def crop_largest(
+    pixels: np.ndarray, template: CropTemplate, detector: FaceDetector, *, quick: int | None = None
+) -> Crop:
     """The largest face in ``pixels``, found more quickly than all are; of ``faces_found`` it counts none but this.
 
-    Raises :class:`~fer_cli.errors.PictureError` if there is none.
+    ``quick`` is as of the template's ``align``. Raises :class:`~fer_cli.errors.PictureError` if there is none.
     """
     face = detector.largest(pixels)
     if face is None:
         raise PictureError("no face found")
-    return Crop(template.align(pixels, face.landmarks), "detector", face)
+    return Crop(template.align(pixels, face.landmarks, quick=quick), "detector", face)
 
 
 #: A picture that is the crop of a face is enlarged to this side, in pixels, if it is smaller: once, by cubic

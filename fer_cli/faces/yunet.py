@@ -7,6 +7,7 @@ turned into boxes as OpenCV's ``FaceDetectorYN`` does, which a test compares it 
 
 import hashlib
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -23,6 +24,8 @@ STRIDES = (8, 16, 32)
 #: Boxes that share more of their area than this are one face.
 SAME = 0.3
 MOST = 5000
+#: What it gives for each place: two scores, the box, and the five points.
+OUTPUTS = ["cls", "obj", "bbox", "kps"]
 #: Places that score at least this, and whose boxes overlap the surest one's by more than this, see the same face.
 VOTES, SAME_BOX = 0.5, 0.5
 #: What the network's first layer takes.
@@ -39,6 +42,7 @@ class YuNet:
         # From bytes, so that no other file is asked for.
         network = onnx.load_from_string(read_bytes(model))
         _take_bytes_of_any_size(network.graph)
+        _join_outputs(network.graph)
         options = onnxruntime.SessionOptions()
         # Whoever has many pictures looks at several at once.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -49,34 +53,21 @@ class YuNet:
             network.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         self._input = self._session.get_inputs()[0].name
-        self._outputs = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
-        if not set(self._outputs) <= {output.name for output in self._session.get_outputs()}:
-            raise ValueError("another network")
         self._threshold = threshold
 
-    def find(self, pixels: np.ndarray, threshold: float | None = None) -> np.ndarray:
+    def find(self, pixels: np.ndarray, threshold: float | None = None, *, average: bool = False) -> np.ndarray:
         """N×15 for the faces in H×W×3 uint8 RGB ``pixels``, the surest first; ``threshold`` replaces the network's.
 
-        A row is the box's left, top, width and height, the five points' x and y, and the score.
+        A row is the box's left, top, width and height, the five points' x and y, and the score. With ``average`` the
+        points are averaged over the network's places: several places of the grids see one face, and each is off by
+        something else, so that their mean, by score, is nearer.
         """
         threshold = self._threshold if threshold is None else threshold
         rows = self._rows(pixels, threshold)
         # OpenCV compares boxes of whole pixels.
         kept = cv2.dnn.NMSBoxes(rows[:, :4].astype(int).tolist(), rows[:, 14].tolist(), threshold, SAME, top_k=MOST)
-        return rows[np.asarray(kept, dtype=int).ravel()]
-
-    def find_surest(self, pixels: np.ndarray) -> np.ndarray | None:
-        """The 15 numbers of the surest face, its points averaged over the network's places, or None if there is none.
-
-        Several places of the grids see one face, and each is off by something else: their mean, by score, is nearer.
-        """
-        rows = self._rows(pixels, VOTES)
-        if not len(rows) or rows[:, 14].max() < self._threshold:
-            return None
-        best = rows[rows[:, 14].argmax()].copy()
-        voting = rows[_intersection_over_union(best, rows) > SAME_BOX]
-        best[4:14] = np.average(voting[:, 4:14], axis=0, weights=voting[:, 14])
-        return best
+        found = rows[np.asarray(kept, dtype=int).ravel()]
+        return np.array([_averaged(row, rows) for row in found]).reshape(-1, 15) if average else found
 
     def _rows(self, pixels: np.ndarray, threshold: float) -> np.ndarray:
         height, width = pixels.shape[:2]
@@ -84,14 +75,33 @@ class YuNet:
         planes = np.zeros((3, -(-height // 32) * 32, -(-width // 32) * 32), np.uint8)
         # Blue first, as OpenCV has them.
         planes[::-1, :height, :width] = cv2.split(pixels)
-        found = self._session.run(self._outputs, {self._input: planes[None]})
-        across = planes.shape[2]
-        return np.concatenate(
-            [
-                _on_grid(threshold, stride, across // stride, *(part[0] for part in found[4 * place : 4 * place + 4]))
-                for place, stride in enumerate(STRIDES)
-            ]
-        )
+        cls, obj, box, points = (part[0] for part in self._session.run(OUTPUTS, {self._input: planes[None]}))
+        # Few places come near; for all others the roots need not be drawn.
+        places = np.flatnonzero(cls[:, 0] * obj[:, 0] >= 0.99 * threshold**2)
+        score = np.sqrt(np.clip(cls[places, 0], 0, 1) * np.clip(obj[places, 0], 0, 1))
+        places, score = places[score >= threshold], score[score >= threshold]
+        corner, stride = np.split(_grid(*planes.shape[1:])[places], [2], axis=1)
+        middle, size = (corner + box[places, :2]) * stride, np.exp(box[places, 2:]) * stride
+        marks = (points[places].reshape(-1, 5, 2) + corner[:, None]) * stride[:, None]
+        return np.concatenate([middle - size / 2, size, marks.reshape(-1, 10), score[:, None]], axis=1)
+
+
+@lru_cache(maxsize=64)
+def _grid(height: int, width: int) -> np.ndarray:
+    """N×3 float32: the column and row of each place of the three grids, and its stride."""
+    grids = []
+    for stride in STRIDES:
+        rows, columns = np.mgrid[: height // stride, : width // stride].reshape(2, -1)
+        grids.append(np.stack([columns, rows, np.full(len(rows), stride)], axis=1))
+    return np.concatenate(grids).astype(np.float32)
+
+
+def _averaged(row: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The row with the mean points of all ``rows`` that see its face."""
+    voting = rows[(rows[:, 14] >= VOTES) & (_intersection_over_union(row, rows) > SAME_BOX)]
+    if not len(voting):
+        return row
+    return np.concatenate([row[:4], (voting[:, 14] / voting[:, 14].sum()) @ voting[:, 4:14], row[14:]])
 
 
 def _intersection_over_union(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -100,19 +110,6 @@ def _intersection_over_union(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     end = np.minimum(box[:2] + box[2:4], boxes[:, :2] + boxes[:, 2:4])
     shared = np.clip(end - start, 0, None).prod(axis=1)
     return shared / (box[2:4].prod() + boxes[:, 2:4].prod(axis=1) - shared)
-
-
-def _on_grid(
-    threshold: float, stride: int, across: int, cls: np.ndarray, obj: np.ndarray, box: np.ndarray, points: np.ndarray
-) -> np.ndarray:
-    # Few places come near; for all others the roots need not be drawn.
-    places = np.flatnonzero(cls[:, 0] * obj[:, 0] >= 0.99 * threshold**2)
-    score = np.sqrt(np.clip(cls[places, 0], 0, 1) * np.clip(obj[places, 0], 0, 1))
-    places, score = places[score >= threshold], score[score >= threshold]
-    corner = np.stack([places % across, places // across], axis=1).astype(np.float32)
-    middle, size = (corner + box[places, :2]) * stride, np.exp(box[places, 2:]) * stride
-    marks = (points[places].reshape(-1, 5, 2) + corner[:, None]) * stride
-    return np.concatenate([middle - size / 2, size, marks.reshape(-1, 10), score[:, None]], axis=1)
 
 
 def _take_bytes_of_any_size(graph: onnx.GraphProto) -> None:
@@ -134,6 +131,21 @@ def _take_bytes_of_any_size(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         node.input[:] = [AS_FLOAT if name == given.name else name for name in node.input]
     graph.node.insert(0, onnx.helper.make_node("Cast", [given.name], [AS_FLOAT], to=onnx.TensorProto.FLOAT))
+
+
+def _join_outputs(graph: onnx.GraphProto) -> None:
+    """Have the network give its four outputs for all three grids at once; raises ``ValueError`` if it lacks one."""
+    given = {output.name: output for output in graph.output}
+    joined = []
+    for kind in OUTPUTS:
+        names = [f"{kind}_{stride}" for stride in STRIDES]
+        if not set(names) <= set(given):
+            raise ValueError("another network")
+        graph.node.append(onnx.helper.make_node("Concat", names, [kind], axis=1))
+        joined.append(given[names[0]])
+        joined[-1].name = kind
+    del graph.output[:]
+    graph.output.extend(joined)
 
 
 REPOSITORY = "opencv/face_detection_yunet"

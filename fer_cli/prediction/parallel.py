@@ -106,7 +106,7 @@ class ThreadedMap:
 
 def _awaited(future: "Future[R]", ticks: bool) -> Iterator[R | None]:
     # Not by the TimeoutError of result(): it may end just after that, and the work may raise one of its own.
-    while not wait([future], timeout=PATIENCE if ticks else None).done:
+    while not (future.done() or wait([future], timeout=PATIENCE if ticks else None).done):
         yield None
     yield future.result()
 

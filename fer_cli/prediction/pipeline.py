@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fer_cli.errors import PictureError, UsageError
-from fer_cli.faces.align import CropTemplate, align_five
+from fer_cli.faces.align import OVERSAMPLING, CropTemplate, align_five
 from fer_cli.faces.cascade import CASCADE, ChosenDetector, DetectorChoice, choose_detector, is_cropped, open_detector
 from fer_cli.faces.crop import Crop, crop_face, crop_faces, crop_largest
 from fer_cli.faces.decode import MAX_PIXELS, decode
@@ -77,6 +77,7 @@ class FaceExtractor:
         self._largest = faces == "largest"
         self._max_pixels = max_pixels
         self._detector = open_detector(detector_model, quick=quick)
+        self._quick = OVERSAMPLING if quick else None
         self._aligns = False
 
     def aligning(self) -> "FaceExtractor":
@@ -138,8 +139,8 @@ class FaceExtractor:
         if self._detector is None:
             return [crop_face(pixels, self._template)]
         if self._largest:
-            return [crop_largest(pixels, self._template, self._detector)]
-        return crop_faces(pixels, self._template, self._detector)
+            return [crop_largest(pixels, self._template, self._detector, quick=self._quick)]
+        return crop_faces(pixels, self._template, self._detector, quick=self._quick)
 
     def largest(self, picture: Any) -> np.ndarray:
         """The crop of the largest face, size×size×3 uint8 RGB, of a picture's path, Pillow image or pixels.

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeGuard, cast
+from typing import IO, TYPE_CHECKING, Any, TextIO, TypeGuard, cast
 
 from fer_cli import distributed
 from fer_cli.errors import FerError, UsageError
@@ -20,7 +20,7 @@ from fer_cli.prediction.listing import to_path
 from fer_cli.prediction.options import RAY, PredictOptions
 from fer_cli.prediction.people.sheet import ProfilePictures
 from fer_cli.prediction.pipeline import BATCH, Extract, FaceClassifier, FaceExtractor, Identify, NeutralFinder
-from fer_cli.prediction.results import FrameResult, Summary, columns
+from fer_cli.prediction.results import Frame, FrameResult, Summary, columns
 from fer_cli.prediction.sinks import Sink
 from fer_cli.prediction.sinks.album import AlbumPage
 from fer_cli.prediction.sinks.images import AnnotatedPictures, FaceCrops, Reopen, SortedLinks
@@ -165,8 +165,12 @@ def _run(
         max_pixels=options.max_pixels,
         quick=not classifier.paired,
     )
-    # Opened a second time, so that what is read twice does not disturb what is read in order.
-    reopened = partial(reopen, _open(names, options))
+    # Opened a second time where that is asked for: what is read twice must not disturb what is read in order.
+    opened_again = cache(partial(_open, names, options))
+
+    def reopened(frame: Frame) -> Path | IO[bytes]:
+        return reopen(opened_again(), frame)
+
     summary, sinks = Summary(), _sinks(names, options, classifier.classes, about, stream, reopened, people)
     if people is not None:
         sinks += people.sinks()

@@ -76,11 +76,11 @@ def test_the_eyes_of_a_picture_come_to_lie_where_the_template_says(template, apa
     assert np.abs(glows(crop) - template.eyes).max() < 0.3
 
 
-@pytest.mark.parametrize("coarse", [False, True])
+@pytest.mark.parametrize("quick", [None, 1, 2])
 @pytest.mark.parametrize("apart", [30, 60, 120, 300])
-def test_shrinking_does_not_shift_the_face_by_half_a_pixel(apart, coarse):
+def test_shrinking_does_not_shift_the_face_by_half_a_pixel(apart, quick):
     template, landmarks = CropTemplate(96), placed(apart, 20, (400, 410))
-    crop = template.align(dotted(landmarks, (800, 800), width=apart / 10), landmarks, coarse=coarse)
+    crop = template.align(dotted(landmarks, (800, 800), width=apart / 10), landmarks, quick=quick)
     assert np.abs(glows(crop) - template.eyes).max() < 0.05
 
 

@@ -47,14 +47,14 @@ def test_a_picture_without_a_face_has_none(shared):
     assert ours.find(np.full((70, 33, 3), 128, np.uint8)).shape == (0, 15)
 
 
-def test_the_surest_face_has_the_mean_of_several_places_points(shared):
+def test_a_face_has_the_mean_of_several_places_points_on_request(shared):
     ours = YuNet(shared / "models" / "face_detection_yunet_2023mar.onnx", 0.7)
     portrait = decode(shared / "data" / "london" / "neutral" / "001.jpg")
     pixels = cv2.resize(portrait, (256, 256), interpolation=cv2.INTER_AREA)
-    (best,), surest = ours.find(pixels), ours.find_surest(pixels)
-    assert np.array_equal(surest[[0, 1, 2, 3, 14]], best[[0, 1, 2, 3, 14]])
-    assert 0 < np.abs(surest[4:14] - best[4:14]).max() < 6
-    assert ours.find_surest(np.full((70, 33, 3), 128, np.uint8)) is None
+    (best,), (averaged,) = ours.find(pixels), ours.find(pixels, average=True)
+    assert np.array_equal(averaged[[0, 1, 2, 3, 14]], best[[0, 1, 2, 3, 14]])
+    assert 0 < np.abs(averaged[4:14] - best[4:14]).max() < 6
+    assert ours.find(np.full((70, 33, 3), 128, np.uint8), average=True).shape == (0, 15)
 
 
 @pytest.fixture(autouse=True)
