@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeAlias, TypeVar
 
 import cv2
 import torch
@@ -14,6 +14,8 @@ from fer_cli.distributed import cores
 
 T = TypeVar("T")
 R = TypeVar("R")
+#: What the items of a group gave, and the exception that ended it.
+_Outcomes: TypeAlias = tuple[list[R], BaseException | None]
 
 #: Seconds without a result after which a caller that asked for ticks gets one.
 PATIENCE = 0.2
@@ -52,37 +54,45 @@ class ThreadedMap:
         """Schedule ``work``."""
         return self._pool.submit(work, *arguments)
 
-    def in_order(self, work: Callable[[T], R], items: Iterable[T], *, ticks: bool = False) -> Iterator[R | None]:
+    def in_order(
+        self, work: Callable[[T], R], items: Iterable[T], *, ticks: bool = False, together: int = 1
+    ) -> Iterator[R | None]:
         """What ``work`` makes of each item, in the items' order; an exception of either is raised in its turn.
 
         ``items`` is read by a thread of its own, which does not run ahead of the work. With ``ticks`` a None is yielded
-        whenever nothing has come for :data:`PATIENCE` seconds, so that the caller can do what cannot wait.
+        whenever nothing has come for :data:`PATIENCE` seconds, so that the caller can do what cannot wait. ``together``
+        items are handed to a thread at once, which saves time where none of them has to be waited for.
         """
-        results: queue.Queue[Future[Any] | BaseException | None] = queue.Queue(AHEAD * self.threads)
+        results: queue.Queue[Future[_Outcomes[R]] | BaseException | None] = queue.Queue(AHEAD * self.threads)
         room = threading.Semaphore(BEGUN * self.threads)
         stop = threading.Event()
 
-        def put(entry: Future[Any] | BaseException | None) -> None:
+        def put(entry: Future[_Outcomes[R]] | BaseException | None) -> None:
             while not stop.is_set():
                 with suppress(queue.Full):
                     results.put(entry, timeout=PATIENCE)
                     return
 
-        def bounded(item: T) -> R:
+        def work_on(group: list[T]) -> _Outcomes[R]:
+            done: list[R] = []
             try:
-                return work(item)
+                for item in group:
+                    done.append(work(item))
+            except BaseException as error:
+                return done, error
             finally:
                 room.release()
+            return done, None
 
         def feed() -> None:
             try:
-                for item in items:
+                for group in _grouped(items, together):
                     while not room.acquire(timeout=PATIENCE):
                         if stop.is_set():
                             return
                     if stop.is_set():
                         return
-                    put(self._pool.submit(bounded, item))
+                    put(self._pool.submit(work_on, group))
                 put(None)
             except BaseException as error:  # to be raised where the results are taken
                 put(error)
@@ -93,15 +103,39 @@ class ThreadedMap:
             while True:
                 try:
                     entry = results.get(timeout=PATIENCE if ticks else None)
-                    if entry is None:
-                        return
-                    if isinstance(entry, BaseException):
-                        raise entry
-                    yield from _awaited(entry, ticks)
                 except queue.Empty:
                     yield None
+                    continue
+                if entry is None:
+                    return
+                if isinstance(entry, BaseException):
+                    raise entry
+                for outcomes in _awaited(entry, ticks):
+                    if outcomes is None:
+                        yield None
+                        continue
+                    yield from outcomes[0]
+                    if outcomes[1] is not None:
+                        raise outcomes[1]
         finally:
             stop.set()
+
+
+def _grouped(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items, ``size`` at a time; where reading them fails, those read before come first."""
+    group: list[T] = []
+    try:
+        for item in items:
+            group.append(item)
+            if len(group) == size:
+                yield group
+                group = []
+    except Exception:
+        if group:
+            yield group
+        raise
+    if group:
+        yield group
 
 
 def _awaited(future: "Future[R]", ticks: bool) -> Iterator[R | None]:

@@ -243,7 +243,9 @@ def predict_inputs(
     identify: Identify | None = None,
 ) -> Iterator[FrameResult]:
     """The results of numbered ``inputs`` of the sources, in order, smoothed over time if that is asked for."""
-    found = pipeline.predict(read_frames(sources, inputs), extract, classifier, finder, threads, identify)
+    # Names on standard input and frames of a camera come one by one.
+    together = pipeline.TOGETHER if all(source.replayable for source in sources) else 1
+    found = pipeline.predict(read_frames(sources, inputs), extract, classifier, finder, threads, identify, together)
     return found if smooth is None else smoothed(found, smooth)
 
 

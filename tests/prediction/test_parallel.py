@@ -1,6 +1,6 @@
 import threading
 from concurrent.futures import Future
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 
@@ -41,20 +41,29 @@ def test_items_are_not_read_far_ahead_of_the_work():
     assert len(read) < 200
 
 
-def test_what_an_item_or_its_work_raises_is_raised_in_its_turn():
+@pytest.mark.parametrize("together", [1, 2, 5])
+def test_what_an_item_or_its_work_raises_is_raised_in_its_turn(together):
     def items():
         yield from (1, 2)
         raise OSError("no more")
 
     with ThreadedMap(2) as threads:
-        results = threads.in_order(lambda number: 1 / (number - 2), items())
+        results = threads.in_order(lambda number: 1 / (number - 2), items(), together=together)
         assert next(results) == -1
         with pytest.raises(ZeroDivisionError):
             next(results)
-        results = threads.in_order(abs, items())
+        results = threads.in_order(abs, items(), together=together)
         assert [next(results), next(results)] == [1, 2]
         with pytest.raises(OSError, match="no more"):
             next(results)
+
+
+@pytest.mark.parametrize("together", [1, 3, 4, 20])
+def test_items_in_groups_come_one_by_one_and_each_group_is_one_threads(together):
+    with ThreadedMap(2) as threads:
+        found = list(threads.in_order(lambda number: (number, threading.get_ident()), range(10), together=together))
+    assert [number for number, _ in found] == list(range(10))
+    assert all(one == other for (place, one), (_, other) in pairwise(found) if (place + 1) % together)
 
 
 def test_whoever_waits_is_told_that_nothing_has_come():
