@@ -1,12 +1,14 @@
 """A stand-in for the Hugging Face Hub on this machine, which speaks what its client speaks.
 
 Repositories, commits by ndjson, large files by the LFS batch API, and downloads by ``resolve`` with the headers
-that the client's cache is keyed by. ``faults`` make a request fail: (method, a part of the path, a status or ``cut``).
+that the client's cache is keyed by. Datasets are repositories whose names begin with ``datasets/``, and are listed by
+folder and read in parts. ``faults`` make a request fail: (method, a part of the path, a status or ``cut``).
 """
 
 import base64
 import hashlib
 import json
+import re
 import threading
 import time
 from contextlib import contextmanager
@@ -100,12 +102,16 @@ class Handler(BaseHTTPRequestHandler):
             self.create(json.loads(body))
         elif parts[:2] == ["api", "models"]:
             self.api("/".join(parts[2:4]), parts[4:], body)
+        elif parts[:2] == ["api", "datasets"]:
+            self.api("/".join(parts[1:4]), parts[4:], body)
         elif parts[0] == "lfs":
             self.lfs_object(parts[1], body)
         elif path.endswith(".git/info/lfs/objects/batch"):
             self.batch(json.loads(body))
         elif len(parts) > 4 and parts[2] == "resolve":
             self.resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
+        elif len(parts) > 5 and parts[0] == "datasets" and parts[3] == "resolve":
+            self.resolve("/".join(parts[:3]), parts[4], "/".join(parts[5:]))
         else:
             self.answer({"error": "no such address"}, 404)
 
@@ -174,7 +180,8 @@ class Handler(BaseHTTPRequestHandler):
             siblings = [{"rfilename": path} for path in files]
             self.answer({"_id": "1", "id": name, "sha": commit, "private": found.private, "siblings": siblings})
         elif what == "tree":
-            self.answer([self.entry(path, content) for path, content in files.items()])
+            inside = "".join(f"{part}/" for part in rest[2:])
+            self.answer(self.tree(files, inside, recursive="recursive=true" in self.path.lower()))
         elif what in ("preupload", "commit") and not name.startswith(f"{OWNER}/"):
             self.answer({"error": "Forbidden"}, 403)
         elif what == "preupload":
@@ -196,6 +203,16 @@ class Handler(BaseHTTPRequestHandler):
         large = {"oid": oid(path, content), "size": len(content), "pointerSize": 134}
         entry = {"type": "file", "path": path, "size": len(content), "oid": blob}
         return {**entry, "lfs": large} if is_large(path) else entry
+
+    def tree(self, files: dict[str, bytes], inside: str, *, recursive: bool) -> list[dict]:
+        """What lies in a folder: its files and folders, and with ``recursive`` theirs."""
+        names = [name for name in files if name.startswith(inside)]
+        folders = {name[: place.start()] for name in names for place in re.finditer("/", name)} - {inside[:-1]}
+        entries = [
+            {"type": "directory", "path": path, "oid": ""} for path in sorted(folders) if path.startswith(inside)
+        ]
+        entries += [self.entry(name, files[name]) for name in names]
+        return [each for each in entries if recursive or "/" not in each["path"][len(inside) :]]
 
     def commit(self, found: Repository, files: dict[str, bytes], body: bytes) -> None:
         made = dict(files)
@@ -245,6 +262,10 @@ class Handler(BaseHTTPRequestHandler):
         if is_large(path):
             linked = {"X_Linked_Size": str(len(content)), "X_Linked_ETag": etag, "X_Repo_Commit": commit}
             self.answer(b"", 302, Location=f"{self.server.storage}/lfs/{oid(path, content)}", **linked)
+        elif asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("range", "")):
+            start, stop = int(asked[1]), int(asked[2] or len(content)) + 1
+            span = f"bytes {start}-{min(stop, len(content)) - 1}/{len(content)}"
+            self.answer(content[start:stop], 206, Content_Range=span, ETag=etag, X_Repo_Commit=commit)
         else:
             self.answer(content, ETag=etag, X_Repo_Commit=commit)
 

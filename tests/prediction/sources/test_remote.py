@@ -9,6 +9,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from huggingface_hub import HfFileSystem
 
 from fer_cli.errors import PictureError
 from fer_cli.faces.video import Every
@@ -17,6 +18,7 @@ from fer_cli.prediction.listing import Address, to_path
 from fer_cli.prediction.options import PredictOptions
 from fer_cli.prediction.run import check, run
 from fer_cli.prediction.sources import Reading, list_inputs, open_sources, read_frames, remote
+from tests.hub import Repository, running_hub
 from tests.prediction.made import made_pictures
 from tests.prediction.sources.test_shards import make_parquet, make_tar, structures
 from tests.videos import make_video, shades
@@ -89,6 +91,15 @@ def web(pictures):
         finally:
             server.shutdown()
             thread.join()
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """The stand-in for the Hub, with nothing remembered of another."""
+    HfFileSystem.clear_instance_cache()
+    with running_hub(monkeypatch, tmp_path / "hub-cache") as hub:
+        yield hub
+    HfFileSystem.clear_instance_cache()
 
 
 def inputs(*names, **settings):
@@ -302,6 +313,34 @@ def test_a_shard_that_is_refused_or_ends_midway_is_a_row_and_the_others_are_read
     assert [frame.problem is not None for frame in found] == [True] * 3 + [False] * 2
     assert "HTTP 403" in found[0].problem
     assert "the connection ended" in found[1].problem
+
+
+def test_a_dataset_of_the_hub_is_read_by_folder_pattern_file_and_shard(hub, pictures, tmp_path):
+    tar = make_tar(tmp_path / "a.tar", {"x.png": pictures[3], "y.png": pictures[4]}).read_bytes()
+    files = {f"train/{number}.png": pictures[number] for number in range(2)}
+    files |= {"train/deep/2.png": pictures[2], "shards/a.tar": tar, "README.md": b"faces"}
+    hub.repositories["datasets/anna/faces"] = Repository(private=True, commits=[files])
+    address = "hf://datasets/anna/faces"
+    assert [frame.data for frame in frames(f"{address}/train")] == pictures[:3]
+    assert [str(each.path) for each in inputs(f"{address}/train/*.png")] == [
+        f"{address}/train/{number}.png" for number in range(2)
+    ]
+    assert [frame.data for frame in frames(f"{address}/train/1.png", f"{address}/shards/a.tar")] == [
+        pictures[1],
+        *pictures[3:],
+    ]
+
+
+def test_a_dataset_that_the_hub_does_not_give_is_said(hub, pictures, monkeypatch):
+    hub.repositories["datasets/anna/faces"] = Repository(private=True, commits=[{"0.png": pictures[0]}])
+    for name in ("anna/nothing", "anna/faces/nothing.png"):
+        with pytest.raises(PictureError, match=f"no file or folder hf://datasets/{name}"):
+            inputs(f"hf://datasets/{name}")
+    monkeypatch.delenv("HF_TOKEN")
+    HfFileSystem.clear_instance_cache()
+    with pytest.raises(PictureError) as caught:
+        inputs("hf://datasets/anna/faces/0.png")
+    assert "hf auth login" in (caught.value.hint or "")
 
 
 @pytest.mark.usefixtures("web")
