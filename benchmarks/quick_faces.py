@@ -1,9 +1,9 @@
 """What a model of single faces loses by finding faces quickly: faces, points, labels; and what it gains: time.
 
-    python benchmarks/quick_faces.py --london FOLDER [--wild FOLDER --held DATA]
+    python benchmarks/quick_faces.py --london FOLDER [--wild FOLDER --unseen DATA]
 
 Compares the faces of ``fer predict`` with those of ``fer prepare``, on the London Set's portraits (FOLDER with its
-``eyes.csv``), on press photographs (FOLDER with its ``labels.csv``) of the people in the prepared dataset ``--held``,
+``eyes.csv``), on press photographs (FOLDER with its ``labels.csv``) of the people in the prepared dataset ``--unseen``,
 whom the packaged model was not trained on, and on such photographs laid on a background, one to six of them in sizes
 between 14 and 900 pixels. Prints for each, and for all faces and the largest alone,
 
@@ -105,7 +105,7 @@ def compare(name: str, pictures: Pictures, model: Path, labels: Callable[[list[n
     before, quick = Detector(model), Detector(model, quick=True)
     seconds = dict.fromkeys(("before", "all", "largest"), 0.0)
     found: dict[str, list[tuple[np.ndarray, Face, Face, str | None]]] = {"all": [], "largest": []}
-    count, changed = 0, {"all": 0, "largest": 0}
+    count, lost, gained = 0, {"all": 0, "largest": 0}, {"all": 0, "largest": 0}
 
     def timed(key: str, work: Callable[[], list[Face]]) -> list[Face]:
         begun = time.thread_time()
@@ -124,11 +124,11 @@ def compare(name: str, pictures: Pictures, model: Path, labels: Callable[[list[n
             for face in wanted:
                 same = next((each for each in left if each.overlaps(face)), None)
                 if same is None:
-                    changed[key] += 1
+                    lost[key] += 1
                 else:
                     left.remove(same)
                     found[key].append((pixels, face, same, label))
-            changed[key] += len(left)
+            gained[key] += len(left)
     print(f"{name}: {count} pictures")
     for key, pairs in found.items():
         shift = [np.linalg.norm(a.landmarks - b.landmarks, axis=1)[:2].max() / apart(a) for _, a, b, _ in pairs]
@@ -139,7 +139,7 @@ def compare(name: str, pictures: Pictures, model: Path, labels: Callable[[list[n
         right = "" if pairs[0][3] is None else scores
         median, most = np.quantile(shift, [0.5, 0.9])
         print(
-            f"  {key}: {len(pairs)} faces, {changed[key]} lost or gained, shift {median:.1%}, {most:.1%}, "
+            f"  {key}: {len(pairs)} faces, {lost[key]} lost, {gained[key]} gained, shift {median:.1%}, {most:.1%}, "
             f"{(first != second).sum()} labels changed{right}, "
             f"{1000 * seconds['before'] / count:.0f} → {1000 * seconds[key] / count:.1f} ms"
         )
@@ -194,7 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--london", type=Path, required=True)
     parser.add_argument("--wild", type=Path)
-    parser.add_argument("--held", type=Path)
+    parser.add_argument("--unseen", type=Path)
     wanted = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
@@ -212,10 +212,10 @@ def main() -> None:
         with (wanted.wild / "labels.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         folder = wanted.wild if (wanted.wild / rows[0]["file"]).is_file() else wanted.wild / "images"
-        if wanted.held:
-            people = set(PreparedDataset.open(wanted.held).metadata["subject"])
-            held = [row for row in rows if row["subject"] in people]
-            compare("press photographs", photographs(held, folder, PRESS, 3), model, labels)
+        if wanted.unseen:
+            people = set(PreparedDataset.open(wanted.unseen).metadata["subject"])
+            unseen = [row for row in rows if row["subject"] in people]
+            compare("press photographs", photographs(unseen, folder, PRESS, 3), model, labels)
         for seed, sizes in enumerate(LAID, 101):
             name = f"photographs of {sizes.low} to {sizes.high} pixels"
             compare(name, laid(rows, folder, seed, sizes), model, labels)

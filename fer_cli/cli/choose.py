@@ -1,7 +1,7 @@
 """Defaults of a short line: the latest dataset, the latest run, a name for a new one."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -94,6 +94,13 @@ def naming_runs() -> Iterator[None]:
         raise RunError(
             error.message, hint=found or f"There is no finished run in ./{RUNS} either: fer train makes one."
         ) from error
+
+
+def require_folders(paths: Iterable[Path]) -> None:
+    """Raises :class:`~fer_cli.errors.RunError` where one of the paths is not there."""
+    for path in paths:
+        if not path.exists():
+            raise RunError(f"There is no folder {path}.")
 
 
 def output_of_packaged(given: Path | None, *names: str) -> Path | None:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fer_cli.cli import figures
-from fer_cli.cli.choose import naming_runs
+from fer_cli.cli.choose import naming_runs, require_folders
 from fer_cli.cli.console import out, say, warn
 from fer_cli.files import locked
 
@@ -41,6 +41,9 @@ def compare(
 
     fer compare runs/* --out comparison
     """
+    # Before torch is loaded, which takes seconds.
+    with naming_runs():
+        require_folders(runs)
     from fer_cli.evaluation.compare import compare, refuse_overwriting, write_comparison
 
     if output is None:

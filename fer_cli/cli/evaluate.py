@@ -136,6 +136,9 @@ def evaluate(
 
     fer evaluate --predictions pyfeat.csv --data data/mmi
     """
+    if predictions is None:
+        # Before torch is loaded, which takes seconds.
+        chosen = choose.run(run)
     from fer_cli.dataset.prepared import PreparedDataset
     from fer_cli.evaluation.analysis import AnalysisOptions
     from fer_cli.evaluation.evaluate import EvaluateOptions
@@ -145,7 +148,6 @@ def evaluate(
     attributes = _attributes(group_by or [], subjects)
     analysis = AnalysisOptions(identity_probe, explain, embedding_map)
     if predictions is None:
-        chosen = choose.run(run)
         output = output or choose.output_of_packaged(run, "evaluation", data.name if data else "")
     else:
         of_a_run = {

@@ -26,7 +26,7 @@ SAME = 0.3
 MOST = 5000
 #: What it gives for each place: two scores, the box, and the five points.
 OUTPUTS = ["cls", "obj", "bbox", "kps"]
-#: Places that score at least this, and whose boxes overlap the surest one's by more than this, see the same face.
+#: Places that score at least this, and whose boxes overlap a face's by more than this, see it.
 VOTES, SAME_BOX = 0.5, 0.5
 #: What the network's first layer takes.
 AS_FLOAT = "pixels_as_float"

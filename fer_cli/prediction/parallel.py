@@ -15,7 +15,7 @@ from fer_cli.distributed import cores
 T = TypeVar("T")
 R = TypeVar("R")
 #: What the items of a group gave, and the exception that ended it.
-_Outcomes: TypeAlias = tuple[list[R], BaseException | None]
+_Done: TypeAlias = tuple[list[R], BaseException | None]
 
 #: Seconds without a result after which a caller that asked for ticks gets one.
 PATIENCE = 0.2
@@ -63,17 +63,17 @@ class ThreadedMap:
         whenever nothing has come for :data:`PATIENCE` seconds, so that the caller can do what cannot wait. ``together``
         items are handed to a thread at once, which saves time where none of them has to be waited for.
         """
-        results: queue.Queue[Future[_Outcomes[R]] | BaseException | None] = queue.Queue(AHEAD * self.threads)
+        results: queue.Queue[Future[_Done[R]] | BaseException | None] = queue.Queue(AHEAD * self.threads)
         room = threading.Semaphore(BEGUN * self.threads)
         stop = threading.Event()
 
-        def put(entry: Future[_Outcomes[R]] | BaseException | None) -> None:
+        def put(entry: Future[_Done[R]] | BaseException | None) -> None:
             while not stop.is_set():
                 with suppress(queue.Full):
                     results.put(entry, timeout=PATIENCE)
                     return
 
-        def work_on(group: list[T]) -> _Outcomes[R]:
+        def work_on(group: list[T]) -> _Done[R]:
             done: list[R] = []
             try:
                 for item in group:
@@ -110,13 +110,14 @@ class ThreadedMap:
                     return
                 if isinstance(entry, BaseException):
                     raise entry
-                for outcomes in _awaited(entry, ticks):
-                    if outcomes is None:
+                for given in _awaited(entry, ticks):
+                    if given is None:
                         yield None
                         continue
-                    yield from outcomes[0]
-                    if outcomes[1] is not None:
-                        raise outcomes[1]
+                    done, error = given
+                    yield from done
+                    if error is not None:
+                        raise error
         finally:
             stop.set()
 
