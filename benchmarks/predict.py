@@ -5,8 +5,7 @@
 Decodes, detects, aligns and classifies JPEGs of 640×480 pixels with a face each: drawn once and kept in
 ./benchmarks-out, or cut from the pictures in FOLDER. The networks are the packaged one, the same in 8-bit integers
 (`--runtime int8`), and MobileNetV3-Large at 224×224 with random weights. The largest face is taken (`--faces largest`).
-The detector's file is taken from FER_YUNET; the graph in 8-bit integers is that of `fer export faces --quantize --data
-data/ferplus`, in runs/faces. Prints, for each network,
+The detector's file is taken from FER_YUNET. Prints, for each network,
 
 - the processor time that each part takes for a picture, and the pictures a second that their sum allows on all cores;
 - the pictures a second that `fer predict` comes to, its share of that limit, and its processor time a picture;
@@ -172,7 +171,7 @@ def measure(name: str, paths: list[Path], detector_model: Path) -> None:
     """Print the figures of one network."""
     model = open_classifier(name)
     # What the program itself would take: ONNX Runtime, where that is faster.
-    ours, runtime = with_runtime(model, RUNTIMES[name], [require_packaged(), Path("runs", FACES)])
+    ours, runtime = with_runtime(model, RUNTIMES[name], [require_packaged()])
     print(f"{name}: {len(paths)} pictures, {cores()} cores, load {os.getloadavg()[0]:.2f}, {runtime.split()[0]}")
     plain, plain_used = plain_rate(paths[: max(SAMPLE, len(paths) // 4)], model, detector_model)
     for threads in (1, cores()):

@@ -59,8 +59,8 @@ def open_model(source: str | Path, *, device: str = "auto", runtime: str = AUTO)
         classifier = Classifier.load(folder, device)
     else:
         classifier, labels = load_published(source, device)
-    # What fer export makes of the packaged model goes there.
-    folders = [folder, Path("runs", NAME)] if is_packaged(source) else [folder]
+    # What fer export makes of the packaged model goes there, and comes before what is packaged.
+    folders = [Path("runs", NAME), folder] if is_packaged(source) else [folder]
     classifier, about = with_runtime(classifier, runtime, folders)
     # A folder in the Hub's cache is named for its commit.
     title = str(source) if run is None else run.about

@@ -1,5 +1,6 @@
 """The packaged model: whole or refused, and named only where nothing else of its name is meant."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from fer_cli.dataset.tensors import Crops
 from fer_cli.errors import ModelError
 from fer_cli.export.onnx import export
 from fer_cli.labels import EXPRESSIONS
-from fer_cli.models import Classifier
+from fer_cli.models import INT8_GRAPH, Classifier
 from fer_cli.models.onnx import open_session, run_graph, with_runtime
+from fer_cli.prediction.predictor import open_model
 from fer_cli.pretrained import CHECKSUMS, is_packaged, packaged_model, require_packaged
 from fer_cli.runs.run import Run
 from tests.made import made_dataset
@@ -77,7 +79,9 @@ def installed(monkeypatch) -> Path:
 
 def test_what_comes_with_fer_is_whole_small_and_labels_eight_expressions(installed):
     folder = installed
-    assert sum(path.stat().st_size for path in folder.iterdir()) <= 8_000_000
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    assert sizes.pop(INT8_GRAPH) < 4_500_000
+    assert sum(sizes.values()) <= 8_000_000
     run = Run.open(folder)
     assert {each["corpus"] for each in run.card["scores"]} == {"fer2013", "files"}
     classifier = Classifier.load(folder, "cpu")
@@ -112,6 +116,21 @@ def test_in_8_bit_integers_it_names_the_same_expressions(installed, tmp_path):
     apart = np.abs(torch.softmax(torch.from_numpy(logits), dim=1).numpy() - classifier.probabilities(crops))
     assert apart.mean() < 0.03
     assert apart.max() < 0.3
+
+
+def test_its_graph_in_8_bit_integers_is_of_its_weights_and_gives_way_to_one_in_runs(installed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    opened = open_model("faces", device="cpu", runtime="int8")
+    assert opened.runtime == f"int8 ({installed / INT8_GRAPH})"
+    data = made_dataset(tmp_path / "data", size=64, margin=0.05)
+    crops = torch.stack([Crops(data.path)[file] for file in data.metadata["file_name"]])
+    apart = np.abs(opened.classifier.probabilities(crops) - Classifier.load(installed, "cpu").probabilities(crops))
+    assert apart.mean() < 0.03
+    assert apart.max() < 0.3
+    own = tmp_path / "runs" / "faces" / INT8_GRAPH
+    own.parent.mkdir(parents=True)
+    shutil.copyfile(installed / INT8_GRAPH, own)
+    assert open_model("faces", device="cpu", runtime="int8").runtime == f"int8 ({own.relative_to(tmp_path)})"
 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
