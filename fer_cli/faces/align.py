@@ -63,7 +63,7 @@ class CropTemplate:
         """The face in H×W×3 uint8 ``pixels`` as size×size×3; what lies outside the picture repeats its edge.
 
         ``quick`` is how many times finer than the crop a larger face is mapped where not quite every pixel of it has to
-        be averaged: 2 takes a third of the time, 1 a quarter. Raises :class:`~fer_cli.errors.PictureError` if the eyes
+        be averaged: 1 or 2, in a third to a half of the time. Raises :class:`~fer_cli.errors.PictureError` if the eyes
         are in one place.
         """
         matrix = self.matrix(landmarks)
