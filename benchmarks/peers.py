@@ -1,4 +1,4 @@
-"""The packaged model and `fer` from PyPI (Justin Shenk's) on the same pictures: accuracy, and pictures a second.
+"""The packaged models and `fer` from PyPI (Justin Shenk's) on the same pictures: accuracy, and pictures a second.
 
     python -m venv ENV && ENV/bin/pip install fer "setuptools<81" "opencv-contrib-python<5"
     python benchmarks/peers.py ENV/bin/python --ferplus ferplus.zip --crops data/ferplus-test --london london
@@ -39,9 +39,13 @@ import numpy as np
 NAMES = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
 #: Our lines: pictures, and the arguments of Predictor.
 OURS = {
-    "faces: crops": ("crops", {"detector": "none"}),
-    "faces: pictures as they are": ("ferplus", {"faces": "largest"}),
-    "faces: portraits": ("london", {"faces": "largest"}),
+    f"{model}: {about}": (pictures, {"model": model, **settings})
+    for model in ("faces", "faces-quick")
+    for about, pictures, settings in (
+        ("crops", "crops", {"detector": "none"}),
+        ("pictures as they are", "ferplus", {"faces": "largest"}),
+        ("portraits", "london", {"faces": "largest"}),
+    )
 }
 #: The other program's: pictures, the arguments of FER, and whether the whole picture is the face.
 PEERS = {
@@ -59,7 +63,7 @@ Found = dict[str, dict]
 
 
 def ours(pictures: dict[str, list[str]]) -> Found:
-    """The packaged model's labels and seconds of processor time, by line; an empty label where it found no face."""
+    """The packaged models' labels and seconds of processor time, by line; an empty label where it found no face."""
     from fer_cli import Predictor
 
     found = {}

@@ -1,11 +1,11 @@
 """How near prediction comes to what the processor could do, and to a plain loop over transformers' pipeline.
 
-    python benchmarks/predict.py [--pictures 1000] [--faces FOLDER] [--models faces,faces-int8,mobilenet]
+    python benchmarks/predict.py [--pictures 1000] [--faces FOLDER] [--models faces-quick,faces,faces-int8,mobilenet]
 
 Decodes, detects, aligns and classifies JPEGs of 640×480 pixels with a face each: drawn once and kept in
-./benchmarks-out, or cut from the pictures in FOLDER. The networks are the packaged one, the same in 8-bit integers
-(`--runtime int8`), and MobileNetV3-Large at 224×224 with random weights. The largest face is taken (`--faces largest`).
-The detector's file is taken from FER_YUNET. Prints, for each network,
+./benchmarks-out, or cut from the pictures in FOLDER. The networks are the packaged ones, `faces` in 8-bit
+integers too (`--runtime int8`), and MobileNetV3-Large at 224×224 with random weights. The largest face is taken
+(`--faces largest`). The detector's file is taken from FER_YUNET. Prints, for each network,
 
 - the processor time that each part takes for a picture, and the pictures a second that their sum allows on all cores;
 - the pictures a second that `fer predict` comes to, its share of that limit, and its processor time a picture;
@@ -47,7 +47,7 @@ from fer_cli.prediction.options import PredictOptions
 from fer_cli.prediction.parallel import ThreadedMap
 from fer_cli.prediction.pipeline import BATCH, FaceExtractor
 from fer_cli.prediction.run import run
-from fer_cli.pretrained import require_packaged
+from fer_cli.pretrained import NAME, QUICK, require_packaged
 
 OUT = Path("benchmarks-out")
 WIDTH, HEIGHT = 640, 480
@@ -89,13 +89,20 @@ def fitted(pixels: np.ndarray) -> np.ndarray:
 
 
 #: The networks measured, each with its name and inference backend.
-FACES, FACES_INT8, MOBILENET = "faces", "faces-int8", "mobilenet"
-RUNTIMES = {FACES: AUTO, FACES_INT8: INT8, MOBILENET: AUTO}
+MOBILENET = "mobilenet"
+RUNTIMES = {QUICK: AUTO, NAME: AUTO, f"{NAME}-{INT8}": INT8, MOBILENET: AUTO}
 
 
 def open_classifier(name: str) -> Classifier:
-    """The packaged model, or the MobileNetV3-Large."""
-    return mobilenet() if name == MOBILENET else Classifier.load(require_packaged(), "cpu")
+    """A packaged model, or the MobileNetV3-Large."""
+    if name == MOBILENET:
+        return mobilenet()
+    return Classifier.load(packaged(name), "cpu")
+
+
+def packaged(name: str) -> Path:
+    """The folder of the packaged model called so."""
+    return require_packaged(name.removesuffix(f"-{INT8}"))
 
 
 def mobilenet() -> Classifier:
@@ -171,7 +178,8 @@ def measure(name: str, paths: list[Path], detector_model: Path) -> None:
     """Print the figures of one network."""
     model = open_classifier(name)
     # What the program itself would take: ONNX Runtime, where that is faster.
-    ours, runtime = with_runtime(model, RUNTIMES[name], [require_packaged()])
+    folders = [] if name == MOBILENET else [packaged(name)]
+    ours, runtime = with_runtime(model, RUNTIMES[name], folders)
     print(f"{name}: {len(paths)} pictures, {cores()} cores, load {os.getloadavg()[0]:.2f}, {runtime.split()[0]}")
     plain, plain_used = plain_rate(paths[: max(SAMPLE, len(paths) // 4)], model, detector_model)
     for threads in (1, cores()):

@@ -1,8 +1,8 @@
-"""The packaged model by torch, by ONNX Runtime and in 8-bit integers, from paths, Pillow images and arrays.
+"""A packaged model by torch, by ONNX Runtime and in 8-bit integers, from paths, Pillow images and arrays.
 
     fer export faces && fer export faces --quantize --data data/ferplus
     python benchmarks/runtimes.py runs/faces/model.onnx runs/faces/model-int8.onnx --crops data/ferplus-test \
---london london
+--london london [--model faces-quick]
 
 Each line compares probabilities with torch's, of a path: the largest and the mean difference, the pictures whose label
 changes, and accuracy. The crops are those of a prepared dataset, with its labels; of the London Set
@@ -25,7 +25,7 @@ from fer_cli.faces.decode import decode
 from fer_cli.models.inference import Classifier, finite_probabilities
 from fer_cli.models.onnx import open_session, run_graph, with_runtime
 from fer_cli.prediction.pipeline import FaceExtractor
-from fer_cli.pretrained import require_packaged
+from fer_cli.pretrained import NAME, NAMES, require_packaged
 
 BATCH = 8
 
@@ -49,9 +49,9 @@ def report(line: str, found: np.ndarray, expected: np.ndarray, truth: np.ndarray
     )
 
 
-def runtimes(name: str, crops: list[np.ndarray], labels: list[str], files: list[Path]) -> None:
+def runtimes(name: str, model: str, crops: list[np.ndarray], labels: list[str], files: list[Path]) -> None:
     """Print how far the runtimes are from torch on the same crops."""
-    classifier = Classifier.load(require_packaged(), "cpu")
+    classifier = Classifier.load(require_packaged(model), "cpu")
     truth = np.array([classifier.classes.index(label) for label in labels])
     pixels = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
     expected, rate = shares(classifier.probabilities, pixels)
@@ -90,21 +90,22 @@ def main() -> None:
     parser.add_argument("files", type=Path, nargs="*", help="exported files")
     parser.add_argument("--crops", type=Path, metavar="DATASET")
     parser.add_argument("--london", type=Path, metavar="FOLDER")
+    parser.add_argument("--model", choices=NAMES, default=NAME)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     if chosen.crops:
         with (chosen.crops / "metadata.csv").open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["label"] and row["split"] in ("test", "")]
         paths, labels = [chosen.crops / row["file_name"] for row in rows], [row["label"] for row in rows]
-        runtimes(chosen.crops.name, [decode(path) for path in paths], labels, chosen.files)
-        inputs(paths, labels, {"detector": "none"})
+        runtimes(chosen.crops.name, chosen.model, [decode(path) for path in paths], labels, chosen.files)
+        inputs(paths, labels, {"model": chosen.model, "detector": "none"})
     if chosen.london:
         paths = sorted([*chosen.london.glob("neutral/*.jpg"), *chosen.london.glob("smiling/*.jpg")])
         labels = ["happiness" if path.parent.name == "smiling" else "neutral" for path in paths]
-        face_crop = Classifier.load(require_packaged(), "cpu").preprocessing.face_crop
+        face_crop = Classifier.load(require_packaged(chosen.model), "cpu").preprocessing.face_crop
         extract = FaceExtractor.of(face_crop, "auto", None, faces="largest")
-        runtimes(chosen.london.name, [extract.largest(path) for path in paths], labels, chosen.files)
-        inputs(paths, labels, {"faces": "largest"})
+        runtimes(chosen.london.name, chosen.model, [extract.largest(path) for path in paths], labels, chosen.files)
+        inputs(paths, labels, {"model": chosen.model, "faces": "largest"})
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ class RecipeEntry:
     def open_run(self) -> Run:
         """The run that is tested; raises :class:`~fer_cli.errors.RunError` if it is none."""
         path = self.folder / (self.run or "")
-        return Run.open(require_packaged() if is_packaged(self.run) and not path.is_dir() else path)
+        return Run.open(require_packaged(self.run) if is_packaged(self.run) and not path.is_dir() else path)
 
     @property
     def paired(self) -> bool:

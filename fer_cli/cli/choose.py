@@ -49,11 +49,11 @@ def run_to_use(given: Path | None) -> "Run":
 
 def model_to_use(given: Path | None) -> Path:
     """The run to predict with: at ``given``, or finished last in ``./runs``, or else the packaged model; says which."""
-    from fer_cli.pretrained import NAME, packaged_model
+    from fer_cli.pretrained import QUICK, packaged_model
     from fer_cli.runs.run import runs_in
 
-    if given is None and not runs_in(RUNS) and packaged_model() is not None:
-        given = Path(NAME)
+    if given is None and not runs_in(RUNS) and packaged_model(QUICK) is not None:
+        given = Path(QUICK)
     opened = run_to_use(given)
     return given or opened.path
 
@@ -63,7 +63,7 @@ def _opened(given: Path | None, opener: Callable[[Path], T], *, folds: bool = Fa
     from fer_cli.runs.run import runs_in
 
     if is_packaged(given):
-        packaged: Any = opener(require_packaged())
+        packaged: Any = opener(require_packaged(given))
         say(f"model     {packaged.about}; trained on {packaged.protocol.name}")
         return packaged
     path = given or next(iter(runs_in(RUNS, folds=folds)), None)
@@ -104,10 +104,10 @@ def require_folders(paths: Iterable[Path]) -> None:
 
 
 def output_of_packaged(given: Path | None, *names: str) -> Path | None:
-    """Where what is made from the packaged model goes if nobody says: into ``./runs/faces``; None for other runs."""
-    from fer_cli.pretrained import NAME, is_packaged
+    """Where what is made from a packaged model goes if nobody says: into ``./runs/faces``, say; None for other runs."""
+    from fer_cli.pretrained import is_packaged
 
-    return RUNS.joinpath(NAME, *names) if is_packaged(given) else None
+    return RUNS.joinpath(str(given), *names) if is_packaged(given) else None
 
 
 def new_run(given: Path | None, recipe: "Recipe", data: "PreparedDataset", *, folds: bool = False) -> tuple[Path, bool]:
@@ -155,12 +155,13 @@ def resolved(recipe: "Recipe", data: "PreparedDataset") -> "Recipe":
         if value != getattr(recipe, name, None):
             say(f"{name:<9} {value}{_WHY.get((name, value), '')} (auto)")
     from fer_cli.models.preprocessing import FILE, Preprocessing
-    from fer_cli.pretrained import FOLDER, NAME
+    from fer_cli.pretrained import NAMES, packaged_model
 
+    packaged = {packaged_model(name): name for name in NAMES}
     for source in found.ancestors({}):
         seen = Preprocessing.load(source).face_crop.get("margin") if (source / FILE).is_file() else None
         if seen not in (None, data.crop["margin"]):
-            weights = NAME if source == FOLDER else source
+            weights = packaged.get(source, source)
             say(
                 f"margin    {data.crop['margin']}; {weights} was trained on crops with {seen}: "
                 f"fer prepare … --margin {seen} makes them alike"

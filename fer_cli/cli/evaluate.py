@@ -34,7 +34,7 @@ def evaluate(
         Path | None,
         typer.Argument(
             metavar="RUN",
-            help="The folder of a run or a cross-validation, or faces, the packaged model. Default: the latest in "
+            help="The folder of a run or a cross-validation, or faces or faces-quick, packaged. Default: the latest in "
             "./runs.",
         ),
     ] = None,

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def export(
     run: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="The folder of a run, or faces. Default: the latest in ./runs.")
+        Path | None,
+        typer.Argument(metavar="RUN", help="The folder of a run, faces or faces-quick. Default: the latest in ./runs."),
     ] = None,
     format: Annotated[
         Literal["onnx", "package"],

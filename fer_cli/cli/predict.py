@@ -43,7 +43,9 @@ def predict(
     ] = None,
     run: Annotated[
         Path | None,
-        typer.Option(help="The run. Default: the latest in ./runs, else faces, packaged.", rich_help_panel="Model"),
+        typer.Option(
+            help="The run. Default: the latest in ./runs, else faces-quick, packaged.", rich_help_panel="Model"
+        ),
     ] = None,
     model: Annotated[
         str | None,

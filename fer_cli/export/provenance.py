@@ -12,7 +12,7 @@ from fer_cli.corpora.base import NOT_STATED, Terms
 from fer_cli.errors import FerError
 from fer_cli.models import BEST, FACES, IMAGENET, NO_IDENTITY, SCRATCH, SUBJECTS, TIMM, TINY_VIT, VGGFACE2, VIT_B16
 from fer_cli.models.weights import ALL
-from fer_cli.pretrained import packaged_model
+from fer_cli.pretrained import NAMES, packaged_model
 from fer_cli.runs.run import ANYBODYS, Run, seen_behind
 
 #: The runs before a run that are opened in turn.
@@ -107,10 +107,12 @@ def _weights(recipe: dict[str, Any], generations: int) -> Iterator[Source]:
         yield _published(backbone or "mobilenet_v3_large", "the encoder's start")
     elif encoder == BEST and backbone:
         yield _published(backbone, "the encoder's start")
-    elif encoder == FACES:
-        yield _published(FACES, "the encoder's start")
+    elif encoder in NAMES:
+        yield _published(encoder, "the encoder's start")
     elif encoder not in (None, BEST, SCRATCH):
         yield from _before(str(encoder), "the encoder's start", generations)
+    for teacher in recipe.get("teacher", []):
+        yield from _before(str(teacher), "a teacher", generations)
     if "pretrained" in recipe and recipe["pretrained"] and backbone not in (None, TINY_VIT):
         name = VIT_B16.rpartition("/")[2] if backbone == VIT_B16 else str(backbone)
         yield from _before(name, "the transformer's start", generations)

@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 Backbone = Literal["mobilenet_v3_large", "mobilenet_v3_small"]
 BACKBONES: tuple[str, ...] = get_args(Backbone)
 
-#: A ResNet-18 for small pictures, which starts from nothing or from the packaged model.
-RESNET18_SMALL = "resnet18_small"
+#: ResNets for small pictures, which start from nothing or from a packaged model.
+RESNET18_SMALL, RESNET10_SMALL = SMALL_RESNETS = "resnet18_small", "resnet10_small"
 
 #: What the name of a network of timm begins with, as in ``timm/resnet18``.
 TIMM = "timm/"

@@ -12,7 +12,18 @@ from transformers.initialization import no_init_weights
 from fer_cli import pretrained
 from fer_cli.documents import read_document
 from fer_cli.errors import ModelError
-from fer_cli.models import BACKBONES, BEST, FACES, IMAGENET, RESNET18_SMALL, SCRATCH, TIMM, VGGFACE2
+from fer_cli.models import (
+    BACKBONES,
+    BEST,
+    FACES,
+    IMAGENET,
+    RESNET10_SMALL,
+    RESNET18_SMALL,
+    SCRATCH,
+    SMALL_RESNETS,
+    TIMM,
+    VGGFACE2,
+)
 from fer_cli.models.base import WEIGHTS
 from fer_cli.models.encoder import (
     BackboneName,
@@ -31,13 +42,14 @@ from fer_cli.models.vggface2 import VGGFace2Backbone, load_published, published_
 from fer_cli.models.weights import ALL, find
 
 #: What ``--encoder`` takes besides a run and a file.
-WORDS = (BEST, FACES, IMAGENET, SCRATCH)
+WORDS = (BEST, *pretrained.NAMES, IMAGENET, SCRATCH)
 #: How many channels the widest layer has of each network that is known by its weights.
-WIDTHS = {"mobilenet_v3_large": 960, "mobilenet_v3_small": 576, RESNET18_SMALL: 272}
+WIDTHS = {"mobilenet_v3_large": 960, "mobilenet_v3_small": 576, RESNET18_SMALL: 272, RESNET10_SMALL: 208}
 #: Networks without weights of ImageNet, and what to type in their place.
 _NOT_OF_IMAGENET = {
     VGGFACE2: "--encoder auto for those that fer weights import made, or scratch",
     RESNET18_SMALL: f"--encoder {FACES} for the packaged model's, or scratch",
+    RESNET10_SMALL: f"--encoder {pretrained.QUICK} for the packaged model's, or scratch",
 }
 
 
@@ -51,7 +63,8 @@ class _Network(TypedDict):
 def make_encoder(backbone: str, image_size: int | None = None) -> Encoder:
     """The encoder called ``backbone``, its weights random.
 
-    ``mobilenet_v3_large`` or ``_small`` of torchvision, ``resnet18_small``, ``timm/NAME``, or ``vggface2``.
+    ``mobilenet_v3_large`` or ``_small`` of torchvision, ``resnet18_small``, ``resnet10_small``, ``timm/NAME``, or
+    ``vggface2``.
     ``image_size`` is the side of its pictures, which vision transformers are built for. Raises
     :class:`~fer_cli.errors.ModelError` for another name.
     """
@@ -59,15 +72,15 @@ def make_encoder(backbone: str, image_size: int | None = None) -> Encoder:
     with no_init_weights() if torch.get_default_device().type == "meta" else nullcontext():
         if backbone in BACKBONES:
             return MobileNetV3(backbone)
-        if backbone == RESNET18_SMALL:
-            return SmallResNet()
+        if backbone in SMALL_RESNETS:
+            return SmallResNet(backbone)
         if backbone.startswith(TIMM):
             return TimmEncoder(backbone.removeprefix(TIMM), image_size)
         if backbone == VGGFACE2:
             return VGGFace2Backbone()
     raise ModelError(
         f"There is no backbone '{backbone[:100]}'.",
-        hint=f"The backbones are {', '.join(BACKBONES)}, {RESNET18_SMALL}, {TIMM}NAME (any network of timm) and "
+        hint=f"The backbones are {', '.join((*BACKBONES, *SMALL_RESNETS))}, {TIMM}NAME (any network of timm) and "
         f"{VGGFACE2}.",
     )
 
@@ -143,14 +156,14 @@ def starting_point(source: str, backbone: str | None) -> StartingPoint:
     """
     if source == BEST:
         source = best_start(backbone)
-    if source == FACES:
-        folder = pretrained.packaged_model()
+    if source in pretrained.NAMES:
+        folder = pretrained.packaged_model(source)
         if folder is None:
             raise ModelError(
-                f"This installation of fer has no packaged model: there is no {pretrained.FOLDER}.",
+                f"This installation of fer has no packaged model {source}.",
                 hint="Type --encoder imagenet, scratch, or a run's folder.",
             )
-        return StartingPoint(FACES, backbone or _backbone_in(folder, FACES), folder)
+        return StartingPoint(source, backbone or _backbone_in(folder, source), folder)
     if source in (IMAGENET, SCRATCH):
         name = backbone or BACKBONES[0]
         if source == IMAGENET and name in _NOT_OF_IMAGENET:
@@ -169,6 +182,8 @@ def best_start(backbone: str | None) -> str:
     Without ``backbone`` and a packaged model ImageNet's weights are taken if they are here. Raises
     :class:`~fer_cli.errors.ModelError` where they are not.
     """
+    if backbone == RESNET10_SMALL and pretrained.packaged_model(pretrained.QUICK) is not None:
+        return pretrained.QUICK
     if backbone not in (None, RESNET18_SMALL):
         return BEST if backbone == VGGFACE2 else IMAGENET
     if pretrained.packaged_model() is not None:

@@ -1,7 +1,7 @@
 """Encoders, from an image to an embedding, and the head, from an embedding to the classes.
 
 MobileNetV3 (Howard et al. 2019, arXiv 1905.02244) as torchvision builds it, its features and average pool without the
-classifier: 960 numbers an image for ``mobilenet_v3_large``, 576 for ``mobilenet_v3_small``. A ResNet-18 for small
+classifier: 960 numbers an image for ``mobilenet_v3_large``, 576 for ``mobilenet_v3_small``. ResNets for small
 pictures, and timm's networks. VGGFace2's ResNet-50 is in :mod:`fer_cli.models.vggface2`.
 """
 
@@ -20,15 +20,16 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from fer_cli.errors import ModelError
-from fer_cli.models import TIMM
+from fer_cli.models import RESNET10_SMALL, RESNET18_SMALL, TIMM
 from fer_cli.models.loading import first_line, hush, load_into
 from fer_cli.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 #: torchvision's MobileNetV3 updates BatchNorm's running statistics by 0.01 a step, which suits the many steps of
 #: ImageNet; in the few hundred steps of a face corpus they would hardly leave their initial values.
 BATCH_NORM_MOMENTUM = 0.1
-#: The channels of the small ResNet's stages.
-STAGES = (64, 96, 160, 272)
+#: The channels of the stages of the small ResNets, by name, and how many blocks a stage has.
+STAGES = {RESNET18_SMALL: (64, 96, 160, 272), RESNET10_SMALL: (48, 80, 128, 208)}
+BLOCKS = {RESNET18_SMALL: 2, RESNET10_SMALL: 1}
 #: The name of an encoder's network, as a stored configuration may have it.
 BackboneName = Annotated[str, Meta(max_length=200)]
 #: The side of the pictures that it was built for, for networks that need to know.
@@ -107,23 +108,24 @@ class MobileNetV3(Encoder):
 
 
 class SmallResNet(Encoder):
-    """A ResNet-18 (He et al. 2016, arXiv 1512.03385) for pictures of 48 to 112 pixels.
+    """A ResNet (He et al. 2016, arXiv 1512.03385) for pictures of 48 to 112 pixels, a ResNet-18 or a ResNet-10.
 
-    Its stem is one 3×3 convolution of stride 2 without a pool, and its four stages have :data:`STAGES` channels in
-    place of 64 to 512: 3.7 million parameters, and at 64 pixels 310 million multiplications a picture.
+    Its stem is one 3×3 convolution of stride 2 without a pool, and its four stages of two blocks, or one, have
+    :data:`STAGES` channels in place of 64 to 512: 3.7 or 1.1 million parameters, and at 64 pixels 325 or 95 million
+    multiplications a picture.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = RESNET18_SMALL) -> None:
         super().__init__()
-        before = STAGES[0]
+        before = STAGES[name][0]
         stem = nn.Conv2d(3, before, 3, stride=2, padding=1, bias=False)
         layers: list[nn.Module] = [stem, nn.BatchNorm2d(before), nn.ReLU(inplace=True)]
-        for width in STAGES:
+        for width in STAGES[name]:
             first = BasicBlock(width, width)
             if width != before:
                 shortcut = nn.Sequential(nn.Conv2d(before, width, 1, stride=2, bias=False), nn.BatchNorm2d(width))
                 first = BasicBlock(before, width, stride=2, downsample=shortcut)
-            layers += [first, BasicBlock(width, width)]
+            layers += [first, *(BasicBlock(width, width) for _ in range(BLOCKS[name] - 1))]
             before = width
         self.features = nn.Sequential(*layers)
         self.avgpool = nn.AdaptiveAvgPool2d(1)

@@ -9,7 +9,7 @@ from transformers import PretrainedConfig
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from fer_cli.errors import ModelError
-from fer_cli.models import BACKBONES, RESNET18_SMALL, VGGFACE2, Backbone
+from fer_cli.models import BACKBONES, SMALL_RESNETS, VGGFACE2, Backbone
 from fer_cli.models.backbones import backbone_of, encoder_part, make_encoder, weights_file
 from fer_cli.models.base import TrainedModel
 from fer_cli.models.encoder import MobileNetV3
@@ -79,7 +79,7 @@ def identity_network(name: str) -> nn.Module:
     """
     if name == VGGFACE2:
         return VGGFace2Encoder()
-    if name not in (*BACKBONES, RESNET18_SMALL):
+    if name not in (*BACKBONES, *SMALL_RESNETS):
         raise ModelError(f"There is no identity network '{name}'.", hint=f"Type {VGGFACE2} or {', '.join(BACKBONES)}.")
     return make_encoder(name)
 

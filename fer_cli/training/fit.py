@@ -31,8 +31,9 @@ from fer_cli.progress import Progress, silent
 from fer_cli.runs.run import CARD, CHECKPOINTS, EPOCHS, LOGS, UNFINISHED, VERSION, Run, run_behind, unlisted_behind
 from fer_cli.training.augmentation import augmentation_of, mixing_of
 from fer_cli.training.folder import finished, identity_of, reserved
-from fer_cli.training.optimizer import class_frequencies
+from fer_cli.training.optimizer import Teachers, class_frequencies
 from fer_cli.training.recipes.base import BuildContext, GradientRecipe, Recipe, Solution
+from fer_cli.training.recipes.classifier import ClassifierRecipe
 from fer_cli.training.samples import (
     ExtraData,
     JoinedFaces,
@@ -244,7 +245,10 @@ def _load(
     views, collate = None, None
     if isinstance(recipe, GradientRecipe):
         vary = augmentation_of(recipe, model)
-        collate = Collator(preprocessing, vary=vary.batch, mix=mixing_of(recipe, model, inputs))
+        mix = mixing_of(recipe, model, inputs)
+        if isinstance(recipe, ClassifierRecipe) and recipe.teacher:
+            mix = Teachers(recipe, context.classes, preprocessing, device, mix)
+        collate = Collator(preprocessing, vary=vary.batch, mix=mix)
         views = None if vary.is_none else Views(recipe.views, recipe.seed, recipe.augment, vary)
     labels = _labels(recipe, dataset, sides["train"], extra, context.classes)
 

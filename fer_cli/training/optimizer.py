@@ -1,7 +1,8 @@
-"""Objective and optimizer: the loss, class balance, decay and learning rates by layer, and the schedule by steps."""
+"""Objective and optimizer: loss, teachers, class balance, decay and learning rates by layer, the schedule by steps."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,9 +10,13 @@ from torch import Tensor, nn
 from torch.utils.data import WeightedRandomSampler
 from transformers import PreTrainedModel
 
-from fer_cli.errors import UsageError
+from fer_cli.errors import ModelError, UsageError
+from fer_cli.models.inference import Classifier
+from fer_cli.models.preprocessing import Preprocessing
 from fer_cli.options import flag
+from fer_cli.runs.run import Run
 from fer_cli.training.recipes.base import GradientRecipe
+from fer_cli.training.recipes.classifier import ClassifierRecipe
 
 #: To which power of its frequency a class is drawn more rarely, by the name of ``--sampling``.
 POWERS = {"natural": 0.0, "sqrt": 0.5, "balanced": 1.0}
@@ -53,6 +58,76 @@ class TrainingLoss(nn.Module):
             logits, labels, weight=weights, label_smoothing=self._smoothing, reduction="sum"
         )
         return total / (labels.to(weights) @ weights).sum()
+
+
+class Teachers:
+    """Trained models that label the pictures another one learns from: G. Hinton et al. 2015, arXiv 1503.02531.
+
+    Each sample's label becomes ``1 - weight`` of its own and ``weight`` of the mean of the models' probabilities, as
+    their logits give them, for the very picture that is learned from, augmented and mixed: L. Beyer et al., *Knowledge
+    distillation: A good teacher is patient and consistent*, CVPR 2022, arXiv 2106.05237. ``mix`` mixes a batch's
+    pictures and labels before. The models are the ``recipe``'s. Raises :class:`~fer_cli.errors.ModelError` for one of
+    pairs, of other ``classes``, that sees its pictures otherwise than by ``preprocessing``, or whose logits were
+    balanced after training where the recipe balances its own.
+    """
+
+    def __init__(
+        self,
+        recipe: ClassifierRecipe,
+        classes: tuple[str, ...],
+        preprocessing: Preprocessing,
+        device: torch.device,
+        mix: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+    ):
+        self._weight, self._mix = recipe.teacher_weight, mix
+        folders = recipe.teacher_folders()
+        self._models = [_teacher(folder, classes, preprocessing, device) for folder in folders]
+        for folder in folders if recipe.posthoc_adjustment else []:
+            if Run.open(folder).card["recipe"].get("posthoc_adjustment"):
+                raise ModelError(
+                    f"--teacher {folder}: its logits were balanced after training already, and --posthoc-adjustment "
+                    f"{recipe.posthoc_adjustment:g} would balance again what is learned from them.",
+                    hint="Type --posthoc-adjustment 0.",
+                )
+        #: Of each model, the places of its classes in the order of ours.
+        self._places = [[model.classes.index(name) for name in classes] for model in self._models]
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The B×3×S×S normalised pictures, mixed, and their labels, B×C, for labels of B indices or B×C shares."""
+        if self._mix is not None:
+            pixels, labels = self._mix(pixels, labels)
+        if labels.dim() == 1:
+            labels = nn.functional.one_hot(labels, len(self._places[0]))
+        taught = [
+            model.model(pixel_values=pixels).logits.float().softmax(dim=1)[:, places]
+            for model, places in zip(self._models, self._places, strict=True)
+        ]
+        return pixels, torch.lerp(labels.float(), torch.stack(taught).mean(dim=0), self._weight)
+
+
+def _teacher(folder: Path, classes: tuple[str, ...], preprocessing: Preprocessing, device: torch.device) -> Classifier:
+    model = Classifier.load(folder, str(device))
+    if model.paired:
+        raise ModelError(f"--teacher {folder}: it compares pairs.", hint="Name a model of single pictures.")
+    if set(model.classes) != set(classes):
+        raise ModelError(
+            f"--teacher {folder}: its classes are {', '.join(model.classes)}, and those to learn {', '.join(classes)}.",
+            hint="Name a model that was trained on the same classes.",
+        )
+    own = model.preprocessing
+    for what, its, ours in (
+        ("pictures of", f"{own.size} pixels", f"{preprocessing.size} pixels"),
+        ("a margin of", own.face_crop.get("margin"), preprocessing.face_crop.get("margin")),
+        ("pictures", *("without colours" if each.grey else "in colour" for each in (own, preprocessing))),
+        ("colours normalised by", *(f"{each.mean}, {each.std}" for each in (own, preprocessing))),
+    ):
+        if its != ours:
+            raise ModelError(
+                f"--teacher {folder}: it was trained on {what} {its}, and this training has {ours}.",
+                hint="Give both the same --size, --grey, --encoder, and fer prepare --margin.",
+            )
+    return model
 
 
 @torch.no_grad()

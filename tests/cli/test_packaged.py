@@ -23,7 +23,9 @@ from tests.pretrained.made import packaged_stand_in
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    return packaged_stand_in(tmp_path_factory.mktemp("installed") / "faces")
+    folder = packaged_stand_in(tmp_path_factory.mktemp("installed") / "faces")
+    shutil.copytree(folder, folder.with_name("faces-quick"))
+    return folder
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def rows(path) -> list[dict[str, str]]:
 
 def test_without_a_run_the_packaged_model_predicts_and_says_its_scores(here):
     said = fer("predict", "images", "--detector", "none", "--out", "p.csv")
-    assert "model     faces: accuracy 80.0% [70.0%, 90.0%] of 40 (made); trained on Made" in said
+    assert "model     faces-quick: accuracy 80.0% [70.0%, 90.0%] of 40 (made); trained on Made" in said
     assert len(rows(here / "p.csv")) == 2
     assert "p_neutral" in rows(here / "p.csv")[0]
 
@@ -67,7 +69,8 @@ def test_a_run_comes_first_and_the_name_overrides_it(here):
 def test_without_either_the_person_learns_how_to_make_a_run(here, monkeypatch):
     monkeypatch.setattr(pretrained, "FOLDER", here / "nothing")
     assert "no finished run in ./runs" in fer("predict", "images", code=1)
-    assert "no packaged model" in fer("predict", "images", "--run", "faces", code=1)
+    for name in pretrained.NAMES:
+        assert "no packaged model" in fer("predict", "images", "--run", name, code=1)
     with pytest.raises(ModelError, match="no packaged model"):
         Predictor()
 
@@ -108,7 +111,7 @@ def detecting(here):
 
 def test_from_python_it_needs_no_name(here):
     predictor = Predictor(detector="none")
-    assert predictor.about.startswith("faces: accuracy 80.0%")
+    assert predictor.about.startswith("faces-quick: accuracy 80.0%")
     [face] = predictor(here / "images" / "0.png")
     assert set(face.probabilities) == set(predictor.classes)
 

@@ -1,5 +1,7 @@
 """Where an encoder starts: by a word, a run or a file, with the preprocessing that its weights were trained with."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -23,14 +25,14 @@ def faces(tmp_path, monkeypatch):
     made_model(features="target").save_pretrained(folder)
     Preprocessing(48, (0.5,) * 3, (0.25,) * 3, face_crop={"size": 64, "margin": 0.0}).save(folder)
     (folder / "run.json").write_text("{}")
-    monkeypatch.setattr(pretrained, "packaged_model", lambda: folder)
+    monkeypatch.setattr(pretrained, "packaged_model", lambda _="faces": folder)
     return folder
 
 
 @pytest.fixture
 def nothing(tmp_path, monkeypatch):
     """A machine without a packaged model and without any published weights."""
-    monkeypatch.setattr(pretrained, "packaged_model", lambda: None)
+    monkeypatch.setattr(pretrained, "packaged_model", lambda _="faces": None)
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
     monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
 
@@ -101,7 +103,7 @@ def test_torchvisions_networks_take_imagenets_colours_and_the_crops_size():
 
 
 def test_auto_in_a_recipe_is_replaced_by_what_is_here(faces, nothing, monkeypatch):
-    monkeypatch.setattr(pretrained, "packaged_model", lambda: faces)
+    monkeypatch.setattr(pretrained, "packaged_model", lambda _="faces": faces)
     assert DifferenceRecipe().resolved().encoder == "faces"
     assert DifferenceRecipe(encoder="scratch").resolved() == DifferenceRecipe(encoder="scratch")
     found = DisentangledRecipe(stage=1).resolved()
@@ -119,3 +121,12 @@ def test_the_notes_recipes_start_from_imagenet():
         note = kind.published["note"]()
         assert (note.encoder, note.hidden, note.dropout, note.standardise) == ("imagenet", (256, 128, 64, 32), 0, False)
     assert DisentangledRecipe.published["note"]().identity == "vggface2"
+
+
+def test_auto_with_the_smallest_network_is_the_packaged_model_that_has_it(monkeypatch):
+    monkeypatch.setattr(pretrained, "packaged_model", lambda name="faces": Path("installed", name))
+    assert backbones.best_start("resnet10_small") == "faces-quick"
+    assert backbones.best_start("resnet18_small") == backbones.best_start(None) == "faces"
+    monkeypatch.setattr(pretrained, "packaged_model", lambda name="faces": None)
+    with pytest.raises(ModelError, match="resnet10_small has no weights of ImageNet"):
+        starting_point(backbones.best_start("resnet10_small"), "resnet10_small")

@@ -72,23 +72,29 @@ def test_imagenet_weights_that_cannot_be_downloaded_say_what_to_type(monkeypatch
     assert ".pth" in caught.value.hint
 
 
-def test_the_small_resnet_halves_a_picture_four_times():
-    encoder = make_encoder("resnet18_small").eval()
-    assert encoder.features(torch.zeros(1, 3, 64, 64)).shape == (1, 272, 4, 4)
-    assert encoder(torch.zeros(2, 3, 48, 48)).shape == (2, encoder.width) == (2, 272)
-    # In float16, with a head, below the eight megabytes that a package may have.
-    assert 2 * sum(tensor.numel() for tensor in encoder.state_dict().values()) < 7.9e6
+#: The small ResNets, their widths, and how many megabytes they have in float16, with a head, at most.
+SMALL_RESNETS = [("resnet18_small", 272, 7.9), ("resnet10_small", 208, 2.2)]
 
 
-def test_its_blocks_begin_as_the_identity():
-    encoder = make_encoder("resnet18_small").eval()
+@pytest.mark.parametrize(("name", "width", "megabytes"), SMALL_RESNETS)
+def test_a_small_resnet_halves_a_picture_four_times(name, width, megabytes):
+    encoder = make_encoder(name).eval()
+    assert encoder.features(torch.zeros(1, 3, 64, 64)).shape == (1, width, 4, 4)
+    assert encoder(torch.zeros(2, 3, 48, 48)).shape == (2, encoder.width) == (2, width)
+    assert 2 * sum(tensor.numel() for tensor in encoder.state_dict().values()) < megabytes * 1e6
+
+
+@pytest.mark.parametrize("name", ["resnet18_small", "resnet10_small"])
+def test_its_blocks_begin_as_the_identity(name):
+    encoder = make_encoder(name).eval()
     stem, block = encoder.features[:3], encoder.features[3]
     pictures = torch.rand(1, 3, 32, 32)
     assert torch.equal(block(stem(pictures)), stem(pictures))
 
 
-def test_its_weights_are_known_by_their_widths(tmp_path):
-    save_file(make_encoder("resnet18_small").state_dict(), tmp_path / "weights.safetensors")
-    assert starting_point(str(tmp_path / "weights.safetensors"), None).backbone == "resnet18_small"
-    with pytest.raises(ModelError, match="resnet18_small has no weights of ImageNet"):
-        starting_point("imagenet", "resnet18_small")
+@pytest.mark.parametrize("name", ["resnet18_small", "resnet10_small"])
+def test_its_weights_are_known_by_their_widths(tmp_path, name):
+    save_file(make_encoder(name).state_dict(), tmp_path / "weights.safetensors")
+    assert starting_point(str(tmp_path / "weights.safetensors"), None).backbone == name
+    with pytest.raises(ModelError, match=f"{name} has no weights of ImageNet"):
+        starting_point("imagenet", name)

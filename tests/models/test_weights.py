@@ -12,7 +12,7 @@ from fer_cli.models.weights import ALL, FETCHABLE, cache_folder, find
 def test_all_say_what_they_are_for_where_they_come_from_and_their_licence():
     assert set(ALL) == {
         *("mobilenet_v3_large", "mobilenet_v3_small", "vit-base-patch16-224-in21k"),
-        *("yunet", "sface", "vggface2", "faces"),
+        *("yunet", "sface", "vggface2", "faces", "faces-quick"),
     }
     for name, weights in ALL.items():
         assert weights.name == name
@@ -20,7 +20,7 @@ def test_all_say_what_they_are_for_where_they_come_from_and_their_licence():
         assert weights.home
         assert "weights" in weights.licence
         assert "code" in weights.licence
-    assert set(FETCHABLE) == set(ALL) - {"vggface2", "faces"}
+    assert set(FETCHABLE) == set(ALL) - {"vggface2", "faces", "faces-quick"}
 
 
 def test_the_cache_is_where_the_user_says(monkeypatch, tmp_path):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fer_cli.embeddings.neutral import NeutralMean, distances, of_run, unit
 from fer_cli.errors import ModelError, RunError
-from fer_cli.models import RESNET18_SMALL, SFACE, VGGFACE2
+from fer_cli.models import SFACE, SMALL_RESNETS, VGGFACE2
 from fer_cli.models.disentangled import DisentangledModel
 from fer_cli.models.identity import identity_network, identity_weights
 from fer_cli.models.inference import Classifier
@@ -165,7 +165,7 @@ def _named(path: Path, threshold: float | None, device: torch.device) -> Identit
     network = identity_network(name)
     load_into(network, weights, str(path))
     network.eval()
-    preprocessing = preprocessing or Preprocessing(64 if name == RESNET18_SMALL else 224)
+    preprocessing = preprocessing or Preprocessing(64 if name in SMALL_RESNETS else 224)
     mean = NeutralMean.load(path) if path.is_dir() else None
     if run is not None:
         # A run whose dataset is gone, or shows no neutral faces, tells people apart all the same.

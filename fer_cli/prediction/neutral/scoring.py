@@ -97,7 +97,7 @@ def choose_scorer(
     :class:`~fer_cli.errors.ModelError` if ``wanted`` cannot be had, or has no neutral class.
     """
     if is_packaged(wanted):
-        return _packaged_scorer(classifier, Classifier.load(require_packaged(), device))
+        return _packaged_scorer(classifier, Classifier.load(require_packaged(wanted), device))
     if wanted is not None:
         chosen, _ = load_published(wanted, device)
         if chosen.paired or NEUTRAL not in chosen.classes:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from annotated_doc import Doc
 from annotated_types import Ge, Gt, Interval, Le
 
+from fer_cli import pretrained
 from fer_cli.errors import DatasetError, UsageError
 from fer_cli.extras import is_installed, missing
-from fer_cli.models import BEST, FACES, IMAGENET, SCRATCH, TestTime
+from fer_cli.models import BEST, IMAGENET, SCRATCH, TestTime
 from fer_cli.options import Panel, check_bounds
 from fer_cli.progress import Progress
 
@@ -75,6 +76,7 @@ class Recipe(ABC):
     #: Settings of trainings by gradient descent, where others ask for them.
     soft_labels: ClassVar[bool] = False
     refit: ClassVar[bool] = False
+    teacher: ClassVar[tuple[str, ...]] = ()
     tta: ClassVar[str] = "none"
 
     fold: Annotated[int, Ge(0), Doc("Test fold; the next one validates."), Panel("Data")] = 0
@@ -317,10 +319,8 @@ class EncoderRecipe(GradientRecipe):
 
 def starting_file(encoder: str) -> list[Path]:
     """The folder or file that ``encoder`` names, if it names one."""
-    if encoder == FACES:
-        from fer_cli.pretrained import packaged_model
-
-        folder = packaged_model()
+    if encoder in pretrained.NAMES:
+        folder = pretrained.packaged_model(encoder)
         return [] if folder is None else [folder]
     return [Path(encoder)] if encoder not in (BEST, IMAGENET, SCRATCH) else []
 

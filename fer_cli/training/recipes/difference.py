@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from fer_cli.models.difference import DifferenceModel
 
 #: What is said of an encoder's starting weights and its network in every recipe.
-ENCODER = "Starting weights: auto, faces, imagenet, scratch, a run, a file."
-BACKBONE = "mobilenet_v3_large or _small, resnet18_small, timm/NAME, vggface2."
+ENCODER = "Starting weights: auto, faces, faces-quick, imagenet, scratch, a run, a file."
+BACKBONE = "mobilenet_v3_large or _small, resnet18_small, resnet10_small, timm/NAME, vggface2."
 
 
 class PairRecipe(Recipe):
