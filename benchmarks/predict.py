@@ -54,7 +54,7 @@ WIDTH, HEIGHT = 640, 480
 SIZE = 224
 #: Pictures that the parts are timed on.
 SAMPLE = 96
-#: Measurements of a part, of which the shortest counts.
+#: Measurements of each part, and of the whole, of which the shortest counts: so others on the machine disturb least.
 REPEATS = 3
 
 
@@ -189,8 +189,10 @@ def measure(name: str, paths: list[Path], detector_model: Path) -> None:
         told = ", ".join(f"{part} {1000 * seconds:.1f} ms" for part, seconds in taken.items())
         print(f"  processor time a picture, {threads} thread(s): {told}")
         print(f"    sum {1000 * whole:.1f} ms: at most {limit:.1f} pictures/s")
-    rate, used = fer_rate(paths, ours, detector_model)
-    print(f"  fer predict: {rate:.1f} pictures/s, {rate / limit:.2f} of the limit (bar 0.9)")
+    found = [fer_rate(paths, ours, detector_model) for _ in range(REPEATS)]
+    rate, used = max(found)
+    told = ", ".join(f"{each:.1f}" for each, _ in found)
+    print(f"  fer predict: {told} pictures/s, at best {rate / limit:.2f} of the limit (bar 0.9)")
     print(f"    processor time a picture {1000 * used:.1f} ms, the parts' sum is {whole / used:.2f} of it")
     print(f"  plain loop: {plain:.1f} pictures/s; fer predict is {rate / plain:.2f} times as fast (bar 4)")
     print(f"    processor time a picture {1000 * plain_used:.1f} ms, {plain_used / used:.2f} times fer predict's")
