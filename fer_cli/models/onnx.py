@@ -282,7 +282,7 @@ def _in_int8(classifier: Classifier, folders: Sequence[Path]) -> tuple[Classifie
         places = " or ".join(map(str, folders)) or "a model's folder"
         raise ModelError(
             f"--runtime {INT8}: there is no {INT8_GRAPH} in {places}.",
-            hint="Type fer export RUN --quantize once, or another --runtime.",
+            hint="Type fer export RUN --quantize once; --run faces, which comes with one; or another --runtime.",
         )
     session = open_session(path)
     stored = session.get_modelmeta().custom_metadata_map

@@ -66,9 +66,9 @@ class Teachers:
     Each sample's label becomes ``1 - weight`` of its own and ``weight`` of the mean of the models' probabilities, as
     their logits give them, for the very picture that is learned from, augmented and mixed: L. Beyer et al., *Knowledge
     distillation: A good teacher is patient and consistent*, CVPR 2022, arXiv 2106.05237. ``mix`` mixes a batch's
-    pictures and labels before. The models are the ``recipe``'s. Raises :class:`~fer_cli.errors.ModelError` for one of
-    pairs, of other ``classes``, that sees its pictures otherwise than by ``preprocessing``, or whose logits were
-    balanced after training where the recipe balances its own.
+    pictures and labels before. The models are the ``recipe``'s; classes that are not learned are passed over. Raises
+    :class:`~fer_cli.errors.ModelError` for one of pairs, that lacks one of the ``classes``, that sees its pictures
+    otherwise than by ``preprocessing``, or whose logits were balanced after training where the recipe balances its own.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Teachers:
         if labels.dim() == 1:
             labels = nn.functional.one_hot(labels, len(self._places[0]))
         taught = [
-            model.model(pixel_values=pixels).logits.float().softmax(dim=1)[:, places]
+            model.model(pixel_values=pixels).logits[:, places].float().softmax(dim=1)
             for model, places in zip(self._models, self._places, strict=True)
         ]
         return pixels, torch.lerp(labels.float(), torch.stack(taught).mean(dim=0), self._weight)
@@ -110,10 +110,10 @@ def _teacher(folder: Path, classes: tuple[str, ...], preprocessing: Preprocessin
     model = Classifier.load(folder, str(device))
     if model.paired:
         raise ModelError(f"--teacher {folder}: it compares pairs.", hint="Name a model of single pictures.")
-    if set(model.classes) != set(classes):
+    if missing := set(classes).difference(model.classes):
         raise ModelError(
-            f"--teacher {folder}: its classes are {', '.join(model.classes)}, and those to learn {', '.join(classes)}.",
-            hint="Name a model that was trained on the same classes.",
+            f"--teacher {folder}: its classes are {', '.join(model.classes)}, without {', '.join(sorted(missing))}.",
+            hint="Name a model that was trained on all classes to learn.",
         )
     own = model.preprocessing
     for what, its, ours in (

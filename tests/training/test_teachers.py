@@ -103,10 +103,15 @@ def test_a_teacher_that_sees_pictures_otherwise_is_refused(teacher, preprocessin
         teachers(teacher("one", share(0), preprocessing=preprocessing))
 
 
-def test_a_teacher_of_other_classes_is_refused(teacher):
-    others = [*CLASSES[:-1], "boredom"]
-    with pytest.raises(ModelError, match="boredom, and those to learn"):
-        teachers(teacher("one", share(0), classes=tuple(others)))
+def test_classes_of_a_teacher_that_are_not_learned_are_passed_over(teacher):
+    folder = teacher("one", [9.0, 1.0, 1.0, 1.0], classes=("boredom", *CLASSES))
+    _, labels = teachers(folder, teacher_weight=1.0)(PICTURES, torch.tensor([0, 0]))
+    torch.testing.assert_close(labels, torch.full((2, 3), 1 / 3), atol=1e-6, rtol=0)
+
+
+def test_a_teacher_that_lacks_a_class_is_refused(teacher):
+    with pytest.raises(ModelError, match=f"without {CLASSES[-1]}"):
+        teachers(teacher("one", [0.0, 0.0], classes=CLASSES[:-1]))
 
 
 def test_logits_are_not_balanced_twice(teacher):
