@@ -61,7 +61,7 @@ class TrainingLoss(nn.Module):
 
 
 class Teachers:
-    """Trained models that label the pictures another one learns from: G. Hinton et al. 2015, arXiv 1503.02531.
+    """Teachers of knowledge distillation, which label a student's pictures: G. Hinton et al. 2015, arXiv 1503.02531.
 
     Each sample's label becomes ``1 - weight`` of its own and ``weight`` of the mean of the models' probabilities, as
     their logits give them, for the very picture that is learned from, augmented and mixed: L. Beyer et al., *Knowledge

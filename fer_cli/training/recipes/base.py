@@ -76,7 +76,6 @@ class Recipe(ABC):
     #: Settings of trainings by gradient descent, where others ask for them.
     soft_labels: ClassVar[bool] = False
     refit: ClassVar[bool] = False
-    teacher: ClassVar[tuple[str, ...]] = ()
     tta: ClassVar[str] = "none"
 
     fold: Annotated[int, Ge(0), Doc("Test fold; the next one validates."), Panel("Data")] = 0

@@ -38,10 +38,10 @@ class ClassifierRecipe(EncoderRecipe):
         tuple[int, ...], Doc("Width of a hidden layer of the head; may be repeated."), Panel("Model")
     ] = ()
     dropout: Annotated[float, Interval(ge=0, lt=1), Doc("Dropout before the head."), Panel("Model")] = 0.2
-    teacher: Annotated[  # type: ignore[misc]
-        tuple[str, ...], Doc("Run that labels its pictures too, or faces; may be repeated."), Panel("Model")
+    teacher: Annotated[
+        tuple[str, ...], Doc("Run to distil knowledge from, or faces; may be repeated."), Panel("Model")
     ] = ()
-    teacher_weight: Annotated[float, Interval(gt=0, le=1), Doc("Weight of these labels."), Panel("Model")] = 0.75
+    teacher_weight: Annotated[float, Interval(gt=0, le=1), Doc("Weight of its soft labels."), Panel("Model")] = 0.75
 
     def __post_init__(self) -> None:
         super().__post_init__()
