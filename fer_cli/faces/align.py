@@ -6,7 +6,10 @@ that part of the side on each edge. Only the eyes decide: mouth and brows move w
 and would carry it into the alignment.
 """
 
+import cmath
+import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated
 
 import cv2
@@ -39,24 +42,21 @@ class CropTemplate:
     @property
     def eyes(self) -> np.ndarray:
         """2×2: where the right and the left eye lie in a crop, x and y in pixels."""
-        tight = self.size / (1 + 2 * self.margin)
-        down = (self.margin + EYE_LINE) * tight
-        apart = tight / SIDE
-        return np.array([[(self.size - apart) / 2, down], [(self.size + apart) / 2, down]])
+        return np.array(_eyes(self))
 
     def matrix(self, landmarks: np.ndarray) -> np.ndarray:
         """2×3: the similarity that brings a picture's points to the crop's, for 5×2 ``landmarks`` (eyes first).
 
         Raises :class:`~fer_cli.errors.PictureError` if the eyes are in one place.
         """
-        right, left = np.asarray(landmarks, dtype=float)[:2]
-        to_right, to_left = self.eyes
         # As complex numbers a similarity without mirroring is a product and a sum.
-        across, wanted = complex(*(left - right)), complex(*(to_left - to_right))
-        if not np.isfinite(across) or abs(across) < 1:
+        right, left = (complex(*eye) for eye in np.asarray(landmarks, dtype=float)[:2].tolist())
+        to_right, to_left = (complex(*eye) for eye in _eyes(self))
+        across = left - right
+        if not cmath.isfinite(across) or abs(across) < 1:
             raise PictureError("eyes in one place")
-        turn = wanted / across
-        shift = complex(*to_right) - turn * complex(*right)
+        turn = (to_left - to_right) / across
+        shift = to_right - turn * right
         return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
     def align(self, pixels: np.ndarray, landmarks: np.ndarray, *, quick: int | None = None) -> np.ndarray:
@@ -68,13 +68,14 @@ class CropTemplate:
         """
         matrix = self.matrix(landmarks)
         pixels, matrix = _around(pixels, matrix, self.size)
-        scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+        scale = math.hypot(matrix[0, 0], matrix[1, 0])
         if scale >= 1:
             return _warped(pixels, matrix, self.size)
         # Each pixel of the crop stands for several of the picture. Mapped twice as fine and then averaged, none is
         # skipped over, and the crop is as sharp wherever the face lies on the picture's grid.
         times = OVERSAMPLING if quick is None else quick
-        finer = times * matrix + [[0, 0, (times - 1) / 2]]
+        finer = times * matrix
+        finer[:, 2] += (times - 1) / 2
         # To average areas that are no whole number of pixels takes three times as long.
         shrinking = times * scale if quick is None else 1 / max(1, int(1 / (times * scale)))
         if shrinking < 1:
@@ -99,6 +100,14 @@ class CropTemplate:
         return cv2.copyMakeBorder(resized, top, bottom, left, right, borderType=cv2.BORDER_REPLICATE)
 
 
+@cache
+def _eyes(template: CropTemplate) -> tuple[tuple[float, float], tuple[float, float]]:
+    tight = template.size / (1 + 2 * template.margin)
+    down = (template.margin + EYE_LINE) * tight
+    apart = tight / SIDE
+    return ((template.size - apart) / 2, down), ((template.size + apart) / 2, down)
+
+
 def _warped(pixels: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     return cv2.warpAffine(pixels, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
@@ -108,14 +117,17 @@ def _around(pixels: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarr
 
     The rest need not be averaged, and OpenCV maps no picture that is wider than 32,767 pixels.
     """
-    height, width = pixels.shape[:2]
-    back = cv2.invertAffineTransform(matrix)
-    corners = np.array([[0, 0, 1], [size, 0, 1], [0, size, 1], [size, size, 1]]) @ back.T
-    room = 2 + 2 * float(np.hypot(back[0, 0], back[1, 0]))
-    left, top = np.clip(np.floor(corners.min(axis=0) - room), 0, [width - 1, height - 1]).astype(int)
-    right, bottom = np.clip(np.ceil(corners.max(axis=0) + room), [left + 1, top + 1], [width, height]).astype(int)
+    back = cv2.invertAffineTransform(matrix).tolist()
+    room = 2 + 2 * math.hypot(back[0][0], back[1][0])
+    # Plain numbers: as arrays the four corners take ten times as long.
+    spans = []
+    for (across, down, start), length in zip(back, pixels.shape[1::-1], strict=True):
+        corners = [start, start + across * size, start + down * size, start + (across + down) * size]
+        first = math.floor(min(max(0, min(corners) - room), length - 1))
+        spans.append((first, math.ceil(max(first + 1, min(max(corners) + room, length)))))
+    (left, right), (top, bottom) = spans
     moved = matrix.copy()
-    moved[:, 2] += matrix[:, :2] @ (left, top)
+    moved[:, 2] += matrix[:, 0] * left + matrix[:, 1] * top
     return pixels[top:bottom, left:right], moved
 
 
@@ -124,10 +136,10 @@ def _shrunk(pixels: np.ndarray, matrix: np.ndarray, scale: float) -> tuple[np.nd
     height, width = pixels.shape[:2]
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     across, down = size[0] / width, size[1] / height
+    from_shrunk = matrix / (across, down, 1)
     # Pixel centres, not corners, are what the matrix maps: hence the halves.
-    to_shrunk = np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2], [0, 0, 1]])
-    shrunk = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    return shrunk, matrix @ np.linalg.inv(to_shrunk)
+    from_shrunk[:, 2] -= from_shrunk[:, 0] * (across - 1) / 2 + from_shrunk[:, 1] * (down - 1) / 2
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), from_shrunk
 
 
 #: The side of the crops that networks which tell people apart are trained on, and where the right and the left eye, the

@@ -1,5 +1,6 @@
 """Face detection in pictures of any size, with accurate landmarks."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -159,7 +160,8 @@ class Detector:
     def _found(
         self, pixels: np.ndarray, resized: np.ndarray, threshold: float | None = None, *, average: bool
     ) -> list[Face]:
-        back = np.divide(pixels.shape[1::-1], resized.shape[1::-1])
+        (height, width), (rows, columns) = pixels.shape[:2], resized.shape[:2]
+        back = width / columns, height / rows
         return [_face(row, back) for row in self._net.find(resized, threshold, average=average)]
 
     def _refined(self, pixels: np.ndarray, face: Face) -> tuple[Face, bool]:
@@ -206,9 +208,9 @@ class Detector:
         if mirrored:
             points[:, 0] = template.size - 1 - points[:, 0]
             points = points[MIRRORED]
-        (right, left), found = template.eyes, points[:2]
-        near = np.linalg.norm(found - template.eyes, axis=1) < SAME_FACE * np.linalg.norm(left - right)
-        return (points, largest.score) if near.all() else None
+        eyes = template.eyes.tolist()
+        farthest = max(map(math.dist, points[:2].tolist(), eyes))
+        return (points, largest.score) if farthest < SAME_FACE * math.dist(*eyes) else None
 
     def _turned(self, pixels: np.ndarray, face: Face) -> Face | None:
         """The face as it is found in the turn in which it scores highest, or None if that is as the picture lies."""
@@ -247,10 +249,12 @@ def _size(pixels: np.ndarray, scale: float) -> tuple[int, int]:
     return max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
 
 
-def _face(row: np.ndarray, back: np.ndarray = np.ones(2)) -> Face:  # noqa: B008
+def _face(row: np.ndarray, back: tuple[float, float]) -> Face:
     """The face of a row of the network, times ``back`` across and down."""
-    x, y, width, height = map(float, row[:4] * np.tile(back, 2))
-    return Face((x, y, width, height), row[4:14].reshape(5, 2) * back, float(row[14]))
+    across, down = back
+    x, y, width, height = row[:4].tolist()
+    box = x * across, y * down, width * across, height * down
+    return Face(box, row[4:14].reshape(5, 2) * np.array(back), float(row[14]))
 
 
 def _middle_inside(inner: tuple[float, float, float, float], outer: tuple[float, float, float, float]) -> bool:

@@ -25,7 +25,30 @@ STRIDES = (8, 16, 32)
 SAME = 0.3
 MOST = 5000
 #: What it gives for each place: two scores, the box, and the five points.
-OUTPUTS = ["cls", "obj", "bbox", "kps"]
+OUTPUTS = ("cls", "obj", "bbox", "kps")
+#: What makes of them a row for each place, in pixels: the box's left, top, width and height, the points, and the score.
+ROWS = """
+rows (float[1, places, 1] cls, float[1, places, 1] obj, float[1, places, 4] bbox, float[1, places, 10] kps,
+      float[places, 2] corner, float[places, 1] stride) => (float[1, places, 15] rows)
+<float zero = {0}, float half = {0.5}, float one = {1}>
+{
+    class_score = Clip(cls, zero, one)
+    object_score = Clip(obj, zero, one)
+    both_scores = Mul(class_score, object_score)
+    score = Sqrt(both_scores)
+    to_middle, log_size = Split<axis = 2>(bbox)
+    middle_on_grid = Add(to_middle, corner)
+    middle = Mul(middle_on_grid, stride)
+    size_on_grid = Exp(log_size)
+    size = Mul(size_on_grid, stride)
+    half_size = Mul(size, half)
+    start = Sub(middle, half_size)
+    corners = Concat<axis = 1>(corner, corner, corner, corner, corner)
+    points_on_grid = Add(kps, corners)
+    points = Mul(points_on_grid, stride)
+    rows = Concat<axis = 2>(start, size, points, score)
+}
+"""
 #: Places that score at least this, and whose boxes overlap a face's by more than this, see it.
 VOTES, SAME_BOX = 0.5, 0.5
 #: What the network's first layer takes.
@@ -42,7 +65,7 @@ class YuNet:
         # From bytes, so that no other file is asked for.
         network = onnx.load_from_string(read_bytes(model))
         _take_bytes_of_any_size(network.graph)
-        _join_outputs(network.graph)
+        _give_rows(network.graph)
         options = onnxruntime.SessionOptions()
         # Whoever has many pictures looks at several at once.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -74,42 +97,43 @@ class YuNet:
         # The network halves a picture five times.
         planes = np.zeros((3, -(-height // 32) * 32, -(-width // 32) * 32), np.uint8)
         # Blue first, as OpenCV has them.
-        planes[::-1, :height, :width] = cv2.split(pixels)
-        cls, obj, box, points = (part[0] for part in self._session.run(OUTPUTS, {self._input: planes[None]}))
-        # Few places come near; for all others the roots need not be drawn.
-        places = np.flatnonzero(cls[:, 0] * obj[:, 0] >= 0.99 * threshold**2)
-        score = np.sqrt(np.clip(cls[places, 0], 0, 1) * np.clip(obj[places, 0], 0, 1))
-        places, score = places[score >= threshold], score[score >= threshold]
-        corner, stride = np.split(_grid(*planes.shape[1:])[places], [2], axis=1)
-        middle, size = (corner + box[places, :2]) * stride, np.exp(box[places, 2:]) * stride
-        marks = (points[places].reshape(-1, 5, 2) + corner[:, None]) * stride[:, None]
-        return np.concatenate([middle - size / 2, size, marks.reshape(-1, 10), score[:, None]], axis=1)
+        for plane, colour in zip(planes[::-1], cv2.split(pixels), strict=True):
+            plane[:height, :width] = colour
+        corner, stride = _grid(*planes.shape[1:])
+        given = {self._input: planes[None], "corner": corner, "stride": stride}
+        rows = self._session.run(["rows"], given)[0][0]
+        return rows[rows[:, 14] >= threshold]
 
 
 @lru_cache(maxsize=64)
-def _grid(height: int, width: int) -> np.ndarray:
-    """N×3 float32: the column and row of each place of the three grids, and its stride."""
-    grids = []
+def _grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """N×2 and N×1 float32: the column and row of each place of the three grids, and its stride."""
+    corners, strides = [], []
     for stride in STRIDES:
         rows, columns = np.mgrid[: height // stride, : width // stride].reshape(2, -1)
-        grids.append(np.stack([columns, rows, np.full(len(rows), stride)], axis=1))
-    return np.concatenate(grids).astype(np.float32)
+        corners.append(np.stack([columns, rows], axis=1))
+        strides.append(np.full((len(rows), 1), stride))
+    return np.concatenate(corners).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
 
 def _averaged(row: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The row with the mean points of all ``rows`` that see its face."""
-    voting = rows[(rows[:, 14] >= VOTES) & (_intersection_over_union(row, rows) > SAME_BOX)]
-    if not len(voting):
-        return row
-    return np.concatenate([row[:4], (voting[:, 14] / voting[:, 14].sum()) @ voting[:, 4:14], row[14:]])
+    score = rows[:, 14]
+    votes = score * ((score >= VOTES) & (_intersection_over_union(row, rows) > SAME_BOX))
+    total = float(votes.sum())
+    if total:
+        row[4:14] = votes @ rows[:, 4:14] / total
+    return row
 
 
 def _intersection_over_union(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """N intersections over union of a box with N boxes: left, top, width, height."""
-    start = np.maximum(box[:2], boxes[:, :2])
-    end = np.minimum(box[:2] + box[2:4], boxes[:, :2] + boxes[:, 2:4])
-    shared = np.clip(end - start, 0, None).prod(axis=1)
-    return shared / (box[2:4].prod() + boxes[:, 2:4].prod(axis=1) - shared)
+    x, y, wide, high = box[:4].tolist()
+    left, top, width, height = boxes[:, :4].T
+    across = np.minimum(left + width, x + wide) - np.maximum(left, x)
+    down = np.minimum(top + height, y + high) - np.maximum(top, y)
+    shared = np.maximum(across, 0) * np.maximum(down, 0)
+    return shared / (width * height + wide * high - shared)
 
 
 def _take_bytes_of_any_size(graph: onnx.GraphProto) -> None:
@@ -133,19 +157,22 @@ def _take_bytes_of_any_size(graph: onnx.GraphProto) -> None:
     graph.node.insert(0, onnx.helper.make_node("Cast", [given.name], [AS_FLOAT], to=onnx.TensorProto.FLOAT))
 
 
-def _join_outputs(graph: onnx.GraphProto) -> None:
-    """Have the network give its four outputs for all three grids at once; raises ``ValueError`` if it lacks one."""
-    given = {output.name: output for output in graph.output}
-    joined = []
+def _give_rows(graph: onnx.GraphProto) -> None:
+    """Have the network give :data:`ROWS`; raises ``ValueError`` if it lacks an output of another.
+
+    Python's lock is not held meanwhile, and other threads have it.
+    """
     for kind in OUTPUTS:
         names = [f"{kind}_{stride}" for stride in STRIDES]
-        if not set(names) <= set(given):
+        if not set(names) <= {output.name for output in graph.output}:
             raise ValueError("another network")
         graph.node.append(onnx.helper.make_node("Concat", names, [kind], axis=1))
-        joined.append(given[names[0]])
-        joined[-1].name = kind
+    rows = onnx.parser.parse_graph(ROWS)
+    graph.node.extend(rows.node)
+    graph.initializer.extend(rows.initializer)
+    graph.input.extend(value for value in rows.input if value.name not in OUTPUTS)
     del graph.output[:]
-    graph.output.extend(joined)
+    graph.output.extend(rows.output)
 
 
 REPOSITORY = "opencv/face_detection_yunet"
