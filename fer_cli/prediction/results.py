@@ -82,7 +82,7 @@ class FacePrediction:
     @property
     def confidence(self) -> float:
         """The probability of :attr:`label`."""
-        return self.probabilities[self.label]
+        return max(self.probabilities.values())
 
 
 def crop_of(face: FacePrediction) -> np.ndarray:
@@ -140,7 +140,9 @@ class Summary:
             self.faces += len(result.faces)
             self.labels.update(face.label for face in result.faces)
         if result.faces:
-            self._compare(result.frame, min(result.faces, key=lambda face: face.confidence))
+            face = min(result.faces, key=lambda face: face.confidence)
+            if len(self.least_certain) < LEAST_CERTAIN or face.confidence < self.least_certain[-1][1].confidence:
+                self._compare(result.frame, face)
 
     def _compare(self, frame: Frame, face: FacePrediction) -> None:
         found: dict[int, tuple[Frame, FacePrediction]] = {}
@@ -152,6 +154,8 @@ class Summary:
 POINTS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
 BOX = ("x", "y", "width", "height")
 LANDMARKS = tuple(f"{point}_{axis}" for point in POINTS for axis in "xy")
+#: The columns of where a face is.
+PLACE = (*BOX, "detection", *LANDMARKS)
 
 #: The columns before the probabilities, and their types. ``frame``, ``time`` (seconds) and ``track`` are empty for
 #: pictures; ``person`` and ``person_confidence`` where people are not told apart. The
@@ -167,7 +171,7 @@ COLUMNS: dict[str, type] = {
     "track": int,
     "person": str,
     "person_confidence": float,
-    **dict.fromkeys((*BOX, "detection", *LANDMARKS), float),
+    **dict.fromkeys(PLACE, float),
     "neutral": str,
     "neutral_confidence": float,
     "label": str,
@@ -253,12 +257,12 @@ def _in_schema(ours: Mapping[str, Any], schema: str) -> tuple[dict[str, Column],
 
 def to_row(frame: Frame, face: FacePrediction) -> dict[str, Any]:
     """One face as a row of :func:`columns`, exact to the last digit; what is absent is None."""
-    row: dict[str, Any] = dict.fromkeys(COLUMNS)
-    if face.box is not None and face.landmarks is not None and face.detection is not None:
-        row |= zip(BOX, map(float, face.box), strict=True)
-        row |= zip(LANDMARKS, map(float, np.ravel(face.landmarks)), strict=True)
-        row["detection"] = float(face.detection)
-    return row | {
+    box, points, detection = face.box, face.landmarks, face.detection
+    if box is None or points is None or detection is None:
+        place = dict.fromkeys(PLACE)
+    else:
+        place = dict(zip(PLACE, map(float, (*box, detection, *np.ravel(points).tolist())), strict=True))
+    return {
         "file": as_text(frame.path),
         "frame": frame.number,
         "time": frame.time,
@@ -266,6 +270,7 @@ def to_row(frame: Frame, face: FacePrediction) -> dict[str, Any]:
         "track": face.track,
         "person": as_text(face.person) or None,
         "person_confidence": face.person_confidence,
+        **place,
         "neutral": as_text(face.neutral) or None,
         "neutral_confidence": face.neutral_confidence,
         "label": face.label,

@@ -190,6 +190,7 @@ def _run(
         for path in (options.errors, options.timeline):
             if path is not None and path.is_file():
                 path.unlink()
+    listeners = [summary.count, show]
     if _is_file(options.out):
         settings = {
             "sources": list(names),
@@ -205,7 +206,7 @@ def _run(
             if people is not None:
                 people.resume(checkpoint.results())
             found = checkpoint.store(results(remaining, checkpoint.inputs))
-            _write(found, [sink for sink in sinks if sink.immediate], [_count(progress, total)])
+            _write(found, sinks, listeners, _count(progress, total), before=checkpoint.results())
 
         def on_ray(checkpoint: Checkpoint, total: int) -> None:
             from fer_cli.prediction.actor import make_job
@@ -217,18 +218,19 @@ def _run(
             with ExitStack() as stack:
                 kept = [stack.enter_context(sink) for sink in sinks if isinstance(sink, Thumbnails)]
                 _predict_on_ray(job, checkpoint, total, options.ray_address, kept, progress)
+            _write((), [sink for sink in sinks if not sink.immediate], listeners, before=checkpoint.results())
 
         if options.engine == RAY:
             # Blocks that a changed store gave would not go with the stored ones.
             read = {} if people is None else {"people": cast("KnownPeople", people).fingerprint}
             settings |= {"engine": RAY, "device": device, **read}
         work = on_ray if options.engine == RAY else here
-        _run_with_checkpoint(sources, work, sinks, settings, options, [summary.count, show], progress)
+        _run_with_checkpoint(sources, work, settings, options, progress)
         return summary
     again = (lambda: list_inputs(sources)) if all(source.replayable for source in sources) else None
     found = results(enumerate(list_inputs(sources)), again)
     total = None if again is None else sum(1 for _ in again())
-    _write(found, sinks, [summary.count, show, _count(progress, total)])
+    _write(found, sinks, listeners, _count(progress, total))
     return summary
 
 
@@ -252,10 +254,8 @@ def predict_inputs(
 def _run_with_checkpoint(
     sources: Sequence[Source],
     work: Callable[[Checkpoint, int], None],
-    sinks: Sequence[Sink],
     settings: dict[str, Any],
     options: PredictOptions,
-    listeners: Sequence[Listener],
     progress: Progress,
 ) -> None:
     checkpoint = Checkpoint(cast(Path, options.out))
@@ -268,7 +268,6 @@ def _run_with_checkpoint(
             # Nothing is lost, and the line, corrected, should not find itself in its own way.
             checkpoint.remove()
         raise
-    _write(checkpoint.results(), [sink for sink in sinks if not sink.immediate], listeners)
     checkpoint.remove()
 
 
@@ -300,12 +299,22 @@ def _predict_on_ray(
             progress("predicting", done, total)
 
 
-def _write(results: Iterable[FrameResult], sinks: Sequence[Sink], listeners: Sequence[Listener]) -> None:
+def _write(
+    results: Iterable[FrameResult],
+    sinks: Sequence[Sink],
+    listeners: Sequence[Listener],
+    count: Listener = lambda _: None,
+    before: Iterable[FrameResult] = (),
+) -> None:
+    """Give the sinks and the listeners those stored ``before``, which immediate sinks have had, and the ``results``."""
     with ExitStack() as stack:
-        writers = [stack.enter_context(sink).write for sink in sinks]
-        for result in results:
-            for take in (*writers, *listeners):
-                take(result)
+        entered = [stack.enter_context(sink) for sink in sinks]
+        later = [sink for sink in entered if not sink.immediate]
+        for given, taking, counted in ((before, later, ()), (results, entered, (count,))):
+            takers = (*(sink.write for sink in taking), *listeners, *counted)
+            for result in given:
+                for take in takers:
+                    take(result)
 
 
 def _count(progress: Progress, total: int | None) -> Listener:

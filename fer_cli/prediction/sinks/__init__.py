@@ -14,8 +14,8 @@ from fer_cli.prediction.results import FrameResult
 class Sink(ABC):
     """A place that results are written to; complete when its ``with`` block ends without an exception.
 
-    An ``immediate`` sink takes results in the process that made them, with the faces' crops; any other takes those of
-    all processes, in the order of the inputs.
+    An ``immediate`` sink takes results once, in the process that made them, with the faces' crops. Any other takes
+    those of all processes, in the order of the inputs; where a prediction is resumed also those of before.
     """
 
     immediate: ClassVar[bool] = False

@@ -6,7 +6,7 @@ import heapq
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
@@ -127,6 +127,8 @@ class AlbumPage(Sink):
         for skipped in result.skipped:
             self._skip(frame, skipped)
         for face in result.faces:
+            # Its crop, which is only there as it is made, would be kept for thousands of faces.
+            face = replace(face, crop=None, aligned=None, identity=None)
             self._people.setdefault(face.person, Counter())[face.label] += 1
             self._neutrals[("given" if face.neutral != MEAN else MEAN) if face.neutral else ""] += 1
             if frame.number is None:

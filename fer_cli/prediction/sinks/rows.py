@@ -4,10 +4,11 @@ A row format is one subclass of :class:`RowSink` in :data:`FORMATS`.
 """
 
 import csv
+import glob
 import json
 from abc import abstractmethod
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from io import StringIO
@@ -17,7 +18,7 @@ from typing import Any, ClassVar, Self, TextIO
 import numpy as np
 
 from fer_cli.errors import UsageError
-from fer_cli.files import as_text, written_whole
+from fer_cli.files import as_text, remove_abandoned, written_whole
 from fer_cli.prediction.results import BOX, LANDMARKS, SKIPPED_COLUMNS, FrameResult, in_schema, skipped_row, to_row
 from fer_cli.prediction.sinks import Sink, write_errors
 from fer_cli.prediction.sinks.images import colour
@@ -65,7 +66,8 @@ class RowSink(Sink):
     def rows(self, result: FrameResult) -> Iterator[dict[str, Any]]:
         """The rows of one result."""
         for face in result.faces:
-            yield in_schema(rounded(to_row(result.frame, face)), self.schema)
+            row = rounded(to_row(result.frame, face))
+            yield row if self.schema == "fer" else in_schema(row, self.schema)
 
     def write(self, result: FrameResult) -> None:
         """Write a row for each face."""
@@ -94,6 +96,8 @@ class RowSink(Sink):
         stack.enter_context(write_errors(path))
         if not path.exists() or path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
+            # A killed prediction has left what it had written.
+            remove_abandoned(path.parent, f".{glob.escape(path.name)}.*.part")
             path = stack.enter_context(written_whole(path))
         elif self.binary:
             raise UsageError(f"--out {path}: this format needs a file.", hint="Type --format csv or jsonl.")
@@ -109,16 +113,15 @@ class CsvRows(RowSink):
         """Write the header."""
         self._stream, self._line = target, StringIO()
         # Only a line terminator of both characters makes the writer quote a name with either in it.
-        self._writer = csv.DictWriter(self._line, list(self.columns), lineterminator="\r\n")
-        self._writer.writeheader()
-        self._flush()
+        self._writer = csv.writer(self._line, lineterminator="\r\n")
+        self._write(self.columns)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Write a row, and flush it."""
-        self._writer.writerow({name: harmless(cell) for name, cell in row.items()})
-        self._flush()
+        self._write(harmless(row[name]) for name in self.columns)
 
-    def _flush(self) -> None:
+    def _write(self, cells: Iterable[Any]) -> None:
+        self._writer.writerow(cells)
         self._stream.write(self._line.getvalue().removesuffix("\r\n") + "\n")
         self._stream.flush()
         self._line.seek(0)
