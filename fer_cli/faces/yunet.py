@@ -26,11 +26,12 @@ SAME = 0.3
 MOST = 5000
 #: What it gives for each place: two scores, the box, and the five points.
 OUTPUTS = ("cls", "obj", "bbox", "kps")
-#: What makes of them a row for each place, in pixels: the box's left, top, width and height, the points, and the score.
+#: What makes of them a row for each place that scores at least the threshold, in pixels: the box's left, top, width and
+#: height, the points, and the score.
 ROWS = """
 rows (float[1, places, 1] cls, float[1, places, 1] obj, float[1, places, 4] bbox, float[1, places, 10] kps,
-      float[places, 2] corner, float[places, 1] stride) => (float[1, places, 15] rows)
-<float zero = {0}, float half = {0.5}, float one = {1}>
+      float[places, 2] corner, float[places, 1] stride, float[1] threshold) => (float[1, seen, 15] rows)
+<float zero = {0}, float half = {0.5}, float one = {1}, int64[1] flat = {-1}>
 {
     class_score = Clip(cls, zero, one)
     object_score = Clip(obj, zero, one)
@@ -46,7 +47,11 @@ rows (float[1, places, 1] cls, float[1, places, 1] obj, float[1, places, 4] bbox
     corners = Concat<axis = 1>(corner, corner, corner, corner, corner)
     points_on_grid = Add(kps, corners)
     points = Mul(points_on_grid, stride)
-    rows = Concat<axis = 2>(start, size, points, score)
+    row_of_each = Concat<axis = 2>(start, size, points, score)
+    below = Less(score, threshold)
+    at_least = Not(below)
+    sees = Reshape(at_least, flat)
+    rows = Compress<axis = 1>(row_of_each, sees)
 }
 """
 #: Places that score at least this, and whose boxes overlap a face's by more than this, see it.
@@ -100,9 +105,9 @@ class YuNet:
         for plane, colour in zip(planes[::-1], cv2.split(pixels), strict=True):
             plane[:height, :width] = colour
         corner, stride = _grid(*planes.shape[1:])
-        given = {self._input: planes[None], "corner": corner, "stride": stride}
-        rows = self._session.run(["rows"], given)[0][0]
-        return rows[rows[:, 14] >= threshold]
+        given = {"corner": corner, "stride": stride, "threshold": np.array([threshold], np.float32)}
+        [[rows]] = self._session.run(["rows"], {self._input: planes[None], **given})
+        return rows
 
 
 @lru_cache(maxsize=64)
@@ -158,9 +163,9 @@ def _take_bytes_of_any_size(graph: onnx.GraphProto) -> None:
 
 
 def _give_rows(graph: onnx.GraphProto) -> None:
-    """Have the network give :data:`ROWS`; raises ``ValueError`` if it lacks an output of another.
+    """Have the network give :data:`ROWS`, while other threads have Python's lock.
 
-    Python's lock is not held meanwhile, and other threads have it.
+    Raises ``ValueError`` if it lacks one of its outputs.
     """
     for kind in OUTPUTS:
         names = [f"{kind}_{stride}" for stride in STRIDES]

@@ -4,8 +4,9 @@ Next to the output ``p.csv`` it is ``.p.csv.unfinished``, and holds ``settings.j
 ``inputs.jsonl`` (the inputs, listed once, so that a folder that changes meanwhile changes nothing) and parts with one
 line a result, in the order of the inputs. One process writes ``part-0.jsonl``, a line when all sinks have taken its
 result; a line cut short, and the lines of a video that was not finished, are dropped and made again. A cluster's blocks
-are parts of their own, ``part-64-128.jsonl`` of inputs 64 to 127, each written whole. At the end the output is made of
-the parts, and the folder is removed.
+are parts of their own, ``part-64-128.jsonl`` of inputs 64 to 127, each written whole, of which the output is made at
+the end. One process writes the output as it goes; resumed, it begins that with what is stored. Then the folder is
+removed.
 """
 
 import json
@@ -15,6 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+
+import msgspec
 
 from fer_cli.documents import check_document
 from fer_cli.errors import FerError, UsageError
@@ -235,7 +238,13 @@ def input_of(line: bytes) -> Input:
 
 def line_of(result: FrameResult) -> bytes:
     """The line that stores a result."""
-    return json.dumps(_record(result)).encode() + b"\n"
+    record = _record(result)
+    try:
+        # In a tenth of the time that Python's own encoder takes.
+        return msgspec.json.encode(record) + b"\n"
+    except UnicodeEncodeError:
+        # A name that is no UTF-8 keeps its bytes in ASCII.
+        return json.dumps(record).encode() + b"\n"
 
 
 def _is_whole(part: Path, start: int, stop: int) -> bool:

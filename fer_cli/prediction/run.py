@@ -206,7 +206,7 @@ def _run(
             if people is not None:
                 people.resume(checkpoint.results())
             found = checkpoint.store(results(remaining, checkpoint.inputs))
-            _write(found, sinks, listeners, _count(progress, total), before=checkpoint.results())
+            _write(found, sinks, [*listeners, _count(progress, total)], before=checkpoint.results())
 
         def on_ray(checkpoint: Checkpoint, total: int) -> None:
             from fer_cli.prediction.actor import make_job
@@ -230,7 +230,7 @@ def _run(
     again = (lambda: list_inputs(sources)) if all(source.replayable for source in sources) else None
     found = results(enumerate(list_inputs(sources)), again)
     total = None if again is None else sum(1 for _ in again())
-    _write(found, sinks, listeners, _count(progress, total))
+    _write(found, sinks, [*listeners, _count(progress, total)])
     return summary
 
 
@@ -303,15 +303,13 @@ def _write(
     results: Iterable[FrameResult],
     sinks: Sequence[Sink],
     listeners: Sequence[Listener],
-    count: Listener = lambda _: None,
     before: Iterable[FrameResult] = (),
 ) -> None:
-    """Give the sinks and the listeners those stored ``before``, which immediate sinks have had, and the ``results``."""
+    """Give those stored ``before`` to all but immediate sinks, which have had them; then the ``results`` to all."""
     with ExitStack() as stack:
         entered = [stack.enter_context(sink) for sink in sinks]
-        later = [sink for sink in entered if not sink.immediate]
-        for given, taking, counted in ((before, later, ()), (results, entered, (count,))):
-            takers = (*(sink.write for sink in taking), *listeners, *counted)
+        for given, taking in ((before, [sink for sink in entered if not sink.immediate]), (results, entered)):
+            takers = (*(sink.write for sink in taking), *listeners)
             for result in given:
                 for take in takers:
                     take(result)

@@ -174,6 +174,7 @@ def test_a_killed_prediction_goes_on_and_gives_what_one_in_one_go_gives(here, ru
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert not Path("p.csv").exists()
+    assert list(here.glob(".p.csv.*.part"))
     said = fer(run, *common, "--out", "p.csv", code=2)[1]
     assert "--resume" in said
     for changed in ("--faces=largest", "--schema=openface"):
@@ -185,6 +186,7 @@ def test_a_killed_prediction_goes_on_and_gives_what_one_in_one_go_gives(here, ru
     assert len(rows("p.csv")) == 170
     assert [row["track"] for row in rows("p.csv") if row["frame"]] == ["0"] * 5 + ["1"] * 10 + ["0"] * 5
     assert not part.parent.exists()
+    assert not list(here.glob(".*"))
     # What is finished is not begun again.
     assert "is complete" in fer(run, *common, "--out", "p.csv", "--resume", code=2)[1]
 

@@ -39,6 +39,14 @@ def near(found: np.ndarray, wanted: np.ndarray, within: float) -> bool:
     return found.shape == wanted.shape and np.abs(found.astype(float) - wanted).mean() <= within
 
 
+@pytest.mark.parametrize("size", [(1, 1), (7, 3), (3000, 1500)])
+def test_pixels_are_the_files_whether_pillow_has_them_in_one_piece_or_in_several(size):
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    found = decode(Image.fromarray(pixels))
+    assert np.array_equal(found, pixels)
+    assert found.flags.writeable
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "within"),
     [

@@ -3,13 +3,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fer_cli.errors import UsageError
 from fer_cli.faces.align import align_five
 from fer_cli.faces.decode import decode
 from fer_cli.prediction.neutral.given import FixedNeutral
-from fer_cli.prediction.pipeline import BATCH, FaceExtractor, Neutral, extract_faces, predict
+from fer_cli.prediction.pipeline import BATCH, FaceExtractor, Neutral, extract_faces, predict, to_tensor
 from fer_cli.prediction.results import FacePrediction, Frame, FrameResult, Skipped
 from tests.made import CLASSES
 from tests.prediction.made import FACE_CROP, made_pictures
@@ -41,6 +42,14 @@ def test_probabilities_do_not_depend_on_what_a_picture_is_predicted_with(alone, 
     # To the last bit: a prediction that is resumed, or divided, must not differ from one in one go.
     assert together == turned[::-1] == single
     assert len({tuple(shares.values()) for shares in together}) == len(paths)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (33, 57)])
+def test_a_batch_has_each_crops_colours_as_planes(size):
+    crops = [np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8) for number in range(3)]
+    batch = to_tensor(crops)
+    assert (batch.dtype, batch.is_contiguous()) == (torch.uint8, True)
+    assert np.array_equal(batch.numpy(), np.stack([crop.transpose(2, 0, 1) for crop in crops]))
 
 
 def test_a_picture_that_cannot_be_used_is_skipped_and_the_others_are_not(alone, extract, faces, tmp_path):

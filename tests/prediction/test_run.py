@@ -8,6 +8,7 @@ from fer_cli.errors import PictureError, UsageError
 from fer_cli.prediction.neutral.given import GivenNeutral
 from fer_cli.prediction.options import PredictOptions
 from fer_cli.prediction.run import check, run
+from fer_cli.prediction.sinks.images import FaceCrops
 from tests.prediction.made import made_pictures
 from tests.prediction.test_sources import FakeCamera
 from tests.videos import make_video, shades
@@ -33,6 +34,39 @@ def test_the_sum_counts_frames_faces_labels_and_faults(alone, tmp_path):
     summary = do(alone, tmp_path / "in", every="2")
     assert (summary.frames, summary.used, summary.faces, summary.faults) == (9, 8, 8, 1)
     assert summary.labels.total() == 8
+
+
+def stopped_after(results: int):
+    """Progress in which Ctrl-C is pressed once so many results are counted."""
+
+    def progress(stage, done, _total, **_):
+        if (stage, done) == ("predicting", results):
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_a_resumed_prediction_writes_what_is_stored_and_then_what_is_new(alone, tmp_path, monkeypatch):
+    made_pictures(tmp_path / "in", 9)
+    (tmp_path / "in" / "000.png").write_bytes(b"")
+    (tmp_path / "in" / "008.png").write_bytes(b"")
+    whole = do(alone, tmp_path / "in", out=tmp_path / "whole.csv", crops=tmp_path / "all")
+    settings = {"out": tmp_path / "p.csv", "crops": tmp_path / "crops", "report": tmp_path / "p.html"}
+    with pytest.raises(KeyboardInterrupt):
+        do(alone, tmp_path / "in", progress=stopped_after(5), **settings)
+    assert not list(tmp_path.glob("*p.*csv"))
+    # The fifth is made again: it was not stored when its sinks had it.
+    cropped = {path.name for path in settings["crops"].iterdir()}
+    assert len(cropped) == 4
+    counted, written = [], []
+    monkeypatch.setattr(FaceCrops, "write", lambda _, result: written.append(result.frame.index))
+    summary = do(alone, tmp_path / "in", progress=lambda *step, **_: counted.append(step[1:]), resume=True, **settings)
+    assert written == [4, 5, 6, 7, 8]
+    assert counted[-9:] == [(done, 9) for done in range(1, 10)]
+    assert summary == whole
+    for name in ("csv", "errors.csv"):
+        assert (tmp_path / f"p.{name}").read_bytes() == (tmp_path / f"whole.{name}").read_bytes()
+    assert (tmp_path / "p.html").read_text(encoding="utf-8").count('class="card"') == 7
 
 
 def test_files_go_next_to_the_output_unless_named(faces):

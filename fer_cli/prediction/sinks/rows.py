@@ -4,7 +4,6 @@ A row format is one subclass of :class:`RowSink` in :data:`FORMATS`.
 """
 
 import csv
-import glob
 import json
 from abc import abstractmethod
 from array import array
@@ -18,7 +17,7 @@ from typing import Any, ClassVar, Self, TextIO
 import numpy as np
 
 from fer_cli.errors import UsageError
-from fer_cli.files import as_text, remove_abandoned, written_whole
+from fer_cli.files import as_text, written_whole
 from fer_cli.prediction.results import BOX, LANDMARKS, SKIPPED_COLUMNS, FrameResult, in_schema, skipped_row, to_row
 from fer_cli.prediction.sinks import Sink, write_errors
 from fer_cli.prediction.sinks.images import colour
@@ -96,8 +95,6 @@ class RowSink(Sink):
         stack.enter_context(write_errors(path))
         if not path.exists() or path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            # A killed prediction has left what it had written.
-            remove_abandoned(path.parent, f".{glob.escape(path.name)}.*.part")
             path = stack.enter_context(written_whole(path))
         elif self.binary:
             raise UsageError(f"--out {path}: this format needs a file.", hint="Type --format csv or jsonl.")
@@ -118,7 +115,7 @@ class CsvRows(RowSink):
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Write a row, and flush it."""
-        self._write(harmless(row[name]) for name in self.columns)
+        self._write(harmless(row[name]) if kind is str else row[name] for name, kind in self.columns.items())
 
     def _write(self, cells: Iterable[Any]) -> None:
         self._writer.writerow(cells)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+import weakref
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -96,6 +97,15 @@ def test_faces_stand_by_person_and_expression_the_least_certain_first(tmp_path):
     ]
     assert "Anna, 70% sure" in cards(page)[1]
     assert "group.jpg, face 1" in cards(page)[3]
+
+
+def test_a_page_keeps_no_pixels_of_the_faces_until_it_is_written(tmp_path):
+    made = AlbumPage(tmp_path / "album.html", Thumbnails(None), classes=CLASSES, names=["album"])
+    results = [picture(0, "a.jpg", face("anger", 0.9)), *video(1, "clip.mp4", (face("anger", 0.9, track=0),))]
+    crops = [weakref.ref(each.crop) for result in results for each in result.faces]
+    while results:
+        made.write(results.pop(0))
+    assert [crop() for crop in crops] == [None, None]
 
 
 def test_without_people_the_groups_are_expressions(tmp_path):
