@@ -117,18 +117,26 @@ def _around(pixels: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarr
 
     The rest need not be averaged, and OpenCV maps no picture that is wider than 32,767 pixels.
     """
-    back = cv2.invertAffineTransform(matrix).tolist()
-    room = 2 + 2 * math.hypot(back[0][0], back[1][0])
-    # Plain numbers: as arrays the four corners take ten times as long.
-    spans = []
-    for (across, down, start), length in zip(back, pixels.shape[1::-1], strict=True):
-        corners = [start, start + across * size, start + down * size, start + (across + down) * size]
-        first = math.floor(min(max(0, min(corners) - room), length - 1))
-        spans.append((first, math.ceil(max(first + 1, min(max(corners) + room, length)))))
-    (left, right), (top, bottom) = spans
+    height, width = pixels.shape[:2]
+    columns, rows = cv2.invertAffineTransform(matrix).tolist()
+    room = 2 + 2 * math.hypot(columns[0], rows[0])
+    left, right = _span(columns, size, room, width)
+    top, bottom = _span(rows, size, room, height)
     moved = matrix.copy()
     moved[:, 2] += matrix[:, 0] * left + matrix[:, 1] * top
     return pixels[top:bottom, left:right], moved
+
+
+def _span(coordinate: list[float], size: int, room: float, length: int) -> tuple[int, int]:
+    """From where to where of ``length`` pixels a crop of ``size`` reaches, by the line of the matrix back to there.
+
+    In plain numbers: as arrays the four corners take ten times as long.
+    """
+    across, down, start = coordinate
+    lowest = start + min(0, across * size) + min(0, down * size) - room
+    highest = start + max(0, across * size) + max(0, down * size) + room
+    first = math.floor(min(max(0, lowest), length - 1))
+    return first, math.ceil(max(first + 1, min(highest, length)))
 
 
 def _shrunk(pixels: np.ndarray, matrix: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:

@@ -266,8 +266,7 @@ def open_sources(names: Iterable[str | Path], reading: Reading | None = None) ->
     reading = reading or Reading()
     expanded = (each for name in map(str, names) for each in ([name] if os.path.lexists(name) else expand_braces(name)))
     return [
-        next(kind for kind in SOURCES if kind.opens(name))(name, reading)
-        for name in (each if isinstance(to_path(each), Address) else str(to_path(each)) for each in expanded)
+        next(kind for kind in SOURCES if kind.opens(name))(name, reading) for name in map(str, map(to_path, expanded))
     ]
 
 
