@@ -12,9 +12,9 @@ integers too (`--runtime int8`), and MobileNetV3-Large at 224×224 with random w
 - the same for a loop over transformers.pipeline("image-classification") with the same network, and with the detector as
   it refines every face in two sizes and mirrored.
 
-The parts are timed twice: alone, and with every core doing the same. The second is what a processor whose cores share
-their clock and caches can give, and what the limit is made of. On a machine that others use too, those by processor
-time say more than those by the clock.
+The parts are timed alone, and with every core doing the same. The second is what a processor whose cores share their
+clock and caches can give, and what the limit is made of: three times, each right before the whole that it is compared
+with. On a machine that others use too, those by processor time say more than those by the clock.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 import cv2
@@ -54,8 +55,10 @@ WIDTH, HEIGHT = 640, 480
 SIZE = 224
 #: Pictures that the parts are timed on.
 SAMPLE = 96
-#: Measurements of each part, and of the whole, of which the shortest counts: so others on the machine disturb least.
+#: Measurements of each part, of which the shortest counts: so others on the machine disturb least.
 REPEATS = 3
+#: Measurements of the parts and, right after them, of the whole: a machine's speed changes from minute to minute.
+ROUNDS = 3
 
 
 def pictures(count: int, folder: Path | None) -> list[Path]:
@@ -182,20 +185,28 @@ def measure(name: str, paths: list[Path], detector_model: Path) -> None:
     ours, runtime = with_runtime(model, RUNTIMES[name], folders)
     print(f"{name}: {len(paths)} pictures, {cores()} cores, load {os.getloadavg()[0]:.2f}, {runtime.split()[0]}")
     plain, plain_used = plain_rate(paths[: max(SAMPLE, len(paths) // 4)], model, detector_model)
-    for threads in (1, cores()):
-        taken = parts(paths[:SAMPLE], ours, detector_model, threads)
+    print(f"  processor time a picture, 1 thread: {told(parts(paths[:SAMPLE], ours, detector_model, 1))}")
+    rates, shares, used_shares = [], [], []
+    for _ in range(ROUNDS):
+        taken = parts(paths[:SAMPLE], ours, detector_model, cores())
         whole = sum(taken.values())
-        limit = cores() / whole
-        told = ", ".join(f"{part} {1000 * seconds:.1f} ms" for part, seconds in taken.items())
-        print(f"  processor time a picture, {threads} thread(s): {told}")
-        print(f"    sum {1000 * whole:.1f} ms: at most {limit:.1f} pictures/s")
-    found = [fer_rate(paths, ours, detector_model) for _ in range(REPEATS)]
-    rate, used = max(found)
-    told = ", ".join(f"{each:.1f}" for each, _ in found)
-    print(f"  fer predict: {told} pictures/s, at best {rate / limit:.2f} of the limit (bar 0.9)")
-    print(f"    processor time a picture {1000 * used:.1f} ms, the parts' sum is {whole / used:.2f} of it")
+        rate, used = fer_rate(paths, ours, detector_model)
+        rates.append((rate, used))
+        shares.append(rate * whole / cores())
+        used_shares.append(whole / used)
+        print(f"  {cores()} threads: {told(taken)}: at most {cores() / whole:.1f} pictures/s")
+        print(f"    fer predict: {rate:.1f} pictures/s, {shares[-1]:.2f} of that")
+        print(f"    processor time a picture {1000 * used:.1f} ms, the parts' sum is {used_shares[-1]:.2f} of it")
+    rate, used = max(rates)
+    print(f"  middle: {median(shares):.2f} of the limit (bar 0.9), by processor time {median(used_shares):.2f}")
     print(f"  plain loop: {plain:.1f} pictures/s; fer predict is {rate / plain:.2f} times as fast (bar 4)")
     print(f"    processor time a picture {1000 * plain_used:.1f} ms, {plain_used / used:.2f} times fer predict's")
+
+
+def told(taken: dict[str, float]) -> str:
+    """The seconds of each part, and their sum, in words."""
+    each = ", ".join(f"{part} {1000 * seconds:.1f} ms" for part, seconds in taken.items())
+    return f"{each}, sum {1000 * sum(taken.values()):.1f} ms"
 
 
 def main() -> None:
