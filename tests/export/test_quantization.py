@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from torch import nn
 
@@ -41,6 +42,16 @@ def test_static_integers_where_they_cost_no_more_than_a_point(tmp_path):
     exact = Net()(faces(5, 0)).detach().numpy()
     found = run_graph(open_session(small), {"pixel_values": faces(5, 0)})
     assert 0 < np.abs(found - exact).max() < 0.1 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("accuracies", [{"static": 0.9, "float32": 0.9}, {"static": 0, "float32": 0.9, "dynamic": 0.9}])
+def test_two_products_of_a_weight_and_an_input_fit_into_sixteen_bits(tmp_path, accuracies):
+    small, _ = made(tmp_path, accuracies)
+    tensors = map(onnx.numpy_helper.to_array, onnx.load(small).graph.initializer)
+    weights = [each for each in tensors if each.dtype == np.int8 and each.ndim > 1]
+    assert weights
+    for each in weights:
+        assert 32 < np.abs(each.astype(int)).max() <= 64
 
 
 def test_dynamic_ones_where_those_cost_more_and_these_less(tmp_path):
