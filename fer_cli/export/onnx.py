@@ -260,7 +260,7 @@ def smallest_graph(
     test, dynamic quantization of the linear layers' weights is tried too, and the more accurate kept.
 
     Weights use seven of their bits: a processor with AVX2 but without VNNI adds two products in 16 bits, which those of
-    eight overflow, so that probabilities of `faces` were up to 0.27 off there.
+    eight overflow, so that probabilities of `faces` were up to 0.96 off there.
     """
     prepared, static, dynamic = (graph.with_name(f"{name}.onnx") for name in ("prepared", "static", "dynamic"))
     with silence():
