@@ -145,7 +145,8 @@ class Detector:
     def _find(self, pixels: np.ndarray, longest: int, *, average: bool = False) -> list[Face]:
         scale = longest / max(pixels.shape[:2])
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        return self._found(pixels, cv2.resize(pixels, _size(pixels, scale), interpolation=method), average=average)
+        resized = pixels if scale == 1 else cv2.resize(pixels, _size(pixels, scale), interpolation=method)
+        return self._found(pixels, resized, average=average)
 
     def _find_coarsely(self, pixels: np.ndarray) -> list[Face]:
         """The faces at :data:`COARSE_SIDE`, down to a score of :data:`RIVAL`."""

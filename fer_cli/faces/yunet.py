@@ -100,10 +100,12 @@ class YuNet:
     def _rows(self, pixels: np.ndarray, threshold: float) -> np.ndarray:
         height, width = pixels.shape[:2]
         # The network halves a picture five times.
-        planes = np.zeros((3, -(-height // 32) * 32, -(-width // 32) * 32), np.uint8)
+        below, beside = -height % 32, -width % 32
+        if below or beside:
+            pixels = cv2.copyMakeBorder(pixels, 0, below, 0, beside, borderType=cv2.BORDER_CONSTANT)
+        planes = np.empty((3, *pixels.shape[:2]), np.uint8)
         # Blue first, as OpenCV has them.
-        for plane, colour in zip(planes[::-1], cv2.split(pixels), strict=True):
-            plane[:height, :width] = colour
+        cv2.split(pixels, list(planes[::-1]))
         corner, stride = _grid(*planes.shape[1:])
         given = {"corner": corner, "stride": stride, "threshold": np.array([threshold], np.float32)}
         [[rows]] = self._session.run(["rows"], {self._input: planes[None], **given})

@@ -13,6 +13,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
@@ -24,7 +25,7 @@ from fer_cli.errors import FerError, UsageError
 from fer_cli.faces.formats import is_video
 from fer_cli.files import read_json, write_bytes, write_json, written_whole
 from fer_cli.prediction.listing import to_path
-from fer_cli.prediction.results import COLUMNS, Frame, FrameResult, Skipped, from_row, to_row
+from fer_cli.prediction.results import COLUMNS, Frame, FrameResult, Skipped, from_row
 from fer_cli.prediction.sinks import write_errors
 from fer_cli.prediction.sources import Input
 from fer_cli.progress import Progress, silent
@@ -32,6 +33,7 @@ from fer_cli.progress import Progress, silent
 #: Path, subject, problem and source of an input; of one in a shard also the shard and the place there.
 _Input = tuple[str, str | None, str | None, int]
 _InShard = tuple[str, str | None, str | None, int, str, tuple[int, int]]
+_decode_input = msgspec.json.Decoder(_Input).decode
 #: A part that holds a block, by its first input and the one after its last.
 _BLOCK = re.compile(r"part-(\d+)-(\d+)\.jsonl")
 # The columns stand once; a type checker sees a dictionary.
@@ -283,7 +285,11 @@ def _checked(line: bytes, kind: Any) -> Any:
 
 
 def _checked_input(line: bytes) -> Any:
+    with suppress(ValueError):
+        # In a fortieth of the time that the others take.
+        return _decode_input(line)
     try:
+        # A name that is no UTF-8.
         return _checked(line, _Input)
     except ValueError:
         *row, place = _checked(line, _InShard)
@@ -298,7 +304,7 @@ def _record(result: FrameResult) -> dict[str, Any]:
         "frame": frame.number,
         "time": frame.time,
         "end": frame.end,
-        "faces": [to_row(frame, face) for face in result.faces],
+        "faces": result.rows,
         "skipped": result.skipped,
     }
 

@@ -104,8 +104,10 @@ class FaceExtractor:
 
     def __call__(self, frame: Frame) -> FrameResult:
         """The faces of ``frame``, without probabilities; an unusable picture is skipped without an exception."""
-        seen = frame.pixels if frame.number is not None else None
-        bare = replace(frame, pixels=None, data=None, thumbnail=None if seen is None else thumbnail(seen))
+        bare = frame
+        if frame.pixels is not None or frame.data is not None:
+            seen = frame.pixels if frame.number is not None else None
+            bare = replace(frame, pixels=None, data=None, thumbnail=None if seen is None else thumbnail(seen))
         if frame.problem is not None:
             return FrameResult(bare, skipped=(Skipped(frame.problem),))
         if frame.end:
@@ -283,12 +285,12 @@ def _with_neutrals(result: FrameResult, finder: NeutralFinder) -> tuple[FrameRes
 
 def _classify(waiting: list[tuple[FrameResult, list[Neutral]]], classifier: FaceClassifier) -> list[FrameResult]:
     crops = [crop_of(face) for result, _ in waiting for face in result.faces]
-    rows = iter(_probabilities(crops, [neutral for _, neutrals in waiting for neutral in neutrals], classifier))
+    rows = iter(_probabilities(crops, [neutral for _, neutrals in waiting for neutral in neutrals], classifier).tolist())
     return [
         replace(
             result,
             faces=tuple(
-                replace(face, probabilities=dict(zip(classifier.classes, map(float, next(rows)), strict=True)))
+                replace(face, probabilities=dict(zip(classifier.classes, next(rows), strict=True)))
                 for face in result.faces
             ),
         )

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,13 +105,18 @@ class Skipped(NamedTuple):
     face: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FrameResult:
     """A frame, without its pixels, with its faces, and what was skipped."""
 
     frame: Frame
     faces: tuple[FacePrediction, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+
+    @cached_property
+    def rows(self) -> tuple[Mapping[str, Any], ...]:
+        """:func:`to_row` of each face, made once for whoever stores them."""
+        return tuple(to_row(self.frame, face) for face in self.faces)
 
 
 #: Faces that a summary names for being the least certain.

@@ -18,7 +18,7 @@ import numpy as np
 
 from fer_cli.errors import UsageError
 from fer_cli.files import as_text, written_whole
-from fer_cli.prediction.results import BOX, LANDMARKS, SKIPPED_COLUMNS, FrameResult, in_schema, skipped_row, to_row
+from fer_cli.prediction.results import BOX, LANDMARKS, SKIPPED_COLUMNS, FrameResult, in_schema, skipped_row
 from fer_cli.prediction.sinks import Sink, write_errors
 from fer_cli.prediction.sinks.images import colour
 
@@ -50,6 +50,8 @@ class RowSink(Sink):
     def __init__(self, target: Path | TextIO, columns: Mapping[str, type], schema: str = "fer"):
         self._target, self.columns, self.schema = target, columns, schema
         self._stack: ExitStack[bool | None] | None = None
+        #: A stream whose reader sees each result as it comes; None for a file, which appears whole.
+        self._live: TextIO | None = None
 
     @abstractmethod
     def begin(self, target: Any) -> None:
@@ -64,18 +66,21 @@ class RowSink(Sink):
 
     def rows(self, result: FrameResult) -> Iterator[dict[str, Any]]:
         """The rows of one result."""
-        for face in result.faces:
-            row = rounded(to_row(result.frame, face))
+        for row in map(rounded, result.rows):
             yield row if self.schema == "fer" else in_schema(row, self.schema)
 
     def write(self, result: FrameResult) -> None:
         """Write a row for each face."""
         for row in self.rows(result):
             self.add(row)
+        if self._live is not None:
+            self._live.flush()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self.begin(self._open(stack))
+            if self._live is not None:
+                self._live.flush()
             stack.push(self._end)
             self._stack = stack.pop_all()
         return self
@@ -90,15 +95,21 @@ class RowSink(Sink):
     def _open(self, stack: ExitStack) -> Path | TextIO:
         if not isinstance(self._target, Path):
             stack.enter_context(write_errors("standard output"))
+            self._live = self._target
             return self._target
         path = self._target
         stack.enter_context(write_errors(path))
-        if not path.exists() or path.is_file():
+        whole = not path.exists() or path.is_file()
+        if whole:
             path.parent.mkdir(parents=True, exist_ok=True)
             path = stack.enter_context(written_whole(path))
         elif self.binary:
             raise UsageError(f"--out {path}: this format needs a file.", hint="Type --format csv or jsonl.")
-        return path if self.binary else stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+        if self.binary:
+            return path
+        stream = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
+        self._live = None if whole else stream
+        return stream
 
 
 class CsvRows(RowSink):
@@ -114,13 +125,12 @@ class CsvRows(RowSink):
         self._write(self.columns)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Write a row, and flush it."""
+        """Write a row."""
         self._write(harmless(row[name]) if kind is str else row[name] for name, kind in self.columns.items())
 
     def _write(self, cells: Iterable[Any]) -> None:
         self._writer.writerow(cells)
         self._stream.write(self._line.getvalue().removesuffix("\r\n") + "\n")
-        self._stream.flush()
         self._line.seek(0)
         self._line.truncate()
 
@@ -135,9 +145,8 @@ class JsonlRows(RowSink):
         self._stream = target
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Write a row, and flush it."""
+        """Write a row."""
         self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-        self._stream.flush()
 
 
 class ParquetRows(RowSink):
