@@ -45,8 +45,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FER_CACHE") or platformdirs.user_cache_path("fer"))
 
 
-def open_regular(path: Path) -> BufferedReader:
-    """A regular file (or a link to one), opened for reading bytes.
+def open_regular(path: Path, buffering: int = -1) -> BufferedReader:
+    """A regular file (or a link to one), opened for reading bytes, ``buffering`` of them at once.
 
     Raises ``OSError`` as ``open`` does, and for whatever is a folder, a pipe, a socket or a device, without waiting for
     a writer at its other end.
@@ -56,7 +56,7 @@ def open_regular(path: Path) -> BufferedReader:
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         # Opened by its path once more, it would have the path for its name, from which FFmpeg infers some formats.
-        return open(path, "rb", opener=lambda *_: descriptor)
+        return open(path, "rb", buffering, opener=lambda *_: descriptor)
     os.close(descriptor)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

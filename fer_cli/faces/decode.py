@@ -25,6 +25,8 @@ from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular
 MAX_PIXELS = 100_000_000
 #: The largest file taken on, in bytes.
 MAX_BYTES = 500_000_000
+#: Bytes of a file that are read at once: most pictures whole.
+AT_ONCE = 1 << 18
 #: By what errors the opening of a pipe, a socket or a device fails.
 NO_FILE = (errno.EINVAL, errno.ENXIO, errno.ENODEV)
 #: Formats whose further frames or pages are pictures of their own.
@@ -127,7 +129,7 @@ def _opened(path: Path) -> IO[bytes]:
     if is_raw(path):
         raise PictureError(why_unread(path) or "broken or cut short")
     try:
-        return open_regular(path)
+        return open_regular(path, AT_ONCE)
     except (OSError, ValueError) as error:
         raise PictureError(why_unreadable(error)) from error
 
@@ -188,11 +190,11 @@ def _pixels(picture: Image.Image) -> np.ndarray:
     width, height = picture.size
     try:
         # Pillow has four bytes a pixel in memory, which this does not copy.
-        stored = pyarrow.array(picture).values.to_numpy().reshape(height, width, 4)
+        _, memory = pyarrow.array(picture).values.buffers()
     except ValueError:
         # A large picture lies in several pieces. To copy it holds Python's lock, and takes three times as long.
         return np.array(picture)
-    return cv2.cvtColor(stored, cv2.COLOR_RGBA2RGB)
+    return cv2.cvtColor(np.frombuffer(memory, np.uint8).reshape(height, width, 4), cv2.COLOR_RGBA2RGB)
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
