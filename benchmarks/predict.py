@@ -13,8 +13,10 @@ integers too (`--runtime int8`), and MobileNetV3-Large at 224×224 with random w
   it refines every face in two sizes and mirrored.
 
 The parts are timed alone, and with every core doing the same. The second is what a processor whose cores share their
-clock and caches can give, and what the limit is made of: three times, each right before the whole that it is compared
-with. On a machine that others use too, those by processor time say more than those by the clock.
+clock and caches can give, and what the limit is made of: three times, each right before and right after the whole that
+it is compared with. Both are means: the shortest of several would be that of the parts, which take less time, in a
+second in which nobody else was there. On a machine that others use too, those by processor time say more than those by
+the clock.
 """
 
 import argparse
@@ -23,7 +25,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from tempfile import TemporaryDirectory
 
 import cv2
@@ -55,9 +57,9 @@ WIDTH, HEIGHT = 640, 480
 SIZE = 224
 #: Pictures that the parts are timed on.
 SAMPLE = 96
-#: Measurements of each part, of which the shortest counts: so others on the machine disturb least.
+#: Measurements of each part, of which the mean counts.
 REPEATS = 3
-#: Measurements of the parts and, right after them, of the whole: a machine's speed changes from minute to minute.
+#: Measurements of the whole, each between two of its parts: a machine's speed changes from minute to minute.
 ROUNDS = 3
 
 
@@ -143,7 +145,7 @@ def parts(paths: list[Path], model: Classifier, detector_model: Path, threads: i
         "classify": (lambda place: model.probabilities(batches[place]), range(len(batches)), BATCH),
     }
     return {
-        name: min(processor_seconds(work, places, threads) for _ in range(REPEATS)) / pictures_each
+        name: fmean(processor_seconds(work, places, threads) for _ in range(REPEATS)) / pictures_each
         for name, (work, places, pictures_each) in each.items()
     }
 
@@ -188,9 +190,11 @@ def measure(name: str, paths: list[Path], detector_model: Path) -> None:
     print(f"  processor time a picture, 1 thread: {told(parts(paths[:SAMPLE], ours, detector_model, 1))}")
     rates, shares, used_shares = [], [], []
     for _ in range(ROUNDS):
-        taken = parts(paths[:SAMPLE], ours, detector_model, cores())
-        whole = sum(taken.values())
+        before = parts(paths[:SAMPLE], ours, detector_model, cores())
         rate, used = fer_rate(paths, ours, detector_model)
+        after = parts(paths[:SAMPLE], ours, detector_model, cores())
+        taken = {part: fmean((before[part], after[part])) for part in before}
+        whole = sum(taken.values())
         rates.append((rate, used))
         shares.append(rate * whole / cores())
         used_shares.append(whole / used)
