@@ -45,22 +45,28 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FER_CACHE") or platformdirs.user_cache_path("fer"))
 
 
-def open_regular(path: Path, buffering: int = -1) -> BufferedReader:
-    """A regular file (or a link to one), opened for reading bytes, ``buffering`` of them at once.
+def open_descriptor(path: Path) -> tuple[int, int]:
+    """The descriptor of a regular file (or of a link to one), opened for reading, and its size in bytes.
 
     Raises ``OSError`` as ``open`` does, and for whatever is a folder, a pipe, a socket or a device, without waiting for
     a writer at its other end.
     """
     # Without O_NONBLOCK the opening of a pipe waits until somebody writes to it; regular files do not mind it.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        # Opened by its path once more, it would have the path for its name, from which FFmpeg infers some formats.
-        return open(path, "rb", buffering, opener=lambda *_: descriptor)
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode):
+        return descriptor, found.st_size
     os.close(descriptor)
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     raise OSError(errno.EINVAL, "not a regular file but a pipe, a socket or a device", str(path))
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """A regular file (or a link to one), opened for reading bytes; raises ``OSError`` as :func:`open_descriptor`."""
+    descriptor, _ = open_descriptor(path)
+    # Opened by its path once more, it would have the path for its name, from which FFmpeg infers some formats.
+    return open(path, "rb", opener=lambda *_: descriptor)
 
 
 def read_bytes(path: Path, limit: int = MAX_DOCUMENT) -> bytes:

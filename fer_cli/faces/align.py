@@ -108,6 +108,18 @@ def _eyes(template: CropTemplate) -> tuple[tuple[float, float], tuple[float, flo
     return ((template.size - apart) / 2, down), ((template.size + apart) / 2, down)
 
 
+def inverse_of(matrix: np.ndarray) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """The two rows of the inverse of a 2×3 affine ``matrix``, computed as ``cv2.invertAffineTransform`` does.
+
+    In plain numbers: a call of OpenCV hands Python's lock to another thread, and waits for it afterwards.
+    """
+    (a, b, x), (c, d, y) = matrix.tolist()
+    area = a * d - b * c
+    scale = 1 / area if area else 0.0
+    a, b, c, d = d * scale, -b * scale, -c * scale, a * scale
+    return (a, b, -a * x - b * y), (c, d, -c * x - d * y)
+
+
 def _warped(pixels: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     return cv2.warpAffine(pixels, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
@@ -118,7 +130,7 @@ def _around(pixels: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarr
     The rest need not be averaged, and OpenCV maps no picture that is wider than 32,767 pixels.
     """
     height, width = pixels.shape[:2]
-    columns, rows = cv2.invertAffineTransform(matrix).tolist()
+    columns, rows = inverse_of(matrix)
     room = 2 + 2 * math.hypot(columns[0], rows[0])
     left, right = _span(columns, size, room, width)
     top, bottom = _span(rows, size, room, height)
@@ -127,7 +139,7 @@ def _around(pixels: np.ndarray, matrix: np.ndarray, size: int) -> tuple[np.ndarr
     return pixels[top:bottom, left:right], moved
 
 
-def _span(coordinate: list[float], size: int, room: float, length: int) -> tuple[int, int]:
+def _span(coordinate: tuple[float, float, float], size: int, room: float, length: int) -> tuple[int, int]:
     """From where to where of ``length`` pixels a crop of ``size`` reaches, by the line of the matrix back to there.
 
     In plain numbers: as arrays the four corners take ten times as long.

@@ -19,14 +19,14 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from fer_cli.errors import PictureError
 from fer_cli.extras import is_installed
 from fer_cli.faces.formats import FORMATS, HEAD, HEIF, NEEDS_HEIF, is_heif, is_raw, why_unread
-from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_regular
+from fer_cli.files import LFS_POINTER, is_lfs_pointer, open_descriptor, open_regular
 
 #: The largest picture taken on: about 12,000 × 8,000. A small file can claim to be far larger than any memory.
 MAX_PIXELS = 100_000_000
 #: The largest file taken on, in bytes.
 MAX_BYTES = 500_000_000
-#: Bytes of a file that are read at once: most pictures whole.
-AT_ONCE = 1 << 18
+#: The largest file that is read at once, in bytes.
+AT_ONCE = 1 << 20
 #: By what errors the opening of a pipe, a socket or a device fails.
 NO_FILE = (errno.EINVAL, errno.ENXIO, errno.ENODEV)
 #: Formats whose further frames or pages are pictures of their own.
@@ -69,8 +69,9 @@ def decode(
                 return _read(source, max_pixels, note)
             if isinstance(source, bytes):
                 return _open(BytesIO(source), len(source), max_pixels, note)
-            with _opened(Path(source)) as file:
-                return _open(file, os.fstat(file.fileno()).st_size, max_pixels, note)
+            file, size = _opened(Path(source))
+            with file:
+                return _open(file, size, max_pixels, note)
     except PictureError:
         raise
     except UnidentifiedImageError:
@@ -125,11 +126,21 @@ def why_unreadable(error: OSError | ValueError) -> str:
     return "no path to a file"
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> tuple[IO[bytes], int]:
+    """The file, and its size in bytes."""
     if is_raw(path):
         raise PictureError(why_unread(path) or "broken or cut short")
     try:
-        return open_regular(path, AT_ONCE)
+        descriptor, size = open_descriptor(path)
+        if size > AT_ONCE:
+            return open(path, "rb", opener=lambda *_: descriptor), size
+        # A Python file asks the system twice as often, and each time hands Python's lock to another thread.
+        try:
+            content = os.read(descriptor, size + 1)
+        finally:
+            os.close(descriptor)
+        # A stated size need not be true.
+        return (BytesIO(content) if len(content) == size else open_regular(path)), size
     except (OSError, ValueError) as error:
         raise PictureError(why_unreadable(error)) from error
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from fer_cli.errors import DetectorError, PictureError
-from fer_cli.faces.align import CropTemplate
+from fer_cli.faces.align import CropTemplate, inverse_of
 from fer_cli.faces.yunet import HINT, YuNet
 
 #: Longest sides, in pixels, at which a picture is searched: smaller ones where no face is found, because YuNet
@@ -173,7 +173,7 @@ class Detector:
                 upright, matrix = template.align(pixels, face.landmarks), template.matrix(face.landmarks)
             except PictureError:
                 return face, False
-            back = cv2.invertAffineTransform(matrix)
+            back = np.array(inverse_of(matrix))
             for mirrored in (False, True):
                 found = self._points(upright, template, mirrored=mirrored)
                 if found is not None:
@@ -194,7 +194,7 @@ class Detector:
         found = self._points(upright, template, mirrored=True, average=True)
         if found is None or (face.score + found[1]) / 2 < QUICK_UPRIGHT:
             return None
-        back = cv2.invertAffineTransform(matrix)
+        back = np.array(inverse_of(matrix))
         return replace(face, landmarks=(face.landmarks + found[0] @ back[:, :2].T + back[:, 2]) / 2)
 
     def _points(
@@ -208,7 +208,7 @@ class Detector:
         points = largest.landmarks.astype(float)
         if mirrored:
             points[:, 0] = template.size - 1 - points[:, 0]
-            points = points[MIRRORED]
+            points = np.array([points[place] for place in MIRRORED])
         eyes = template.eyes.tolist()
         farthest = max(map(math.dist, points[:2].tolist(), eyes))
         return (points, largest.score) if farthest < SAME_FACE * math.dist(*eyes) else None

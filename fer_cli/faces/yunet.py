@@ -74,8 +74,8 @@ class YuNet:
         options = onnxruntime.SessionOptions()
         # Whoever has many pictures looks at several at once.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        # Pictures of many sizes come, and a plan of memory for each would be kept for ever. ONNX Runtime's own memory has
-        # one lock, on which threads waited at every layer; malloc has memory for each of them.
+        # Pictures of many sizes come, and a plan of memory for each would be kept for ever. ONNX Runtime's own store of
+        # memory has one lock, on which threads wait at every layer; malloc's has one for each of them.
         options.enable_mem_pattern = options.enable_cpu_mem_arena = False
         options.log_severity_level = 4
         self._session = onnxruntime.InferenceSession(
@@ -95,15 +95,16 @@ class YuNet:
         rows = self._rows(pixels, threshold)
         # OpenCV compares boxes of whole pixels.
         kept = cv2.dnn.NMSBoxes(rows[:, :4].astype(int).tolist(), rows[:, 14].tolist(), threshold, SAME, top_k=MOST)
-        found = rows[np.asarray(kept, dtype=int).ravel()]
-        return np.array([_averaged(row, rows) for row in found]).reshape(-1, 15) if average else found
+        # Row by row: an index array, as a call of OpenCV does, hands Python's lock to another thread.
+        found = [rows[place] for place in np.ravel(kept).tolist()]
+        return np.array([_averaged(row, rows) for row in found] if average else found).reshape(-1, 15)
 
     def _rows(self, pixels: np.ndarray, threshold: float) -> np.ndarray:
         height, width = pixels.shape[:2]
         # The network halves a picture five times.
-        below, beside = -height % 32, -width % 32
-        if below or beside:
-            pixels = cv2.copyMakeBorder(pixels, 0, below, 0, beside, borderType=cv2.BORDER_CONSTANT)
+        bottom, right = -height % 32, -width % 32
+        if bottom or right:
+            pixels = cv2.copyMakeBorder(pixels, 0, bottom, 0, right, borderType=cv2.BORDER_CONSTANT)
         planes = np.empty((3, *pixels.shape[:2]), np.uint8)
         # Blue first, as OpenCV has them.
         cv2.split(pixels, list(planes[::-1]))
@@ -129,9 +130,7 @@ def _averaged(row: np.ndarray, rows: np.ndarray) -> np.ndarray:
     score = rows[:, 14]
     votes = score * ((score >= VOTES) & (_intersection_over_union(row, rows) > SAME_BOX))
     total = float(votes.sum())
-    if total:
-        row[4:14] = votes @ rows[:, 4:14] / total
-    return row
+    return np.concatenate([row[:4], votes @ rows[:, 4:14] / total, row[14:]]) if total else row
 
 
 def _intersection_over_union(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:

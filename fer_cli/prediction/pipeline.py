@@ -285,7 +285,8 @@ def _with_neutrals(result: FrameResult, finder: NeutralFinder) -> tuple[FrameRes
 
 def _classify(waiting: list[tuple[FrameResult, list[Neutral]]], classifier: FaceClassifier) -> list[FrameResult]:
     crops = [crop_of(face) for result, _ in waiting for face in result.faces]
-    rows = iter(_probabilities(crops, [neutral for _, neutrals in waiting for neutral in neutrals], classifier).tolist())
+    neutrals = [neutral for _, those in waiting for neutral in those]
+    rows = iter(_probabilities(crops, neutrals, classifier).tolist())
     return [
         replace(
             result,

@@ -119,7 +119,7 @@ class Folder(Source):
     @classmethod
     def opens(cls, name: str) -> bool:
         """Whether it is a folder."""
-        return os.path.isdir(name)
+        return Path(name).is_dir()
 
     def inputs(self) -> Iterator[Input]:
         """Its files; a folder inside that cannot be read is an input with a problem."""
@@ -163,7 +163,7 @@ class ListFile(Source):
     @classmethod
     def opens(cls, name: str) -> bool:
         """Whether it is a file with a list's ending."""
-        return os.path.splitext(name)[1].lower() in (TEXT, TABLE) and Path(name).is_file()
+        return Path(name).suffix.lower() in (TEXT, TABLE) and Path(name).is_file()
 
     def inputs(self) -> Iterator[Input]:
         """One input for each path."""
