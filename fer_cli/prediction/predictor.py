@@ -89,7 +89,7 @@ class Predictor:
     >>> predictor(frame, neutral="anna-at-rest.jpg")  # an array, H×W×3 RGB  # doctest: +SKIP
 
     ``model`` is a run's folder, or any image classification model: a folder, or a name of the Hugging Face Hub. Without
-    one it is the model that comes with fer, ``faces``; :attr:`about` says with which scores.
+    one it is the faster model that comes with fer, ``faces-quick``; :attr:`about` says with which scores.
     ``neutral`` is what a paired model compares faces with where a call does not say: ``auto`` (each person's most
     neutral picture among those of the call, and the training's average for people without), ``mean`` (that average),
     or a picture. ``people`` is the folder of a people store, which says who is who and is extended. ``device``,

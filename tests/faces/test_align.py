@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fer_cli.errors import PictureError, UsageError
-from fer_cli.faces.align import CropTemplate
+from fer_cli.faces.align import CropTemplate, inverse_of
 
 templates = st.builds(CropTemplate, st.integers(32, 300), st.floats(0, 1))
 #: Right eye, left eye, nose tip, corners of the mouth, of an upright face whose eyes are one apart.
@@ -21,6 +21,12 @@ def placed(apart: float, degrees: float, middle: tuple[float, float]) -> np.ndar
     turn = np.deg2rad(degrees)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     return apart * UPRIGHT @ rotation.T + middle
+
+
+@given(st.tuples(st.floats(-1e4, 1e4), st.floats(-1e4, 1e4)), st.floats(0, 360), st.floats(0.01, 100))
+def test_an_inverse_is_opencvs(middle, degrees, scale):
+    matrix = cv2.getRotationMatrix2D(middle, degrees, scale)
+    assert np.allclose(inverse_of(matrix), cv2.invertAffineTransform(matrix), rtol=1e-9, atol=1e-9)
 
 
 def test_the_template_as_documented():

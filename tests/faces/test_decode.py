@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, features
 from pillow_heif import register_heif_opener
 
+from fer_cli import files
 from fer_cli.errors import PictureError
 from fer_cli.faces import decode as decoding
 from fer_cli.faces.decode import begins_as_picture, decode
@@ -357,6 +358,27 @@ def test_a_file_too_large_is_not_opened(tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "MAX_BYTES", 1_000)
     with pytest.raises(PictureError, match="larger than"):
         decode(path)
+
+
+@pytest.mark.parametrize("stated", [lambda size: size, lambda size: size - 1, lambda size: 1, lambda size: size + 1])
+@pytest.mark.parametrize("at_once", [0, 1 << 20])
+def test_a_file_is_read_whole_whatever_its_size_is_said_to_be(at_once, stated, tmp_path, monkeypatch):
+    path = tmp_path / "face.png"
+    COLOUR.save(path)
+    opened = []
+
+    def open_descriptor(path):
+        descriptor, size = files.open_descriptor(path)
+        opened.append(descriptor)
+        return descriptor, stated(size)
+
+    monkeypatch.setattr(decoding, "open_descriptor", open_descriptor)
+    monkeypatch.setattr(decoding, "AT_ONCE", at_once)
+    assert np.array_equal(decode(path), np.array(COLOUR))
+    # Nothing is left open.
+    [descriptor] = opened
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
 
 
 @pytest.mark.parametrize(
