@@ -132,11 +132,9 @@ def _opened(path: Path) -> tuple[IO[bytes], int]:
         raise PictureError(why_unread(path) or "broken or cut short")
     try:
         descriptor, size = open_descriptor(path)
-        if size > AT_ONCE:
-            return open(path, "rb", opener=lambda *_: descriptor), size
         # A Python file asks the system twice as often, and each time hands Python's lock to another thread.
         try:
-            content = os.read(descriptor, size + 1)
+            content = os.read(descriptor, size + 1) if size <= AT_ONCE else b""
         finally:
             os.close(descriptor)
         # A stated size need not be true.
